@@ -1,0 +1,56 @@
+"""Where this Airflow deployment keeps things: its ledger, and its connections of type ``voiceinfra``.
+
+The layers above ask here, and hand plain values down; nothing below looks anything up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.settings import load_settings
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+
+def open_ledger() -> CallLedger:
+    """Return the ledger that ``[voiceinfra] sql_alchemy_conn`` names; nothing is connected yet.
+
+    :raises ConfigurationError: if the setting cannot be used.
+    """
+    # SQLAlchemy is loaded here, when a task runs, and not when a DAG file is parsed.
+    from airflow_provider_voiceinfra.ledger import CallLedger  # noqa: PLC0415
+
+    return CallLedger(load_settings().sql_alchemy_conn)
+
+
+def airflow_connection(conn_id: str) -> Any:
+    """Return an Airflow connection, after having its webhook secrets masked in this process's logs.
+
+    :raises AirflowNotFoundException: if there is none of this id.
+    :raises ConfigurationError: if it is of another type.
+    """
+    from airflow.sdk import BaseHook  # noqa: PLC0415
+    from airflow.sdk.log import mask_secret  # noqa: PLC0415
+
+    conn = BaseHook.get_connection(conn_id)
+    if conn.conn_type and conn.conn_type != CONN_TYPE:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} is of type {conn.conn_type!r}; a connection of type {CONN_TYPE!r} is needed."
+        )
+    # Airflow masks the field as a whole; of several secrets in it each can turn up alone.
+    secret = conn.extra_dejson.get("webhook_secret")
+    for part in secret.split() if isinstance(secret, str) else ():
+        mask_secret(part)
+    return conn
+
+
+def read_connection(conn_id: str) -> VoiceInfraConnection:
+    """Return the checked values of an Airflow connection.
+
+    :raises AirflowNotFoundException: if there is none of this id.
+    :raises ConfigurationError: naming the field that is wrong, and the remedy.
+    """
+    return VoiceInfraConnection.from_airflow(airflow_connection(conn_id))

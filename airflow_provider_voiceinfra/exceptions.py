@@ -1,0 +1,205 @@
+"""Every error of this package; each class says whether a phone may have rung.
+
+::
+
+    VoiceInfraError
+      ConfigurationError            a connection or setting is missing or wrong
+      InvalidCallError              the request is refused here, before anything is sent
+      CallNotPlacedError            it is certain that nothing rang
+        CallRefusedError            the API said no; the same request would be refused again
+          InvalidRequestError       400
+          UnauthorizedError         401
+          NotFoundError             404, unknown or inactive agent
+          InvalidPhoneError         422
+        TryAgainError               the same request may be sent again
+          RateLimitedError          429
+          ApiUnreachableError       no connection could be made, so nothing was sent
+      CallOutcomeUnknownError       the request was sent and no usable answer came: somebody may be ringing
+      LedgerError                   the ledger refused or could not do something
+        LedgerUnavailableError      the database cannot be reached or written
+        IdempotencyConflictError    the key was used before for a different request
+        ClaimLostError              another process took this call over
+      CompletionTimeoutError        no completion record arrived in time
+      UnwantedOutcomeError          the call is over, with an outcome that the task must not accept
+
+Whoever catches decides by class, never by the text of a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class VoiceInfraError(Exception):
+    """Base of every error that this package raises."""
+
+
+class ConfigurationError(VoiceInfraError):
+    """A connection or a setting is missing or wrong; the message names it and says what to change."""
+
+
+class InvalidCallError(VoiceInfraError, ValueError):
+    """A call request breaks a rule and was refused before anything was sent.
+
+    :param field: the field of the request that is wrong.
+    :param rule: the rule that it breaks, and how to mend it.
+    """
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+class CallNotPlacedError(VoiceInfraError):
+    """The call was certainly not placed: nobody's phone rang.
+
+    :param message: what happened, for a person to read.
+    :param code: the API's ``error.code``, or a short name of our own.
+    :param http_status: the HTTP status; ``None`` if there was no answer.
+    """
+
+    default_code = "not_placed"
+
+    def __init__(self, message: str, *, code: str | None = None, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+        self.http_status = http_status
+
+
+class CallRefusedError(CallNotPlacedError):
+    """The API refused the request; sending the same one again would change nothing."""
+
+    default_code = "refused"
+
+
+class InvalidRequestError(CallRefusedError):
+    """The API found a parameter missing or bad (400)."""
+
+    default_code = "validation_error"
+
+
+class UnauthorizedError(CallRefusedError):
+    """The API key is wrong, missing or revoked (401)."""
+
+    default_code = "unauthorized"
+
+
+class NotFoundError(CallRefusedError):
+    """The agent or another resource is unknown or inactive (404)."""
+
+    default_code = "not_found"
+
+
+class InvalidPhoneError(CallRefusedError):
+    """The API does not take the number (422)."""
+
+    default_code = "invalid_phone"
+
+
+class TryAgainError(CallNotPlacedError):
+    """Nothing was placed, and the same request may be sent again."""
+
+    default_code = "try_again"
+
+
+class RateLimitedError(TryAgainError):
+    """The account's rate limit was met (429).
+
+    :param retry_after: how long the API asked to wait, in seconds; ``None`` if it did not say.
+    """
+
+    default_code = "rate_limited"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, http_status=http_status)
+        self.retry_after = retry_after
+
+
+class ApiUnreachableError(TryAgainError):
+    """No connection to the API could be made, so the request never left."""
+
+    default_code = "unreachable"
+
+
+class CallOutcomeUnknownError(VoiceInfraError):
+    """The request was sent and no usable answer came: the call may have been placed, or not.
+
+    :param message: what happened, for a person to read.
+    :param code: the API's ``error.code``, or a short name of our own.
+    :param http_status: the HTTP status; ``None`` if there was no answer.
+    """
+
+    def __init__(
+        self, message: str, *, code: str = "outcome_unknown", http_status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+
+
+class LedgerError(VoiceInfraError):
+    """The ledger refused or could not do something."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger's database cannot be reached or written."""
+
+
+class IdempotencyConflictError(LedgerError):
+    """The idempotency key was used before, for a request that differs.
+
+    :param key: the idempotency key.
+    :param fields: the names of the fields that differ.
+    """
+
+    def __init__(self, key: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"idempotency key {key!r} already stands for a call with another {', '.join(fields)}. "
+            "Keep the request as it was, or use another idempotency_key to dial anew."
+        )
+        self.key = key
+        self.fields = tuple(fields)
+
+
+class ClaimLostError(LedgerError):
+    """Another process has taken this call over; this one must not dial."""
+
+
+class CompletionTimeoutError(VoiceInfraError):
+    """No completion record arrived in time; the calls themselves go on.
+
+    :param call_ids: the calls that are not known to be over.
+    :param timeout: how long was waited, in seconds.
+    """
+
+    def __init__(self, call_ids: Sequence[str], timeout: float) -> None:
+        super().__init__(
+            f"no completion record for {', '.join(call_ids)} within {timeout:g} s. The API cannot cancel a "
+            "call, so it goes on or is already over; if it is over, the webhook did not reach the receiver: "
+            "`airflow voiceinfra doctor` tests that path."
+        )
+        self.call_ids = tuple(call_ids)
+        self.timeout = timeout
+
+
+class UnwantedOutcomeError(VoiceInfraError):
+    """A call is over, with an outcome that the task was told not to accept.
+
+    :param outcomes: the outcome of each such call, by call id.
+    """
+
+    def __init__(self, outcomes: dict[str, str]) -> None:
+        listed = ", ".join(f"{call_id} ended as {outcome!r}" for call_id, outcome in outcomes.items())
+        super().__init__(
+            f"{listed}. The record was pushed to XCom before this task failed. A retry would find the same "
+            "call; use another idempotency_key, or a new run, to dial again."
+        )
+        self.outcomes = dict(outcomes)

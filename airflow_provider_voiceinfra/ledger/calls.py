@@ -1,0 +1,288 @@
+"""The half of the ledger that says what was attempted; every change of state is a compare-and-swap."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, exc, insert, select, update
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import (
+    CallEntry,
+    CallOrigin,
+    CallState,
+    encode_request,
+    hash_key,
+)
+from airflow_provider_voiceinfra.ledger.schema import calls
+
+IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
+
+
+class CallsLedger:
+    """Claims calls and settles them."""
+
+    _database: Database
+
+    def claim(
+        self, key: str, call: OutboundCall, *, conn_id: str, origin: CallOrigin | None = None
+    ) -> tuple[CallEntry, bool]:
+        """Ask for the right to dial once for a key; it is durable before this returns.
+
+        :param key: the idempotency key.
+        :param call: the request, complete.
+        :param conn_id: the connection that it goes through.
+        :param origin: who asks. A later try of the task instance that left a claim behind turns that claim
+            into ``unknown``, since its owner died between the claim and the answer.
+        :return: the call's entry, and whether the right to dial is the caller's.
+        :raises IdempotencyConflictError: if the key stands for another request that may have rung.
+        """
+        origin = origin or CallOrigin()
+        request = call.to_request()
+        while True:
+            entry = self._insert_claim(key, request, conn_id, origin)
+            if entry is not None:
+                return entry, True
+            entry = self.call_by_key(key)
+            if entry is None:
+                continue  # the insert that was in the way has been rolled back
+            if entry.state is CallState.REFUSED:
+                claimed = self._claim_again(entry, request, conn_id, origin)
+                if claimed is None:
+                    continue  # somebody else took it; look again
+                return claimed, True
+            different = entry.differences(request, conn_id)
+            if different:
+                raise IdempotencyConflictError(key, different)
+            if entry.state is CallState.CLAIMED and origin.is_later_try_than(entry.origin):
+                self.mark_unknown(entry, "owner_died", "the task ended between its claim and the answer")
+                continue
+            return entry, False
+
+    def claim_redial(self, entry: CallEntry) -> CallEntry:
+        """Take the right to dial once more for a call whose outcome stayed unknown.
+
+        :raises ClaimLostError: if the call has been settled or taken over meanwhile.
+        """
+        claimed = self._claim_again(entry, entry.request or {}, entry.conn_id, entry.origin)
+        if claimed is None:
+            raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
+        return claimed
+
+    def renew(self, entry: CallEntry) -> None:
+        """Say that the owner of a claim is alive and about to send.
+
+        :raises ClaimLostError: if the claim is no longer its own, in which case it must not send.
+        """
+        if not self._swap(entry, (CallState.CLAIMED,), {"renewed_at": _now()}):
+            raise ClaimLostError("another process has taken this call over, so it was not sent from here")
+
+    def accept(self, entry: CallEntry, call_id: str) -> CallEntry:
+        """Store the API's answer; it is durable before this returns.
+
+        The answer is the truth: if the call was redialled meanwhile, it is kept as a call of its own, and if
+        another unknown call adopted this ``call_id``, that call becomes unknown again.
+        """
+        values = {
+            "state": CallState.ACCEPTED.value,
+            "call_id": call_id,
+            "adopted": False,
+            "answered_at": _now(),
+            "error_code": None,
+            "error_message": None,
+        }
+        with self._database.writing() as connection:
+            connection.execute(
+                update(calls)
+                .where(
+                    calls.c.call_id == call_id,
+                    calls.c.key_hash != entry.key_hash,
+                    calls.c.adopted.is_(True),
+                )
+                .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False)
+            )
+            settled = _swap(connection, entry, IN_FLIGHT, values) or _swap(
+                connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True)
+            )
+            if not settled:
+                self._keep_overtaken(connection, entry, values)
+        return self._entry(entry.key_hash)
+
+    def refuse(self, entry: CallEntry, code: str, message: str) -> None:
+        """Store that nothing was placed, so that the key may be tried again."""
+        self._swap(
+            entry,
+            IN_FLIGHT,
+            {
+                "state": CallState.REFUSED.value,
+                "error_code": code,
+                "error_message": message,
+                "answered_at": _now(),
+            },
+        )
+
+    def mark_unknown(self, entry: CallEntry, code: str, message: str) -> CallEntry:
+        """Store that the call may or may not have been placed; return it as it then stands."""
+        self._swap(
+            entry,
+            (CallState.CLAIMED,),
+            {"state": CallState.UNKNOWN.value, "error_code": code, "error_message": message},
+        )
+        return self._entry(entry.key_hash)
+
+    def call_by_key(self, key: str) -> CallEntry | None:
+        """Return the call of an idempotency key."""
+        return self._find(calls.c.key_hash == hash_key(key))
+
+    def call_by_id(self, call_id: str) -> CallEntry | None:
+        """Return the call that the API gave this id."""
+        return self._find(calls.c.call_id == call_id)
+
+    def calls(
+        self,
+        *,
+        conn_id: str | None = None,
+        state: CallState | None = None,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        to_number: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+    ) -> list[CallEntry]:
+        """Return calls, newest first.
+
+        :param since: only calls claimed at or after this moment, aware.
+        :param limit: how many at most.
+        """
+        wanted = {
+            "conn_id": conn_id,
+            "state": state.value if state else None,
+            "dag_id": dag_id,
+            "run_id": run_id,
+            "to_number": to_number,
+        }
+        query = select(calls).order_by(calls.c.claimed_at.desc(), calls.c.key_hash).limit(limit)
+        query = query.where(*(calls.c[name] == value for name, value in wanted.items() if value is not None))
+        if since is not None:
+            query = query.where(calls.c.claimed_at >= since)
+        with self._database.reading() as connection:
+            return [CallEntry.from_row(row) for row in connection.execute(query).mappings()]
+
+    def _insert_claim(
+        self, key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin
+    ) -> CallEntry | None:
+        values = {
+            "key_hash": hash_key(key),
+            "idempotency_key": key[:2000],
+            "dials": 1,
+            **_claim_values(request, conn_id, origin),
+        }
+        try:
+            with self._database.writing() as connection:
+                connection.execute(insert(calls).values(values))
+        except exc.IntegrityError:
+            return None
+        return self._entry(values["key_hash"])
+
+    def _claim_again(
+        self, entry: CallEntry, request: Mapping[str, Any], conn_id: str, origin: CallOrigin
+    ) -> CallEntry | None:
+        values = {**_claim_values(request, conn_id, origin), "dials": calls.c.dials + 1}
+        if not self._swap(entry, (entry.state,), values):
+            return None
+        return self._entry(entry.key_hash)
+
+    def _keep_overtaken(self, connection: Connection, entry: CallEntry, values: dict[str, Any]) -> None:
+        """Keep an answer whose claim a redial has taken over."""
+        known = select(calls.c.key_hash).where(calls.c.call_id == values["call_id"])
+        if connection.execute(known).first() is not None:
+            return  # this very answer is stored already
+        key = f"{entry.idempotency_key}/overtaken/{entry.token}"
+        row = {
+            **_claim_values(entry.request or {}, entry.conn_id, entry.origin),
+            "key_hash": hash_key(key),
+            "idempotency_key": key[:2000],
+            "dials": 1,
+            "claimed_at": entry.claimed_at,
+            **values,
+        }
+        connection.execute(insert(calls).values(row))
+
+    def _swap(self, entry: CallEntry, states: tuple[CallState, ...], values: Mapping[str, Any]) -> bool:
+        with self._database.writing() as connection:
+            return _swap(connection, entry, states, values)
+
+    def _entry(self, key_hash: str) -> CallEntry:
+        entry = self._find(calls.c.key_hash == key_hash)
+        if entry is None:
+            raise ClaimLostError("the call's row has disappeared from the ledger")
+        return entry
+
+    def _find(self, condition: ColumnElement[bool]) -> CallEntry | None:
+        with self._database.reading() as connection:
+            row = connection.execute(select(calls).where(condition)).mappings().first()
+        return None if row is None else CallEntry.from_row(row)
+
+
+def rivals(connection: Connection, entry: CallEntry, since: datetime, until: datetime) -> int:
+    """Count other calls without an answer whose completion could not be told from this one's."""
+    query = select(calls.c.key_hash).where(
+        calls.c.key_hash != entry.key_hash,
+        calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        calls.c.agent_id == entry.agent_id,
+        calls.c.from_number == entry.from_number,
+        calls.c.to_number == entry.to_number,
+        calls.c.claimed_at.between(since, until),
+    )
+    return len(connection.execute(query).all())
+
+
+def _swap(
+    connection: Connection,
+    entry: CallEntry,
+    states: tuple[CallState, ...],
+    values: Mapping[str, Any],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    """Change a call if it still is in one of the states, under the same claim."""
+    changed = connection.execute(
+        update(calls)
+        .where(
+            calls.c.key_hash == entry.key_hash,
+            calls.c.token == entry.token,
+            calls.c.state.in_([state.value for state in states]),
+            *conditions,
+        )
+        .values(**values)
+    )
+    return changed.rowcount == 1
+
+
+def _claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -> dict[str, Any]:
+    now = _now()
+    return {
+        "state": CallState.CLAIMED.value,
+        "token": uuid.uuid4().hex,
+        "conn_id": conn_id,
+        "agent_id": request.get("agent_id"),
+        "from_number": request.get("from_number"),
+        "to_number": request.get("to_number"),
+        "request": encode_request(request),
+        "call_id": None,
+        "adopted": False,
+        "error_code": None,
+        "error_message": None,
+        **{name: getattr(origin, name) for name in CallOrigin.__dataclass_fields__},
+        "claimed_at": now,
+        "renewed_at": now,
+        "answered_at": None,
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

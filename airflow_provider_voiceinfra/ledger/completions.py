@@ -1,0 +1,204 @@
+"""The half of the ledger that says what became of calls; completions are never changed, only added."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, exc, func, insert, select, update
+
+from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.ledger.calls import rivals
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.schema import COMPLETIONS_COUNTER, calls, completions, counters
+
+# The API's clock and ours may differ by this much when a call's start is compared with its claim.
+CLOCK_TOLERANCE = timedelta(seconds=10)
+# How long after its claim a call may start and still be taken for that claim's.
+ADOPTION_WINDOW = timedelta(hours=1)
+
+_ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
+_COLUMNS = [column for column in completions.c if column.name != "body"]
+# Fields of a record that are columns, and so can be matched by the database.
+MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
+
+
+class CompletionsLedger:
+    """Records completions, finds them, and gives unknown calls their ``call_id`` back."""
+
+    _database: Database
+
+    def complete(self, record: CompletionRecord, body: bytes, *, conn_id: str) -> Recorded:
+        """Store a completion; it is durable before this returns.
+
+        :param record: the record as read from the body.
+        :param body: the raw bytes as received.
+        :param conn_id: the connection whose webhook brought it.
+        :return: whether it is new, or what is there already.
+        """
+        known = self._compare(record.call_id, body)
+        if known is not None:
+            return known
+        try:
+            with self._database.writing() as connection:
+                # Counting up locks the counter until the commit, so that numbers become visible in their
+                # order: who follows them misses none, whichever transaction commits first.
+                counter = counters.c.name == COMPLETIONS_COUNTER
+                connection.execute(update(counters).where(counter).values(value=counters.c.value + 1))
+                sequence = connection.execute(select(counters.c.value).where(counter)).scalar_one()
+                connection.execute(insert(completions).values(_values(record, body, conn_id, sequence)))
+        except exc.IntegrityError:
+            return self._compare(record.call_id, body) or Recorded.DUPLICATE
+        return Recorded.NEW
+
+    def completion(self, call_id: str) -> CompletionEntry | None:
+        """Return the completion of a call, with its body."""
+        return next(iter(self._read(select(completions).where(completions.c.call_id == call_id))), None)
+
+    def completions(self, call_ids: Collection[str], *, with_body: bool = True) -> dict[str, CompletionEntry]:
+        """Return the completions that exist for these calls, by call id."""
+        wanted = list(dict.fromkeys(call_ids))
+        found: dict[str, CompletionEntry] = {}
+        for start in range(0, len(wanted), _ID_CHUNK):
+            chunk = wanted[start : start + _ID_CHUNK]
+            query = select(*(completions.c if with_body else _COLUMNS)).where(
+                completions.c.call_id.in_(chunk)
+            )
+            found.update((entry.call_id, entry) for entry in self._read(query))
+        return found
+
+    def completions_after(self, sequence: int, *, limit: int = 1000) -> list[CompletionEntry]:
+        """Return what has come since a sequence number, in order, without bodies."""
+        query = select(*_COLUMNS).where(completions.c.sequence > sequence)
+        return self._read(query.order_by(completions.c.sequence).limit(limit))
+
+    def last_sequence(self) -> int:
+        """Return the newest sequence number; 0 if there is no completion."""
+        with self._database.reading() as connection:
+            return connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
+
+    def find_completion(
+        self,
+        match: Mapping[str, Any],
+        *,
+        since: datetime,
+        outcomes: Collection[str] | None = None,
+    ) -> CompletionEntry | None:
+        """Return the first completion whose fields equal those of ``match``.
+
+        :param match: fields of the record, known or unknown to the API's documentation, and their values.
+        :param since: only completions received at or after this moment, aware.
+        :param outcomes: only these outcomes; if not set, any.
+        """
+        query = select(completions).where(completions.c.received_at >= since)
+        query = query.where(
+            *(completions.c[name] == value for name, value in match.items() if name in MATCHABLE_COLUMNS)
+        )
+        if outcomes is not None:
+            query = query.where(completions.c.call_outcome.in_(list(outcomes)))
+        rest = {name: value for name, value in match.items() if name not in MATCHABLE_COLUMNS}
+        for entry in self._stream(query.order_by(completions.c.sequence)):
+            payload = entry.record().payload if rest else {}
+            if all(payload.get(name) == value for name, value in rest.items()):
+                return entry
+        return None
+
+    def adopt(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> CallEntry:
+        """Give an unknown call the completion that can only be its own.
+
+        That is the one completion of the same agent, from and to that started after the claim, and belongs to
+        no other call, provided that no other call without an answer could own it as well. Two candidates, or
+        two calls for one, are left alone: a guess would tell somebody the wrong story.
+
+        :param window: how long after the claim its call may have started.
+        :return: the call as it stands afterwards; ``accepted`` if a completion was found.
+        """
+        with self._database.writing() as connection:
+            candidates = self._candidates(connection, entry, window)
+            if len(candidates) == 1 and not rivals(connection, entry, *_rival_window(candidates[0], window)):
+                connection.execute(
+                    update(calls)
+                    .where(
+                        calls.c.key_hash == entry.key_hash,
+                        calls.c.token == entry.token,
+                        calls.c.state == CallState.UNKNOWN.value,
+                    )
+                    .values(
+                        state=CallState.ACCEPTED.value,
+                        call_id=candidates[0].call_id,
+                        adopted=True,
+                        answered_at=datetime.now(timezone.utc),
+                    )
+                )
+            row = connection.execute(select(calls).where(calls.c.key_hash == entry.key_hash)).mappings().one()
+        return CallEntry.from_row(row)
+
+    def candidates(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> list[str]:
+        """Return the ids of completions that could belong to an unknown call, for a person to judge."""
+        with self._database.reading() as connection:
+            return [found.call_id for found in self._candidates(connection, entry, window)]
+
+    @staticmethod
+    def _candidates(connection: Connection, entry: CallEntry, window: timedelta) -> list[CompletionEntry]:
+        owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
+        earliest = entry.claimed_at - CLOCK_TOLERANCE
+        query = select(*_COLUMNS).where(
+            completions.c.agent_id == entry.agent_id,
+            completions.c.from_number == entry.from_number,
+            completions.c.to_number == entry.to_number,
+            completions.c.received_at >= earliest,
+            ~owned,
+        )
+        rows = [_entry(row) for row in connection.execute(query)]
+        return [row for row in rows if earliest <= _start(row) <= entry.claimed_at + window]
+
+    def _compare(self, call_id: str, body: bytes) -> Recorded | None:
+        known = self.completion(call_id)
+        if known is None:
+            return None
+        return Recorded.DUPLICATE if known.body == body else Recorded.DIFFERENT
+
+    def _read(self, query: Select[Any]) -> list[CompletionEntry]:
+        with self._database.reading() as connection:
+            return [_entry(row) for row in connection.execute(query)]
+
+    def _stream(self, query: Select[Any]) -> Any:
+        with self._database.reading() as connection:
+            for row in connection.execute(query.execution_options(yield_per=100)):
+                yield _entry(row)
+
+
+def _start(entry: CompletionEntry) -> datetime:
+    return entry.started_at or entry.received_at
+
+
+def _rival_window(candidate: CompletionEntry, window: timedelta) -> tuple[datetime, datetime]:
+    return _start(candidate) - window, _start(candidate) + CLOCK_TOLERANCE
+
+
+def _entry(row: Row[Any]) -> CompletionEntry:
+    return CompletionEntry(**row._mapping)
+
+
+def _values(record: CompletionRecord, body: bytes, conn_id: str, sequence: int) -> dict[str, Any]:
+    return {
+        "call_id": record.call_id,
+        "sequence": sequence,
+        "conn_id": conn_id,
+        "agent_id": _short(record.text("agent_id"), 255),
+        "from_number": _short(record.text("from_number"), 64),
+        "to_number": _short(record.text("to_number"), 64),
+        "call_outcome": _short(record.outcome, 64),
+        "duration_seconds": record.duration_seconds,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "received_at": datetime.now(timezone.utc),
+        "body": body,
+    }
+
+
+def _short(text: str | None, length: int) -> str | None:
+    # The body keeps the whole; a column cut short only makes filters miss what no real value has.
+    return text if text is None else text[:length]

@@ -1,0 +1,66 @@
+"""Signed webhooks that could not be used: kept as they came, so that nothing signed is ever lost."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timezone
+
+from sqlalchemy import exc, insert, select, update
+
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
+from airflow_provider_voiceinfra.ledger.schema import deliveries
+
+
+class DeliveriesLedger:
+    """Keeps deliveries and hands them out again for a replay."""
+
+    _database: Database
+
+    def keep_delivery(self, body: bytes, *, conn_id: str, reason: str, event: str | None = None) -> None:
+        """Store a delivery as it came; the same bytes are stored once. Durable before this returns.
+
+        :param reason: why it could not be used, for a person to read.
+        :param event: the event header, if there was one.
+        """
+        values = {
+            "digest": hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest(),
+            "conn_id": conn_id,
+            "reason": reason,
+            "event": event[:255] if event else None,
+            "body": body,
+            "received_at": datetime.now(timezone.utc),
+        }
+        try:
+            with self._database.writing() as connection:
+                connection.execute(insert(deliveries).values(values))
+        except exc.IntegrityError:
+            return  # the vendor repeats what it thinks undelivered
+
+    def deliveries(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
+        """Return kept deliveries, newest first.
+
+        :param include_replayed: whether those that a replay made use of are included.
+        """
+        columns = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
+        query = select(*columns).order_by(deliveries.c.id.desc()).limit(limit)
+        if not include_replayed:
+            query = query.where(deliveries.c.replayed_at.is_(None))
+        with self._database.reading() as connection:
+            return [KeptDelivery(**row._mapping) for row in connection.execute(query)]
+
+    def delivery(self, delivery_id: int) -> KeptDelivery | None:
+        """Return one kept delivery."""
+        columns = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
+        with self._database.reading() as connection:
+            row = connection.execute(select(*columns).where(deliveries.c.id == delivery_id)).first()
+        return None if row is None else KeptDelivery(**row._mapping)
+
+    def mark_replayed(self, delivery_id: int) -> None:
+        """Store that a replay made use of a delivery."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id == delivery_id)
+                .values(replayed_at=datetime.now(timezone.utc))
+            )

@@ -1,0 +1,162 @@
+"""What the ledger hands out: frozen rows, and the states that a call goes through."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from airflow_provider_voiceinfra.calls import CompletionRecord
+
+
+class CallState(str, Enum):
+    """What is known of a call; whether it is over is not a state but the existence of its completion."""
+
+    CLAIMED = "claimed"
+    """About to be sent."""
+    ACCEPTED = "accepted"
+    """The API gave it a ``call_id``."""
+    REFUSED = "refused"
+    """Nothing rang; it may be tried again."""
+    UNKNOWN = "unknown"
+    """It was sent, or was about to be, and no answer is known."""
+
+
+class Recorded(str, Enum):
+    """What became of a completion that was handed in."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    DIFFERENT = "different"
+    """The call has a record already, and this one says something else."""
+
+
+@dataclass(frozen=True)
+class CallOrigin:
+    """Which task instance or campaign places a call; every part may be missing."""
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    map_index: int | None = None
+    try_number: int | None = None
+    campaign_id: str | None = None
+    contact_key: str | None = field(default=None, repr=False)
+
+    def is_later_try_than(self, other: CallOrigin) -> bool:
+        """Tell whether this is the same task instance, tried again."""
+        same = (self.dag_id, self.run_id, self.task_id, self.map_index) == (
+            other.dag_id,
+            other.run_id,
+            other.task_id,
+            other.map_index,
+        )
+        return same and self.task_id is not None and (self.try_number or 0) > (other.try_number or 0)
+
+
+@dataclass(frozen=True)
+class CallEntry:
+    """One call as the ledger knows it.
+
+    :param token: whose claim it is; changes with each new dial, so that only its owner can settle it.
+    :param dials: how often a POST was allowed for this key; more than 1 after a refusal or a redial.
+    :param adopted: whether the ``call_id`` was learned from a webhook instead of the API's answer.
+    :param claimed_at: when this dial was claimed, aware UTC.
+    :param renewed_at: when its owner last said that it is still at work.
+    :param purged_at: when the personal data was deleted; ``None`` if it is still there.
+    """
+
+    key_hash: str
+    idempotency_key: str | None = field(repr=False)
+    state: CallState
+    token: str
+    dials: int
+    conn_id: str
+    agent_id: str | None
+    from_number: str | None = field(repr=False)
+    to_number: str | None = field(repr=False)
+    request: dict[str, Any] | None = field(repr=False)
+    call_id: str | None
+    adopted: bool
+    error_code: str | None
+    error_message: str | None
+    origin: CallOrigin
+    claimed_at: datetime
+    renewed_at: datetime
+    answered_at: datetime | None
+    purged_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CallEntry:
+        """Read a row of the table ``calls``."""
+        values = dict(row)
+        origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})
+        request = values.pop("request")
+        values["state"] = CallState(values["state"])
+        return cls(origin=origin, request=json.loads(request) if request else None, **values)
+
+    def differences(self, request: Mapping[str, Any], conn_id: str) -> list[str]:
+        """Return the names of the fields in which another request for this key differs."""
+        if self.request is None:  # purged: what it was is no longer known
+            return []
+        names = sorted({*self.request, *request})
+        different = [name for name in names if self.request.get(name) != request.get(name)]
+        return different + (["voiceinfra_conn_id"] if self.conn_id != conn_id else [])
+
+
+@dataclass(frozen=True)
+class CompletionEntry:
+    """One completion as the ledger knows it; the columns are those that people filter on.
+
+    :param sequence: grows with every completion, in the order in which they became visible.
+    """
+
+    call_id: str
+    sequence: int
+    conn_id: str
+    agent_id: str | None
+    from_number: str | None = field(repr=False)
+    to_number: str | None = field(repr=False)
+    call_outcome: str | None
+    duration_seconds: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    received_at: datetime
+    body: bytes | None = field(default=None, repr=False)
+
+    def record(self) -> CompletionRecord:
+        """Return the whole record; the entry must have been read with its body."""
+        if self.body is None:
+            raise ValueError(f"the completion of {self.call_id} was read without its body")
+        return CompletionRecord.from_body(self.body, self.received_at)
+
+
+@dataclass(frozen=True)
+class KeptDelivery:
+    """A signed webhook that could not be used as a completion, kept as it came.
+
+    :param reason: why it could not be used.
+    :param replayed_at: when a replay succeeded, aware UTC; ``None`` if none has.
+    """
+
+    id: int
+    conn_id: str
+    reason: str
+    event: str | None
+    body: bytes = field(repr=False)
+    received_at: datetime
+    replayed_at: datetime | None
+
+
+def hash_key(idempotency_key: str) -> str:
+    """Return what the ledger finds a key by; keys may be of any length."""
+    return hashlib.sha256(idempotency_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def encode_request(request: Mapping[str, Any]) -> bytes:
+    """Return a request in the one form in which requests are stored and compared."""
+    return json.dumps(request, sort_keys=True, ensure_ascii=True).encode()

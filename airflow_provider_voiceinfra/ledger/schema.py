@@ -1,0 +1,132 @@
+"""The ledger's tables; a test holds them equal to what the migrations build.
+
+``calls`` says what was attempted, ``completions`` what became of it, ``deliveries`` keeps signed webhooks
+that could not be used. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from airflow_provider_voiceinfra.ledger.personal import PersonalBytes, PersonalText
+
+HEAD_REVISION = "0001"
+VERSION_TABLE = "voiceinfra_alembic_version"
+MAX_BODY = 2**24 - 1  # MySQL's MEDIUMBLOB; other databases take more
+
+# SQLite only numbers rows by itself in a column of type INTEGER.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, stored as UTC without an offset so that every database sorts it alike."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware moment into UTC; a naive one is a mistake of the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware times only")
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment its zone back."""
+        return None if value is None else value.replace(tzinfo=timezone.utc)
+
+
+calls = Table(
+    "voiceinfra_calls",
+    metadata,
+    # The hash outlives the key's text, which may hold a number: purging forgets the text, and a cleared
+    # task of last year still finds that it has called already.
+    Column("key_hash", String(64), primary_key=True),
+    Column("idempotency_key", PersonalText(2000)),
+    Column("state", String(16), nullable=False),
+    Column("token", String(32), nullable=False),
+    Column("dials", Integer, nullable=False),
+    Column("conn_id", String(250), nullable=False),
+    Column("agent_id", String(255)),
+    Column("from_number", PersonalText(64)),
+    Column("to_number", PersonalText(64)),
+    Column("request", PersonalBytes(MAX_BODY)),
+    Column("call_id", String(255), unique=True),
+    Column("adopted", Boolean(create_constraint=False), nullable=False),
+    Column("error_code", String(255)),
+    Column("error_message", Text),
+    Column("dag_id", String(250)),
+    Column("run_id", String(250)),
+    Column("task_id", String(250)),
+    Column("map_index", Integer),
+    Column("try_number", Integer),
+    Column("campaign_id", String(250)),
+    Column("contact_key", PersonalText(255)),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("purged_at", UtcDateTime),
+    Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
+    Index("ix_voiceinfra_calls_to_number", "to_number", "claimed_at"),
+    Index("ix_voiceinfra_calls_run", "dag_id", "run_id"),
+)
+
+completions = Table(
+    "voiceinfra_completions",
+    metadata,
+    Column("call_id", String(255), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("conn_id", String(250), nullable=False),
+    Column("agent_id", String(255)),
+    Column("from_number", PersonalText(64)),
+    Column("to_number", PersonalText(64)),
+    Column("call_outcome", String(64)),
+    Column("duration_seconds", Integer),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("body", PersonalBytes(MAX_BODY), nullable=False),
+    Index("ix_voiceinfra_completions_received_at", "received_at"),
+    Index("ix_voiceinfra_completions_to_number", "to_number", "received_at"),
+)
+
+deliveries = Table(
+    "voiceinfra_deliveries",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    # The same bytes to the same connection are kept once, however often the vendor repeats them.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("conn_id", String(250), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("event", String(255)),
+    Column("body", PersonalBytes(MAX_BODY), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("replayed_at", UtcDateTime),
+    Index("ix_voiceinfra_deliveries_received_at", "received_at"),
+)
+
+counters = Table(
+    "voiceinfra_counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+COMPLETIONS_COUNTER = "completions"

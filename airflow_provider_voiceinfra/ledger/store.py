@@ -1,0 +1,73 @@
+"""``CallLedger``: the only place with state; knows nothing of HTTP or Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from sqlalchemy import delete, update
+
+from airflow_provider_voiceinfra.ledger import migrate
+from airflow_provider_voiceinfra.ledger.calls import CallsLedger
+from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
+from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
+from airflow_provider_voiceinfra.ledger.schema import calls, completions, counters, deliveries
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many rows of each kind a purge emptied or deleted."""
+
+    calls: int
+    completions: int
+    deliveries: int
+
+
+class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
+    """The ledger of calls and completions in one SQL database.
+
+    Creating one opens nothing; the first use connects, and creates or upgrades the tables.
+
+    :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
+    :raises ConfigurationError: if the URL cannot be read, or its driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = database(url)
+
+    def check(self) -> str:
+        """Write to the ledger, undo it, and return the schema's revision.
+
+        :raises LedgerUnavailableError: if it cannot be reached or written.
+        """
+        with self._database.writing() as connection:
+            nested = connection.begin_nested()
+            connection.execute(update(counters).values(value=counters.c.value + 1))
+            nested.rollback()
+            return str(migrate.current_revision(connection))
+
+    def upgrade(self) -> bool:
+        """Create or upgrade the tables; return whether anything had to be done."""
+        return migrate.upgrade(self._database.engine)
+
+    def purge(self, before: datetime) -> Purged:
+        """Delete the personal data of everything older than a moment.
+
+        Completions and deliveries go. Of a call there remain its hashed key, its ``call_id`` and its state, so
+        that a task that is cleared years later still does not dial again.
+
+        :param before: aware; calls claimed, and webhooks received, earlier than this.
+        """
+        blank = dict.fromkeys(
+            ("idempotency_key", "from_number", "to_number", "request", "error_message", "contact_key")
+        )
+        with self._database.writing() as connection:
+            emptied = connection.execute(
+                update(calls)
+                .where(calls.c.claimed_at < before, calls.c.purged_at.is_(None))
+                .values(**blank, purged_at=datetime.now(timezone.utc))
+            ).rowcount
+            ended = connection.execute(delete(completions).where(completions.c.received_at < before)).rowcount
+            dropped = connection.execute(delete(deliveries).where(deliveries.c.received_at < before)).rowcount
+        return Purged(calls=emptied, completions=ended, deliveries=dropped)

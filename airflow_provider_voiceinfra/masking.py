@@ -1,0 +1,22 @@
+"""The one way in which phone numbers are shown to people; never used to store or compare them."""
+
+from __future__ import annotations
+
+import re
+
+# A number as people and gateways write it: seven digits or more, with the usual separators between them.
+_NUMBER = re.compile(r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?![\w:-])")
+
+
+def mask_number(number: str | None) -> str:
+    """Return a phone number with its middle hidden, such as ``+1415***0100``."""
+    if not number:
+        return "(none)"
+    if len(number) < 10:
+        return f"{number[:2]}***"
+    return f"{number[:5]}***{number[-4:]}"
+
+
+def mask_numbers_in(text: str) -> str:
+    """Return a text from elsewhere, such as an API's message, with every phone number in it masked."""
+    return _NUMBER.sub(lambda found: mask_number(re.sub(r"[^\d+]", "", found.group())), text)

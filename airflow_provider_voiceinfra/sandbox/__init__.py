@@ -1,0 +1,5 @@
+"""An imitation of the VoiceInfra API on loopback, for demos, tests and benchmarks; it never contacts anything else.
+
+Start it with ``voiceinfra-sandbox`` or ``python -m airflow_provider_voiceinfra.sandbox``; no other part of the
+package imports it.
+"""
