@@ -1,5 +1,5 @@
-"""An imitation of the VoiceInfra API on loopback, for demos, tests and benchmarks; it never contacts anything else.
+"""An imitation of the VoiceInfra API for demos, tests and benchmarks; it never contacts another machine.
 
-Start it with ``voiceinfra-sandbox`` or ``python -m airflow_provider_voiceinfra.sandbox``; no other part of the
-package imports it.
+Start it with ``voiceinfra-sandbox`` or ``python -m airflow_provider_voiceinfra.sandbox``; no other part of
+the package imports it.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_voiceinfra.sandbox.settings import Settings
@@ -14,13 +13,19 @@ _REQUIRED = ("agent_id", "from_number", "to_number")
 _OPTIONAL = ("first_message", "context")
 
 
-@dataclass(frozen=True)
-class Refusal(Exception):
-    """The request is answered with an error and no call is placed."""
+class Refusal(Exception):  # noqa: N818  a refusal is an answer, not a fault of the sandbox
+    """The request is answered with an error and no call is placed.
 
-    status: int
-    code: str
-    message: str
+    :param status: the HTTP status.
+    :param code: the API's ``error.code``.
+    :param message: for a person to read.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
 
 
 def key_refusal(settings: Settings, key: str | None) -> Refusal | None:
@@ -59,11 +64,16 @@ def read_call(settings: Settings, content_type: str, body: bytes) -> dict[str, A
     return {name: fields[name] for name in (*_REQUIRED, *_OPTIONAL, "variables") if name in fields}
 
 
+def _not_json(constant: str) -> None:
+    # Python reads NaN and Infinity, JSON has neither.
+    raise ValueError(constant)
+
+
 def _json_object(content_type: str, body: bytes) -> dict[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Refusal(400, "validation_error", "Content-Type must be application/json.")
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=_not_json)
     except (ValueError, RecursionError):
         raise Refusal(400, "validation_error", "The body is not valid JSON.") from None
     if not isinstance(fields, dict):

@@ -1,4 +1,4 @@
-"""Every setting of the sandbox, its default and its rule; options and run-time changes are checked by the same code."""
+"""Every setting of the sandbox, its default and its rule, for options and run-time changes alike."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _setting(default: Any, check: Callable[[Any], Any], text: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the sandbox does; each name is also an option (``--call-seconds``) and a key of ``PATCH settings``."""
+    """What the sandbox does; each name is an option (``--call-seconds``) and a key of ``PATCH settings``."""
 
     api_keys: tuple[str, ...] = _setting(
         ("vk_sandbox_key",), _words, "API keys that are accepted; none at all revokes every key"
