@@ -1,0 +1,134 @@
+"""What Airflow is told about this package, as plain data; it is read while Airflow itself is being imported.
+
+So nothing is imported here but the version. Tests hold the defaults equal to those of ``settings`` and
+``connection``, and the module names to what exists.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_voiceinfra import __version__
+
+_PACKAGE = "airflow_provider_voiceinfra"
+_INTEGRATION = "VoiceInfra"
+
+_CONNECTION_FORM: dict[str, Any] = {
+    "connection-type": "voiceinfra",
+    "hook-name": _INTEGRATION,
+    "hook-class-name": f"{_PACKAGE}.hooks.voiceinfra.VoiceInfraHook",
+    "ui-field-behaviour": {
+        # The port stays: from Airflow 3.3 on, the Test button of a saved connection without a port is
+        # answered "400 Bad Request", since the form sends port 0 and nothing is stored.
+        "hidden-fields": ["login", "schema"],
+        "relabeling": {
+            "password": "API key",
+            "host": "API base URL",
+            "port": "Port (fill in, or the Test button fails)",
+        },
+        "placeholders": {
+            "password": "from the VoiceInfra dashboard",
+            "host": "https://api.voiceinfra.ai/v1",
+            "port": "443",
+        },
+    },
+    "conn-fields": {
+        "webhook_secret": {
+            "label": "Webhook secret",
+            "description": "The secret typed into the VoiceInfra dashboard, with which it signs its webhooks. "
+            "While rotating: the old and the new one, separated by a space.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "agent_id": {
+            "label": "Agent ID",
+            "description": "The AI agent for calls that name none.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "from_number": {
+            "label": "From number",
+            "description": "The caller ID for calls that name none: a number of your VoiceInfra account, "
+            "in E.164 form such as +14155550100.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "timeout": {
+            "label": "Timeout (s)",
+            "description": "How long to wait for the API, in seconds: for a connection, and then for an answer.",
+            "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 300},
+        },
+        "max_calls_per_second": {
+            "label": "Max calls per second",
+            "description": "Never place calls faster than this. Empty: as fast as the API's rate limit lets.",
+            "schema": {"type": ["number", "null"], "minimum": 0},
+        },
+    },
+}
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "sql_alchemy_conn": {
+        "description": "URL of the ledger's database. Every worker, the triggerer and the webhook receiver must "
+        "open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a SQLite file "
+        "voiceinfra.db under AIRFLOW_HOME, for a single machine.",
+        "type": "string",
+        "example": "postgresql://user:password@host/voiceinfra",
+        "default": "",
+        "sensitive": True,
+    },
+    "poll_interval": {
+        "description": "Seconds between two looks of a waiting process at the ledger; one look serves every "
+        "call that it waits for.",
+        "type": "float",
+        "example": "5.0",
+        "default": "2.0",
+    },
+    "allow_unsigned_webhooks": {
+        "description": "Whether a connection without a webhook secret takes any webhook. Whoever finds the URL "
+        "can then make calls look completed; for trials only.",
+        "type": "boolean",
+        "example": None,
+        "default": "False",
+    },
+    "max_webhook_bytes": {
+        "description": "Largest body of a webhook, in bytes; a larger one is answered 413.",
+        "type": "integer",
+        "example": None,
+        "default": "1048576",
+    },
+    "retention_days": {
+        "description": "Age in days from which `airflow voiceinfra purge` deletes personal data when it is not "
+        "told an age. 0 sets none; nothing is ever purged by itself.",
+        "type": "integer",
+        "example": "90",
+        "default": "0",
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description in the form of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-voiceinfra",
+        "name": _INTEGRATION,
+        "description": "AI phone calls as a step of a DAG: placed once, tracked to the end, never dialled twice.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://voiceinfra.ai",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [_CONNECTION_FORM],
+        **{kind: [_modules(kind)] for kind in ("hooks", "operators", "sensors", "triggers")},
+        "extra-links": [f"{_PACKAGE}.links.voiceinfra.VoiceInfraRecordingLink"],
+        "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
+        "config": {
+            "voiceinfra": {
+                "description": "Settings of the VoiceInfra provider.",
+                "options": {name: {"version_added": "0.1.0", **option} for name, option in _OPTIONS.items()},
+            }
+        },
+    }
+
+
+def _modules(kind: str) -> dict[str, Any]:
+    return {"integration-name": _INTEGRATION, "python-modules": [f"{_PACKAGE}.{kind}.voiceinfra"]}
