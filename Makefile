@@ -1,0 +1,61 @@
+# Everything a developer does, by one word each; `make help` lists them.
+
+VENV ?= .venv
+# A Python to use instead of the one that is found: make PYTHON=/path/to/python3.12
+export PYTHON
+# Without bytecode on disk, every Airflow process compiles some thousand modules anew: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
+PREFERRED = 3.12 3.13 3.11 3.10
+VENV_PYTHON = $(VENV)/bin/python
+STAMP = $(VENV)/.installed
+SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
+
+# The combinations of `make test-matrix`, as Python-Airflow; Pythons that this machine lacks are left out.
+MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3 3.13-3.3
+PYTEST_ARGS ?=
+
+.PHONY: help demo demo-stop test unit check format test-matrix bench constraints clean
+.DEFAULT_GOAL := help
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+$(STAMP): $(SETUP) constraints/airflow-3.3.txt
+	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint $(PREFERRED)
+	@touch $@
+
+demo: $(STAMP) ## place a call in a real Airflow against the sandbox, and stop; KEEP=1 leaves both running
+	@$(VENV_PYTHON) scripts/demo.py run $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-stop: $(STAMP) ## stop what `make demo KEEP=1` has left running
+	@$(VENV_PYTHON) scripts/demo.py stop
+
+test: $(STAMP) ## run all tests, with real servers, and check the branch coverage
+	$(VENV_PYTHON) -m pytest --cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)
+
+unit: $(STAMP) ## run the quick tests only
+	$(VENV_PYTHON) -m pytest -m "not integration" $(PYTEST_ARGS)
+
+check: $(STAMP) ## lint, formatting, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(STAMP) ## mend what ruff can mend by itself
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
+	@scripts/test_matrix.sh $(MATRIX) -- $(PYTEST_ARGS)
+
+bench: $(STAMP) ## run the benchmarks and print their tables
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
+
+constraints: $(STAMP) ## write constraints/*.txt anew
+	scripts/constraints.sh $(VENV)
+
+clean: ## remove environments, caches and what the demo has left
+	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) scripts/demo.py stop; fi
+	rm -rf $(VENV) .venv-* .demo build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""A PostgreSQL server that lives as long as it is needed, in a temporary directory."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg2
+
+from harness.processes import Guard, base_environment, end, free_port, spawn, tail, wait_for
+
+# Durability against a crash of the machine is nothing that a throwaway server needs.
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
+
+
+def find_binaries() -> Path | None:
+    """Return the folder of the server programs, on PATH or where Debian keeps them; None if absent."""
+    on_path = shutil.which("initdb")
+    if on_path and shutil.which("postgres"):
+        return Path(on_path).parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: float(p.parts[-3]))
+    return installed[-1].parent if installed else None
+
+
+class PostgresServer:
+    """A running server; anybody on this machine may connect, so keep nothing of worth in it.
+
+    :param binaries: the folder that :func:`find_binaries` has found.
+    """
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        self._directory = Path(tempfile.mkdtemp(prefix="voiceinfra-postgres-"))
+        self._prefix = self._as_other_user()
+        self._env = base_environment(str(self._directory))
+        self._guard = Guard(str(self._directory))
+        self.port = free_port()
+        try:
+            self._start()
+        except BaseException:
+            self._remove()
+            raise
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the SQLAlchemy URL of one of its databases."""
+        return f"postgresql+psycopg2://postgres@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, statement: str) -> None:
+        """Run a statement outside of any transaction, as CREATE DATABASE needs it."""
+        connection = self._connect()
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        self.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, with whatever is still connected to it."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        """Stop the server and remove its files."""
+        end(self._process)
+        self._remove()
+
+    def _remove(self) -> None:
+        self._guard.release()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _as_other_user(self) -> list[str]:
+        # PostgreSQL refuses to run as root.
+        if os.getuid() != 0:
+            return []
+        known = {entry.pw_name for entry in pwd.getpwall()}
+        user = pwd.getpwnam("postgres" if "postgres" in known else "nobody")
+        os.chown(self._directory, user.pw_uid, user.pw_gid)
+        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+
+    def _start(self) -> None:
+        data, log = self._directory / "data", self._directory / "server.log"
+        initdb = [str(self._binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+        initdb += ["--no-sync", "--encoding=UTF8", "--locale=C"]
+        subprocess.run(
+            [*self._prefix, *initdb], check=True, capture_output=True, env=self._env, cwd=self._directory
+        )
+        server = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
+        for setting in (*FAST, "listen_addresses=127.0.0.1", f"unix_socket_directories={self._directory}"):
+            server += ["-c", setting]
+        # SIGINT, which `end` doesn't send, would be its quick way down; SIGTERM waits for its clients, and
+        # is followed by SIGKILL, at which its children leave too.
+        self._process = spawn([*self._prefix, *server], env=self._env, log=log, cwd=self._directory)
+        wait_for("PostgreSQL to answer", self._answers, 60, lambda: self._check_alive(log))
+
+    def _check_alive(self, log: Path) -> None:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL ended with {self._process.returncode}:\n{tail(log)}")
+
+    def _answers(self) -> bool:
+        try:
+            self._connect().close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        return psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres")
