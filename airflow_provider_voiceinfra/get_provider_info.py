@@ -35,7 +35,7 @@ _CONNECTION_FORM: dict[str, Any] = {
     "conn-fields": {
         "webhook_secret": {
             "label": "Webhook secret",
-            "description": "The secret typed into the VoiceInfra dashboard, with which it signs its webhooks. "
+            "description": "The secret typed into the VoiceInfra dashboard, which signs its webhooks with it. "
             "While rotating: the old and the new one, separated by a space.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
@@ -52,7 +52,7 @@ _CONNECTION_FORM: dict[str, Any] = {
         },
         "timeout": {
             "label": "Timeout (s)",
-            "description": "How long to wait for the API, in seconds: for a connection, and then for an answer.",
+            "description": "How long to wait for the API, in seconds: for a connection, then for an answer.",
             "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 300},
         },
         "max_calls_per_second": {
@@ -65,9 +65,9 @@ _CONNECTION_FORM: dict[str, Any] = {
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "sql_alchemy_conn": {
-        "description": "URL of the ledger's database. Every worker, the triggerer and the webhook receiver must "
-        "open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a SQLite file "
-        "voiceinfra.db under AIRFLOW_HOME, for a single machine.",
+        "description": "URL of the ledger's database. Every worker, the triggerer and the webhook receiver "
+        "must open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a SQLite "
+        "file voiceinfra.db under AIRFLOW_HOME, for a single machine.",
         "type": "string",
         "example": "postgresql://user:password@host/voiceinfra",
         "default": "",
@@ -81,8 +81,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "2.0",
     },
     "allow_unsigned_webhooks": {
-        "description": "Whether a connection without a webhook secret takes any webhook. Whoever finds the URL "
-        "can then make calls look completed; for trials only.",
+        "description": "Whether a connection without a webhook secret takes any webhook. Whoever finds the "
+        "URL can then make calls look completed; for trials only.",
         "type": "boolean",
         "example": None,
         "default": "False",
@@ -94,8 +94,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "1048576",
     },
     "retention_days": {
-        "description": "Age in days from which `airflow voiceinfra purge` deletes personal data when it is not "
-        "told an age. 0 sets none; nothing is ever purged by itself.",
+        "description": "Age in days from which `airflow voiceinfra purge` deletes personal data when it is "
+        "not told an age. 0 sets none; nothing is ever purged by itself.",
         "type": "integer",
         "example": "90",
         "default": "0",
@@ -108,7 +108,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-voiceinfra",
         "name": _INTEGRATION,
-        "description": "AI phone calls as a step of a DAG: placed once, tracked to the end, never dialled twice.",
+        "description": "AI phone calls as a step of a DAG: placed once, tracked to the end, never twice.",
         "versions": [__version__],
         "integrations": [
             {

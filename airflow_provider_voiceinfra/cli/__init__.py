@@ -1,1 +1,1 @@
-"""The commands of ``airflow voiceinfra``; ``definition`` is the only module that every Airflow command loads."""
+"""The commands of ``airflow voiceinfra``; only ``definition`` is loaded by every Airflow command."""

@@ -34,7 +34,7 @@ class VoiceInfraRecordingLink(BaseOperatorLink):
         :param ti_key: which task instance to look at.
         """
         # Loaded at the end of a task, not when a DAG file is parsed.
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415
+        from airflow.sdk.execution_time.xcom import XCom
 
         address = XCom.get_value(ti_key=ti_key, key=RECORDING_XCOM_KEY)
         return address if isinstance(address, str) else ""

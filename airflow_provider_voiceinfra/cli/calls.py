@@ -1,0 +1,113 @@
+"""``airflow voiceinfra calls`` and ``call``: what the ledger knows; nothing here changes it."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_voiceinfra.cli.output import print_document, print_rows
+from airflow_provider_voiceinfra.cli.privacy import Privacy
+from airflow_provider_voiceinfra.cli.running import command, complain
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
+
+_TABLE = (
+    "claimed_at",
+    "state",
+    "call_id",
+    "outcome",
+    "to_number",
+    "conn_id",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "error_code",
+)
+
+
+@command
+def list_calls(args: Namespace) -> bool:
+    """List calls, newest first."""
+    ledger = open_ledger()
+    entries = ledger.calls(
+        conn_id=args.conn_id,
+        state=CallState(args.state) if args.state else None,
+        dag_id=args.dag_id,
+        run_id=args.run_id,
+        to_number=args.to_number,
+        since=args.since,
+        limit=args.limit,
+    )
+    ended = ledger.completions([entry.call_id for entry in entries if entry.call_id], with_body=False)
+    privacy = Privacy.of(args)
+    print_rows([_row(entry, ended, privacy) for entry in entries], args.output, _TABLE)
+    return True
+
+
+@command
+def show_call(args: Namespace) -> bool:
+    """Show one call, by its ``call_id`` or its idempotency key, and its completion."""
+    ledger = open_ledger()
+    entry = ledger.call_by_id(args.call) or ledger.call_by_key(args.call)
+    call_id = (entry.call_id if entry else args.call) or ""
+    completion = ledger.completion(call_id) if call_id else None
+    if entry is None and completion is None:
+        return complain("there is neither a call nor a completion with this call_id or idempotency key.")
+    privacy = Privacy.of(args)
+    ended = {completion.call_id: completion} if completion else {}
+    print_document(
+        {
+            "call": _row(entry, ended, privacy) if entry else None,
+            "completion": _completion(completion, privacy) if completion else None,
+            "possible_call_ids": _candidates(ledger, entry),
+        },
+        args.output,
+    )
+    return True
+
+
+def _candidates(ledger: CallLedger, entry: CallEntry | None) -> list[str]:
+    """Return whose completions could be an unknown call's, for a person to judge."""
+    unknown = entry is not None and entry.state is CallState.UNKNOWN
+    return ledger.candidates(entry) if unknown and entry is not None else []
+
+
+def _row(entry: CallEntry, ended: Mapping[str, CompletionEntry], privacy: Privacy) -> dict[str, Any]:
+    completion = ended.get(entry.call_id or "")
+    origin = entry.origin
+    return {
+        "claimed_at": _moment(entry.claimed_at),
+        "state": entry.state.value,
+        "call_id": entry.call_id,
+        "outcome": completion.call_outcome if completion else None,
+        "to_number": privacy.number(entry.to_number),
+        "from_number": privacy.number(entry.from_number),
+        "agent_id": entry.agent_id,
+        "conn_id": entry.conn_id,
+        "dag_id": origin.dag_id,
+        "run_id": origin.run_id,
+        "task_id": origin.task_id,
+        "map_index": origin.map_index,
+        "try_number": origin.try_number,
+        "campaign_id": origin.campaign_id,
+        "contact_key": privacy.text(origin.contact_key),
+        "idempotency_key": privacy.text(entry.idempotency_key),
+        "dials": entry.dials,
+        "adopted": entry.adopted,
+        "error_code": entry.error_code,
+        "error_message": privacy.text(entry.error_message),
+        "answered_at": _moment(entry.answered_at),
+        "ended_at": _moment(completion.ended_at) if completion else None,
+        "purged_at": _moment(entry.purged_at),
+    }
+
+
+def _completion(completion: CompletionEntry, privacy: Privacy) -> dict[str, Any]:
+    return privacy.record(completion.record().to_dict(include_transcript=privacy.include_transcript))
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None

@@ -1,0 +1,18 @@
+"""``airflow voiceinfra db``: the ledger's tables."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from airflow_provider_voiceinfra.cli.running import command, say
+from airflow_provider_voiceinfra.deployment import open_ledger
+
+
+@command
+def upgrade(args: Namespace) -> bool:
+    """Create the ledger's tables, or bring them up to date."""
+    ledger = open_ledger()
+    changed = ledger.upgrade()
+    revision = ledger.check()
+    say(f"The ledger was brought to revision {revision}." if changed else f"Nothing to do: {revision}.")
+    return True

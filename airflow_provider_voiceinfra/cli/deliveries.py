@@ -1,0 +1,90 @@
+"""``airflow voiceinfra deliveries``: signed webhooks that could not be used, and their second chance."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any
+
+from airflow_provider_voiceinfra.cli.output import print_document, print_rows
+from airflow_provider_voiceinfra.cli.privacy import Privacy
+from airflow_provider_voiceinfra.cli.running import command, complain
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
+from airflow_provider_voiceinfra.receiving import Outcome, replay
+
+_ALL = 1_000_000_000
+
+
+@command
+def deliveries(args: Namespace) -> bool:
+    """List, show or replay kept deliveries."""
+    ledger = open_ledger()
+    if args.show is not None:
+        return _show(ledger, args)
+    if args.replay is not None:
+        return _replay(ledger, args)
+    kept = ledger.deliveries(include_replayed=args.include_replayed, limit=args.limit)
+    privacy = Privacy.of(args)
+    print_rows([_row(delivery, privacy) for delivery in kept], args.output)
+    return True
+
+
+def _show(ledger: CallLedger, args: Namespace) -> bool:
+    delivery = ledger.delivery(args.show)
+    if delivery is None:
+        return complain(f"there is no delivery {args.show}.")
+    privacy = Privacy.of(args)
+    print_document({**_row(delivery, privacy), "body": _body(delivery.body, privacy)}, args.output)
+    return True
+
+
+def _replay(ledger: CallLedger, args: Namespace) -> bool:
+    (wanted,) = args.replay
+    if wanted is None:
+        chosen = list(reversed(ledger.deliveries(limit=_ALL)))  # in the order in which they came
+    else:
+        delivery = ledger.delivery(wanted)
+        if delivery is None:
+            return complain(f"there is no delivery {wanted}.")
+        chosen = [delivery]
+    rows = []
+    for delivery in chosen:
+        receipt = replay(delivery, ledger)
+        rows.append(
+            {
+                "id": delivery.id,
+                "result": receipt.outcome.value,
+                "call_id": receipt.call_id,
+                "reason": receipt.reason,
+            }
+        )
+    print_rows(rows, args.output)
+    return all(row["result"] != Outcome.KEPT.value for row in rows)
+
+
+def _row(delivery: KeptDelivery, privacy: Privacy) -> dict[str, Any]:
+    replayed = delivery.replayed_at
+    return {
+        "id": delivery.id,
+        "received_at": delivery.received_at.isoformat(timespec="seconds"),
+        "conn_id": delivery.conn_id,
+        "event": privacy.text(delivery.event),
+        "reason": delivery.reason,
+        "bytes": len(delivery.body),
+        "replayed_at": replayed.isoformat(timespec="seconds") if replayed else None,
+    }
+
+
+def _body(body: bytes, privacy: Privacy) -> Any:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        return privacy.record(content)
+    if privacy.include_transcript:
+        return privacy.text(body.decode("utf-8", "replace"))
+    # What is not an object has no fields, so a transcript in it could not be left out.
+    return f"({len(body)} bytes that are not a JSON object; --include-transcript shows them)"

@@ -1,0 +1,58 @@
+"""Reads the values of command line arguments; what it raises becomes the parser's own message."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from datetime import datetime, timedelta, timezone
+
+_AGE = re.compile(r"([1-9]\d{0,5})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def age(text: str) -> timedelta:
+    """Read an age such as ``12h``, ``90d`` or ``4w``."""
+    form = _AGE.fullmatch(text.strip())
+    if form is None:
+        raise ArgumentTypeError(f"{text!r} is not an age; it looks like 12h, 90d or 4w")
+    return timedelta(**{_UNITS[form.group(2)]: int(form.group(1))})
+
+
+def since(text: str) -> datetime:
+    """Read an age, or a moment in ISO 8601 (UTC if it names no zone), as an aware moment."""
+    now = datetime.now(timezone.utc)
+    try:
+        return now - age(text)
+    except (ArgumentTypeError, OverflowError):
+        pass
+    # Loaded when it is needed: every Airflow command loads this module.
+    import pendulum
+
+    try:
+        moment = pendulum.parse(text.strip(), tz="UTC")
+    except (ValueError, OverflowError):
+        moment = None
+    if not isinstance(moment, datetime):
+        raise ArgumentTypeError(
+            f"{text!r} is neither an age such as 24h or 7d, nor a time such as 2026-03-01T08:00:00Z"
+        )
+    return moment
+
+
+def row_count(text: str) -> int:
+    """Read how many rows to show at most."""
+    if not re.fullmatch(r"[1-9]\d{0,6}", text, re.ASCII):
+        raise ArgumentTypeError(f"{text!r} is not a number of rows above 0")
+    return int(text)
+
+
+def delivery_id(text: str) -> int:
+    """Read the number of a kept delivery."""
+    if not re.fullmatch(r"[1-9]\d{0,17}", text, re.ASCII):
+        raise ArgumentTypeError(f"{text!r} is not the number of a delivery")
+    return int(text)
+
+
+def delivery_ids(text: str) -> int | None:
+    """Read the number of a kept delivery; ``all`` gives ``None``."""
+    return None if text == "all" else delivery_id(text)

@@ -1,0 +1,195 @@
+"""Tests a deployment from the API key to a recorded webhook; calls nobody, prints nothing, names no secret.
+
+Each check is a function that returns a ``Finding``. ``diagnose`` runs them in an order in which each can build
+on what was found before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
+from airflow_provider_voiceinfra.deployment import read_connection
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
+from airflow_provider_voiceinfra.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+# A secret is all that keeps a stranger from making calls look completed, and Airflow's logs hide none of
+# fewer than five characters.
+LEAST_SECRET_LENGTH = 16
+
+
+class Verdict(str, Enum):
+    """How a check went."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    :param name: what was checked.
+    :param found: what was found, for a person to read.
+    :param remedy: what to do about it; empty if nothing.
+    """
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the finding as plain JSON."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+
+def diagnose(conn_id: str = DEFAULT_CONN_ID, *, receiver_url: str | None = None) -> Iterator[Finding]:
+    """Run every check that can be run, one after the other.
+
+    :param conn_id: the connection to test.
+    :param receiver_url: where the receiver is mounted; if not set, ``/voiceinfra`` under ``[api] base_url``.
+    """
+    # The checks of the network load requests; the pages import this module in the API server.
+    from airflow_provider_voiceinfra import reception
+
+    finding, connection = check_connection(conn_id)
+    yield finding
+    yield check_api_key(conn_id) if connection else _skipped("API key", "there is no usable connection")
+    finding, settings = check_settings()
+    yield finding
+    finding, ledger = check_ledger(settings) if settings else (_skipped("ledger", "no usable settings"), None)
+    yield finding
+    if connection and settings:
+        yield check_webhook_secret(connection, settings)
+    address = (receiver_url or reception.default_address()).rstrip("/").removesuffix("/health")
+    yield reception.check_address(address)
+    finding = reception.check_receiver(address)
+    yield finding
+    if finding.verdict is Verdict.FAILED or connection is None or ledger is None:
+        yield _skipped("test delivery", "it needs a connection, a ledger and a receiver")
+        return
+    yield from reception.check_deliveries(connection, address, ledger)
+
+
+def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None]:
+    """Look whether the connection exists and is well formed."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    name = "connection"
+    try:
+        connection = read_connection(conn_id)
+    except AirflowNotFoundException:
+        remedy = (
+            f"Add one of type {CONN_TYPE!r} in Admin > Connections, with `airflow connections add`, or as an "
+            "environment variable AIRFLOW_CONN_...; or name another with --conn-id."
+        )
+        return Finding(name, Verdict.FAILED, f"there is no connection {conn_id!r}", remedy), None
+    except ConfigurationError as error:
+        return Finding(name, Verdict.FAILED, str(error), "Correct the field that is named."), None
+    found = f"{conn_id!r} is well formed; the API is at {connection.base_url}"
+    return Finding(name, Verdict.OK, found), connection
+
+
+def check_api_key(conn_id: str) -> Finding:
+    """Ask the API whether it knows the key, with a request that can place no call."""
+    from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+
+    try:
+        works, message = VoiceInfraHook(conn_id).test_connection()
+    except VoiceInfraError as error:
+        works, message = False, str(error)
+    if works:
+        return Finding("API key", Verdict.OK, message)
+    remedy = (
+        "Compare the field 'API key' with the vendor's dashboard, where a key can have been revoked; if the "
+        "API was not reached at all, check the base URL and this machine's way to the internet."
+    )
+    return Finding("API key", Verdict.FAILED, message, remedy)
+
+
+def check_settings() -> tuple[Finding, Settings | None]:
+    """Read the section ``[voiceinfra]``; a SQLite ledger with workers on other machines is found here."""
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        remedy = "Correct the setting that is named, in airflow.cfg or as AIRFLOW__VOICEINFRA__..."
+        return Finding("settings", Verdict.FAILED, str(error), remedy), None
+    if settings.allow_unsigned_webhooks:
+        return (
+            Finding(
+                "settings",
+                Verdict.WARNING,
+                "allow_unsigned_webhooks is on: who finds the URL can make calls look completed",
+                "Turn it off as soon as every connection has a webhook secret.",
+            ),
+            settings,
+        )
+    return Finding("settings", Verdict.OK, "section [voiceinfra] is well formed"), settings
+
+
+def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
+    """Open the ledger, write to it, and undo that."""
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+    try:
+        ledger = CallLedger(settings.sql_alchemy_conn)
+        revision = ledger.check()
+    except (ConfigurationError, LedgerError) as error:
+        remedy = (
+            "Nothing can be called until this works. Correct [voiceinfra] sql_alchemy_conn or the database."
+        )
+        return Finding("ledger", Verdict.FAILED, str(error), remedy), None
+    found = f"{_place(settings.sql_alchemy_conn)} can be written, schema {revision}"
+    if settings.sql_alchemy_conn.startswith("sqlite"):
+        found += "; as a file it serves one machine only"
+    return Finding("ledger", Verdict.OK, found), ledger
+
+
+def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -> Finding:
+    """Look whether webhooks of this connection can be verified."""
+    name, secrets = "webhook secret", connection.webhook_secrets
+    if not secrets and settings.allow_unsigned_webhooks:
+        return Finding(
+            name,
+            Verdict.WARNING,
+            "none is set, and unsigned webhooks are taken",
+            "Type a secret into the vendor's dashboard and the same one into the connection.",
+        )
+    if not secrets:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            "none is set, so every webhook is answered 401 and no call will ever be known to be over",
+            "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'.",
+        )
+    if min(map(len, secrets)) < LEAST_SECRET_LENGTH:
+        return Finding(
+            name,
+            Verdict.WARNING,
+            f"one is shorter than {LEAST_SECRET_LENGTH} characters and could be guessed",
+            "Replace it by a long random one, here and in the vendor's dashboard.",
+        )
+    found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
+    return Finding(name, Verdict.OK, found)
+
+
+def _skipped(name: str, why: str) -> Finding:
+    return Finding(name, Verdict.SKIPPED, why)
+
+
+def _place(url: str) -> str:
+    """Return where a database is without what its URL may hold of logins."""
+    from sqlalchemy import make_url
+
+    parsed = make_url(url)
+    place = "/".join(part for part in (parsed.host, parsed.database) if part)
+    return f"{parsed.get_backend_name()} {place or '(in memory)'}"

@@ -1,0 +1,201 @@
+"""Tests the receiver from outside, as the vendor sees it: is it there, and does a signed webhook get through?
+
+Prints nothing, and never shows a secret, a signature or what a stranger's server answered.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_voiceinfra import signing
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+SERVICE = "voiceinfra"
+TEST_EVENT = "voiceinfra.doctor"
+MOUNT = "/voiceinfra"
+TIMEOUT = (5.0, 15.0)  # s: to connect, and to wait for an answer
+_MOST_BYTES = 65_536  # of an answer that may come from anywhere
+_MOST_DELIVERIES = 1000  # more cannot have come between the answer and the look into the ledger
+
+
+def default_address() -> str:
+    """Return where the plugin mounts the receiver, by this process's configuration."""
+    from airflow.sdk.configuration import conf
+
+    base = (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
+    port = conf.get("api", "port", fallback="8080")
+    return (base or f"http://localhost:{port}") + MOUNT
+
+
+def check_address(address: str) -> Finding:
+    """Look whether the vendor could use an address at all."""
+    name, parts = "receiver address", urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"{address} is not an address",
+            "It looks like https://airflow.example.com/voiceinfra.",
+        )
+    if parts.scheme == "http" or _is_local(parts.hostname or ""):
+        return Finding(
+            name,
+            Verdict.WARNING,
+            f"{address} is tested, but the vendor needs a public https address",
+            "Run this again with --receiver-url and the address that is in the vendor's dashboard, without "
+            "/webhooks/...",
+        )
+    return Finding(name, Verdict.OK, f"{address}; the vendor sends to {address}/webhooks/<conn_id>")
+
+
+def check_receiver(address: str) -> Finding:
+    """Ask the receiver for its health, and make sure that it is the receiver who answers."""
+    name = "receiver"
+    try:
+        status, body = _exchange("GET", f"{address}/health")
+    except _unreachable() as error:
+        return _not_reached(name, address, error)
+    answer = _json_object(body)
+    if answer.get("service") != SERVICE:
+        # Airflow's own page answers 200 with HTML for every path that it does not know.
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"{address}/health is answered {status}, but not by the receiver: the plugin is not mounted here",
+            "Install this package where the API server runs and restart it; `airflow plugins` must list "
+            "voiceinfra. If [api] base_url has a path, the address must have it too. A stand-alone receiver "
+            "has an address of its own: --receiver-url.",
+        )
+    if status != 200:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"the receiver answers {status}: it is there, and says that it cannot work",
+            "Look into its log; most often it cannot write to the ledger.",
+        )
+    return Finding(name, Verdict.OK, f"the receiver answers at {address}/health")
+
+
+def check_deliveries(connection: VoiceInfraConnection, address: str, ledger: CallLedger) -> Iterator[Finding]:
+    """Send a test webhook signed with each of the connection's secrets."""
+    secrets = connection.webhook_secrets
+    if not secrets:
+        yield Finding("test delivery", Verdict.SKIPPED, "there is no webhook secret to sign it with")
+    for number, secret in enumerate(secrets, start=1):
+        name = "test delivery" if len(secrets) == 1 else f"test delivery, secret {number} of {len(secrets)}"
+        yield check_delivery(name, connection.conn_id, secret, address, ledger)
+
+
+def check_delivery(name: str, conn_id: str, secret: str, address: str, ledger: CallLedger) -> Finding:
+    """Send a signed webhook that is no completion, and look for it in the ledger.
+
+    :param name: what the finding is called.
+    """
+    event = {"event": TEST_EVENT, "id": uuid.uuid4().hex, "sent_at": datetime.now(timezone.utc).isoformat()}
+    body = json.dumps(event).encode()
+    headers = {
+        "Content-Type": "application/json",
+        signing.EVENT_HEADER: TEST_EVENT,
+        signing.SIGNATURE_HEADER: signing.sign(secret, body),
+    }
+    url = f"{address}/webhooks/{quote(conn_id, safe='')}"
+    try:
+        status, _ = _exchange("POST", url, data=body, headers=headers)
+    except _unreachable() as error:
+        return _not_reached(name, url, error)
+    if status != 200:
+        found, remedy = _REFUSALS.get(status, _OTHER_REFUSAL)
+        return Finding(name, Verdict.FAILED, f"the receiver answers {status}: {found}", remedy)
+    for delivery in ledger.deliveries(limit=_MOST_DELIVERIES):
+        if delivery.body == body:
+            ledger.mark_replayed(delivery.id)  # so that nobody wonders what it is
+            return Finding(name, Verdict.OK, "a signed webhook arrived in this ledger")
+    return Finding(
+        name,
+        Verdict.FAILED,
+        "the receiver took a signed webhook, but it is not in this ledger: it writes to another one",
+        "Give the receiver and this process the same [voiceinfra] sql_alchemy_conn. A SQLite file must be the "
+        "same file of the same machine.",
+    )
+
+
+_REFUSALS = {
+    401: (
+        "it does not know the connection, or has another secret for it",
+        "The receiver must find the same connection: one that is an environment variable here must be one "
+        "there. After a change of the secret, wait until its cache is over, or restart it.",
+    ),
+    404: (
+        "there is no receiver at this path",
+        "Compare the address with where the receiver is mounted; a proxy may forward /health alone.",
+    ),
+    405: (
+        "a POST is not taken at this path",
+        "Compare the address with where the receiver is mounted; a proxy may let only GET through.",
+    ),
+    413: ("the test is larger than it takes", "Raise [voiceinfra] max_webhook_bytes where it runs."),
+    503: (
+        "it cannot write to its ledger",
+        "Look into its log; it needs the same [voiceinfra] sql_alchemy_conn as this process.",
+    ),
+}
+_OTHER_REFUSAL = (
+    "that is not an answer of the receiver, or not one that it should give",
+    "Look into the log of the receiver and of every proxy before it; a webhook must get through without a "
+    "login or a redirect.",
+)
+
+
+def _exchange(method: str, url: str, **options: Any) -> tuple[int, bytes]:
+    import requests
+
+    # A vendor follows no redirect with a POST, so neither does this.
+    with requests.request(
+        method, url, timeout=TIMEOUT, allow_redirects=False, stream=True, **options
+    ) as response:
+        body = response.raw.read(_MOST_BYTES, decode_content=True) or b""
+        return response.status_code, body
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    import requests
+    import urllib3
+
+    # The body is read past requests, which then does not translate the errors below it.
+    return requests.RequestException, urllib3.exceptions.HTTPError
+
+
+def _not_reached(name: str, url: str, error: Exception) -> Finding:
+    return Finding(
+        name,
+        Verdict.FAILED,
+        f"{url} cannot be reached from here ({type(error).__name__})",
+        "Start the API server or the stand-alone receiver, or give its address with --receiver-url.",
+    )
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _is_local(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return not ipaddress.ip_address(hostname).is_global
+    except ValueError:
+        return False
