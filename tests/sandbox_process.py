@@ -42,7 +42,7 @@ class SandboxProcess:
     @property
     def api_key(self) -> str:
         """A key that the sandbox accepts."""
-        return next(iter(self.settings.get("api_keys") or ["vk_sandbox_key"]))
+        return str(next(iter(self.settings.get("api_keys") or ["vk_sandbox_key"])))
 
     @property
     def webhook_secret(self) -> str:
@@ -147,6 +147,11 @@ class SandboxProcess:
         """
         body = options if payload is None else {"payload": payload, **options}
         return dict(self.control("POST", "webhooks", body))
+
+    def end_calls(self, call_ids: list[str] | None = None) -> int:
+        """End calls now instead of at their time, all that are running or only some; returns how many."""
+        body = {} if call_ids is None else {"call_ids": call_ids}
+        return int(self.control("POST", "calls/end", body)["ended"])
 
     def reset(self, *, settings: bool = False) -> None:
         """Forget the audit log, the faults that wait and the webhooks that wait.

@@ -53,7 +53,9 @@ def run(settings: Settings, *, port: int, audit_file: Path | None) -> int:
     :param port: 0 picks a free one.
     :param audit_file: see :class:`Sandbox`.
     """
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # The protocol must be named: without it asyncio does not switch TCP_NODELAY on, and every answer on a
+    # reused connection takes 40 ms, since headers and body are written apart.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((LOOPBACK, port))

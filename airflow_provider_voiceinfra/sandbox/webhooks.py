@@ -70,6 +70,7 @@ class Sender:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._random = random.Random(settings().seed)
+        self._cleared = 0
 
     def start(self) -> None:
         """Open the HTTP client and start the workers; to be called within the event loop."""
@@ -128,7 +129,8 @@ class Sender:
             self.submit_now(delivery)
 
     def clear(self) -> None:
-        """Forget every delivery that is not under way at this moment."""
+        """Forget every delivery; what an attempt that is under way comes to is no longer recorded."""
+        self._cleared += 1
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -157,10 +159,14 @@ class Sender:
             delivery.tried.set()
             return
         delivery.attempts += 1
+        cleared_before = self._cleared
         began = time.monotonic()
         status, error = await self._post(delivery, url, settings)
         wrongly_signed = delivery.bad_first and delivery.attempts == 1
         delivered = status is not None and 200 <= status < 300 and not wrongly_signed
+        if self._cleared != cleared_before:
+            delivery.tried.set()
+            return
         result = {
             "call_id": delivery.call_id,
             "attempt": delivery.attempts,
