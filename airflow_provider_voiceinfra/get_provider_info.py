@@ -35,7 +35,7 @@ _CONNECTION_FORM: dict[str, Any] = {
     "conn-fields": {
         "webhook_secret": {
             "label": "Webhook secret",
-            "description": "The secret typed into the VoiceInfra dashboard, which signs its webhooks with it. "
+            "description": "The secret typed into the VoiceInfra dashboard, to sign its webhooks with. "
             "While rotating: the old and the new one, separated by a space.",
             "schema": {"type": ["string", "null"], "format": "password"},
         },
@@ -66,8 +66,8 @@ _CONNECTION_FORM: dict[str, Any] = {
 _OPTIONS: dict[str, dict[str, Any]] = {
     "sql_alchemy_conn": {
         "description": "URL of the ledger's database. Every worker, the triggerer and the webhook receiver "
-        "must open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a SQLite "
-        "file voiceinfra.db under AIRFLOW_HOME, for a single machine.",
+        "must open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a "
+        "SQLite file voiceinfra.db under AIRFLOW_HOME, for a single machine.",
         "type": "string",
         "example": "postgresql://user:password@host/voiceinfra",
         "default": "",

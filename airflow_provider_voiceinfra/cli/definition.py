@@ -1,6 +1,8 @@
-"""The commands of ``airflow voiceinfra``, as data for Airflow's parser; light, since every command loads it."""
+"""The commands of ``airflow voiceinfra``, as data for Airflow's parser; light: every command loads it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
@@ -19,27 +21,32 @@ _CODE = "airflow_provider_voiceinfra.cli"
 # The ledger's ``CallState``, which is not imported for the sake of SQLAlchemy; a test holds them equal.
 CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
-_SHOW_NUMBERS = Arg(
-    ("--show-numbers",),
+
+def _arg(*flags: str, **options: Any) -> Arg:
+    return Arg(flags, **options)  # type: ignore[no-untyped-call]
+
+
+_SHOW_NUMBERS = _arg(
+    "--show-numbers",
     help="Show phone numbers in full; otherwise their middle is hidden",
     action="store_true",
 )
-_TRANSCRIPT = Arg(
-    ("--include-transcript",), help="Show the transcript too; otherwise it is left out", action="store_true"
+_TRANSCRIPT = _arg(
+    "--include-transcript", help="Show the transcript too; otherwise it is left out", action="store_true"
 )
 
 _DOCTOR = ActionCommand(
     name="doctor",
     help="Test the whole way from the API key to a recorded webhook, without calling anybody",
     description=(
-        "Tests the connection, the API key, the ledger, and that a signed webhook sent to the receiver arrives "
-        "in this ledger. Places no call. Exit code 1 if something failed."
+        "Tests the connection, the API key, the ledger, and that a signed webhook sent to the receiver "
+        "arrives in this ledger. Places no call. Exit code 1 if something failed."
     ),
     func=lazy_load_command(f"{_CODE}.doctor.doctor"),
     args=(
-        Arg(("--conn-id",), help="The connection to test", default="voiceinfra_default"),
-        Arg(
-            ("--receiver-url",),
+        _arg("--conn-id", help="The connection to test", default="voiceinfra_default"),
+        _arg(
+            "--receiver-url",
             help="Where the receiver is; default: /voiceinfra under [api] base_url. "
             "Give the public address to test what the vendor uses",
         ),
@@ -52,17 +59,17 @@ _CALLS = ActionCommand(
     help="List calls, newest first",
     func=lazy_load_command(f"{_CODE}.calls.list_calls"),
     args=(
-        Arg(("--conn-id",), help="Only calls through this connection"),
-        Arg(("--state",), help="Only calls in this state", choices=CALL_STATES),
-        Arg(("--dag-id",), help="Only calls of this DAG"),
-        Arg(("--run-id",), help="Only calls of this DAG run"),
-        Arg(("--to-number",), help="Only calls to this number, in E.164 form such as +14155550100"),
-        Arg(
-            ("--since",),
+        _arg("--conn-id", help="Only calls through this connection"),
+        _arg("--state", help="Only calls in this state", choices=CALL_STATES),
+        _arg("--dag-id", help="Only calls of this DAG"),
+        _arg("--run-id", help="Only calls of this DAG run"),
+        _arg("--to-number", help="Only calls to this number, in E.164 form such as +14155550100"),
+        _arg(
+            "--since",
             help="Only calls since then: an age such as 24h or 7d, or a time (UTC if it names no zone)",
             type=values.since,
         ),
-        Arg(("--limit",), help="How many at most (default: 100)", type=values.row_count, default=100),
+        _arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100),
         _SHOW_NUMBERS,
         ARG_OUTPUT,
         ARG_VERBOSE,
@@ -73,7 +80,7 @@ _CALL = ActionCommand(
     help="Show one call and how it went",
     func=lazy_load_command(f"{_CODE}.calls.show_call"),
     args=(
-        Arg(("call",), metavar="ID", help="The call_id, or the idempotency key"),
+        _arg("call", metavar="ID", help="The call_id, or the idempotency key"),
         _SHOW_NUMBERS,
         _TRANSCRIPT,
         ARG_OUTPUT,
@@ -85,16 +92,16 @@ _DELIVERIES = ActionCommand(
     help="List, show and replay signed webhooks that could not be used when they came",
     func=lazy_load_command(f"{_CODE}.deliveries.deliveries"),
     args=(
-        Arg(("--show",), metavar="ID", help="Show the body of this one", type=values.delivery_id),
-        Arg(
-            ("--replay",),
+        _arg("--show", metavar="ID", help="Show the body of this one", type=values.delivery_id),
+        _arg(
+            "--replay",
             metavar="ID|all",
             help="Try to record this one, or all that are open, as completions",
             type=values.delivery_ids,
             nargs=1,
         ),
-        Arg(("--include-replayed",), help="List those that are done with, too", action="store_true"),
-        Arg(("--limit",), help="How many at most (default: 100)", type=values.row_count, default=100),
+        _arg("--include-replayed", help="List those that are done with, too", action="store_true"),
+        _arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100),
         _SHOW_NUMBERS,
         _TRANSCRIPT,
         ARG_OUTPUT,
@@ -105,13 +112,13 @@ _PURGE = ActionCommand(
     name="purge",
     help="Delete the personal data of old calls",
     description=(
-        "Deletes completion records and kept deliveries, and empties calls of numbers and texts. What remains "
-        "of a call is what keeps it from being dialled again. Cannot be undone."
+        "Deletes completion records and kept deliveries, and empties calls of numbers and texts. What "
+        "remains of a call is what keeps it from being dialled again. Cannot be undone."
     ),
     func=lazy_load_command(f"{_CODE}.purge.purge"),
     args=(
-        Arg(
-            ("--older-than",),
+        _arg(
+            "--older-than",
             metavar="AGE",
             help="An age such as 90d; default: [voiceinfra] retention_days",
             type=values.age,

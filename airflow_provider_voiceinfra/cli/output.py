@@ -8,7 +8,6 @@ from typing import Any
 
 from airflow.cli.simple_table import AirflowConsole
 from rich.markup import escape
-from tabulate import tabulate
 
 from airflow_provider_voiceinfra.cli.running import say
 
@@ -30,8 +29,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, columns: Sequence
     if output == "plain":
         # Not Airflow's own printer: it takes texts for numbers, and then +14155550100 loses its plus sign
         # and a call_id of 0012 its zeros.
-        table = [list(row.values()) for row in shown]
-        say(tabulate(table, headers=list(shown[0]), tablefmt="plain", disable_numparse=True))
+        lines = [list(shown[0]), *(list(row.values()) for row in shown)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
     else:
         AirflowConsole().print_as_table([{name: escape(text) for name, text in row.items()} for row in shown])
 

@@ -1,18 +1,12 @@
-"""Tests a deployment from the API key to a recorded webhook; calls nobody, prints nothing, names no secret.
-
-Each check is a function that returns a ``Finding``. ``diagnose`` runs them in an order in which each can build
-on what was found before.
-"""
+"""Tests what this process can see by itself: its connection, its settings, the API and the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
+from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import read_connection
+from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 
@@ -22,62 +16,6 @@ if TYPE_CHECKING:
 # A secret is all that keeps a stranger from making calls look completed, and Airflow's logs hide none of
 # fewer than five characters.
 LEAST_SECRET_LENGTH = 16
-
-
-class Verdict(str, Enum):
-    """How a check went."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    :param name: what was checked.
-    :param found: what was found, for a person to read.
-    :param remedy: what to do about it; empty if nothing.
-    """
-
-    name: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the finding as plain JSON."""
-        return {**asdict(self), "verdict": self.verdict.value}
-
-
-def diagnose(conn_id: str = DEFAULT_CONN_ID, *, receiver_url: str | None = None) -> Iterator[Finding]:
-    """Run every check that can be run, one after the other.
-
-    :param conn_id: the connection to test.
-    :param receiver_url: where the receiver is mounted; if not set, ``/voiceinfra`` under ``[api] base_url``.
-    """
-    # The checks of the network load requests; the pages import this module in the API server.
-    from airflow_provider_voiceinfra import reception
-
-    finding, connection = check_connection(conn_id)
-    yield finding
-    yield check_api_key(conn_id) if connection else _skipped("API key", "there is no usable connection")
-    finding, settings = check_settings()
-    yield finding
-    finding, ledger = check_ledger(settings) if settings else (_skipped("ledger", "no usable settings"), None)
-    yield finding
-    if connection and settings:
-        yield check_webhook_secret(connection, settings)
-    address = (receiver_url or reception.default_address()).rstrip("/").removesuffix("/health")
-    yield reception.check_address(address)
-    finding = reception.check_receiver(address)
-    yield finding
-    if finding.verdict is Verdict.FAILED or connection is None or ledger is None:
-        yield _skipped("test delivery", "it needs a connection, a ledger and a receiver")
-        return
-    yield from reception.check_deliveries(connection, address, ledger)
 
 
 def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None]:
@@ -180,10 +118,6 @@ def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -
         )
     found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
     return Finding(name, Verdict.OK, found)
-
-
-def _skipped(name: str, why: str) -> Finding:
-    return Finding(name, Verdict.SKIPPED, why)
 
 
 def _place(url: str) -> str:

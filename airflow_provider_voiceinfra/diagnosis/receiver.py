@@ -1,4 +1,4 @@
-"""Tests the receiver from outside, as the vendor sees it: is it there, and does a signed webhook get through?
+"""Tests the receiver from outside, as the vendor sees it: whether it is there, and what becomes of a webhook.
 
 Prints nothing, and never shows a secret, a signature or what a stranger's server answered.
 """
@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_voiceinfra import signing
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
+from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -124,8 +124,8 @@ def check_delivery(name: str, conn_id: str, secret: str, address: str, ledger: C
         name,
         Verdict.FAILED,
         "the receiver took a signed webhook, but it is not in this ledger: it writes to another one",
-        "Give the receiver and this process the same [voiceinfra] sql_alchemy_conn. A SQLite file must be the "
-        "same file of the same machine.",
+        "Give the receiver and this process the same [voiceinfra] sql_alchemy_conn. A SQLite file must be "
+        "the same file of the same machine.",
     )
 
 

@@ -1,0 +1,48 @@
+"""Tests a deployment from the API key to a recorded webhook; calls nobody, prints nothing, names no secret.
+
+Each check is a function that returns a ``Finding``. ``diagnose`` runs them in an order in which each can
+build on what was found before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.diagnosis import deployment, receiver
+from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
+
+__all__ = ["Finding", "Verdict", "diagnose"]
+
+
+def diagnose(conn_id: str = DEFAULT_CONN_ID, *, receiver_url: str | None = None) -> Iterator[Finding]:
+    """Run every check that can be run, one after the other.
+
+    :param conn_id: the connection to test.
+    :param receiver_url: where the receiver is mounted; if not set, ``/voiceinfra`` under ``[api] base_url``.
+    """
+    found, connection = deployment.check_connection(conn_id)
+    yield found
+    yield deployment.check_api_key(conn_id) if connection else _skipped("API key", "no usable connection")
+    found, settings = deployment.check_settings()
+    yield found
+    ledger = None
+    if settings:
+        found, ledger = deployment.check_ledger(settings)
+        yield found
+    else:
+        yield _skipped("ledger", "no usable settings")
+    if connection and settings:
+        yield deployment.check_webhook_secret(connection, settings)
+    address = (receiver_url or receiver.default_address()).rstrip("/").removesuffix("/health")
+    yield receiver.check_address(address)
+    found = receiver.check_receiver(address)
+    yield found
+    if connection and ledger and found.verdict is not Verdict.FAILED:
+        yield from receiver.check_deliveries(connection, address, ledger)
+    else:
+        yield _skipped("test delivery", "it needs a connection, a ledger and a receiver")
+
+
+def _skipped(name: str, why: str) -> Finding:
+    return Finding(name, Verdict.SKIPPED, why)
