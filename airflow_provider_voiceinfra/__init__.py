@@ -1,3 +1,3 @@
-"""AI phone calls as a step of an Airflow DAG, through the VoiceInfra API; this file only names the version."""
+"""AI phone calls as a step of an Airflow DAG, through the VoiceInfra API. Only the version is here."""
 
 __version__ = "0.1.0"

@@ -95,7 +95,7 @@ def _check_number(name: str, number: object) -> None:
             "digits only, such as +14155550100",
         )
     # Imported late: its tables are of no use to a process that only parses DAG files.
-    import phonenumbers  # noqa: PLC0415
+    import phonenumbers
 
     try:
         possible = phonenumbers.is_possible_number(phonenumbers.parse(number))
@@ -226,7 +226,7 @@ def _parse_time(text: str | None) -> datetime | None:
     if text is None:
         return None
     # Imported late: every other part of this module works without it.
-    import pendulum  # noqa: PLC0415
+    import pendulum
 
     try:
         moment = pendulum.parse(text)

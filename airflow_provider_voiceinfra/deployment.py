@@ -21,7 +21,7 @@ def open_ledger() -> CallLedger:
     :raises ConfigurationError: if the setting cannot be used.
     """
     # SQLAlchemy is loaded here, when a task runs, and not when a DAG file is parsed.
-    from airflow_provider_voiceinfra.ledger import CallLedger  # noqa: PLC0415
+    from airflow_provider_voiceinfra.ledger import CallLedger
 
     return CallLedger(load_settings().sql_alchemy_conn)
 
@@ -32,13 +32,13 @@ def airflow_connection(conn_id: str) -> Any:
     :raises AirflowNotFoundException: if there is none of this id.
     :raises ConfigurationError: if it is of another type.
     """
-    from airflow.sdk import BaseHook  # noqa: PLC0415
-    from airflow.sdk.log import mask_secret  # noqa: PLC0415
+    from airflow.sdk import BaseHook
+    from airflow.sdk.log import mask_secret
 
     conn = BaseHook.get_connection(conn_id)
     if conn.conn_type and conn.conn_type != CONN_TYPE:
         raise ConfigurationError(
-            f"Connection {conn_id!r} is of type {conn.conn_type!r}; a connection of type {CONN_TYPE!r} is needed."
+            f"Connection {conn_id!r} is of type {conn.conn_type!r}; one of type {CONN_TYPE!r} is needed."
         )
     # Airflow masks the field as a whole; of several secrets in it each can turn up alone.
     secret = conn.extra_dejson.get("webhook_secret")

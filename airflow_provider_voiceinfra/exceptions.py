@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+
 
 class VoiceInfraError(Exception):
     """Base of every error that this package raises."""
@@ -162,8 +164,8 @@ class IdempotencyConflictError(LedgerError):
 
     def __init__(self, key: str, fields: Sequence[str]) -> None:
         super().__init__(
-            f"idempotency key {key!r} already stands for a call with another {', '.join(fields)}. "
-            "Keep the request as it was, or use another idempotency_key to dial anew."
+            f"idempotency key {mask_numbers_in(key)!r} already stands for a call with another "
+            f"{', '.join(fields)}. Keep the request as it was, or use another idempotency_key to dial anew."
         )
         self.key = key
         self.fields = tuple(fields)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 # A number as people and gateways write it: seven digits or more, with the usual separators between them.
-_NUMBER = re.compile(r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?![\w:-])")
+_WRITTEN = r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?![\w:-])"
+# Inside a longer word, such as an idempotency key, ten digits in a row are taken for a number.
+_EMBEDDED = r"\+?(?<!\d)\d{10,15}(?!\d)"
+_NUMBER = re.compile(f"{_WRITTEN}|{_EMBEDDED}")
 
 
 def mask_number(number: str | None) -> str:

@@ -37,8 +37,8 @@ def load_settings() -> Settings:
     :raises ConfigurationError: naming the setting that is wrong and the remedy.
     """
     # Airflow is imported when the settings are read: importing this module must cost a DAG file nothing.
-    from airflow.sdk.configuration import conf  # noqa: PLC0415
-    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowException
 
     url = conf.get(SECTION, "sql_alchemy_conn", fallback="").strip()  # a _CMD's output ends in a newline
     url = url or f"sqlite:///{_airflow_home() / 'voiceinfra.db'}"
@@ -51,7 +51,7 @@ def load_settings() -> Settings:
             max_webhook_bytes=conf.getint(SECTION, "max_webhook_bytes", fallback=1_048_576),
             retention_days=conf.getint(SECTION, "retention_days", fallback=0),
         )
-    # Airflow's own exception for an unreadable value differs between its releases; all carry the option's name.
+    # Which of these an unreadable value raises differs between Airflow's releases; each names the option.
     except (ValueError, AirflowException) as exc:
         raise ConfigurationError(f"Section [{SECTION}] of the Airflow configuration: {exc}") from exc
     for name in ("poll_interval", "max_webhook_bytes"):

@@ -13,7 +13,7 @@ __all__ = ["CallLedger"]
 def __getattr__(name: str) -> object:
     # SQLAlchemy is loaded on first use, not when a module that merely names the ledger is imported.
     if name == "CallLedger":
-        from airflow_provider_voiceinfra.ledger.store import CallLedger  # noqa: PLC0415
+        from airflow_provider_voiceinfra.ledger.store import CallLedger
 
         return CallLedger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,7 +52,7 @@ class CallsLedger:
             if entry is None:
                 continue  # the insert that was in the way has been rolled back
             if entry.state is CallState.REFUSED:
-                claimed = self._claim_again(entry, request, conn_id, origin)
+                claimed = self._claim_again(entry, request, conn_id, origin, redials=0)
                 if claimed is None:
                     continue  # somebody else took it; look again
                 return claimed, True
@@ -69,7 +69,9 @@ class CallsLedger:
 
         :raises ClaimLostError: if the call has been settled or taken over meanwhile.
         """
-        claimed = self._claim_again(entry, entry.request or {}, entry.conn_id, entry.origin)
+        if entry.request is None:
+            raise ClaimLostError("the request of this call has been purged, so it cannot be dialled again")
+        claimed = self._claim_again(entry, entry.request, entry.conn_id, entry.origin, redials=1)
         if claimed is None:
             raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
         return claimed
@@ -139,6 +141,10 @@ class CallsLedger:
         """Return the call of an idempotency key."""
         return self._find(calls.c.key_hash == hash_key(key))
 
+    def call_by_hash(self, key_hash: str) -> CallEntry | None:
+        """Return the call of a hashed idempotency key, which can be passed around without telling the key."""
+        return self._find(calls.c.key_hash == key_hash)
+
     def call_by_id(self, call_id: str) -> CallEntry | None:
         """Return the call that the API gave this id."""
         return self._find(calls.c.call_id == call_id)
@@ -180,6 +186,7 @@ class CallsLedger:
             "key_hash": hash_key(key),
             "idempotency_key": key[:2000],
             "dials": 1,
+            "redials": 0,
             **_claim_values(request, conn_id, origin),
         }
         try:
@@ -190,9 +197,19 @@ class CallsLedger:
         return self._entry(values["key_hash"])
 
     def _claim_again(
-        self, entry: CallEntry, request: Mapping[str, Any], conn_id: str, origin: CallOrigin
+        self,
+        entry: CallEntry,
+        request: Mapping[str, Any],
+        conn_id: str,
+        origin: CallOrigin,
+        *,
+        redials: int,
     ) -> CallEntry | None:
-        values = {**_claim_values(request, conn_id, origin), "dials": calls.c.dials + 1}
+        values = {
+            **_claim_values(request, conn_id, origin),
+            "dials": calls.c.dials + 1,
+            "redials": calls.c.redials + redials,
+        }
         if not self._swap(entry, (entry.state,), values):
             return None
         return self._entry(entry.key_hash)
@@ -208,6 +225,7 @@ class CallsLedger:
             "key_hash": hash_key(key),
             "idempotency_key": key[:2000],
             "dials": 1,
+            "redials": 0,
             "claimed_at": entry.claimed_at,
             **values,
         }

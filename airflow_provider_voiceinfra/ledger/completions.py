@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -164,7 +164,7 @@ class CompletionsLedger:
         with self._database.reading() as connection:
             return [_entry(row) for row in connection.execute(query)]
 
-    def _stream(self, query: Select[Any]) -> Any:
+    def _stream(self, query: Select[Any]) -> Iterator[CompletionEntry]:
         with self._database.reading() as connection:
             for row in connection.execute(query.execution_options(yield_per=100)):
                 yield _entry(row)

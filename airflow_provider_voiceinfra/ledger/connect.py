@@ -57,9 +57,11 @@ class Database:
     def _transaction(self, *, writing: bool) -> Iterator[Connection]:
         try:
             self._prepare()
-            with self._engine.connect().execution_options(**{_WRITING: writing}) as connection:
-                with connection.begin():
-                    yield connection
+            with (
+                self._engine.connect().execution_options(**{_WRITING: writing}) as connection,
+                connection.begin(),
+            ):
+                yield connection
         except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
             raise unavailable(error) from error
 

@@ -63,7 +63,8 @@ class CallEntry:
     """One call as the ledger knows it.
 
     :param token: whose claim it is; changes with each new dial, so that only its owner can settle it.
-    :param dials: how often a POST was allowed for this key; more than 1 after a refusal or a redial.
+    :param dials: how often the right to dial was given for this key; more than 1 after a refusal or redial.
+    :param redials: how often it was given again although the call before may have rung.
     :param adopted: whether the ``call_id`` was learned from a webhook instead of the API's answer.
     :param claimed_at: when this dial was claimed, aware UTC.
     :param renewed_at: when its owner last said that it is still at work.
@@ -75,6 +76,7 @@ class CallEntry:
     state: CallState
     token: str
     dials: int
+    redials: int
     conn_id: str
     agent_id: str | None
     from_number: str | None = field(repr=False)
@@ -91,7 +93,7 @@ class CallEntry:
     purged_at: datetime | None
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> CallEntry:
+    def from_row(cls, row: Mapping[Any, Any]) -> CallEntry:
         """Read a row of the table ``calls``."""
         values = dict(row)
         origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})

@@ -18,7 +18,7 @@ def current_revision(connection: Connection) -> str | None:
     """Return the schema's revision; ``None`` for a database without the ledger's tables."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
 
 def upgrade(engine: Engine) -> bool:
@@ -60,9 +60,9 @@ def _switch_to_wal(engine: Engine) -> None:
 
 def _run_alembic(connection: Connection) -> None:
     # Alembic is only needed on the day the schema changes.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))

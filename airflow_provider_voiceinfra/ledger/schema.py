@@ -64,6 +64,7 @@ calls = Table(
     Column("state", String(16), nullable=False),
     Column("token", String(32), nullable=False),
     Column("dials", Integer, nullable=False),
+    Column("redials", Integer, nullable=False),
     Column("conn_id", String(250), nullable=False),
     Column("agent_id", String(255)),
     Column("from_number", PersonalText(64)),

@@ -54,8 +54,8 @@ class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
     def purge(self, before: datetime) -> Purged:
         """Delete the personal data of everything older than a moment.
 
-        Completions and deliveries go. Of a call there remain its hashed key, its ``call_id`` and its state, so
-        that a task that is cleared years later still does not dial again.
+        Completions and deliveries go. Of a call there remain its hashed key, its ``call_id`` and its state,
+        so that a task that is cleared years later still does not dial again.
 
         :param before: aware; calls claimed, and webhooks received, earlier than this.
         """

@@ -1,0 +1,1 @@
+"""Alembic's scripts for the ledger; ``migrate.upgrade`` runs them."""

@@ -43,6 +43,7 @@ def _create_calls() -> None:
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("token", sa.String(32), nullable=False),
         sa.Column("dials", sa.Integer(), nullable=False),
+        sa.Column("redials", sa.Integer(), nullable=False),
         sa.Column("conn_id", sa.String(250), nullable=False),
         sa.Column("agent_id", sa.String(255)),
         sa.Column("from_number", PersonalText(64)),

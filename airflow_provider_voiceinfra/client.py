@@ -1,0 +1,286 @@
+"""One HTTP request, one answer, one error tree; knows nothing of the ledger and never sends twice.
+
+What can be known after a failure decides everything above this module: an error of the class
+``CallNotPlacedError`` says that nothing rang, ``CallOutcomeUnknownError`` that somebody may be ringing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    CallOutcomeUnknownError,
+    CallRefusedError,
+    InvalidPhoneError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    UnauthorizedError,
+    VoiceInfraError,
+)
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+
+OUTBOUND_PATH = "/calls/outbound"
+MAX_ANSWER_BYTES = 1_048_576
+MAX_MESSAGE_LENGTH = 500
+# A connection that has been idle may be closed by the server at the very moment of the next request, and
+# then nobody can tell whether that request was read; so an idle one is not used again.
+MAX_IDLE = 2.0
+
+_REFUSALS: dict[int, type[CallRefusedError]] = {
+    400: InvalidRequestError,
+    401: UnauthorizedError,
+    404: NotFoundError,
+    422: InvalidPhoneError,
+}
+_REMEDIES = {
+    400: "Correct the request; the same one would be refused again.",
+    401: "Check the API key of the connection; it may have been revoked in the vendor's dashboard.",
+    404: "Check agent_id: this account has no such agent, or it is inactive. If it is right, check the base URL.",
+    422: "Correct the number; E.164 form is needed, such as +14155550100.",
+}
+# A gateway may send 408 after it has passed the request on.
+_UNDECIDED_STATUSES = frozenset({408})
+
+
+class VoiceInfraClient:
+    """Speaks to the VoiceInfra API for one connection; not to be shared between threads.
+
+    :param connection: where the API is, and the key.
+    :param monotonic: a clock in seconds, for tests.
+    """
+
+    def __init__(
+        self, connection: VoiceInfraConnection, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._connection = connection
+        self._monotonic = monotonic
+        self._session = requests.Session()
+        adapter = HTTPAdapter(max_retries=Retry(total=0, redirect=False))
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.headers.update(
+            {
+                "X-API-Key": connection.api_key,
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "User-Agent": f"airflow-provider-voiceinfra/{__version__}",
+            }
+        )
+        self._last_used = -math.inf
+
+    def __enter__(self) -> VoiceInfraClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def place(self, call: OutboundCall) -> PlacedCall:
+        """Send ``POST /calls/outbound`` once; if it is accepted, a phone rings.
+
+        :param call: a complete call, see ``OutboundCall.validated``.
+        :return: the accepted call.
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if the call may have been placed.
+        """
+        answer = self._post(call.to_request())
+        if 200 <= answer.status < 300:
+            return _placed(answer)
+        raise _error(answer)
+
+    def probe(self) -> None:
+        """Check the key without placing a call: a request that lacks every field can only be refused.
+
+        :raises UnauthorizedError: if the key is not taken.
+        :raises VoiceInfraError: if the API cannot be reached or answers otherwise than documented.
+        """
+        answer = self._post({})
+        if answer.status in (400, 422):
+            return
+        if 200 <= answer.status < 300:
+            raise VoiceInfraError(
+                f"{self._connection.base_url} took an empty request (HTTP {answer.status}), which the "
+                "VoiceInfra API never does; the base URL leads somewhere else."
+            )
+        raise _error(answer)
+
+    def _post(self, request: Mapping[str, Any]) -> _Answer:
+        now = self._monotonic()
+        if now - self._last_used > MAX_IDLE:
+            self._session.close()
+        body = _WatchedBody(json.dumps(request).encode())
+        timeout = self._connection.timeout
+        try:
+            response = self._session.post(
+                f"{self._connection.base_url}{OUTBOUND_PATH}",
+                data=body,
+                timeout=(timeout, timeout),
+                # A redirected POST would be sent again, or become a GET.
+                allow_redirects=False,
+                stream=True,
+            )
+            with response:
+                content = _read(response)
+        except (requests.RequestException, OSError) as exc:
+            raise self._failure(exc, sent=body.sent) from exc
+        finally:
+            self._last_used = self._monotonic()
+        return _Answer(response.status_code, response.headers, content)
+
+    def _failure(self, exc: Exception, *, sent: bool) -> VoiceInfraError:
+        what = type(exc).__name__
+        if sent:
+            return CallOutcomeUnknownError(
+                f"The request was sent to {self._connection.base_url}, but no answer came back ({what}). "
+                "The call may have been placed.",
+                code="answer_lost",
+            )
+        return ApiUnreachableError(
+            f"{self._connection.base_url} could not be reached ({what}), so nothing was sent. Check the "
+            "base URL of the connection, and the network and proxy of this worker."
+        )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            return None
+
+
+class _WatchedBody:
+    """A request body that knows whether any of it was handed to the network.
+
+    Until then the API has at most the headers of a request that promises a body, and cannot have acted. No
+    error class tells this apart: a TLS error, for example, may come from the handshake or from the answer.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._position = 0
+        self.sent = False
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def read(self, size: int = -1) -> bytes:
+        self.sent = True
+        end = len(self._content) if size is None or size < 0 else self._position + size
+        chunk = self._content[self._position : end]
+        self._position += len(chunk)
+        return chunk
+
+    def __iter__(self) -> Any:
+        yield self.read()
+
+
+def _read(response: requests.Response) -> bytes:
+    """Return the answer's body, but no more of it than any answer of the API can need."""
+    content = b""
+    for chunk in response.iter_content(65_536):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            break
+    return content
+
+
+def _placed(answer: _Answer) -> PlacedCall:
+    value = answer.json()
+    call_id = value.get("call_id") if isinstance(value, dict) else None
+    if isinstance(call_id, int) and not isinstance(call_id, bool):
+        call_id = str(call_id)
+    if not isinstance(call_id, str) or not call_id.strip() or len(call_id) > MAX_CALL_ID_LENGTH:
+        raise CallOutcomeUnknownError(
+            f"The API answered HTTP {answer.status}, but without a usable call_id. The call may have been "
+            "placed.",
+            code="no_call_id",
+            http_status=answer.status,
+        )
+    status = value.get("status")
+    return PlacedCall(call_id=call_id, status=status if isinstance(status, str) else "queued")
+
+
+def _error(answer: _Answer) -> VoiceInfraError:
+    status = answer.status
+    code, said = _error_fields(answer)
+    if status == 429:
+        return RateLimitedError(
+            f"HTTP 429: the account's rate limit was met{said}",
+            code=code,
+            http_status=status,
+            retry_after=_retry_after(answer.headers.get("Retry-After")),
+        )
+    if 300 <= status < 500 and status not in _UNDECIDED_STATUSES:
+        remedy = _REMEDIES.get(status, "Check the base URL of the connection, and gateways on the way to it.")
+        return _REFUSALS.get(status, CallRefusedError)(
+            f"HTTP {status}: the call was refused{said}. Nobody was called. {remedy}",
+            code=code,
+            http_status=status,
+        )
+    return CallOutcomeUnknownError(
+        f"HTTP {status}: the API failed{said}. The call may have been placed.",
+        code=code or "server_error",
+        http_status=status,
+    )
+
+
+def _error_fields(answer: _Answer) -> tuple[str | None, str]:
+    """Return the API's error code, and its message as a part of a sentence."""
+    value = answer.json()
+    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error, dict):
+        return None, " (the answer was not the API's own; a gateway may have sent it)"
+    code, message = error.get("code"), error.get("message")
+    said = "".join(f": {_harmless(text)}" for text in (code, message) if isinstance(text, str) and text)
+    return (_harmless(code)[:255] if isinstance(code, str) and code else None), said
+
+
+def _harmless(text: str) -> str:
+    """Return the API's words fit for a log: one line, not too long, no full phone number."""
+    line = " ".join(text.encode("utf-8", "replace").decode().replace("\x00", " ").split())
+    return mask_numbers_in(line[:MAX_MESSAGE_LENGTH]).rstrip(".")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Return how long to wait in seconds; the header may hold seconds or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = (moment - datetime.now(timezone.utc)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

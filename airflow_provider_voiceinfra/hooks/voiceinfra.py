@@ -1,0 +1,163 @@
+"""``VoiceInfraHook``: an Airflow connection becomes a client, and a task of one's own can place calls."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
+from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
+from airflow_provider_voiceinfra.exceptions import UnauthorizedError, VoiceInfraError
+from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+    from airflow_provider_voiceinfra.placing import CallPlacer
+
+# A claim is left to its owner for as long as its request may take (connecting, then answering), the longest
+# wait between two tries, and this margin, in seconds.
+_LEASE_MARGIN = 60.0
+
+
+class VoiceInfraHook(BaseHook):
+    """Speaks to VoiceInfra with the API key of an Airflow connection.
+
+    :param voiceinfra_conn_id: id of a connection of the type ``voiceinfra``.
+    """
+
+    conn_name_attr = "voiceinfra_conn_id"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
+    hook_name = "VoiceInfra"
+
+    def __init__(self, voiceinfra_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.voiceinfra_conn_id = voiceinfra_conn_id
+
+    @cached_property
+    def connection(self) -> VoiceInfraConnection:
+        """The connection's values, checked.
+
+        :raises ConfigurationError: naming the field that is wrong, and the remedy.
+        """
+        return read_connection(self.voiceinfra_conn_id)
+
+    @cached_property
+    def _client(self) -> VoiceInfraClient:
+        # requests is loaded when a call is placed, not when a DAG file that names the hook is parsed.
+        from airflow_provider_voiceinfra.client import VoiceInfraClient
+
+        return VoiceInfraClient(self.connection)
+
+    @cached_property
+    def _pace(self) -> Pace:
+        return Pace(self.connection.max_calls_per_second)
+
+    def get_conn(self) -> VoiceInfraClient:
+        """Return the client, which sends each request exactly once."""
+        return self._client
+
+    def placer(self) -> CallPlacer:
+        """Return what places calls of this connection through the ledger."""
+        from airflow_provider_voiceinfra.placing import CallPlacer
+
+        bounds = RetryBounds()
+        return CallPlacer(
+            open_ledger(),
+            self._client,
+            conn_id=self.voiceinfra_conn_id,
+            lease=2 * self.connection.timeout + bounds.longest_wait + _LEASE_MARGIN,
+            bounds=bounds,
+            before_send=self._pace.wait,
+            count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
+        )
+
+    def complete_call(self, call: OutboundCall) -> OutboundCall:
+        """Return a call with the connection's defaults filled in, checked.
+
+        :raises InvalidCallError: naming the field that is wrong.
+        """
+        defaults = {"agent_id": self.connection.agent_id, "from_number": self.connection.from_number}
+        return call.with_defaults(**defaults).validated()
+
+    def place_call(
+        self,
+        call: OutboundCall,
+        *,
+        idempotency_key: str | None = None,
+        unknown_timeout: float = 900.0,
+        on_unknown: str = "fail",
+        origin: CallOrigin | None = None,
+    ) -> PlacedCall:
+        """Place a call.
+
+        With an idempotency key it goes through the ledger, as the operator's calls do: whatever is retried,
+        at most one call is placed for the key. Without one it is the bare request: **if your task is
+        retried, or calls this again after an error, the person is called again.**
+
+        :param call: the call; ``agent_id`` and ``from_number`` fall back to the connection's.
+        :param idempotency_key: what names this call for ever.
+        :param unknown_timeout: with a key: how long to wait for the webhook of a call whose answer was lost,
+            in seconds.
+        :param on_unknown: with a key: ``"fail"`` or ``"redial"`` when that time is over.
+        :param origin: with a key: which task instance asks, for the ledger.
+        :return: the accepted call.
+        :raises InvalidCallError: if the request is wrong; nothing was sent.
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if the call may have been placed.
+        :raises IdempotencyConflictError: if the key was used before for another request.
+        :raises LedgerUnavailableError: if the ledger cannot be written.
+        """
+        call = self.complete_call(call)
+        if idempotency_key is None:
+            return self._place_bare(call)
+        from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
+
+        policy = UnknownPolicy(unknown_timeout, OnUnknown(on_unknown))
+        return self.placer().place(idempotency_key, call, policy, origin=origin).call
+
+    def completion(self, call_id: str) -> CompletionRecord | None:
+        """Return how a call went, transcript included; ``None`` while that is not known.
+
+        :param call_id: the call.
+        """
+        entry = open_ledger().completion(call_id)
+        return None if entry is None else entry.record()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check the connection and its API key without placing a call.
+
+        A request that lacks every required field can only be refused: with 400 or 422 for a good key, with
+        401 for a bad one.
+
+        :return: whether calls could be placed, and a sentence for the user.
+        """
+        try:
+            self._client.probe()
+        except UnauthorizedError:
+            return (
+                False,
+                "The API key is not accepted (401). It is wrong, or was revoked in the vendor's dashboard.",
+            )
+        except VoiceInfraError as error:
+            return False, str(error)
+        if not self.connection.webhook_secrets:
+            return True, (
+                "The API key is accepted, so calls can be placed. But the webhook secret is missing: "
+                "completions cannot be verified, so no task will learn how a call went."
+            )
+        return True, "The API key is accepted, and a webhook secret is set."
+
+    def _place_bare(self, call: OutboundCall) -> PlacedCall:
+        def send() -> PlacedCall:
+            self._pace.wait()
+            return self._client.place(call)
+
+        placed = send_until_decided(send, RetryBounds())
+        metrics.count("calls.placed", conn_id=self.voiceinfra_conn_id)
+        return placed

@@ -1,0 +1,256 @@
+"""``VoiceInfraOutboundCallOperator``: places a call once, whatever is retried, and can wait for its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
+from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.triggers.voiceinfra import (
+    VoiceInfraCallCompletedTrigger,
+    VoiceInfraUnknownCallTrigger,
+    read_event,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_voiceinfra.placing import Pending, Placement, UnknownPolicy
+
+# Added to the time-out of a deferral, so that the trigger itself, which knows more, is the first to end it.
+_TRIGGER_MARGIN = timedelta(minutes=5)
+
+
+class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
+    """Places a phone call, pushes its ``call_id`` to XCom, and waits for its end if asked to.
+
+    A retry, or a cleared task, takes up the call that exists instead of dialling again. A new DAG run, or
+    another ``idempotency_key``, dials anew.
+
+    :param to_number: who is called, in E.164 form such as ``+14155550100`` (templated).
+    :param agent_id: the AI agent that talks (templated); if not set, the connection's.
+    :param from_number: the caller ID in E.164 form (templated); if not set, the connection's.
+    :param first_message: the opening line for this call (templated).
+    :param call_context: text added to the agent's system prompt for this call (templated). It is the
+        API's ``context``; that word is Airflow's own here.
+    :param variables: values for the agent's prompt template (templated).
+    :param voiceinfra_conn_id: id of a connection of the type ``voiceinfra`` (templated).
+    :param idempotency_key: what names this call (templated); if not set, DAG id, run id, task id and map
+        index.
+    :param wait_for_completion: whether to wait until the call is over, and return its record.
+    :param deferrable: whether to wait in the triggerer, without a worker. If not set,
+        ``[operators] default_deferrable``.
+    :param completion_timeout: how long to wait for the call's end, in seconds.
+    :param poke_interval: without ``deferrable``: seconds between two looks at the ledger.
+    :param fail_on_outcomes: with ``wait_for_completion``: outcomes that fail the task, after the record was
+        pushed.
+    :param include_transcript: whether the record in XCom holds ``transcript``, which is long and personal.
+    :param unknown_timeout: how long to wait for the webhook of a call whose answer was lost, in seconds
+        after it was begun.
+    :param on_unknown: what to do then: ``"fail"`` without retry, or ``"redial"``, once.
+    """
+
+    template_fields: Sequence[str] = (
+        "to_number",
+        "agent_id",
+        "from_number",
+        "first_message",
+        "call_context",
+        "variables",
+        "voiceinfra_conn_id",
+        "idempotency_key",
+    )
+    template_fields_renderers = {"variables": "json"}  # noqa: RUF012 # read by Airflow as a plain dict
+    operator_extra_links = (VoiceInfraRecordingLink(),)
+    ui_color = "#cfe8d5"
+
+    def __init__(
+        self,
+        *,
+        to_number: str,
+        agent_id: str | None = None,
+        from_number: str | None = None,
+        first_message: str | None = None,
+        call_context: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+        voiceinfra_conn_id: str = DEFAULT_CONN_ID,
+        idempotency_key: str | None = None,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        completion_timeout: float = 3600.0,
+        poke_interval: float = 10.0,
+        fail_on_outcomes: Collection[str] = ("failed",),
+        include_transcript: bool = False,
+        unknown_timeout: float = 900.0,
+        on_unknown: str = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if on_unknown not in ("fail", "redial"):
+            raise ValueError(f"on_unknown must be 'fail' or 'redial', not {on_unknown!r}")
+        self.to_number = to_number
+        self.agent_id = agent_id
+        self.from_number = from_number
+        self.first_message = first_message
+        self.call_context = call_context
+        self.variables = variables
+        self.voiceinfra_conn_id = voiceinfra_conn_id
+        self.idempotency_key = idempotency_key
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.completion_timeout = completion_timeout
+        self.poke_interval = poke_interval
+        self.fail_on_outcomes = fail_on_outcomes
+        self.include_transcript = include_transcript
+        self.unknown_timeout = unknown_timeout
+        self.on_unknown = on_unknown
+        self._call_id: str | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Place the call, or take up the one that exists; wait for its end if asked to."""
+        with final_errors_fail_the_task():
+            placement = self._place(context)
+            self._call_id = placement.call.call_id
+            self._tell(placement)
+            # Pushed before any waiting, so that other tasks and people can find the call meanwhile.
+            context["ti"].xcom_push(key="call_id", value=self._call_id)
+            return self._wait(context, self._call_id) if self.wait_for_completion else self._call_id
+
+    def resume_placing(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after waiting for the webhook of a call whose answer was lost."""
+        read_event(event)
+        return self.execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Return the record after the trigger has fired."""
+        self._call_id = read_event(event)["call_ids"][0]
+        with final_errors_fail_the_task():
+            record = self._record(context, self._call_id)
+            if record is None:
+                raise CompletionTimeoutError([self._call_id], self.completion_timeout)
+            return record
+
+    def on_kill(self) -> None:
+        """Say that the call goes on, and which one."""
+        if self._call_id:
+            self.log.warning("Call %s goes on: the API cannot cancel a call.", self._call_id)
+        else:
+            self.log.warning("If a call was placed it goes on: the API cannot cancel a call.")
+
+    def _place(self, context: Context) -> Placement:
+        # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
+        from airflow_provider_voiceinfra.placing import OnUnknown, Pending, UnknownPolicy
+
+        hook = VoiceInfraHook(self.voiceinfra_conn_id)
+        call = hook.complete_call(self._call())
+        policy = UnknownPolicy(float(self.unknown_timeout), OnUnknown(self.on_unknown))
+        placer, key, origin = hook.placer(), self._key(context), _origin(context)
+        if not self.deferrable:
+            return placer.place(key, call, policy, origin=origin)
+        result = placer.step(key, call, policy, origin=origin)
+        if isinstance(result, Pending):
+            self._defer_until_known(result, policy)
+        return result
+
+    def _call(self) -> OutboundCall:
+        return OutboundCall(
+            to_number=self.to_number,
+            agent_id=self.agent_id,
+            from_number=self.from_number,
+            first_message=self.first_message,
+            context=self.call_context,
+            variables=self.variables,
+        )
+
+    def _key(self, context: Context) -> str:
+        if self.idempotency_key:
+            return self.idempotency_key
+        ti = context["ti"]
+        return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+
+    def _tell(self, placement: Placement) -> None:
+        entry = placement.entry
+        if placement.how.value == "taken_up":
+            self.log.info(
+                "Call %s, accepted at %s, exists already; taking it up instead of dialling again.",
+                entry.call_id,
+                entry.answered_at,
+            )
+        elif placement.how.value == "adopted":
+            self.log.info(
+                "Call %s, begun at %s, was found by its webhook; taking it up instead of dialling again.",
+                entry.call_id,
+                entry.claimed_at,
+            )
+
+    def _wait(self, context: Context, call_id: str) -> Any:
+        deadline = datetime.now(timezone.utc) + timedelta(seconds=float(self.completion_timeout))
+        record = self._record(context, call_id)
+        if record is None and self.deferrable:
+            self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
+            self.defer(
+                trigger=VoiceInfraCallCompletedTrigger(call_ids=[call_id], deadline=deadline.isoformat()),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=float(self.completion_timeout)) + _TRIGGER_MARGIN,
+            )
+        while record is None:
+            if datetime.now(timezone.utc) >= deadline:
+                raise CompletionTimeoutError([call_id], self.completion_timeout)
+            time.sleep(self.poke_interval)
+            record = self._record(context, call_id)
+        return record
+
+    def _record(self, context: Context, call_id: str) -> dict[str, Any] | None:
+        """Return the record of a call that is over, after checking its outcome."""
+        entries = open_ledger().completions([call_id])
+        if not entries:
+            return None
+        record = record_dicts(entries, [call_id], include_transcript=self.include_transcript)[0]
+        self.log.info("Call %s is over: %s.", call_id, record.get("call_outcome"))
+        if record.get("recording_url"):
+            context["ti"].xcom_push(key="recording_url", value=record["recording_url"])
+        try:
+            check_outcomes([record], fail_on=self.fail_on_outcomes)
+        except Exception:
+            # A failed task returns nothing, but whoever looks into it wants to know how the call went.
+            context["ti"].xcom_push(key="return_value", value=record)
+            raise
+        return record
+
+    def _defer_until_known(self, pending: Pending, policy: UnknownPolicy) -> NoReturn:
+        self.log.warning(
+            "It is unknown whether the call was placed; waiting in the triggerer for its webhook until %s.",
+            pending.deadline,
+        )
+        self.defer(
+            trigger=VoiceInfraUnknownCallTrigger(
+                key_hash=pending.entry.key_hash,
+                deadline=pending.deadline.isoformat(),
+                window=policy.adoption_window.total_seconds(),
+            ),
+            method_name="resume_placing",
+        )
+
+
+def _origin(context: Context) -> CallOrigin:
+    ti = context["ti"]
+    return CallOrigin(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=ti.map_index,
+        try_number=ti.try_number,
+    )

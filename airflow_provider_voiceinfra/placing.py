@@ -1,0 +1,311 @@
+"""Claim, POST, accept: the only module that can ring a phone under an idempotency key.
+
+The gap that it cannot close: a process may die between sending the request and storing the answer. The call
+is then ``unknown`` until its webhook tells, and is not dialled again unless the user asked for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.exceptions import (
+    CallNotPlacedError,
+    CallOutcomeUnknownError,
+    ClaimLostError,
+    LedgerUnavailableError,
+    RateLimitedError,
+    TryAgainError,
+)
+from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.masking import mask_number
+from airflow_provider_voiceinfra.pacing import RetryBounds, send_until_decided
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+# How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
+STORE_PATIENCE = 300.0
+# How often a process that lost the race for a key looks for the winner's answer, in seconds.
+LOSERS_INTERVAL = 0.25
+
+
+class OnUnknown(str, Enum):
+    """What to do with a call whose outcome stayed unknown until the time-out."""
+
+    FAIL = "fail"
+    REDIAL = "redial"
+
+
+class How(str, Enum):
+    """How a placement came about."""
+
+    PLACED = "placed"
+    TAKEN_UP = "taken_up"
+    """The call existed already under its key."""
+    ADOPTED = "adopted"
+    """The answer was lost, and the call was found by its webhook."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A call that the API accepted, and how it is known."""
+
+    call: PlacedCall
+    entry: CallEntry
+    how: How
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A call whose outcome is unknown so far; look again when a completion comes, or at the deadline.
+
+    :param deadline: when ``on_unknown`` decides, aware UTC.
+    """
+
+    entry: CallEntry
+    deadline: datetime
+
+
+@dataclass(frozen=True)
+class UnknownPolicy:
+    """What to do about a call whose outcome is unknown.
+
+    :param timeout: how long to wait for its webhook, in seconds after the claim.
+    :param on_unknown: what to do then; a redial happens once for a key, and then fails.
+    """
+
+    timeout: float = 900.0
+    on_unknown: OnUnknown = OnUnknown.FAIL
+
+    @property
+    def adoption_window(self) -> timedelta:
+        """How long after its claim the call may have started."""
+        return max(ADOPTION_WINDOW, timedelta(seconds=self.timeout))
+
+
+class CallPlacer:
+    """Places calls of one connection through the ledger.
+
+    :param ledger: where calls are claimed and settled.
+    :param client: what sends them.
+    :param conn_id: the connection's id, stored with each call.
+    :param lease: how long a claim is left to its owner without a sign of life, in seconds; longer than one
+        request may take.
+    :param bounds: how long to go on with requests that placed nothing.
+    :param before_send: called before each request; may wait, to keep a pace.
+    :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    """
+
+    def __init__(
+        self,
+        ledger: CallLedger,
+        client: VoiceInfraClient,
+        *,
+        conn_id: str,
+        lease: float = 150.0,
+        bounds: RetryBounds | None = None,
+        before_send: Callable[[], None] = lambda: None,
+        count: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._conn_id = conn_id
+        self._lease = lease
+        self._bounds = bounds or RetryBounds()
+        self._sleep = self._bounds.sleep
+        self._before_send = before_send
+        self._count = count
+
+    def place(
+        self,
+        key: str,
+        call: OutboundCall,
+        policy: UnknownPolicy,
+        *,
+        origin: CallOrigin | None = None,
+        poll_interval: float = 2.0,
+    ) -> Placement:
+        """Place a call, or find out what became of it, waiting as long as that takes.
+
+        :param poll_interval: seconds between two looks while its outcome is unknown.
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if its outcome stayed unknown.
+        """
+        while True:
+            result = self.step(key, call, policy, origin=origin)
+            if isinstance(result, Placement):
+                return result
+            self._sleep(poll_interval)
+
+    def step(
+        self, key: str, call: OutboundCall, policy: UnknownPolicy, *, origin: CallOrigin | None = None
+    ) -> Placement | Pending:
+        """Do what can be done now, without waiting for the webhook of an unknown call.
+
+        :return: the placement, or what is still unknown and until when.
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if its outcome stayed unknown until the policy's time-out.
+        :raises IdempotencyConflictError: if the key stands for another request.
+        """
+        call = call.validated()
+        while True:
+            result: Placement | Pending | None
+            entry, won = self._ledger.claim(key, call, conn_id=self._conn_id, origin=origin)
+            if won:
+                result = self._dial(entry, call)
+            elif entry.state is CallState.CLAIMED:
+                self._await_owner(key, entry)
+                continue
+            elif entry.state is CallState.ACCEPTED:
+                return _placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
+            else:
+                result = self._reconcile(entry, call, policy)
+            if result is not None:
+                return result
+
+    def _dial(self, entry: CallEntry, call: OutboundCall) -> Placement | None:
+        """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again."""
+        number = mask_number(call.to_number)
+        log.info("Placing a call to %s with agent %s.", number, call.agent_id)
+
+        def send() -> PlacedCall:
+            self._before_send()
+            self._ledger.renew(entry)
+            return self._client.place(call)
+
+        try:
+            placed = send_until_decided(send, self._bounds, on_again=self._tell_again)
+        except ClaimLostError:
+            log.warning("The claim for the call to %s was taken over; looking up what became of it.", number)
+            return None
+        except CallNotPlacedError as error:
+            self._count("calls.refused")
+            code, message = error.code, str(error)
+            self._store(lambda: self._ledger.refuse(entry, code, message))
+            raise
+        except CallOutcomeUnknownError as error:
+            self._count("calls.unknown")
+            code, message = error.code, str(error)
+            log.warning("%s It is not dialled again; its webhook will tell.", message)
+            self._store(lambda: self._ledger.mark_unknown(entry, code, message))
+            return None
+        except LedgerUnavailableError as error:  # from renew, so the request was not sent
+            reason = str(error)
+            self._store(lambda: self._ledger.refuse(entry, "ledger_unavailable", reason))
+            raise
+        except BaseException as error:  # killed, timed out by Airflow, interrupted: the request may be out
+            self._abandon(entry, error)
+            raise
+        self._count("calls.placed")
+        log.info("The API accepted the call to %s as %s.", number, placed.call_id)
+        return _placement(self._accept(entry, placed), How.PLACED)
+
+    def _reconcile(
+        self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy
+    ) -> Placement | Pending | None:
+        window = policy.adoption_window
+        entry = self._ledger.adopt(entry, window=window)
+        if entry.state is not CallState.UNKNOWN:
+            if entry.state is CallState.ACCEPTED:
+                log.info("Call %s was found by its webhook; its answer had been lost.", entry.call_id)
+            return None
+        deadline = entry.claimed_at + timedelta(seconds=policy.timeout)
+        if datetime.now(timezone.utc) < deadline:
+            return Pending(entry, deadline)
+        if policy.on_unknown is OnUnknown.REDIAL and entry.redials == 0:
+            log.warning(
+                "The outcome of the call to %s is still unknown after %g s; redialling once, as asked for.",
+                mask_number(call.to_number),
+                policy.timeout,
+            )
+            try:
+                return self._dial(self._ledger.claim_redial(entry), call)
+            except ClaimLostError:
+                return None
+        raise _still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
+
+    def _await_owner(self, key: str, seen: CallEntry) -> None:
+        """Wait until another process has settled its claim, or has shown no sign of life for a lease."""
+        log.info("Another process is placing the call for this key; waiting for its answer.")
+        last_sign = time.monotonic()
+        while True:
+            entry = self._ledger.call_by_key(key)
+            if entry is None or entry.state is not CallState.CLAIMED or entry.token != seen.token:
+                return
+            if entry.renewed_at != seen.renewed_at:
+                seen, last_sign = entry, time.monotonic()
+            elif time.monotonic() - last_sign > self._lease:
+                self._ledger.mark_unknown(
+                    entry, "owner_silent", f"its owner gave no sign of life for {self._lease:g} s"
+                )
+                return
+            self._sleep(LOSERS_INTERVAL)
+
+    def _accept(self, entry: CallEntry, placed: PlacedCall) -> CallEntry:
+        try:
+            return self._store(lambda: self._ledger.accept(entry, placed.call_id))
+        except LedgerUnavailableError as error:
+            raise LedgerUnavailableError(
+                f"Call {placed.call_id} was placed, but the ledger could not be written for "
+                f"{STORE_PATIENCE:g} s, so note this id. A retry will not dial again; it waits for the call's "
+                f"webhook. {error}"
+            ) from error
+
+    def _store(self, write: Callable[[], Answer]) -> Answer:
+        """Write to the ledger, again and again while it is down: what the API said must not be lost."""
+        return Retrying(
+            retry=retry_if_exception_type(LedgerUnavailableError),
+            stop=stop_after_delay(STORE_PATIENCE),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            sleep=self._sleep,
+            before_sleep=lambda state: log.warning("The ledger cannot be written; trying again."),
+            reraise=True,
+        )(write)
+
+    def _abandon(self, entry: CallEntry, error: BaseException) -> None:
+        try:
+            self._ledger.mark_unknown(entry, "interrupted", f"interrupted by {type(error).__name__}")
+        except LedgerUnavailableError:
+            # The claim stays as it is, and the next try turns it into unknown.
+            log.warning("The ledger cannot be written; the claim stays until the next try.", exc_info=True)
+
+    def _tell_again(self, error: TryAgainError, wait: float) -> None:
+        if isinstance(error, RateLimitedError):
+            self._count("calls.rate_limited")
+        log.info("%s Nothing was placed; trying again in %.1f s.", error, wait)
+
+
+def _placement(entry: CallEntry, how: How) -> Placement:
+    if entry.call_id is None:
+        raise ClaimLostError("the call was settled without a call_id")
+    return Placement(PlacedCall(entry.call_id), entry, how)
+
+
+def _still_unknown(entry: CallEntry, policy: UnknownPolicy, candidates: list[str]) -> CallOutcomeUnknownError:
+    if candidates:
+        found = f"Its completion record cannot be told from those of other calls: {', '.join(candidates)}."
+    else:
+        found = "No completion record that could be its own has arrived."
+    redialled = " It was redialled once already." if entry.redials else ""
+    return CallOutcomeUnknownError(
+        f"It is unknown whether the call to {mask_number(entry.to_number)}, begun at "
+        f"{entry.claimed_at:%Y-%m-%d %H:%M:%S} UTC, was placed ({entry.error_message or entry.error_code}), "
+        f"and {policy.timeout:g} s have passed.{redialled} {found} It was not dialled again. Look into the "
+        "call log of the vendor's dashboard. If it was placed and its webhook arrives later, clear this task, "
+        "and it takes that call up; `airflow voiceinfra doctor` tests the webhook's path. If it was not "
+        "placed, set on_unknown='redial' and clear this task, or use another idempotency_key.",
+        code=entry.error_code or "outcome_unknown",
+    )

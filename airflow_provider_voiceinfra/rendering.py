@@ -1,0 +1,36 @@
+"""Keeps phone numbers out of logs and of the rendered templates that Airflow shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow.sdk.log import mask_secret
+
+_E164 = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
+
+
+class MaskedNumbersMixin:
+    """Has Airflow mask each phone number in the template fields of an operator, once they are rendered."""
+
+    template_fields: Any
+
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        # Airflow calls this for mapped and plain tasks alike, before it stores the rendered fields; the
+        # public render_template_fields is passed by for mapped ones.
+        super()._do_render_template_fields(*args, **kwargs)  # type: ignore[misc]  # the operator's
+        for name in self.template_fields:
+            for number in set(_numbers_in(getattr(self, name, None))):
+                mask_secret(number)
+
+
+def _numbers_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _E164.findall(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _numbers_in(item)
+    elif isinstance(value, (list, tuple, set)):
+        for item in value:
+            yield from _numbers_in(item)

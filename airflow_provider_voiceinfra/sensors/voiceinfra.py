@@ -1,0 +1,194 @@
+"""``VoiceInfraCallCompletedSensor``: waits until calls are over, and hands on their records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError, InvalidCallError
+from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
+from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.triggers.voiceinfra import (
+    TIMED_OUT,
+    VoiceInfraCallCompletedTrigger,
+    read_event,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Added to the time-out of a deferral, so that the trigger itself, which knows more, is the first to end it.
+_TRIGGER_MARGIN = timedelta(minutes=5)
+
+
+class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
+    """Waits for the completion records of calls.
+
+    :param call_id: the call, or a list of calls, to wait for (templated); or
+    :param match: fields of the record and the values that they must have, such as
+        ``{"to_number": "+14155550100"}`` (templated): waits for the first record that has them all.
+    :param since: for ``match``: only records received at or after this moment, a datetime with a zone or ISO
+        8601 (templated); if not set, the start of the DAG run.
+    :param outcomes: the outcomes to wait for, of ``answered``, ``voicemail`` and ``failed``; if not set, any.
+        With ``call_id``, a call that ends otherwise fails the task, since it has no second outcome.
+    :param fail_on_outcomes: outcomes that fail the task, after the record has been pushed.
+    :param include_transcript: whether the record in XCom holds ``transcript``, which is long and personal.
+    :param deferrable: whether to wait in the triggerer, without a worker; recommended. If not set,
+        ``[operators] default_deferrable``.
+
+    ``timeout``, ``poke_interval``, ``mode`` and ``soft_fail`` are those of every sensor, in seconds. It
+    returns the record, or a list of records for a list of calls.
+    """
+
+    template_fields: Sequence[str] = ("call_id", "match", "since")
+    ui_color = "#d8ecf3"
+
+    def __init__(
+        self,
+        *,
+        call_id: str | Sequence[str] | None = None,
+        match: Mapping[str, Any] | None = None,
+        since: datetime | str | None = None,
+        outcomes: Collection[str] | None = None,
+        fail_on_outcomes: Collection[str] = (),
+        include_transcript: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if (call_id is None) == (match is None):
+            raise ValueError("exactly one of call_id and match is needed")
+        self.call_id = call_id
+        self.match = match
+        self.since = since
+        self.outcomes = outcomes
+        self.fail_on_outcomes = fail_on_outcomes
+        self.include_transcript = include_transcript
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Wait, here or in the triggerer, and return the record or records."""
+        if not self.deferrable:
+            return super().execute(context)
+        with final_errors_fail_the_task():
+            call_ids = self._settled_ids(context)
+            if call_ids is None:
+                self._defer(context)
+            return self._finish(context, call_ids)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once whether the records are there."""
+        with final_errors_fail_the_task():
+            call_ids = self._settled_ids(context)
+            if call_ids is None:
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._finish(context, call_ids))
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Return the record or records after the trigger has fired."""
+        told = read_event(event)
+        with final_errors_fail_the_task():
+            # A record that came at the last moment counts, whatever the trigger said.
+            call_ids = told["call_ids"] if told["status"] != TIMED_OUT else self._settled_ids(context)
+            if call_ids is None:
+                self._time_out(context)
+            return self._finish(context, call_ids)
+
+    def on_kill(self) -> None:
+        """Say that the calls go on."""
+        self.log.warning("No longer waiting; the API cannot cancel a call, so the calls go on.")
+
+    def _settled_ids(self, context: Context) -> list[str] | None:
+        """Return the ids of the calls waited for once all are over."""
+        ledger = open_ledger()
+        if self.match is not None:
+            found = ledger.find_completion(
+                self._checked_match(), since=self._since(context), outcomes=self.outcomes
+            )
+            return None if found is None else [found.call_id]
+        wanted = self._call_ids()
+        return wanted if len(ledger.completions(wanted, with_body=False)) == len(set(wanted)) else None
+
+    def _finish(self, context: Context, call_ids: list[str]) -> Any:
+        entries = open_ledger().completions(call_ids)
+        records = record_dicts(entries, call_ids, include_transcript=self.include_transcript)
+        result = records if self._wants_list() else records[0]
+        try:
+            check_outcomes(records, fail_on=self.fail_on_outcomes, only=self.outcomes)
+        except Exception:
+            # A failed task returns nothing, but whoever looks into it wants to know how the calls went.
+            context["ti"].xcom_push(key="return_value", value=result)
+            raise
+        for record in records:
+            self.log.info("Call %s is over: %s.", record["call_id"], record.get("call_outcome"))
+        if not self._wants_list() and records[0].get("recording_url"):
+            context["ti"].xcom_push(key="recording_url", value=records[0]["recording_url"])
+        return result
+
+    def _defer(self, context: Context) -> NoReturn:
+        deadline = datetime.now(timezone.utc) + self._timeout()
+        matching = self.match is not None
+        self.defer(
+            trigger=VoiceInfraCallCompletedTrigger(
+                call_ids=None if matching else self._call_ids(),
+                match=self._checked_match() if matching else None,
+                since=self._since(context).isoformat() if matching else None,
+                outcomes=self.outcomes if matching else None,
+                deadline=deadline.isoformat(),
+            ),
+            method_name="execute_complete",
+            timeout=self._timeout() + _TRIGGER_MARGIN,
+        )
+
+    def _time_out(self, context: Context) -> NoReturn:
+        waited = self._timeout().total_seconds()
+        if self.match is not None:
+            message = f"no completion record matched {', '.join(self.match)} within {waited:g} s"
+        else:
+            there = open_ledger().completions(self._call_ids(), with_body=False)
+            missing = [call_id for call_id in self._call_ids() if call_id not in there]
+            message = str(CompletionTimeoutError(missing, waited))
+        if self.soft_fail:
+            raise AirflowSkipException(message)
+        raise AirflowSensorTimeout(message)
+
+    def _timeout(self) -> timedelta:
+        return self.timeout if isinstance(self.timeout, timedelta) else timedelta(seconds=self.timeout)
+
+    def _wants_list(self) -> bool:
+        return self.match is None and not isinstance(self.call_id, str)
+
+    def _call_ids(self) -> list[str]:
+        call_ids = [self.call_id] if isinstance(self.call_id, str) else self.call_id
+        if not isinstance(call_ids, Sequence) or not all(isinstance(item, str) and item for item in call_ids):
+            raise InvalidCallError(
+                "call_id",
+                f"must be text or a list of texts, not {call_ids!r}; does the task that it comes from push one?",
+            )
+        return list(call_ids)
+
+    def _checked_match(self) -> Mapping[str, Any]:
+        if not isinstance(self.match, Mapping) or not self.match:
+            raise InvalidCallError("match", "must be a mapping with at least one field of the record")
+        return self.match
+
+    def _since(self, context: Context) -> datetime:
+        since: Any = self.since
+        if not since:
+            since = context["dag_run"].start_date or context["ti"].start_date
+        if isinstance(since, str):
+            try:
+                since = datetime.fromisoformat(since.replace("Z", "+00:00"))
+            except ValueError as exc:
+                raise InvalidCallError("since", f"{since!r} is not a moment in ISO 8601") from exc
+        if not isinstance(since, datetime) or since.tzinfo is None:
+            raise InvalidCallError(
+                "since", "must be a moment with a time zone, such as 2026-03-01T20:00:00+00:00"
+            )
+        return since

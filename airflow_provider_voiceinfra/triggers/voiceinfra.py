@@ -1,0 +1,177 @@
+"""Wait in the triggerer; events carry ids only, the facts stay in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.settings import load_settings
+from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+
+_MODULE = "airflow_provider_voiceinfra.triggers.voiceinfra"
+COMPLETED = "completed"
+TIMED_OUT = "timed_out"
+
+
+class CompletionEvent(TypedDict):
+    """What a trigger tells the task that it wakes."""
+
+    status: str
+    call_ids: list[str]
+
+
+def read_event(event: Mapping[str, Any] | None) -> CompletionEvent:
+    """Return a trigger's event.
+
+    :raises VoiceInfraError: if it is missing, or none of ours.
+    """
+    status = event.get("status") if event else None
+    call_ids = event.get("call_ids") if event else None
+    if status not in (COMPLETED, TIMED_OUT) or not isinstance(call_ids, list):
+        raise VoiceInfraError(f"the trigger sent an event that is not understood: status {status!r}")
+    return CompletionEvent(status=status, call_ids=[str(call_id) for call_id in call_ids])
+
+
+class VoiceInfraCallCompletedTrigger(BaseTrigger):
+    """Fires when all of some calls are over, or when a completion record matches.
+
+    :param call_ids: the calls to wait for; or
+    :param match: fields of the record and the values that they must have, together with ``since``.
+    :param since: only records received at or after this moment, ISO 8601 with an offset.
+    :param outcomes: for ``match``: only records with one of these outcomes; if not set, any.
+    :param deadline: when to give up, ISO 8601 with an offset; if not set, never.
+    """
+
+    def __init__(
+        self,
+        call_ids: Collection[str] | None = None,
+        match: Mapping[str, Any] | None = None,
+        since: str | None = None,
+        outcomes: Collection[str] | None = None,
+        deadline: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.call_ids = None if call_ids is None else list(call_ids)
+        self.match = None if match is None else dict(match)
+        self.since = since
+        self.outcomes = None if outcomes is None else list(outcomes)
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and plain JSON arguments."""
+        kwargs = {
+            name: getattr(self, name) for name in ("call_ids", "match", "since", "outcomes", "deadline")
+        }
+        return f"{_MODULE}.VoiceInfraCallCompletedTrigger", kwargs
+
+    def __repr__(self) -> str:
+        return f"<VoiceInfraCallCompletedTrigger {self._subject()}>"
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        watcher = await _watcher()
+        call_ids = self.call_ids or []
+        self.log.info("Waiting for the completion of %s.", self._subject())
+        if self.call_ids is not None:
+            completed = await _before(self.deadline, watcher.wait_for_calls(self.call_ids))
+        else:
+            completed = await _before(self.deadline, self._wait_for_match(watcher, call_ids))
+        status = COMPLETED if completed else TIMED_OUT
+        yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
+
+    async def on_kill(self) -> None:
+        """Say that the calls go on: the API cannot cancel one (Airflow 3.3 and newer call this)."""
+        self.log.warning(
+            "No longer waiting for %s; the API cannot cancel a call, so it goes on.", self._subject()
+        )
+
+    async def _wait_for_match(self, watcher: CompletionWatcher, found_ids: list[str]) -> None:
+        match, outcomes = self.match or {}, self.outcomes
+        since = datetime.fromisoformat(self.since) if self.since else datetime.now(timezone.utc)
+        ledger = await asyncio.to_thread(open_ledger)
+
+        def wanted(entry: CompletionEntry) -> bool:
+            # Fields that are no columns are looked at by find_completion, which reads the whole record.
+            columns = all(getattr(entry, name, value) == value for name, value in match.items())
+            return columns and (outcomes is None or entry.call_outcome in outcomes)
+
+        found = await watcher.wait_for_match(
+            wanted, lambda: ledger.find_completion(match, since=since, outcomes=outcomes)
+        )
+        found_ids.append(found.call_id)
+
+    def _subject(self) -> str:
+        if self.call_ids is None:
+            return f"a call with matching {', '.join(self.match or {})}"
+        return f"call {', '.join(self.call_ids)}"
+
+
+class VoiceInfraUnknownCallTrigger(BaseTrigger):
+    """Fires when a call whose answer was lost has been found by its webhook, or at the deadline.
+
+    :param key_hash: the hashed idempotency key of the call.
+    :param deadline: when to give up, ISO 8601 with an offset.
+    :param window: how long after its claim the call may have started, in seconds.
+    """
+
+    def __init__(self, key_hash: str, deadline: str, window: float) -> None:
+        super().__init__()
+        self.key_hash = key_hash
+        self.deadline = deadline
+        self.window = window
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and plain JSON arguments."""
+        kwargs = {"key_hash": self.key_hash, "deadline": self.deadline, "window": self.window}
+        return f"{_MODULE}.VoiceInfraUnknownCallTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        watcher = await _watcher()
+        ledger = await asyncio.to_thread(open_ledger)
+        call = await asyncio.to_thread(ledger.call_by_hash, self.key_hash)
+        settled = None
+        if call is not None:
+            unknown = call
+            same = {name: getattr(call, name) for name in ("agent_id", "from_number", "to_number")}
+
+            def find() -> str | None:
+                entry = ledger.adopt(unknown, window=timedelta(seconds=self.window))
+                return None if entry.state is CallState.UNKNOWN else entry.state.value
+
+            settled = await _before(
+                self.deadline,
+                watcher.wait_for_match(
+                    lambda entry: all(getattr(entry, name) == value for name, value in same.items()), find
+                ),
+            )
+        yield TriggerEvent(CompletionEvent(status=COMPLETED if settled else TIMED_OUT, call_ids=[]))
+
+
+async def _watcher() -> CompletionWatcher:
+    settings = await asyncio.to_thread(load_settings)
+    # Opening a ledger loads SQLAlchemy, which would hold up the event loop.
+    ledger = await asyncio.to_thread(open_ledger)
+    return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger)
+
+
+async def _before(deadline: str | None, waiting: Awaitable[object]) -> bool:
+    """Wait, at most until the deadline; tell whether the waiting came to its end."""
+    remaining = None
+    if deadline is not None:
+        remaining = (datetime.fromisoformat(deadline) - datetime.now(timezone.utc)).total_seconds()
+    try:
+        await asyncio.wait_for(waiting, None if remaining is None else max(remaining, 0.0))
+    except asyncio.TimeoutError:
+        return False
+    return True
