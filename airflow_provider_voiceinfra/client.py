@@ -52,7 +52,7 @@ _REFUSALS: dict[int, type[CallRefusedError]] = {
 _REMEDIES = {
     400: "Correct the request; the same one would be refused again.",
     401: "Check the API key of the connection; it may have been revoked in the vendor's dashboard.",
-    404: "Check agent_id: this account has no such agent, or it is inactive. If it is right, check the base URL.",
+    404: "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
     422: "Correct the number; E.164 form is needed, such as +14155550100.",
 }
 # A gateway may send 408 after it has passed the request on.

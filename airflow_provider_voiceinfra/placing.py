@@ -260,8 +260,8 @@ class CallPlacer:
         except LedgerUnavailableError as error:
             raise LedgerUnavailableError(
                 f"Call {placed.call_id} was placed, but the ledger could not be written for "
-                f"{STORE_PATIENCE:g} s, so note this id. A retry will not dial again; it waits for the call's "
-                f"webhook. {error}"
+                f"{STORE_PATIENCE:g} s, so note this id. A retry will not dial again; it waits for the "
+                f"call's webhook. {error}"
             ) from error
 
     def _store(self, write: Callable[[], Answer]) -> Answer:
@@ -304,7 +304,7 @@ def _still_unknown(entry: CallEntry, policy: UnknownPolicy, candidates: list[str
         f"It is unknown whether the call to {mask_number(entry.to_number)}, begun at "
         f"{entry.claimed_at:%Y-%m-%d %H:%M:%S} UTC, was placed ({entry.error_message or entry.error_code}), "
         f"and {policy.timeout:g} s have passed.{redialled} {found} It was not dialled again. Look into the "
-        "call log of the vendor's dashboard. If it was placed and its webhook arrives later, clear this task, "
+        "call log of the vendor's dashboard. If it was placed and its webhook arrives later, clear this task "
         "and it takes that call up; `airflow voiceinfra doctor` tests the webhook's path. If it was not "
         "placed, set on_unknown='redial' and clear this task, or use another idempotency_key.",
         code=entry.error_code or "outcome_unknown",

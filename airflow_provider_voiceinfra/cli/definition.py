@@ -23,7 +23,7 @@ CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
 
 def _arg(*flags: str, **options: Any) -> Arg:
-    return Arg(flags, **options)  # type: ignore[no-untyped-call]
+    return Arg(flags, **options)
 
 
 _SHOW_NUMBERS = _arg(

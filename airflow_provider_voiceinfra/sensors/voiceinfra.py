@@ -169,7 +169,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         if not isinstance(call_ids, Sequence) or not all(isinstance(item, str) and item for item in call_ids):
             raise InvalidCallError(
                 "call_id",
-                f"must be text or a list of texts, not {call_ids!r}; does the task that it comes from push one?",
+                f"must be text or a list of texts, not {call_ids!r}; does the task before it push one?",
             )
         return list(call_ids)
 
