@@ -41,17 +41,19 @@ def length_of(to_number: str, seconds: float, jitter: float) -> float:
     return seconds + jitter * zlib.crc32(to_number.encode()) / 2**32
 
 
-def record(call: Call, ended_at: datetime, *, recordings: str, times: str) -> dict[str, Any]:
+def record(call: Call, ended_at: datetime, *, recordings: str, times: str, extracted: str) -> dict[str, Any]:
     """Return the payload of the webhook that tells how a call went.
 
     :param ended_at: aware UTC.
     :param recordings: the URL under which recordings are found, without a slash at its end.
     :param times: how times are written; see the setting ``webhook_times``.
+    :param extracted: the name of the field with extracted data; a documented field of that name wins.
     """
     # Rounded up, so that whoever picked up has talked for a second even if calls take no time here.
     lasted = max(1, math.ceil((ended_at - call.accepted_at).total_seconds()))
     failed = call.outcome == "failed"
     return {
+        extracted: _extracted(call),
         "event": EVENT,
         "call_id": call.call_id,
         "agent_id": call.fields["agent_id"],
@@ -64,7 +66,6 @@ def record(call: Call, ended_at: datetime, *, recordings: str, times: str) -> di
         "recording_url": "" if failed else f"{recordings}/{call.call_id}.wav",
         "transcript": _transcript(call) if call.outcome == "answered" else "",
         "summary": _SUMMARIES[call.outcome],
-        "extracted_data": _extracted(call),
     }
 
 

@@ -150,7 +150,11 @@ class Sandbox:
         ended_at = utc_now()
         self._recorded_at[call.call_id] = ended_at
         return record(
-            call, ended_at, recordings=f"{self.public_url}/recordings", times=self.settings.webhook_times
+            call,
+            ended_at,
+            recordings=f"{self.public_url}/recordings",
+            times=self.settings.webhook_times,
+            extracted=self.settings.extracted_field,
         )
 
     def has_recording(self, call_id: str) -> bool:

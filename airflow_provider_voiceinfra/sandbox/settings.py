@@ -157,6 +157,11 @@ class Settings:
         _choice(*TIME_FORMS),
         "how times are written: milliseconds (...00.123Z), seconds (...00Z) or offset (...00.123+00:00)",
     )
+    extracted_field: str = _setting(
+        "extracted_data",
+        _text,
+        "name of the webhook's field with extracted data, which the vendor leaves open",
+    )
     webhook_retry_first: float = _setting(
         0.5,
         _number(0.001, 3_600),

