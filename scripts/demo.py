@@ -28,11 +28,15 @@ SANDBOX_HOME = DEMO / "sandbox"
 DAG_ID = "voiceinfra_outbound_call"
 CALL_SECONDS = 3
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed"})
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTED = time.monotonic()
 
 
 class DemoError(Exception):
     """The demo did not show what it should."""
+
+
+EXPECTED = (DemoError, HarnessError, ApiError, TimeoutError, LookupError)  # these speak for themselves
 
 
 def say(text: str) -> None:
@@ -171,15 +175,17 @@ def run(keep: bool) -> int:
             demo.keep()
             kept = True
         return 0
-    except (DemoError, HarnessError, ApiError, TimeoutError, LookupError) as exc:
-        print(f"\nThe demo failed: {exc}\n\n{demo.logs()}\nAll logs: {DEMO}", file=sys.stderr)
-        return 1
+    except Exception as exc:
+        print(f"\n{demo.logs()}\n\nThe demo failed: {exc}\nAll logs: {DEMO}", file=sys.stderr)
+        if isinstance(exc, EXPECTED):
+            return 1
+        raise
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
+        print("\nInterrupted; stopping the servers ...", file=sys.stderr)
         return 130
     finally:
         # A second Ctrl-C must not interrupt the clean-up.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in INTERRUPTS:
             signal.signal(number, signal.SIG_IGN)
         if not kept:
             demo.stop()
@@ -195,9 +201,9 @@ def main() -> int:
     if arguments.command == "stop":
         print(f"Stopped {stop_leftovers()} processes of the demo.")
         return 0
-    # Being ended from outside is handled like a Ctrl-C, so that the servers are stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    # SIGINT among them: a shell starts background jobs with that signal ignored, and it would stay so.
+    for number in INTERRUPTS:
+        signal.signal(number, signal.default_int_handler)
     return run(arguments.keep)
 
 
