@@ -14,5 +14,8 @@ def upgrade(args: Namespace) -> bool:
     ledger = open_ledger()
     changed = ledger.upgrade()
     revision = ledger.check()
-    say(f"The ledger was brought to revision {revision}." if changed else f"Nothing to do: {revision}.")
+    if changed:
+        say(f"The ledger is at revision {revision} now.")
+    else:
+        say(f"Nothing to do: the ledger is at revision {revision}.")
     return True

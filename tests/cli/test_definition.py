@@ -1,0 +1,85 @@
+"""The commands exist, are complete, and refuse what they cannot understand."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.cli.cli_config import ActionCommand, GroupCommand
+
+from airflow_provider_voiceinfra.cli.definition import CALL_STATES, get_commands
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallState
+from tests.cli.conftest import Run, claim
+
+
+def actions(command: ActionCommand | GroupCommand) -> list[ActionCommand]:
+    if isinstance(command, ActionCommand):
+        return [command]
+    return [action for inner in command.subcommands for action in actions(inner)]
+
+
+(GROUP,) = get_commands()
+
+
+def test_there_is_one_group_with_these_commands() -> None:
+    assert GROUP.name == "voiceinfra"
+    assert [action.name for action in actions(GROUP)] == [
+        "doctor",
+        "calls",
+        "call",
+        "deliveries",
+        "purge",
+        "upgrade",
+    ]
+
+
+@pytest.mark.parametrize("name", ["calls", "db", "deliveries", "doctor", "purge"])
+def test_the_code_behind_it_can_be_imported(name: str) -> None:
+    importlib.import_module(f"airflow_provider_voiceinfra.cli.{name}")
+
+
+def test_states_are_those_of_the_ledger() -> None:
+    assert set(CALL_STATES) == {state.value for state in CallState}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("calls", "--state", "over"),
+        ("calls", "--since", "yesterday evening"),
+        ("calls", "--since", "2026-13-01"),
+        ("calls", "--limit", "0"),
+        ("calls", "--limit", "many"),
+        ("call",),
+        ("deliveries", "--show", "x"),
+        ("deliveries", "--replay", "some"),
+        ("purge", "--older-than", "0d"),
+        ("purge", "--older-than", "90"),
+        ("doctor", "--output", "html"),
+    ],
+    ids=" ".join,
+)
+def test_what_it_cannot_understand_is_a_usage_error(run: Run, words: tuple[str, ...]) -> None:
+    assert run(*words).code == 2
+
+
+def test_the_real_command_prints_json_and_nothing_else(ledger: CallLedger, ledger_file: Path) -> None:
+    claim(ledger, call_id="call_1")
+    airflow = Path(sys.executable).with_name("airflow")
+    seen = subprocess.run(
+        [airflow, "voiceinfra", "calls", "--output", "json"],
+        env=os.environ.copy(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+    assert seen.returncode == 0, seen.stderr
+    assert [row["call_id"] for row in json.loads(seen.stdout)] == ["call_1"]

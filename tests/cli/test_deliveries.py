@@ -1,0 +1,76 @@
+"""Kept deliveries can be listed, looked at and tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from tests.cli.conftest import Run, completion_body
+
+
+def keep(ledger: CallLedger, body: bytes, reason: str = "other event") -> int:
+    ledger.keep_delivery(body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
+    return ledger.deliveries()[0].id
+
+
+def test_open_ones_are_listed(run: Run, ledger: CallLedger) -> None:
+    done = keep(ledger, b"{}")
+    ledger.mark_replayed(done)
+    id_ = keep(ledger, b"not JSON", "the body is not JSON")
+
+    (row,) = run("deliveries", "--output", "json").json
+
+    assert (row["id"], row["reason"], row["bytes"]) == (id_, "the body is not JSON", 8)
+    assert {row["id"] for row in run("deliveries", "--include-replayed", "-o", "json").json} == {done, id_}
+
+
+def test_a_body_is_shown_masked_and_without_its_transcript(run: Run, ledger: CallLedger) -> None:
+    id_ = keep(ledger, completion_body("call_1"))
+
+    shown = run("deliveries", "--show", str(id_), "--output", "json").json["body"]
+
+    assert shown["call_id"] == "call_1"
+    assert shown["to_number"] == "+1415***0100"
+    assert "transcript" not in shown
+
+
+def test_a_body_that_is_no_object_is_only_shown_on_request(run: Run, ledger: CallLedger) -> None:
+    id_ = str(keep(ledger, b"Caller: it is me, +14155550123 \xff"))
+
+    assert "Caller" not in run("deliveries", "--show", id_).out
+    shown = run("deliveries", "--show", id_, "--include-transcript").out
+    assert "Caller: it is me, +1415***0123" in shown
+
+
+def test_one_that_can_be_read_now_becomes_a_completion(run: Run, ledger: CallLedger) -> None:
+    id_ = keep(ledger, completion_body("call_1"))
+
+    ran = run("deliveries", "--replay", str(id_), "--output", "json")
+
+    assert ran.code == 0
+    assert ran.json == [{"id": id_, "result": "recorded", "call_id": "call_1", "reason": None}]
+    assert ledger.completion("call_1") is not None
+    assert ledger.deliveries() == []
+
+
+def test_all_are_tried_in_the_order_in_which_they_came(run: Run, ledger: CallLedger) -> None:
+    first = keep(ledger, completion_body("call_1"))
+    second = keep(ledger, b"not JSON")
+
+    ran = run("deliveries", "--replay", "all", "--output", "json")
+
+    assert ran.code == 1
+    assert [(row["id"], row["result"]) for row in ran.json] == [(first, "recorded"), (second, "kept")]
+    assert [delivery.id for delivery in ledger.deliveries()] == [second]
+
+
+def test_nothing_to_replay_is_no_failure(run: Run) -> None:
+    assert run("deliveries", "--replay", "all").code == 0
+
+
+@pytest.mark.parametrize("option", ["--show", "--replay"])
+def test_no_such_delivery_is_exit_code_1(run: Run, option: str) -> None:
+    ran = run("deliveries", option, "7")
+
+    assert ran.code == 1
+    assert "there is no delivery 7" in ran.err

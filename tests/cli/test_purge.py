@@ -1,0 +1,90 @@
+"""Nothing is purged without an age and a yes."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import update
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.schema import calls, completions, deliveries
+from tests.cli.conftest import Run, claim, complete
+
+OLD = datetime.now(timezone.utc) - timedelta(days=100)
+
+
+@pytest.fixture
+def old_ledger(ledger: CallLedger) -> CallLedger:
+    """Return a ledger with a call of a hundred days ago, its completion, a delivery, and a call of today."""
+    claim(ledger, "old", call_id="call_old")
+    complete(ledger, "call_old")
+    ledger.keep_delivery(b"old", conn_id="c", reason="r")
+    with ledger._database.writing() as connection:
+        connection.execute(update(calls).values(claimed_at=OLD))
+        connection.execute(update(completions).values(received_at=OLD))
+        connection.execute(update(deliveries).values(received_at=OLD))
+    claim(ledger, "new", call_id="call_new")
+    return ledger
+
+
+def test_it_says_what_will_go_and_what_has_gone(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--older-than", "90d", "--yes")
+
+    assert ran.code == 0
+    assert "completion records, with transcripts and summaries, will be deleted" in ran.out
+    assert "1 calls emptied, 1 completion records and 1 kept deliveries deleted" in ran.out
+    old, new = old_ledger.call_by_id("call_old"), old_ledger.call_by_id("call_new")
+    assert old is not None
+    assert old.to_number is None
+    assert new is not None
+    assert new.to_number is not None
+
+
+@pytest.mark.parametrize("answer", ["n\n", "", "yes please\n"], ids=["no", "no terminal", "something else"])
+def test_without_a_yes_nothing_goes(
+    run: Run, old_ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+
+    ran = run("purge", "--older-than", "90d")
+
+    assert ran.code == 1
+    assert "nothing was deleted" in ran.err
+    assert old_ledger.completion("call_old") is not None
+
+
+def test_a_yes_at_the_terminal_counts(
+    run: Run, old_ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+
+    assert run("purge", "--older-than", "90d").code == 0
+    assert old_ledger.completion("call_old") is None
+
+
+def test_the_age_comes_from_the_settings(
+    run: Run, old_ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__RETENTION_DAYS", "99")
+
+    assert run("purge", "--yes").code == 0
+    assert old_ledger.completion("call_old") is None
+
+
+def test_without_any_age_it_refuses(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--yes")
+
+    assert ran.code == 1
+    assert "--older-than" in ran.err
+    assert old_ledger.completion("call_old") is not None
+
+
+def test_a_young_age_is_warned_of(run: Run) -> None:
+    assert "WARNING" in run("purge", "--older-than", "1d", "--yes").out
+    assert "WARNING" not in run("purge", "--older-than", "4w", "--yes").out
+
+
+def test_an_age_before_all_calendars_is_refused(run: Run) -> None:
+    assert run("purge", "--older-than", "999999w", "--yes").code == 1
