@@ -39,14 +39,15 @@ def default_address() -> str:
 
 def check_address(address: str) -> Finding:
     """Look whether the vendor could use an address at all."""
-    name, parts = "receiver address", urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        return Finding(
-            name,
-            Verdict.FAILED,
-            f"{address} is not an address",
-            "It looks like https://airflow.example.com/voiceinfra.",
-        )
+    name = "receiver address"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
+        remedy = "It looks like https://airflow.example.com/voiceinfra."
+        return Finding(name, Verdict.FAILED, f"{address!r} is not an address", remedy)
     if parts.scheme == "http" or _is_local(parts.hostname or ""):
         return Finding(
             name,

@@ -1,0 +1,450 @@
+"""A sound set-up passes every check; each broken one gets the finding that tells what to do."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose, receiver
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.app import create_app
+from tests.cli.conftest import Run, ledger_file, run
+
+__all__ = ["ledger_file", "run"]  # fixtures
+
+CONN_ID = "voiceinfra_default"
+SECRET = "a-long-secret-of-no-meaning"
+OTHER_SECRET = "another-long-secret-of-no-meaning"
+API_KEY = "vk_good_key_of_no_meaning"
+
+Answer = tuple[int, str, bytes]
+Respond = Callable[[str, str, bytes], Answer]
+
+
+@contextmanager
+def http_server(respond: Respond) -> Iterator[str]:
+    """Run a server that answers method, path and body with status, type and body; yield its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.server.keys.append(self.headers.get("X-API-Key"))  # type: ignore[attr-defined]
+            status, kind, answer = respond(self.command, self.path, body)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_POST = handle_any  # noqa: N815  names that http.server looks for
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.keys = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Run an ASGI application on a port of its own; yield its address."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        bound.close()
+
+
+def api(status: int) -> Respond:
+    """Return an API that answers every request in one way."""
+    body = json.dumps({"error": {"code": "some_code", "message": "no"}}).encode()
+    return lambda method, path, sent: (status, "application/json", body)
+
+
+@pytest.fixture
+def good_api() -> Iterator[str]:
+    with http_server(api(400)) as address:
+        yield address
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", url)
+    return CallLedger(url)
+
+
+@pytest.fixture
+def receiver_url(ledger: CallLedger) -> Iterator[str]:
+    with receiving(ledger) as address:
+        yield address
+
+
+@contextmanager
+def receiving(ledger: CallLedger, *secrets: str) -> Iterator[str]:
+    """Run the real receiver."""
+    known = secrets or (SECRET, OTHER_SECRET)
+    app = create_app(
+        ledger=ledger,
+        secrets_for=lambda conn_id: known if conn_id == CONN_ID else None,
+        settings=Settings(sql_alchemy_conn=""),
+    )
+    with serving(app) as address:
+        yield address
+
+
+Connect = Callable[..., None]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, good_api: str) -> Connect:
+    def connect(
+        *, secret: str | None = SECRET, host: str | None = None, key: str | None = API_KEY, **rest: Any
+    ) -> None:
+        connection = {
+            "conn_type": "voiceinfra",
+            "host": host or good_api,
+            "password": key,
+            "extra": {"webhook_secret": secret, "timeout": 5},
+            **rest,
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
+
+    connect()
+    return connect
+
+
+def found(receiver_url: str, conn_id: str = CONN_ID) -> dict[str, Finding]:
+    return {finding.name: finding for finding in diagnose(conn_id, receiver_url=receiver_url)}
+
+
+def assert_failed(finding: Finding, words: str) -> None:
+    assert finding.verdict is Verdict.FAILED
+    assert words in finding.found
+    assert finding.remedy
+
+
+def test_a_sound_set_up_passes(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    findings = found(receiver_url)
+
+    verdicts = {name: finding.verdict for name, finding in findings.items()}
+    assert verdicts == {
+        "connection": Verdict.OK,
+        "API key": Verdict.OK,
+        "settings": Verdict.OK,
+        "ledger": Verdict.OK,
+        "webhook secret": Verdict.OK,
+        "receiver address": Verdict.WARNING,  # of this machine: the vendor could not reach it
+        "receiver": Verdict.OK,
+        "test delivery": Verdict.OK,
+    }
+
+
+def test_the_test_delivery_leaves_nothing_open(
+    connect: Connect, ledger: CallLedger, receiver_url: str
+) -> None:
+    found(receiver_url)
+
+    (kept,) = ledger.deliveries(include_replayed=True)
+    assert ledger.deliveries() == []
+    assert json.loads(kept.body)["event"] == "voiceinfra.doctor"
+    assert ledger.last_sequence() == 0
+
+
+def test_each_secret_is_tried(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    connect(secret=f"{SECRET} a-secret-that-the-receiver-lacks")
+
+    findings = found(receiver_url)
+
+    assert findings["webhook secret"].verdict is Verdict.OK
+    assert findings["test delivery, secret 1 of 2"].verdict is Verdict.OK
+    assert_failed(findings["test delivery, secret 2 of 2"], "answers 401")
+
+
+def test_no_secret_and_no_key_are_ever_shown(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    connect(secret=f"{SECRET} {OTHER_SECRET}")
+    with http_server(api(401)) as address:
+        for host in (None, address):
+            connect(secret=f"{SECRET} {OTHER_SECRET}", host=host)
+            shown = str(list(diagnose(CONN_ID, receiver_url=receiver_url)))
+            assert not [word for word in (SECRET, OTHER_SECRET, API_KEY) if word in shown]
+
+
+def test_a_missing_connection(ledger: CallLedger, receiver_url: str) -> None:
+    findings = found(receiver_url, "nowhere")
+
+    assert_failed(findings["connection"], "there is no connection 'nowhere'")
+    assert findings["API key"].verdict is Verdict.SKIPPED
+    assert findings["receiver"].verdict is Verdict.OK
+    assert findings["test delivery"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"key": None}, "the API key is missing"),
+        ({"host": "http://api.example.com"}, "in clear"),
+        ({"conn_type": "http"}, "is of type 'http'"),
+        ({"extra": {"timeout": "soon"}}, "'timeout' must be a number"),
+    ],
+    ids=["no key", "plain http", "other type", "bad timeout"],
+)
+def test_a_malformed_connection(
+    connect: Connect, ledger: CallLedger, receiver_url: str, change: dict[str, Any], words: str
+) -> None:
+    connect(**change)
+
+    assert_failed(found(receiver_url)["connection"], words)
+
+
+def test_a_key_that_the_api_does_not_know(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    with http_server(api(401)) as address:
+        connect(host=address)
+        assert_failed(found(receiver_url)["API key"], "not accepted")
+
+
+def test_an_api_that_cannot_be_reached(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    with http_server(api(400)) as address:
+        pass
+    connect(host=address)
+
+    finding = found(receiver_url)["API key"]
+
+    assert finding.verdict is Verdict.FAILED
+    assert "way to the internet" in finding.remedy
+
+
+def test_a_sqlite_ledger_with_workers_elsewhere(
+    connect: Connect, ledger: CallLedger, receiver_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+
+    findings = found(receiver_url)
+
+    assert_failed(findings["settings"], "CeleryExecutor runs tasks on other machines")
+    assert findings["ledger"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:////no/such/folder/ledger.db", "cannot be used"),
+        ("postgresql://user:hidden-word@127.0.0.1:1/ledger", "cannot be used"),
+        ("postgres user:hidden-word@host", "is not a database URL"),
+    ],
+    ids=["no folder", "no server", "no URL"],
+)
+def test_a_ledger_that_cannot_be_opened(
+    connect: Connect, receiver_url: str, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", url)
+
+    findings = found(receiver_url)
+
+    assert_failed(findings["ledger"], words)
+    assert "hidden-word" not in str(findings)
+    assert findings["test delivery"].verdict is Verdict.SKIPPED
+
+
+def test_a_ledger_that_can_only_be_read(
+    connect: Connect, ledger: CallLedger, receiver_url: str, tmp_path: Path
+) -> None:
+    ledger.upgrade()
+    url = f"sqlite:///file:{tmp_path / 'ledger.db'}?mode=ro&uri=true"
+
+    finding, opened = _check_ledger(url)
+
+    assert_failed(finding, "readonly database")
+    assert opened is None
+
+
+def _check_ledger(url: str) -> tuple[Finding, CallLedger | None]:
+    from airflow_provider_voiceinfra.diagnosis.deployment import check_ledger
+
+    return check_ledger(Settings(sql_alchemy_conn=url))
+
+
+def test_the_ledger_s_place_is_named_without_its_password(postgres_database: str) -> None:
+    finding, _ = _check_ledger(postgres_database)
+
+    assert finding.verdict is Verdict.OK
+    assert finding.found.startswith("postgresql ")
+    assert "@" not in finding.found
+
+
+def test_a_connection_without_a_secret(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    connect(secret=None)
+
+    findings = found(receiver_url)
+
+    assert_failed(findings["webhook secret"], "every webhook is answered 401")
+    assert findings["test delivery"].verdict is Verdict.SKIPPED
+
+
+def test_unsigned_webhooks_are_a_warning(
+    connect: Connect, ledger: CallLedger, receiver_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(secret=None)
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__ALLOW_UNSIGNED_WEBHOOKS", "True")
+
+    findings = found(receiver_url)
+
+    assert findings["settings"].verdict is Verdict.WARNING
+    assert findings["webhook secret"].verdict is Verdict.WARNING
+
+
+def test_a_short_secret_is_a_warning(connect: Connect, ledger: CallLedger, receiver_url: str) -> None:
+    connect(secret="short")
+
+    assert found(receiver_url)["webhook secret"].verdict is Verdict.WARNING
+
+
+def test_airflow_without_the_plugin(connect: Connect, ledger: CallLedger) -> None:
+    # The API server answers every path that it does not know with its page, and 200.
+    page = (200, "text/html", b"<!DOCTYPE html><html>Airflow</html>")
+    with http_server(lambda method, path, sent: page) as address:
+        findings = found(f"{address}/voiceinfra")
+
+    assert_failed(findings["receiver"], "the plugin is not mounted here")
+    assert findings["test delivery"].verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, "application/json", b'{"detail": "Not Found"}'),
+        (200, "application/json", b'["voiceinfra"]'),
+        (200, "application/json", b'{"service": "another"}'),
+        (302, "text/html", b""),
+        (200, "text/plain", b"\xff\xfe"),
+    ],
+    ids=["404", "list", "other service", "redirect", "no text"],
+)
+def test_somebody_else_at_the_address(connect: Connect, ledger: CallLedger, answer: Answer) -> None:
+    with http_server(lambda method, path, sent: answer) as address:
+        assert_failed(found(address)["receiver"], "not by the receiver")
+
+
+def test_a_receiver_without_its_ledger(connect: Connect, ledger: CallLedger) -> None:
+    with receiving(CallLedger("sqlite:////no/such/folder/ledger.db")) as address:
+        assert_failed(found(address)["receiver"], "answers 503")
+
+
+def test_no_receiver_at_all(connect: Connect, ledger: CallLedger) -> None:
+    with http_server(api(200)) as address:
+        pass
+
+    assert_failed(found(address)["receiver"], "cannot be reached")
+
+
+def test_a_receiver_with_another_secret(connect: Connect, ledger: CallLedger) -> None:
+    with receiving(ledger, OTHER_SECRET) as address:
+        assert_failed(found(address)["test delivery"], "answers 401")
+
+
+def test_a_receiver_with_another_ledger(connect: Connect, ledger: CallLedger, tmp_path: Path) -> None:
+    other = CallLedger(f"sqlite:///{tmp_path / 'other.db'}")
+    ledger.upgrade()
+    other.upgrade()
+    with receiving(other) as address:
+        assert_failed(found(address)["test delivery"], "it writes to another one")
+
+
+@pytest.mark.parametrize("status", [301, 404, 405, 413, 502, 503])
+def test_a_proxy_that_lets_only_the_health_through(connect: Connect, ledger: CallLedger, status: int) -> None:
+    healthy = (200, "application/json", b'{"service": "voiceinfra", "status": "ok"}')
+    refused = (status, "text/html", b"")
+    with http_server(lambda method, path, sent: healthy if method == "GET" else refused) as address:
+        assert_failed(found(address)["test delivery"], f"answers {status}")
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/health"])
+def test_the_address_may_be_written_in_several_ways(
+    connect: Connect, ledger: CallLedger, receiver_url: str, suffix: str
+) -> None:
+    assert found(receiver_url + suffix)["test delivery"].verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("address", "verdict"),
+    [
+        ("https://airflow.example.com/voiceinfra", Verdict.OK),
+        ("http://airflow.example.com/voiceinfra", Verdict.WARNING),
+        ("https://localhost/voiceinfra", Verdict.WARNING),
+        ("https://10.0.0.1/voiceinfra", Verdict.WARNING),
+        ("airflow.example.com", Verdict.FAILED),
+        ("https://[::1/voiceinfra", Verdict.FAILED),
+        ("", Verdict.FAILED),
+    ],
+)
+def test_what_the_vendor_could_reach(address: str, verdict: Verdict) -> None:
+    assert receiver.check_address(address).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("https://example.com/airflow/", "https://example.com/airflow/voiceinfra"),
+        ("", "http://localhost:8080/voiceinfra"),
+    ],
+)
+def test_the_default_address(monkeypatch: pytest.MonkeyPatch, base_url: str, expected: str) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+
+    assert receiver.default_address() == expected
+
+
+def test_the_command_prints_what_was_found(
+    run: Run, connect: Connect, ledger: CallLedger, receiver_url: str
+) -> None:
+    ran = run("doctor", "--receiver-url", receiver_url)
+
+    assert ran.code == 0, ran.out
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("ok       connection: 'voiceinfra_default' is well formed")
+    assert lines[-1] == "ok       test delivery: a signed webhook arrived in this ledger"
+
+
+def test_the_command_says_what_to_do(run: Run, ledger: CallLedger, receiver_url: str) -> None:
+    ran = run("doctor", "--conn-id", "nowhere", "--receiver-url", receiver_url)
+
+    assert ran.code == 1
+    assert "failed   connection: there is no connection 'nowhere'" in ran.out
+    assert "         -> Add one of type 'voiceinfra'" in ran.out
+
+
+def test_the_command_can_be_read_by_programs(
+    run: Run, connect: Connect, ledger: CallLedger, receiver_url: str
+) -> None:
+    rows = run("doctor", "--receiver-url", receiver_url, "--output", "json").json
+
+    assert rows[0].keys() == {"name", "verdict", "found", "remedy"}
+    assert {row["verdict"] for row in rows} == {"ok", "warning"}
