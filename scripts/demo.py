@@ -120,8 +120,8 @@ class Demo:
 
     def _tell_over(self, record: dict[str, Any]) -> None:
         delivered = [delivery for delivery in self._audit()["deliveries"] if delivery["delivered"]]
-        say(f"The call is over. Its webhook came, {len(delivered)} of them; the signature was right, and the")
-        say(f"ledger has stored it. Task `wait` woke up: the outcome is {record['call_outcome']!r}.")
+        say(f"The call is over. Airflow took {len(delivered)} signed webhook and stored it in the ledger.")
+        say(f"Task `wait` woke up and put the record into XCom; the outcome is {record['call_outcome']!r}.")
 
     def keep(self) -> None:
         """Leave the servers running and tell how to use and stop them."""
