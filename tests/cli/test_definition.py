@@ -83,3 +83,10 @@ def test_the_real_command_prints_json_and_nothing_else(ledger: CallLedger, ledge
 
     assert seen.returncode == 0, seen.stderr
     assert [row["call_id"] for row in json.loads(seen.stdout)] == ["call_1"]
+
+
+def test_connections_of_the_metadata_database_are_looked_up(run: Run) -> None:
+    # Airflow looks there in processes that say that they are a server, as its own commands do.
+    run("calls")
+
+    assert os.environ["_AIRFLOW_PROCESS_CONTEXT"] == "server"
