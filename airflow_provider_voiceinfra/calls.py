@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_number
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
+_DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)
 MAX_CALL_ID_LENGTH = 255
 MAX_DEPTH = 50
 
@@ -223,14 +224,16 @@ class CompletionRecord:
 
 
 def _parse_time(text: str | None) -> datetime | None:
-    if text is None:
+    # The parser also takes a bare time for today's, and "now" for now.
+    if text is None or _DATE_AND_TIME.fullmatch(text) is None:
         return None
     # Imported late: every other part of this module works without it.
     import pendulum
 
     try:
         moment = pendulum.parse(text)
-    except (ValueError, OverflowError):
+    # An hour that does not exist and the like are a ValueError; some odd forms end in errors of other kinds.
+    except (ValueError, OverflowError, TypeError, LookupError, AttributeError):
         return None
     if not isinstance(moment, datetime):
         return None

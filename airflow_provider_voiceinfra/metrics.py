@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -19,21 +20,23 @@ from datetime import timedelta
 from typing import Any
 
 PREFIX = "voiceinfra"
+_NOT_PLAIN = re.compile(r"[^a-zA-Z0-9_.-]")
 
 log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
+_warned = False  # once is enough for what would be said with every call
 _prepared_in: int | None = None  # the process that _prepare() ran in; a fork starts anew
 
 
 def count(name: str, times: int = 1, **tags: str) -> None:
     """Add to a counter."""
-    _report(lambda stats: stats.incr(f"{PREFIX}.{name}", times, tags=tags))
+    _report(lambda stats: stats.incr(f"{PREFIX}.{name}", times, tags=_plain(tags)))
 
 
 def time(name: str, duration: timedelta, **tags: str) -> None:
     """Report a duration."""
-    _report(lambda stats: stats.timing(f"{PREFIX}.{name}", duration, tags=tags))
+    _report(lambda stats: stats.timing(f"{PREFIX}.{name}", duration, tags=_plain(tags)))
 
 
 def prepare() -> None:
@@ -42,22 +45,24 @@ def prepare() -> None:
 
 
 def _report(send: Callable[[Any], object]) -> None:
+    global _warned
     try:
         _prepare()
         # Metrics are reported by code that runs, never by code that is only imported.
         from airflow.sdk.observability.stats import Stats
 
         send(Stats)
-    except Exception:
-        log.debug("A metric was dropped", exc_info=True)
+    except Exception:  # whatever a metrics backend raises must not cost a call or a record
+        log.log(logging.DEBUG if _warned else logging.WARNING, "Metrics cannot be reported", exc_info=True)
+        _warned = True
 
 
 def _prepare() -> None:
     """Choose the metrics backend that is configured, where Airflow has not done so.
 
-    Airflow does it in the processes that run tasks. In its API server (3.3.2) it prepares its core's metrics
-    but not the SDK's, which are a copy of their own; in 3.2 neither, and in a process without Airflow nobody
-    does. Without this, the receiver's metrics would silently go nowhere.
+    Airflow chooses one for the SDK's metrics where tasks run. In its API server and in a process without
+    Airflow nobody does, unless something there happens to import the SDK's serialisers (seen in 3.3.2, not
+    in 3.2.0); what the receiver reports would then go nowhere.
     """
     global _prepared_in
     with _lock:
@@ -85,3 +90,8 @@ def _has_backend(stats: Any) -> bool:
     # A module's variable from Airflow 3.3 on, the class's own before. Nothing public tells.
     factory = getattr(sys.modules[stats.__module__], "_factory", None) or vars(stats).get("factory")
     return factory is not None and getattr(factory, "__name__", "") != "NoStatsLogger"
+
+
+def _plain(tags: dict[str, str]) -> dict[str, str]:
+    # Airflow drops a metric of which a tag has other characters; ids of connections may have some.
+    return {name: _NOT_PLAIN.sub("_", value) for name, value in tags.items()}

@@ -166,7 +166,11 @@ def _store(delivery: Delivery, ledger: CallLedger) -> Receipt:
     other = _other_event(delivery.event, record)
     if other is not None:
         return Receipt(Outcome.KEPT, other, record.call_id)
-    recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id)
+    try:
+        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id)
+    except (ValueError, TypeError, LookupError, ArithmeticError) as exc:
+        # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
+        return Receipt(Outcome.KEPT, f"its values cannot be recorded: {type(exc).__name__}", record.call_id)
     if recorded is Recorded.DIFFERENT:
         reason = "the call has a record already, and this one says something else"
         return Receipt(Outcome.KEPT, reason, record.call_id)

@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra import metrics, receiving, signing
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection
+from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.connections import ConnectionsUnavailableError, SecretsFor
 
@@ -151,9 +151,8 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 def _answer(delivery: Delivery, receipt: Receipt) -> Response:
     if receipt.outcome is Outcome.REJECTED:
-        strange = receipt.reason == Rejection.UNKNOWN_CONNECTION.value
-        # What nobody has signed is a stranger's text: shown short, quoted, and without numbers.
-        shown = mask_numbers_in(delivery.conn_id[:64]) if strange else delivery.conn_id[:250]
+        # What nobody is known to have signed is a stranger's text: shown short, quoted, and without numbers.
+        shown = mask_numbers_in(delivery.conn_id[:64])
         log.warning("A webhook for connection %r was refused: %s", shown, receipt.reason)
         return JSONResponse({"error": "unauthorized"}, 401)
     if receipt.outcome is Outcome.KEPT:

@@ -1,0 +1,63 @@
+"""The plugin costs nothing where no HTTP is served, and mounts the receiver where it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from fastapi import FastAPI
+
+from airflow_provider_voiceinfra.plugin import VoiceInfraPlugin
+
+HEAVY = ("fastapi", "requests", "sqlalchemy", "phonenumbers", "alembic", "cachetools", "uvicorn")
+LOADED = f"""
+import sys
+{{}}
+print([name for name in {HEAVY!r} if name in sys.modules])
+print(" ".join(sorted(name for name in sys.modules if name.startswith("airflow_provider_voiceinfra"))))
+"""
+
+
+def loaded_by(statement: str) -> list[str]:
+    command = [sys.executable, "-c", LOADED.format(statement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=os.environ)
+    return done.stdout.splitlines()[-2:]
+
+
+@pytest.mark.parametrize(
+    "own", ["import airflow.plugins_manager", "import airflow.plugins_manager, airflow.sdk"]
+)
+def test_importing_the_plugin_loads_nothing_that_airflow_has_not_loaded(own: str) -> None:
+    bare, before = loaded_by(own)
+    heavy, ours = loaded_by(f"{own}; import airflow_provider_voiceinfra.plugin as p; p.VoiceInfraPlugin.name")
+    assert heavy == bare
+    package = {"airflow_provider_voiceinfra", "airflow_provider_voiceinfra.plugin"}
+    assert set(ours.split()) - set(before.split()) <= package
+
+
+def test_plugin_mounts_an_application_whose_lifespan_is_run() -> None:
+    [mounted] = VoiceInfraPlugin.fastapi_apps
+    assert (mounted["name"], mounted["url_prefix"]) == ("voiceinfra", "/voiceinfra")
+    assert isinstance(mounted["app"], FastAPI)
+
+
+def test_airflow_finds_the_plugin() -> None:
+    [found] = entry_points(group="airflow.plugins", name="voiceinfra")
+    assert found.load() is VoiceInfraPlugin
+
+
+def test_wrong_settings_do_not_keep_the_api_server_from_starting() -> None:
+    code = (
+        "from airflow_provider_voiceinfra.plugin import VoiceInfraPlugin\n"
+        "from fastapi.testclient import TestClient\n"
+        "[mounted] = VoiceInfraPlugin.fastapi_apps\n"
+        "with TestClient(mounted['app']) as client:\n"
+        "    print(client.get('/health').status_code, client.post('/webhooks').status_code)\n"
+    )
+    environment = {**os.environ, "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": "no database"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
+    assert done.stdout.splitlines()[-1] == "503 401"

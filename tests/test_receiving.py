@@ -1,0 +1,288 @@
+"""What becomes of a delivery, without HTTP: verified, read, stored, counted; and kept ones tried again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.observability.stats import Stats
+
+from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection, receive, replay
+from airflow_provider_voiceinfra.signing import sign
+
+SECRET = "a-secret-of-the-tests"
+
+
+class RecordingBackend:
+    """A metrics backend that remembers; Airflow's own are chosen in the same way."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.durations: list[timedelta] = []
+
+    def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
+        self.seen.append((stat, dict(tags or {})))
+
+    def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
+        self.seen.append((stat, dict(tags or {})))
+        self.durations.append(dt)
+
+
+def use_backend(factory: Any) -> None:
+    metrics.prepare()
+    try:
+        Stats.initialize(factory=factory, export_legacy_names=False)
+    except TypeError:  # Airflow 3.2 knows no legacy names here
+        Stats.initialize(factory=factory)
+
+
+@pytest.fixture
+def backend() -> Iterator[RecordingBackend]:
+    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+
+    recording = RecordingBackend()
+    use_backend(lambda: recording)
+    yield recording
+    use_backend(NoStatsLogger)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> CallLedger:
+    return CallLedger(ledger_url)
+
+
+def body_of(call_id: str = "call_1", **fields: Any) -> bytes:
+    return json.dumps({"call_id": call_id, "call_outcome": "answered", **fields}).encode()
+
+
+def deliver(ledger: CallLedger, body: bytes, event: str | None = "call.completed", **options: Any) -> Receipt:
+    delivery = Delivery("vendor", body, [sign(SECRET, body)], event)
+    return receive(delivery, **{"secrets": (SECRET,), "allow_unsigned": False, "ledger": ledger, **options})
+
+
+@pytest.mark.parametrize("header", ["call.completed", " call.completed ", "", None])
+@pytest.mark.parametrize("field", ["call.completed", "", None])
+def test_completion_is_recognised_by_either_event_or_by_its_call_id(
+    ledger: CallLedger, header: str | None, field: str | None
+) -> None:
+    fields = {} if field is None else {"event": field}
+    assert deliver(ledger, body_of(**fields), header).outcome is Outcome.RECORDED
+    assert ledger.completion("call_1") is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "event", "reason"),
+    [
+        (body_of(event="call.completed"), "call.started", "event header"),
+        (body_of(event="call.started"), "call.completed", "field event"),
+        (body_of(event="call.started"), None, "field event"),
+        (body_of(event=7), None, "field event"),
+        (body_of(), "call.completed, call.completed", "event header"),
+        (b"", "call.completed", "not JSON"),
+        (b"\xff\xfe", "call.completed", "not JSON"),
+        (b"[" * 100_000, "call.completed", "not JSON"),
+        (b'"text"', None, "not a JSON object"),
+        (b"{}", None, "no call_id"),
+        (body_of("x" * 256), None, "longer than"),
+    ],
+)
+def test_genuine_delivery_that_cannot_be_used_is_kept_as_it_came(
+    ledger: CallLedger, body: bytes, event: str | None, reason: str
+) -> None:
+    receipt = deliver(ledger, body, event)
+    assert receipt.outcome is Outcome.KEPT
+    [kept] = ledger.deliveries()
+    assert (kept.body, kept.conn_id, kept.event) == (body, "vendor", event)
+    assert reason in kept.reason
+    assert kept.reason == receipt.reason
+    assert ledger.last_sequence() == 0
+
+
+def test_event_header_is_stored_as_a_database_can_hold_it(ledger: CallLedger) -> None:
+    deliver(ledger, b"{}", "a\x00b\udcffc" + "\xe9" * 300)
+    [kept] = ledger.deliveries()
+    assert kept.event is not None
+    assert kept.event.startswith("a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c\xe9")
+
+
+def test_second_story_about_a_call_is_kept_and_the_first_stays(ledger: CallLedger) -> None:
+    first, second = body_of(), body_of(call_outcome="failed")
+    assert deliver(ledger, first).outcome is Outcome.RECORDED
+    assert deliver(ledger, first).outcome is Outcome.DUPLICATE
+    assert deliver(ledger, second).outcome is Outcome.KEPT
+    assert deliver(ledger, second).outcome is Outcome.KEPT
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert entry.body == first
+    assert [kept.body for kept in ledger.deliveries()] == [second]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "signatures", "reason"),
+    [
+        (None, "right", Rejection.UNKNOWN_CONNECTION),
+        ((), "right", Rejection.NO_SECRET),
+        ((SECRET,), [], Rejection.MISSING_SIGNATURE),
+        ((SECRET,), ["0" * 63], Rejection.MALFORMED_SIGNATURE),
+        ((SECRET,), ["0" * 64, "0" * 64], Rejection.MALFORMED_SIGNATURE),
+        ((SECRET,), ["0" * 64], Rejection.WRONG_SIGNATURE),
+    ],
+)
+def test_rejection_names_its_reason_to_us_and_stores_nothing(
+    ledger: CallLedger, secrets: tuple[str, ...] | None, signatures: Any, reason: Rejection
+) -> None:
+    body = body_of()
+    given = [sign(SECRET, body)] if signatures == "right" else signatures
+    receipt = receive(Delivery("vendor", body, given), secrets=secrets, allow_unsigned=False, ledger=ledger)
+    assert receipt == Receipt(Outcome.REJECTED, reason.value)
+    assert ledger.last_sequence() == 0
+    assert ledger.deliveries() == []
+
+
+def test_what_signs_for_nobody_opens_no_connection_without_secret(ledger: CallLedger) -> None:
+    from airflow_provider_voiceinfra import receiving
+
+    body = body_of()
+    signature = sign(receiving._NOBODYS_SECRET[0], body)
+    for secrets in (None, ()):
+        delivery = Delivery("vendor", body, [signature])
+        outcome = receive(delivery, secrets=secrets, allow_unsigned=False, ledger=ledger).outcome
+        assert outcome is Outcome.REJECTED
+
+
+def test_unsigned_is_never_taken_for_an_unknown_connection(ledger: CallLedger) -> None:
+    delivery = Delivery("vendor", body_of())
+    assert receive(delivery, secrets=None, allow_unsigned=True, ledger=ledger).outcome is Outcome.REJECTED
+    assert (
+        receive(delivery, secrets=(SECRET,), allow_unsigned=True, ledger=ledger).outcome is Outcome.REJECTED
+    )
+    assert receive(delivery, secrets=(), allow_unsigned=True, ledger=ledger).outcome is Outcome.RECORDED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-W01-1/P1D", "now", "12:00", "P1Y", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+14:00", "20"],
+)
+def test_unreadable_time_costs_no_record(ledger: CallLedger, text: str) -> None:
+    assert deliver(ledger, body_of(start_time=text, end_time=text)).outcome is Outcome.RECORDED
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert (entry.started_at, entry.ended_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05",
+        "2026-01-02 03:04:05+00:00",
+        "2026-01-02T03:04:05.000000Z",
+        "2026-01-02T08:34:05+05:30",
+        "20260102T030405Z",
+        "2026-01-01T19:04:05.000-0800",
+    ],
+)
+def test_each_iso_form_of_a_moment_is_read(ledger: CallLedger, text: str) -> None:
+    deliver(ledger, body_of(start_time=text))
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert entry.started_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+class StumblingLedger(CallLedger):
+    def complete(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a value that nobody foresaw")
+
+
+def test_values_that_nobody_foresaw_are_kept_until_they_can_be_read(ledger_url: str) -> None:
+    ledger = StumblingLedger(ledger_url)
+    assert deliver(ledger, body_of()).outcome is Outcome.KEPT
+    [kept] = ledger.deliveries()
+    assert kept.reason == "its values cannot be recorded: TypeError"
+    assert replay(kept, CallLedger(ledger_url)).outcome is Outcome.RECORDED
+
+
+def test_nothing_is_answered_before_it_is_durable(tmp_path: Any) -> None:
+    ledger = CallLedger(f"sqlite:///{tmp_path / 'not there' / 'ledger.db'}")
+    for body in (body_of(), b"not json"):
+        with pytest.raises(LedgerUnavailableError):
+            deliver(ledger, body)
+
+
+def test_replay_records_what_has_become_usable(ledger: CallLedger) -> None:
+    # As an older version of this package would have kept it.
+    ledger.keep_delivery(body_of(), conn_id="vendor", reason="unknown form", event="call.completed")
+    [kept] = ledger.deliveries()
+    assert replay(kept, ledger).outcome is Outcome.RECORDED
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert (entry.conn_id, entry.body) == ("vendor", body_of())
+    assert ledger.deliveries() == []
+    # Ended between recording and marking, the replay is run again.
+    assert replay(kept, ledger).outcome is Outcome.DUPLICATE
+
+
+def test_replay_of_what_is_still_of_no_use_says_why_and_keeps_it(ledger: CallLedger) -> None:
+    deliver(ledger, b"not json")
+    [kept] = ledger.deliveries()
+    assert replay(kept, ledger) == Receipt(Outcome.KEPT, "the body is not JSON")
+    assert ledger.deliveries() == [kept]
+
+
+def place(ledger: CallLedger) -> None:
+    call = OutboundCall(to_number="+14155550123", agent_id="agent_1", from_number="+14155550100")
+    entry, _ = ledger.claim("key", call, conn_id="vendor")
+    ledger.accept(entry, "call_1")
+
+
+def test_new_record_of_our_call_is_counted_and_timed(ledger: CallLedger, backend: RecordingBackend) -> None:
+    place(ledger)
+    deliver(ledger, body_of())
+    assert backend.seen == [
+        ("voiceinfra.calls.completed", {"conn_id": "vendor", "outcome": "answered"}),
+        ("voiceinfra.calls.placing_to_completion", {"conn_id": "vendor"}),
+        ("voiceinfra.webhooks.accepted", {"conn_id": "vendor"}),
+    ]
+    assert timedelta(0) < backend.durations[0] < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("outcome", ["busy", "", None, 5, ["answered"], "answered "])
+def test_outcomes_that_nobody_documented_share_one_tag(
+    ledger: CallLedger, backend: RecordingBackend, outcome: Any
+) -> None:
+    deliver(ledger, body_of(call_outcome=outcome))
+    assert backend.seen[0] == ("voiceinfra.calls.completed", {"conn_id": "vendor", "outcome": "other"})
+
+
+def test_only_new_records_count_as_completed_calls(ledger: CallLedger, backend: RecordingBackend) -> None:
+    deliver(ledger, body_of())
+    backend.seen.clear()
+    deliver(ledger, body_of())
+    deliver(ledger, b"not json")
+    deliver(ledger, body_of(), secrets=("another-secret",))
+    assert backend.seen == [
+        ("voiceinfra.webhooks.duplicate", {"conn_id": "vendor"}),
+        ("voiceinfra.webhooks.kept", {"conn_id": "vendor"}),
+        ("voiceinfra.webhooks.rejected", {}),
+    ]
+
+
+def test_broken_metrics_cost_no_record(ledger: CallLedger) -> None:
+    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
+
+    def broken() -> None:
+        raise RuntimeError("no backend today")
+
+    use_backend(broken)
+    try:
+        place(ledger)
+        assert deliver(ledger, body_of()).outcome is Outcome.RECORDED
+    finally:
+        use_backend(NoStatsLogger)

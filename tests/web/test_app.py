@@ -1,0 +1,382 @@
+"""The receiver as a whole: its health, its start, its look-ups, and what it survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import requests
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.web.connections import (
+    CACHE_SECONDS,
+    MAX_STRANGE_LOOKUPS,
+    CachedSecrets,
+    ConnectionsUnavailableError,
+    find_secrets,
+)
+from tests.web.conftest import MAX_BYTES, SECRET, completion, signed
+
+MakeApp = Callable[..., FastAPI]
+
+
+def test_health_names_service_status_and_version_and_nothing_else(make_app: MakeApp) -> None:
+    with TestClient(make_app()) as client:
+        answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {"service": "voiceinfra", "status": "ok", "version": __version__}
+
+
+def test_health_says_that_the_ledger_is_away_and_that_it_is_back(make_app: MakeApp, tmp_path: Path) -> None:
+    folder = tmp_path / "not there yet"
+    with TestClient(make_app(f"sqlite:///{folder / 'ledger.db'}")) as client:
+        answer = client.get("/health")
+        assert answer.status_code == 503
+        assert answer.json() == {
+            "service": "voiceinfra",
+            "status": "ledger_unavailable",
+            "version": __version__,
+        }
+        folder.mkdir()
+        deadline = time.monotonic() + 20
+        while client.get("/health").status_code != 200:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/redoc", "/openapi.json", "/webhook", "/webhooksx", "/health/"]
+)
+def test_there_is_nothing_else(make_app: MakeApp, path: str) -> None:
+    with TestClient(make_app(), follow_redirects=False) as client:
+        assert client.get(path).status_code == 404
+        assert client.post(path).status_code == 404
+
+
+# --- whatever a stranger sends -----------------------------------------------------------------------------
+
+hostile_text = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        [
+            "\x00",
+            "a\x00b",
+            "\ud800",
+            "x" * 5000,
+            "2026-99-99T00:00:00Z",
+            "0001-01-01T00:00:00+14:00",
+            "P1Y",
+            "9999-12-31T23:59:59-12:00",
+            "2026-W01-1/P1D",
+            "12:00",
+            "1",
+            "+14155550100",
+            "answered",
+            "call.completed",
+        ]
+    ),
+)
+hostile_json: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.sampled_from([10**400, -(10**400), 2**63, 1e308]),
+        st.floats(allow_nan=True, allow_infinity=True),
+        hostile_text,
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile_text, inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["call_id", "event", "from_number", "to_number", "agent_id", "duration_seconds", "start_time"]
+FIELDS += ["end_time", "call_outcome", "recording_url", "transcript", "summary", "extracted"]
+records = st.dictionaries(st.sampled_from(FIELDS), hostile_json).map(
+    lambda record: json.dumps(record).encode("utf-8", "surrogatepass")
+)
+usable_records = st.fixed_dictionaries(
+    {"call_id": hostile_text | st.integers()}, optional=dict.fromkeys(FIELDS[1:], hostile_json)
+).map(lambda record: json.dumps(record).encode())
+bodies = st.one_of(
+    st.binary(max_size=200),
+    records,
+    usable_records,
+    st.sampled_from(
+        [
+            b"",
+            b"[" * 9000,
+            b'{"a":' * 3000,
+            b'{"call_id":"c","n":1e999}',
+            b'{"call_id":"c","n":NaN}',
+            b'{"call_id":"\\ud800"}',
+            b'{"call_id":"c\\u0000"}',
+            b'{"call_id": 1' + b"0" * 400 + b"}",
+            b'\xef\xbb\xbf{"call_id":"c"}',
+            '{"call_id":"c"}'.encode("utf-16"),
+            b'{"call_id":"a","call_id":"b"}',
+            b'{"call_id":"d","n":1' + b"0" * 5000 + b"}",
+        ]
+    ),
+    st.just(b"x" * (MAX_BYTES + 1)),
+)
+header_text = st.text(
+    st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=80
+)
+paths = st.one_of(
+    st.sampled_from(["/webhooks", "/webhooks/", "/webhooks/voiceinfra_default", "/webhooks/rotating"]),
+    st.text(string.printable.replace("?", "").replace("#", "").strip() + "%", max_size=30).map(
+        lambda text: "/webhooks/" + text
+    ),
+    st.binary(max_size=20).map(lambda data: "/webhooks/" + "".join(f"%{byte:02x}" for byte in data)),
+    st.just("/webhooks/" + "x" * 10_000),
+)
+
+
+@pytest.fixture
+def client(make_app: MakeApp) -> Iterator[TestClient]:
+    with TestClient(make_app(), follow_redirects=False) as client:
+        yield client
+
+
+relaxed = settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@relaxed
+@given(
+    body=bodies,
+    path=paths,
+    signature=st.none() | header_text,
+    event=st.none() | header_text,
+    method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT"]),
+)
+def test_stranger_only_ever_gets_documented_answers(
+    client: TestClient, body: bytes, path: str, signature: str | None, event: str | None, method: str
+) -> None:
+    headers = {SIGNATURE_HEADER: signature, "X-VoiceInfra-Event": event}
+    answer = client.request(
+        method,
+        "http://testserver" + path,
+        content=body,
+        headers=[(name, text.encode("latin-1")) for name, text in headers.items() if text is not None],  # type: ignore[misc]
+    )
+    # A path with a line break is none of ours.
+    assert answer.status_code in {404 if "\n" in unquote(path) else 401, 401, 405, 413}
+    assert answer.status_code != 413 or len(body) > MAX_BYTES
+
+
+@relaxed
+@given(body=bodies, event=st.none() | st.just("call.completed") | header_text)
+def test_whatever_is_signed_is_in_the_ledger_once_it_was_answered(
+    client: TestClient, ledger_url: str, body: bytes, event: str | None
+) -> None:
+    headers: list[Any] = [(SIGNATURE_HEADER, sign(SECRET, body))]
+    if event is not None:
+        headers.append(("X-VoiceInfra-Event", event.encode("latin-1")))
+    answer = client.post("/webhooks", content=body, headers=headers)
+    assert answer.status_code == (413 if len(body) > MAX_BYTES else 200)
+    if answer.status_code == 200:
+        table = "deliveries" if answer.json()["status"] == "kept" else "completions"
+        with database(ledger_url).reading() as connection:
+            query = f"SELECT body FROM voiceinfra_{table}"
+            assert body in [bytes(row[0]) for row in connection.exec_driver_sql(query)]
+
+
+# --- look-ups ----------------------------------------------------------------------------------------------
+
+
+class Connections:
+    """Connections that can change, and that count how often they are asked for."""
+
+    def __init__(self, **known: tuple[str, ...]) -> None:
+        self.known = known
+        self.asked: list[str] = []
+        self.now = 0.0
+        self.cached = CachedSecrets(self.find, clock=lambda: self.now)
+
+    def find(self, conn_id: str) -> tuple[str, ...] | None:
+        self.asked.append(conn_id)
+        return self.known.get(conn_id)
+
+
+def test_found_and_missing_connections_are_remembered_for_some_seconds() -> None:
+    connections = Connections(vendor=("one",))
+    for _ in range(3):
+        assert connections.cached("vendor") == ("one",)
+        assert connections.cached("nobody") is None
+    assert connections.asked == ["vendor", "nobody"]
+    connections.known = {"vendor": ("one", "two"), "nobody": ("three",)}
+    connections.now += CACHE_SECONDS + 0.1
+    assert connections.cached("vendor") == ("one", "two")
+    assert connections.cached("nobody") == ("three",)
+
+
+def test_flood_of_made_up_ids_reaches_airflow_a_bounded_number_of_times() -> None:
+    connections = Connections(vendor=("one",))
+    connections.cached("vendor")
+    for number in range(5000):
+        try:
+            connections.cached(f"made_up_{number}")
+        except ConnectionsUnavailableError:
+            continue
+    assert len(connections.asked) == MAX_STRANGE_LOOKUPS
+    connections.now += CACHE_SECONDS - 0.1
+    assert connections.cached("vendor") == ("one",)
+    # Its own memory has run out, yet a connection that is known does not queue behind strangers.
+    connections.now += 0.05
+    connections.cached._found.clear()
+    assert connections.cached("vendor") == ("one",)
+
+
+@pytest.mark.parametrize("conn_id", ["", "a\x00b", "a b", "ü\ud800", "x" * 251, "a%b", "a\nb", "\N{SNOWMAN}"])
+def test_what_cannot_be_the_id_of_a_connection_is_never_looked_up(conn_id: str) -> None:
+    connections = Connections()
+    assert connections.cached(conn_id) is None
+    assert connections.asked == []
+
+
+def test_failure_is_not_remembered() -> None:
+    answers: list[Any] = [ConnectionsUnavailableError("database"), ("one",)]
+
+    def find(_: str) -> tuple[str, ...]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    cached = CachedSecrets(find)
+    with pytest.raises(ConnectionsUnavailableError):
+        cached("vendor")
+    assert cached("vendor") == ("one",)
+
+
+def test_secrets_are_read_from_a_connection_without_api_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"webhook_secret": "first-one second-one"}
+    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", json.dumps({"conn_type": "voiceinfra", "extra": extra}))
+    assert find_secrets("vendor") == ("first-one", "second-one")
+
+
+@pytest.mark.parametrize(
+    "connection",
+    ['{"conn_type": "http", "extra": {"webhook_secret": "abcdef"}}', None],
+    ids=["other", "none"],
+)
+def test_there_is_no_connection_of_another_type_or_without_definition(
+    monkeypatch: pytest.MonkeyPatch, connection: str | None
+) -> None:
+    if connection is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_VENDOR", connection)
+    assert find_secrets("vendor") is None
+
+
+def test_unreadable_connection_is_not_taken_for_a_missing_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", "{not json")
+    with pytest.raises(ConnectionsUnavailableError):
+        find_secrets("vendor")
+
+
+def test_unreadable_connection_is_answered_503(make_app: MakeApp, ledger_url: str) -> None:
+    from airflow_provider_voiceinfra.settings import Settings
+    from airflow_provider_voiceinfra.web.app import create_app
+
+    def find(_: str) -> None:
+        raise ConnectionsUnavailableError("MetastoreBackend: OperationalError")
+
+    app = create_app(
+        ledger=CallLedger(ledger_url), secrets_for=find, settings=Settings(sql_alchemy_conn=ledger_url)
+    )
+    with TestClient(app) as client:
+        body = completion()
+        answer = client.post("/webhooks", content=body, headers=signed(body))
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    assert "Metastore" not in answer.text
+
+
+# --- in a process of its own -------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def stand_alone(ledger_url: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start `uvicorn --factory` with nothing but environment variables; return its URL."""
+    processes = []
+
+    def start(**environment: str) -> str:
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", "--factory", "--port", str(port)]
+        processes.append(
+            subprocess.Popen(
+                [*command, "airflow_provider_voiceinfra.web.app:create_app"],
+                env={
+                    "PATH": os.environ["PATH"],
+                    **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
+                    "AIRFLOW_HOME": str(tmp_path / "home"),
+                    "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
+                    **environment,
+                },
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            assert processes[-1].poll() is None, "the receiver ended"
+            assert time.monotonic() < deadline, "the receiver does not answer"
+            try:
+                requests.get(url + "/health", timeout=5)
+            except requests.ConnectionError:
+                time.sleep(0.1)
+            else:
+                return url
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.wait(30)
+
+
+def test_receiver_runs_on_its_own_with_two_environment_variables(
+    stand_alone: Callable[..., str], ledger: CallLedger
+) -> None:
+    extra = {"webhook_secret": SECRET}
+    url = stand_alone(AIRFLOW_CONN_VOICEINFRA_DEFAULT=json.dumps({"conn_type": "voiceinfra", "extra": extra}))
+    body = completion()
+    assert requests.post(url + "/webhooks", data=body, headers=signed(body), timeout=30).status_code == 200
+    assert ledger.completion("call_1") is not None
+    wrong = requests.post(url + "/webhooks/nobody", data=body, headers=signed(body), timeout=30)
+    assert wrong.status_code == 401
+
+
+def test_metadata_database_that_is_down_is_no_missing_connection(stand_alone: Callable[..., str]) -> None:
+    url = stand_alone(
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://nobody:no@127.0.0.1:1/airflow"
+    )
+    body = completion()
+    answer = requests.post(url + "/webhooks", data=body, headers=signed(body), timeout=60)
+    assert answer.status_code == 503
