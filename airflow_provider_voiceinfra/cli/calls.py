@@ -96,6 +96,7 @@ def _row(entry: CallEntry, ended: Mapping[str, CompletionEntry], privacy: Privac
         "contact_key": privacy.text(origin.contact_key),
         "idempotency_key": privacy.text(entry.idempotency_key),
         "dials": entry.dials,
+        "redials": entry.redials,
         "adopted": entry.adopted,
         "error_code": entry.error_code,
         "error_message": privacy.text(entry.error_message),
