@@ -176,7 +176,7 @@ class AirflowApi:
         """Return the log of one try as Airflow's pages show it, one line for each entry."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.request("GET", path, map_index=map_index, full_content=True)["content"]
-        return "\n".join(line if isinstance(line, str) else line.get("event", "") for line in content)
+        return "\n".join(line if isinstance(line, str) else _log_line(line) for line in content)
 
     def clear(self, dag_id: str, run_id: str, task_ids: Collection[str], *, downstream: bool = False) -> None:
         """Clear finished tasks of a run, so that the scheduler runs them again."""
@@ -189,3 +189,9 @@ class AirflowApi:
             "include_downstream": downstream,
         }
         self.request("POST", f"/api/v2/dags/{dag_id}/clearTaskInstances", body)
+
+
+def _log_line(entry: dict[str, Any]) -> str:
+    """Return one structured log entry with the errors that belong to it."""
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return "\n".join([str(entry.get("event", "")), *errors])

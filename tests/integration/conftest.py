@@ -1,0 +1,77 @@
+"""A real Airflow on PostgreSQL, a sandbox, a gate between them, and the ledger that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from harness.airflow import AirflowStack
+from harness.postgres import PostgresServer
+from harness.sandbox import connection_json
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from tests.integration.gate import Gate
+from tests.sandbox_process import SandboxProcess
+
+WEBHOOK_SECRET = "it-webhook-secret-7f3a9c"
+API_KEY = "vk_it_key_51c2e8d0"
+CALL_SECONDS = 2.0
+
+
+@dataclass
+class Deployment:
+    """Everything that a test needs to play a night with."""
+
+    airflow: AirflowStack
+    sandbox: SandboxProcess
+    gate: Gate
+    ledger: CallLedger
+    ledger_url: str
+
+    def run(self, dag_id: str, **conf: object) -> str:
+        """Start a run of a DAG and return its id."""
+        self.airflow.wait_for_dag(dag_id)
+        return self.airflow.api.trigger(dag_id, conf)
+
+    def accepted(self, to_number: str) -> list[str]:
+        """Return the ids of the calls that the API accepted for a number: the truth."""
+        return [call["call_id"] for call in self.sandbox.audit()["calls"] if call["to_number"] == to_number]
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Start everything once for all integration tests."""
+    ledger_url = postgres_server.create_database("it_ledger")
+    metadata_url = postgres_server.create_database("it_airflow")
+    sandbox = SandboxProcess(
+        api_keys=[API_KEY], webhook_secret=WEBHOOK_SECRET, call_seconds=CALL_SECONDS, webhook_retry_first=0.5
+    ).start()
+    gate = Gate(sandbox.base_url)
+    airflow = AirflowStack(
+        tmp_path_factory.mktemp("airflow"),
+        dags_folder=Path(__file__).with_name("dags"),
+        sql_alchemy_conn=metadata_url,
+        parallelism=8,
+        env={
+            "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
+                gate.base_url,
+                WEBHOOK_SECRET,
+                agent_id="agent_demo",
+                from_number="+12025550100",
+                api_key=API_KEY,
+            ),
+            "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
+            "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
+        },
+    )
+    sandbox.configure(webhook_url=airflow.webhook_url())
+    try:
+        with airflow:
+            yield Deployment(airflow, sandbox, gate, CallLedger(ledger_url), ledger_url)
+    finally:
+        gate.close()
+        sandbox.stop()
