@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -31,6 +32,7 @@ from harness.rest import AirflowApi
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 STANDALONE = "standalone"
 USERNAME = "admin"
+STOP_SECONDS = 20  # far more than it takes on an idle machine
 
 
 class AirflowStack:
@@ -225,6 +227,12 @@ class AirflowStack:
 
     def stop(self) -> None:
         """Stop everything, including processes that their own parents have lost."""
+        # Parents first, so that each can collect its children; `airflow standalone` does so on SIGINT only.
+        for process in self._processes.values():
+            process.send_signal(signal.SIGINT if self.standalone else signal.SIGTERM)
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
         end_all(self.marker)
         for process in self._processes.values():
             process.wait()
