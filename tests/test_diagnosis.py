@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose, receiver
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
@@ -207,6 +208,14 @@ def test_a_missing_connection(ledger: CallLedger, receiver_url: str) -> None:
     assert findings["test delivery"].verdict is Verdict.SKIPPED
 
 
+def test_a_connection_that_airflow_cannot_read(
+    ledger: CallLedger, receiver_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", '{"conn_type": ')
+
+    assert_failed(found(receiver_url)["connection"], "is set and cannot be read")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -353,6 +362,12 @@ def test_somebody_else_at_the_address(connect: Connect, ledger: CallLedger, answ
         assert_failed(found(address)["receiver"], "not by the receiver")
 
 
+def test_a_receiver_of_another_version(connect: Connect, ledger: CallLedger) -> None:
+    healthy = (200, "application/json", b'{"service": "voiceinfra", "version": "0.0.1"}')
+    with http_server(lambda method, path, sent: healthy) as address:
+        assert found(address)["receiver"].verdict is Verdict.WARNING
+
+
 def test_a_receiver_without_its_ledger(connect: Connect, ledger: CallLedger) -> None:
     with receiving(CallLedger("sqlite:////no/such/folder/ledger.db")) as address:
         assert_failed(found(address)["receiver"], "answers 503")
@@ -380,7 +395,11 @@ def test_a_receiver_with_another_ledger(connect: Connect, ledger: CallLedger, tm
 
 @pytest.mark.parametrize("status", [301, 404, 405, 413, 502, 503])
 def test_a_proxy_that_lets_only_the_health_through(connect: Connect, ledger: CallLedger, status: int) -> None:
-    healthy = (200, "application/json", b'{"service": "voiceinfra", "status": "ok"}')
+    healthy = (
+        200,
+        "application/json",
+        json.dumps({"service": "voiceinfra", "version": __version__}).encode(),
+    )
     refused = (status, "text/html", b"")
     with http_server(lambda method, path, sent: healthy if method == "GET" else refused) as address:
         assert_failed(found(address)["test delivery"], f"answers {status}")

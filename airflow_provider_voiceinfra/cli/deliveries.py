@@ -79,7 +79,7 @@ def _row(delivery: KeptDelivery, privacy: Privacy) -> dict[str, Any]:
 
 def _body(body: bytes, privacy: Privacy) -> Any:
     try:
-        content = json.loads(body)
+        content = json.loads(body, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         content = None
     if isinstance(content, dict):

@@ -61,7 +61,9 @@ def cell(value: object) -> str:
 
 
 def _print_document(document: Any, output: str) -> None:
-    console = AirflowConsole()
+    # A webhook may hold half a character, which neither YAML nor most readers of JSON take.
+    text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode()
+    document, console = json.loads(text), AirflowConsole()
     if output == "json":
         console.print_as_json(document)
     else:

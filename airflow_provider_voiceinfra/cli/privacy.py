@@ -15,6 +15,7 @@ _NEVER_NUMBERS = frozenset(
     {"call_id", "agent_id", "event", "recording_url", "start_time", "end_time", "received_at", "call_outcome"}
 )
 _LEAST_NUMBER = 10**7  # a smaller integer is a duration, a score or a price
+_MOST_DEPTH = 50
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,30 @@ class Privacy:
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return a webhook's fields as they may be shown."""
-        kept = {name: value for name, value in record.items() if self._is_shown(name)}
-        return {name: self._value(name, value) for name, value in kept.items()}
+        return self._fields(record, _MOST_DEPTH)
 
-    def _is_shown(self, name: str) -> bool:
-        return self.include_transcript or name != "transcript"
+    def _fields(self, record: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        # Of an event that nobody has seen yet, the transcript may stand anywhere.
+        shown = {
+            name: value for name, value in record.items() if self.include_transcript or name != "transcript"
+        }
+        return {self.text(name) or "": self._value(name, value, depth - 1) for name, value in shown.items()}
 
-    def _value(self, name: str, value: Any) -> Any:
+    def _value(self, name: str, value: Any, depth: int) -> Any:
+        if depth == 0:
+            return "(nested too deep to be shown)"
+        if isinstance(value, list):
+            return [self._value(name, item, depth - 1) for item in value]
+        if isinstance(value, dict):
+            return self._fields(value, depth)
         if self.show_numbers or name in _NEVER_NUMBERS:
             return value
-        if isinstance(value, str):
-            return mask_number(value) if name in _NUMBERS else mask_numbers_in(value)
-        if isinstance(value, list):
-            return [self._value(name, item) for item in value]
-        if isinstance(value, dict):
-            return {mask_numbers_in(key): self._value(key, item) for key, item in value.items()}
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= _LEAST_NUMBER:
-            return mask_number(str(value))
-        return value
+        return _masked(name, value)
+
+
+def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return mask_number(value) if name in _NUMBERS else mask_numbers_in(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) >= _LEAST_NUMBER:
+        return mask_number(str(value))
+    return value

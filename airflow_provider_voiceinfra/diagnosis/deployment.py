@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection
@@ -26,6 +27,11 @@ def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None
     try:
         connection = read_connection(conn_id)
     except AirflowNotFoundException:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if variable in os.environ:
+            # Airflow then says "not found", as if it were not there at all.
+            remedy = "It must be a JSON object or a URI; see docs/connection.md for an example."
+            return Finding(name, Verdict.FAILED, f"{variable} is set and cannot be read", remedy), None
         remedy = (
             f"Add one of type {CONN_TYPE!r} in Admin > Connections, with `airflow connections add`, or as an "
             "environment variable AIRFLOW_CONN_...; or name another with --conn-id."

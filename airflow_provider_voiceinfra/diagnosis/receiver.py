@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_voiceinfra import signing
+from airflow_provider_voiceinfra import __version__, signing
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 
@@ -83,6 +83,13 @@ def check_receiver(address: str) -> Finding:
             Verdict.FAILED,
             f"the receiver answers {status}: it is there, and says that it cannot work",
             "Look into its log; most often it cannot write to the ledger.",
+        )
+    if answer.get("version") != __version__:
+        return Finding(
+            name,
+            Verdict.WARNING,
+            f"the receiver answers, and is of another version than the one installed here, {__version__}",
+            "Install the same version everywhere, and restart what was running meanwhile.",
         )
     return Finding(name, Verdict.OK, f"the receiver answers at {address}/health")
 

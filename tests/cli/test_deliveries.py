@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -32,6 +34,27 @@ def test_a_body_is_shown_masked_and_without_its_transcript(run: Run, ledger: Cal
     assert shown["call_id"] == "call_1"
     assert shown["to_number"] == "+1415***0100"
     assert "transcript" not in shown
+
+
+def test_a_transcript_is_left_out_wherever_it_stands(run: Run, ledger: CallLedger) -> None:
+    body = json.dumps({"data": [{"transcript": "Caller: yes", "+14155550123": 1}]}).encode()
+    id_ = str(keep(ledger, body))
+
+    assert run("deliveries", "--show", id_, "-o", "json").json["body"] == {"data": [{"+1415***0123": 1}]}
+    assert "Caller: yes" in run("deliveries", "--show", id_, "--include-transcript").out
+
+
+@pytest.mark.parametrize("output", ["table", "plain", "json", "yaml"])
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": ' * 400 + b"1" + b"}" * 400, b'{"a": "\\ud800\\u0000", "b": NaN}', b'{"a": ' * 9000, b""],
+    ids=["deep", "no text", "endless", "empty"],
+)
+def test_a_hostile_body_can_be_shown(run: Run, ledger: CallLedger, body: bytes, output: str) -> None:
+    ran = run("deliveries", "--show", str(keep(ledger, body)), "--output", output)
+
+    assert ran.code == 0
+    assert "NaN" not in ran.out
 
 
 def test_a_body_that_is_no_object_is_only_shown_on_request(run: Run, ledger: CallLedger) -> None:

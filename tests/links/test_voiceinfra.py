@@ -19,7 +19,7 @@ TI_KEY = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=2)
 class Supervisor:
     """Stands for the process that a task asks for XComs."""
 
-    def __init__(self, stored: object = None) -> None:
+    def __init__(self, stored: Any = None) -> None:
         self.stored = stored
         self.asked: list[GetXCom] = []
 
