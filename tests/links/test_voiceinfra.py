@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import BaseOperator
+import structlog
+from airflow.sdk import BaseOperator, TaskInstanceState
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
 
@@ -22,13 +23,18 @@ class Supervisor:
     def __init__(self, stored: Any = None) -> None:
         self.stored = stored
         self.asked: list[GetXCom] = []
+        self.pushes = 0
+        self.broken = False
 
     def send(self, msg: Any) -> XComResult | None:
         if isinstance(msg, GetXCom):
+            if self.broken:
+                raise ConnectionError
             self.asked.append(msg)
             return XComResult(key=msg.key, value=self.stored)
         if isinstance(msg, SetXCom):
             self.stored = msg.value
+            self.pushes += 1
         return None
 
 
@@ -71,13 +77,9 @@ def test_it_is_empty_if_no_address_was_pushed(supervisor: Supervisor, pushed: ob
     assert link() == ""
 
 
-def test_a_failing_look_up_is_not_an_empty_link(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_look_up_is_not_an_empty_link(supervisor: Supervisor) -> None:
     # Airflow would store the empty link over the address; an error makes it store nothing.
-    class Broken:
-        def send(self, msg: Any) -> None:
-            raise ConnectionError
-
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Broken(), raising=False)
+    supervisor.broken = True
 
     with pytest.raises(ConnectionError):
         link()
@@ -88,23 +90,29 @@ class Task(BaseOperator):
 
 
 def finalize() -> None:
-    """Run the part of Airflow that stores links when a task ends."""
-    task: Any = Task(task_id="t")
-    for item in task.operator_extra_links:
-        value, key = item.get_link(operator=task, ti_key=TI_KEY), item.xcom_key
-        task_runner._xcom_push_to_db(_task_instance(task), key=key, value=value)
+    """Let Airflow store the links of a task that has ended."""
+    ti: Any = SimpleNamespace(**vars(TI_KEY), task=Task(task_id="t"), start_date=None, end_date=None)
+    context: Any = {}
+    task_runner.finalize(ti, TaskInstanceState.SKIPPED, context, structlog.get_logger())
 
 
-def _task_instance(task: BaseOperator) -> Any:
-    return SimpleNamespace(**vars(TI_KEY), task=task)
-
-
-def test_storing_the_link_leaves_a_pushed_address_as_it_is(supervisor: Supervisor) -> None:
+def test_airflow_stores_the_link_and_a_pushed_address_stays(supervisor: Supervisor) -> None:
     supervisor.stored = ADDRESS
 
     finalize()
 
     assert supervisor.stored == ADDRESS
+    assert supervisor.pushes == 1
+
+
+def test_airflow_stores_nothing_over_an_address_that_could_not_be_read(supervisor: Supervisor) -> None:
+    supervisor.stored = ADDRESS
+    supervisor.broken = True
+
+    finalize()
+
+    assert supervisor.stored == ADDRESS
+    assert supervisor.pushes == 0
 
 
 def test_the_link_has_a_name_and_the_key_that_tasks_push() -> None:
