@@ -380,3 +380,34 @@ def test_metadata_database_that_is_down_is_no_missing_connection(stand_alone: Ca
     body = completion()
     answer = requests.post(url + "/webhooks", data=body, headers=signed(body), timeout=60)
     assert answer.status_code == 503
+
+
+METADATA = """
+import sys
+from airflow import settings
+from airflow.models import Connection
+from airflow.models.team import Team
+Connection.metadata.create_all(settings.engine, tables=[Team.__table__, Connection.__table__])
+with settings.Session() as session:
+    extra = {"webhook_secret": sys.argv[1]}
+    session.add(Connection("vendor", conn_type="voiceinfra", extra=extra))
+    session.commit()
+"""
+
+
+def test_receiver_on_its_own_finds_connections_of_a_metadata_database_it_is_given(
+    stand_alone: Callable[..., str], ledger: CallLedger, tmp_path: Path
+) -> None:
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path / "home"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'airflow.db'}",
+        "AIRFLOW__CORE__FERNET_KEY": "",
+    }
+    command = [sys.executable, "-c", METADATA, SECRET]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=120)
+    url = stand_alone(**environment)
+    body = completion()
+    answer = requests.post(url + "/webhooks/vendor", data=body, headers=signed(body), timeout=60)
+    assert answer.status_code == 200
+    wrong = requests.post(url + "/webhooks/nobody", data=body, headers=signed(body), timeout=60)
+    assert wrong.status_code == 401
