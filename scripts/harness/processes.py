@@ -50,7 +50,9 @@ def base_environment(marker: str) -> dict[str, str]:
 
     :param marker: what the child and its own children are found by.
     """
-    env = {k: v for k, v in os.environ.items() if not k.lstrip("_").startswith(("AIRFLOW", "PYTEST", "COV_"))}
+    # Nor are these processes measured: coverage would slow all of Airflow for a few lines of ours.
+    ours = ("AIRFLOW", "PYTEST", "COV_", "COVERAGE_")
+    env = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith(ours)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # costs seconds per Airflow process
     # Airflow renames its processes; without this, the new name is written over the environment in /proc.
     env["SPT_NOENV"] = "1"
