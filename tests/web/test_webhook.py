@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,11 +199,19 @@ def test_body_of_exactly_the_limit_is_taken_also_in_chunks(server: Server, ledge
     assert ledger.last_sequence() == 1
 
 
-def test_sender_that_hangs_up_leaves_nothing_behind(server: Server, ledger: CallLedger) -> None:
+def test_sender_that_hangs_up_leaves_nothing_behind(
+    server: Server, ledger: CallLedger, caplog: pytest.LogCaptureFixture
+) -> None:
     request = raw_post(BODY[:20], f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}")
-    raw(server, request, hang_up=True)
+    with caplog.at_level(logging.INFO):
+        raw(server, request, hang_up=True)
+        deadline = time.monotonic() + 20
+        while "hung up" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     assert post(server, BODY, signed(BODY)).status_code == 200
     assert stored(ledger) == (1, 0)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_sender_that_asks_before_it_sends_is_answered(server: Server) -> None:
