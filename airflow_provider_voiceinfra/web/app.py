@@ -60,33 +60,20 @@ def create_app(
     )
     health = _Health(receiver.ledger)
 
-    def warm_up() -> None:
-        health.is_ok()
-        metrics.prepare()
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # The first webhook should not wait for drivers and migrations, nor the server for a slow database.
-        threading.Thread(target=warm_up, name="voiceinfra-warm-up", daemon=True).start()
-        yield
-
     app = FastAPI(
         title="VoiceInfra receiver",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=lifespan,
+        lifespan=health.lifespan,
     )
     app.router.redirect_slashes = False  # a vendor that follows no redirect would lose the webhook
     app.include_router(build_router(receiver))
 
     @app.get("/health")
     async def get_health() -> JSONResponse:
-        ok = await receiver.in_thread(health.is_ok)
-        status = "ok" if ok else "ledger_unavailable"
-        answer = {"service": "voiceinfra", "status": status, "version": __version__}
-        return JSONResponse(answer, 200 if ok else 503)
+        return health.answer(await receiver.in_thread(health.is_ok))
 
     return app
 
@@ -100,12 +87,28 @@ class _Health:
         self._asked_at = float("-inf")
         self._ok = False
 
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        # The first webhook should not wait for drivers and migrations, nor the server for a slow database.
+        threading.Thread(target=self._warm_up, name="voiceinfra-warm-up", daemon=True).start()
+        yield
+
+    @staticmethod
+    def answer(ok: bool) -> JSONResponse:
+        status = "ok" if ok else "ledger_unavailable"
+        known_to_all = {"service": "voiceinfra", "status": status, "version": __version__}
+        return JSONResponse(known_to_all, 200 if ok else 503)
+
     def is_ok(self) -> bool:
         with self._lock:
             if time.monotonic() - self._asked_at >= HEALTH_SECONDS:
                 self._ok = self._check()
                 self._asked_at = time.monotonic()
             return self._ok
+
+    def _warm_up(self) -> None:
+        self.is_ok()
+        metrics.prepare()
 
     def _check(self) -> bool:
         try:
