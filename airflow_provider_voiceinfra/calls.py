@@ -21,6 +21,7 @@ from airflow_provider_voiceinfra.masking import mask_number
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)
 MAX_CALL_ID_LENGTH = 255
+MAX_AGENT_ID_LENGTH = 255
 MAX_DEPTH = 50
 
 
@@ -66,10 +67,7 @@ class OutboundCall:
 
         :raises InvalidCallError: naming the first field that is wrong and the rule it breaks.
         """
-        if not self.agent_id or not isinstance(self.agent_id, str):
-            raise InvalidCallError(
-                "agent_id", "is missing; set it on the task, or as the default on the connection"
-            )
+        _check_agent(self.agent_id)
         _check_number("from_number", self.from_number)
         _check_number("to_number", self.to_number)
         for name in ("first_message", "context"):
@@ -82,7 +80,41 @@ class OutboundCall:
     def to_request(self) -> dict[str, Any]:
         """Return the JSON object that the API takes; fields without a value are left out."""
         request = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.variables:
+            # As JSON will give them back: a tuple is a list and a key is text, or the request that a retry
+            # makes would differ from the one that is stored.
+            request["variables"] = json.loads(json.dumps(dict(self.variables)))
         return {name: value for name, value in request.items() if value not in (None, "", {})}
+
+
+def usable_call_id(value: object) -> str | None:
+    """Return a ``call_id`` in the one form in which it is stored and compared; ``None`` if it is unusable.
+
+    The API's answer and its webhook are read alike, so that both give the same call the same id.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_CALL_ID_LENGTH:
+        return None
+    return storable_text(value)
+
+
+def storable_text(text: str) -> str:
+    """Return a text without what databases cannot hold: lone surrogates and NUL characters."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _check_agent(agent_id: object) -> None:
+    if not agent_id:
+        raise InvalidCallError(
+            "agent_id", "is missing; set it on the task, or as the default on the connection"
+        )
+    if not isinstance(agent_id, str):
+        raise InvalidCallError("agent_id", f"must be text, not {type(agent_id).__name__}")
+    if len(agent_id) > MAX_AGENT_ID_LENGTH or not agent_id.isprintable() or not agent_id.strip():
+        raise InvalidCallError(
+            "agent_id", f"must be printable text of at most {MAX_AGENT_ID_LENGTH} characters"
+        )
 
 
 def _check_number(name: str, number: object) -> None:
@@ -116,7 +148,7 @@ def _check_variables(variables: object) -> None:
     for name, value in variables.items():
         try:
             json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as exc:
+        except (TypeError, ValueError, RecursionError) as exc:
             raise InvalidCallError("variables", f"the value of {name!r} is not JSON: {exc}") from exc
 
 
@@ -169,13 +201,9 @@ class CompletionRecord:
         if not isinstance(payload, dict):
             raise UnusableRecordError("the body is not a JSON object")
         payload = _storable(payload, MAX_DEPTH)
-        call_id = payload.get("call_id")
-        if isinstance(call_id, int) and not isinstance(call_id, bool):
-            call_id = str(call_id)
-        if not isinstance(call_id, str) or not call_id.strip():
-            raise UnusableRecordError("there is no call_id")
-        if len(call_id) > MAX_CALL_ID_LENGTH:
-            raise UnusableRecordError(f"the call_id is longer than {MAX_CALL_ID_LENGTH} characters")
+        call_id = usable_call_id(payload.get("call_id"))
+        if call_id is None:
+            raise UnusableRecordError(f"there is no call_id of at most {MAX_CALL_ID_LENGTH} characters")
         return cls(call_id=call_id, payload={**payload, "call_id": call_id}, received_at=received_at)
 
     def text(self, name: str) -> str | None:
@@ -248,7 +276,7 @@ def _storable(value: Any, depth: int) -> Any:
     if depth == 0:
         raise UnusableRecordError(f"its values are nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        return storable_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, list):

@@ -18,10 +18,11 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from airflow_provider_voiceinfra import __version__
-from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -143,7 +144,8 @@ class VoiceInfraClient:
             )
             with response:
                 content = _read(response)
-        except (requests.RequestException, OSError) as exc:
+        # requests lets some of urllib3's own errors through, such as that for a host name that cannot be.
+        except (requests.RequestException, HTTPError, OSError) as exc:
             raise self._failure(exc, sent=body.sent) from exc
         finally:
             self._last_used = self._monotonic()
@@ -214,10 +216,8 @@ def _read(response: requests.Response) -> bytes:
 
 def _placed(answer: _Answer) -> PlacedCall:
     value = answer.json()
-    call_id = value.get("call_id") if isinstance(value, dict) else None
-    if isinstance(call_id, int) and not isinstance(call_id, bool):
-        call_id = str(call_id)
-    if not isinstance(call_id, str) or not call_id.strip() or len(call_id) > MAX_CALL_ID_LENGTH:
+    call_id = usable_call_id(value.get("call_id")) if isinstance(value, dict) else None
+    if call_id is None:
         raise CallOutcomeUnknownError(
             f"The API answered HTTP {answer.status}, but without a usable call_id. The call may have been "
             "placed.",
@@ -278,7 +278,7 @@ def _retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)

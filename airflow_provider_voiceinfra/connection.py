@@ -86,8 +86,8 @@ class VoiceInfraConnection:
 
 def webhook_secrets(conn: AirflowConnection) -> tuple[str, ...]:
     """Return the webhook secrets of a connection; none if there are none."""
-    value = conn.extra_dejson.get("webhook_secret")
-    return tuple(value.split()) if isinstance(value, str) else ()
+    # Extras are often written as JSON by hand, where a secret of digits becomes a number.
+    return tuple((_text(conn.extra_dejson.get("webhook_secret")) or "").split())
 
 
 def _text(value: object) -> str | None:
@@ -115,8 +115,11 @@ def _base_url(where: str, host: str | None, port: object) -> str:
     try:
         parts = urlsplit(url)
         hostname, own_port = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigurationError(f"{where}: the API base URL cannot be read ({exc}).") from exc
+    except ValueError:
+        # The reason quotes the URL, in which somebody may have put a login.
+        raise ConfigurationError(
+            f"{where}: the API base URL cannot be read; it must look like {DEFAULT_BASE_URL}."
+        ) from None
     if parts.scheme not in ("https", "http") or not hostname:
         raise ConfigurationError(
             f"{where}: the API base URL must look like {DEFAULT_BASE_URL}; leave it empty for that default."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection
+from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.settings import load_settings
 
@@ -41,9 +41,8 @@ def airflow_connection(conn_id: str) -> Any:
             f"Connection {conn_id!r} is of type {conn.conn_type!r}; one of type {CONN_TYPE!r} is needed."
         )
     # Airflow masks the field as a whole; of several secrets in it each can turn up alone.
-    secret = conn.extra_dejson.get("webhook_secret")
-    for part in secret.split() if isinstance(secret, str) else ():
-        mask_secret(part)
+    for secret in webhook_secrets(conn):
+        mask_secret(secret)
     return conn
 
 

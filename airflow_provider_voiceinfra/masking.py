@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # A number as people and gateways write it: seven digits or more, with the usual separators between them.
-_WRITTEN = r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?![\w:-])"
+_WRITTEN = r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?!\w|[:-]\w)"
 # Inside a longer word, such as an idempotency key, ten digits in a row are taken for a number.
 _EMBEDDED = r"\+?(?<!\d)\d{10,15}(?!\d)"
 _NUMBER = re.compile(f"{_WRITTEN}|{_EMBEDDED}")
@@ -17,7 +17,8 @@ def mask_number(number: str | None) -> str:
         return "(none)"
     if len(number) < 10:
         return f"{number[:2]}***"
-    return f"{number[:5]}***{number[-4:]}"
+    hidden = 3  # digits at least, however short the number is
+    return f"{number[: min(5, len(number) - 4 - hidden)]}***{number[-4:]}"
 
 
 def mask_numbers_in(text: str) -> str:

@@ -83,7 +83,7 @@ class Pending:
 class UnknownPolicy:
     """What to do about a call whose outcome is unknown.
 
-    :param timeout: how long to wait for its webhook, in seconds after the claim.
+    :param timeout: how long to wait for its webhook, in seconds after the last request that was sent.
     :param on_unknown: what to do then; a redial happens once for a key, and then fails.
     """
 
@@ -172,7 +172,7 @@ class CallPlacer:
             elif entry.state is CallState.ACCEPTED:
                 return _placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
             else:
-                result = self._reconcile(entry, call, policy)
+                result = self._reconcile(entry, call, policy, origin)
             if result is not None:
                 return result
 
@@ -180,11 +180,18 @@ class CallPlacer:
         """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again."""
         number = mask_number(call.to_number)
         log.info("Placing a call to %s with agent %s.", number, call.agent_id)
+        may_ring = False
 
         def send() -> PlacedCall:
+            nonlocal may_ring
             self._before_send()
             self._ledger.renew(entry)
-            return self._client.place(call)
+            may_ring = True
+            try:
+                return self._client.place(call)
+            except CallNotPlacedError:
+                may_ring = False
+                raise
 
         try:
             placed = send_until_decided(send, self._bounds, on_again=self._tell_again)
@@ -206,15 +213,19 @@ class CallPlacer:
             reason = str(error)
             self._store(lambda: self._ledger.refuse(entry, "ledger_unavailable", reason))
             raise
-        except BaseException as error:  # killed, timed out by Airflow, interrupted: the request may be out
-            self._abandon(entry, error)
+        except BaseException as error:  # killed, timed out by Airflow, interrupted
+            self._abandon(entry, error, may_ring=may_ring)
             raise
         self._count("calls.placed")
         log.info("The API accepted the call to %s as %s.", number, placed.call_id)
-        return _placement(self._accept(entry, placed), How.PLACED)
+        accepted = self._accept(entry, placed)
+        if accepted.call_id != placed.call_id:  # taken over meanwhile, or the answer cannot be this call's
+            log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
+            return None
+        return _placement(accepted, How.PLACED)
 
     def _reconcile(
-        self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy
+        self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy, origin: CallOrigin | None
     ) -> Placement | Pending | None:
         window = policy.adoption_window
         entry = self._ledger.adopt(entry, window=window)
@@ -222,17 +233,19 @@ class CallPlacer:
             if entry.state is CallState.ACCEPTED:
                 log.info("Call %s was found by its webhook; its answer had been lost.", entry.call_id)
             return None
-        deadline = entry.claimed_at + timedelta(seconds=policy.timeout)
+        # Not after the claim: its owner may have been told to wait for long before it sent anything.
+        deadline = entry.renewed_at + timedelta(seconds=policy.timeout)
         if datetime.now(timezone.utc) < deadline:
             return Pending(entry, deadline)
-        if policy.on_unknown is OnUnknown.REDIAL and entry.redials == 0:
+        redial = policy.on_unknown is OnUnknown.REDIAL and entry.redials == 0
+        if redial and entry.purged_at is None:  # of a purged call it is not known any more what it was
             log.warning(
                 "The outcome of the call to %s is still unknown after %g s; redialling once, as asked for.",
                 mask_number(call.to_number),
                 policy.timeout,
             )
             try:
-                return self._dial(self._ledger.claim_redial(entry), call)
+                return self._dial(self._ledger.claim_redial(entry, origin=origin), call)
             except ClaimLostError:
                 return None
         raise _still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
@@ -275,9 +288,10 @@ class CallPlacer:
             reraise=True,
         )(write)
 
-    def _abandon(self, entry: CallEntry, error: BaseException) -> None:
+    def _abandon(self, entry: CallEntry, error: BaseException, *, may_ring: bool) -> None:
+        settle = self._ledger.mark_unknown if may_ring else self._ledger.refuse
         try:
-            self._ledger.mark_unknown(entry, "interrupted", f"interrupted by {type(error).__name__}")
+            settle(entry, "interrupted", f"interrupted by {type(error).__name__}")
         except LedgerUnavailableError:
             # The claim stays as it is, and the next try turns it into unknown.
             log.warning("The ledger cannot be written; the claim stays until the next try.", exc_info=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +57,7 @@ def load_settings() -> Settings:
     except (ValueError, AirflowException) as exc:
         raise ConfigurationError(f"Section [{SECTION}] of the Airflow configuration: {exc}") from exc
     for name in ("poll_interval", "max_webhook_bytes"):
-        if getattr(settings, name) <= 0:
+        if not 0 < getattr(settings, name) < math.inf:
             raise ConfigurationError(f"[{SECTION}] {name} must be above 0, not {getattr(settings, name)}.")
     if settings.retention_days < 0:
         raise ConfigurationError(
@@ -71,8 +73,9 @@ def _airflow_home() -> Path:
 def _refuse_sqlite_across_machines(url: str, executors: str) -> None:
     if not url.startswith("sqlite"):
         return
-    # [core] executor may name several, each as a short name, a module path, or "alias:module.path".
-    names = {name.strip().rpartition(":")[2].rpartition(".")[2] for name in executors.split(",")}
+    # [core] executor may name several, each as a short name, a module path, or "alias:module.path"; and
+    # several such lists, for several teams: "LocalExecutor;team=CeleryExecutor".
+    names = {re.split(r"[=:.]", name)[-1].strip() for name in re.split(r"[,;]", executors)}
     remote = sorted(names - LOCAL_EXECUTORS - {""})
     if remote:
         raise ConfigurationError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exc, insert, select, update
 
-from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall, storable_text
 from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import (
@@ -64,14 +64,15 @@ class CallsLedger:
                 continue
             return entry, False
 
-    def claim_redial(self, entry: CallEntry) -> CallEntry:
+    def claim_redial(self, entry: CallEntry, *, origin: CallOrigin | None = None) -> CallEntry:
         """Take the right to dial once more for a call whose outcome stayed unknown.
 
+        :param origin: who asks; if not set, whoever placed the call before.
         :raises ClaimLostError: if the call has been settled or taken over meanwhile.
         """
         if entry.request is None:
             raise ClaimLostError("the request of this call has been purged, so it cannot be dialled again")
-        claimed = self._claim_again(entry, entry.request, entry.conn_id, entry.origin, redials=1)
+        claimed = self._claim_again(entry, entry.request, entry.conn_id, origin or entry.origin, redials=1)
         if claimed is None:
             raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
         return claimed
@@ -88,8 +89,18 @@ class CallsLedger:
         """Store the API's answer; it is durable before this returns.
 
         The answer is the truth: if the call was redialled meanwhile, it is kept as a call of its own, and if
-        another unknown call adopted this ``call_id``, that call becomes unknown again.
+        another unknown call adopted this ``call_id``, that call becomes unknown again. If another call was
+        given this ``call_id`` by the API itself, nobody can tell what this answer means: it is unknown, too.
+
+        :return: the call of this key as it then stands.
         """
+        try:
+            return self._accept(entry, call_id)
+        except exc.IntegrityError:
+            # Another process stored the same call_id a moment ago, and it is there to be seen now.
+            return self._accept(entry, call_id)
+
+    def _accept(self, entry: CallEntry, call_id: str) -> CallEntry:
         values = {
             "state": CallState.ACCEPTED.value,
             "call_id": call_id,
@@ -98,22 +109,21 @@ class CallsLedger:
             "error_code": None,
             "error_message": None,
         }
+        others = (calls.c.call_id == call_id, calls.c.key_hash != entry.key_hash)
         with self._database.writing() as connection:
             connection.execute(
                 update(calls)
-                .where(
-                    calls.c.call_id == call_id,
-                    calls.c.key_hash != entry.key_hash,
-                    calls.c.adopted.is_(True),
-                )
-                .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False)
+                .where(*others, calls.c.adopted.is_(True))
+                .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False, answered_at=None)
             )
-            settled = _swap(connection, entry, IN_FLIGHT, values) or _swap(
-                connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True)
-            )
-            if not settled:
+            if connection.execute(select(calls.c.key_hash).where(*others)).first() is not None:
+                _swap(connection, entry, IN_FLIGHT, _not_unique(call_id))
+            elif not (
+                _swap(connection, entry, IN_FLIGHT, values)
+                or _swap(connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True))
+            ):
                 self._keep_overtaken(connection, entry, values)
-        return self._entry(entry.key_hash)
+            return _read(connection, entry.key_hash)
 
     def refuse(self, entry: CallEntry, code: str, message: str) -> None:
         """Store that nothing was placed, so that the key may be tried again."""
@@ -184,7 +194,7 @@ class CallsLedger:
     ) -> CallEntry | None:
         values = {
             "key_hash": hash_key(key),
-            "idempotency_key": key[:2000],
+            "idempotency_key": storable_text(key)[:2000],
             "dials": 1,
             "redials": 0,
             **_claim_values(request, conn_id, origin),
@@ -192,9 +202,10 @@ class CallsLedger:
         try:
             with self._database.writing() as connection:
                 connection.execute(insert(calls).values(values))
+                # Read before the commit: afterwards the row may be another's already.
+                return _read(connection, values["key_hash"])
         except exc.IntegrityError:
             return None
-        return self._entry(values["key_hash"])
 
     def _claim_again(
         self,
@@ -210,9 +221,10 @@ class CallsLedger:
             "dials": calls.c.dials + 1,
             "redials": calls.c.redials + redials,
         }
-        if not self._swap(entry, (entry.state,), values):
-            return None
-        return self._entry(entry.key_hash)
+        with self._database.writing() as connection:
+            if not _swap(connection, entry, (entry.state,), values):
+                return None
+            return _read(connection, entry.key_hash)  # before the commit, as above
 
     def _keep_overtaken(self, connection: Connection, entry: CallEntry, values: dict[str, Any]) -> None:
         """Keep an answer whose claim a redial has taken over."""
@@ -258,6 +270,19 @@ def rivals(connection: Connection, entry: CallEntry, since: datetime, until: dat
         calls.c.claimed_at.between(since, until),
     )
     return len(connection.execute(query).all())
+
+
+def _read(connection: Connection, key_hash: str) -> CallEntry:
+    row = connection.execute(select(calls).where(calls.c.key_hash == key_hash)).mappings().one()
+    return CallEntry.from_row(row)
+
+
+def _not_unique(call_id: str) -> dict[str, Any]:
+    return {
+        "state": CallState.UNKNOWN.value,
+        "error_code": "call_id_not_unique",
+        "error_message": f"the API answered with call_id {call_id}, which it had given to another call before",
+    }
 
 
 def _swap(

@@ -92,13 +92,13 @@ class CompletionsLedger:
         :param since: only completions received at or after this moment, aware.
         :param outcomes: only these outcomes; if not set, any.
         """
+        # The columns hold text; what else a field may hold is compared as the record has it.
+        columns = {name for name in MATCHABLE_COLUMNS & match.keys() if isinstance(match[name], str)}
         query = select(completions).where(completions.c.received_at >= since)
-        query = query.where(
-            *(completions.c[name] == value for name, value in match.items() if name in MATCHABLE_COLUMNS)
-        )
+        query = query.where(*(completions.c[name] == match[name] for name in columns))
         if outcomes is not None:
             query = query.where(completions.c.call_outcome.in_(list(outcomes)))
-        rest = {name: value for name, value in match.items() if name not in MATCHABLE_COLUMNS}
+        rest = {name: value for name, value in match.items() if name not in columns}
         for entry in self._stream(query.order_by(completions.c.sequence)):
             payload = entry.record().payload if rest else {}
             if all(payload.get(name) == value for name, value in rest.items()):
@@ -115,6 +115,13 @@ class CompletionsLedger:
         :param window: how long after the claim its call may have started.
         :return: the call as it stands afterwards; ``accepted`` if a completion was found.
         """
+        try:
+            return self._adopt(entry, window)
+        except exc.IntegrityError:
+            # The answer that this completion belongs to was stored a moment ago, and is there to be seen now.
+            return self._adopt(entry, window)
+
+    def _adopt(self, entry: CallEntry, window: timedelta) -> CallEntry:
         with self._database.writing() as connection:
             candidates = self._candidates(connection, entry, window)
             if len(candidates) == 1 and not rivals(connection, entry, *_rival_window(candidates[0], window)):
@@ -133,7 +140,7 @@ class CompletionsLedger:
                     )
                 )
             row = connection.execute(select(calls).where(calls.c.key_hash == entry.key_hash)).mappings().one()
-        return CallEntry.from_row(row)
+            return CallEntry.from_row(row)
 
     def candidates(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> list[str]:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
@@ -142,6 +149,8 @@ class CompletionsLedger:
 
     @staticmethod
     def _candidates(connection: Connection, entry: CallEntry, window: timedelta) -> list[CompletionEntry]:
+        if entry.request is None:  # purged, so nothing tells its own completion from others
+            return []
         owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
         earliest = entry.claimed_at - CLOCK_TOLERANCE
         query = select(*_COLUMNS).where(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,8 @@ from airflow_provider_voiceinfra.ledger import migrate
 
 BUSY_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10
-_WRITING = "voiceinfra_writing"
 
-_databases: dict[tuple[str, int], Database] = {}
+_databases: dict[str, Database] = {}
 _databases_lock = threading.Lock()
 
 
@@ -26,14 +26,31 @@ class Database:
     """Connections to one ledger, of one process; the schema is brought up to date before the first one."""
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(_with_driver(url))
+        self._url = _with_driver(url)
+        self._engine = _engine(self._url)
         self._ready = False
         self._lock = threading.Lock()
+        self._parents: list[Engine] = []
 
     @property
     def engine(self) -> Engine:
         """The engine, for migrations and checks; it does not touch the schema by itself."""
         return self._engine
+
+    def upgrade(self) -> bool:
+        """Create or upgrade the tables; return whether anything had to be done.
+
+        :raises LedgerUnavailableError: if the database cannot be reached or written.
+        """
+        with _errors_for_people():
+            return migrate.upgrade(self._engine)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent, in the child of a fork, and begin anew."""
+        # Kept, since its end would close connections that the parent goes on using.
+        self._parents.append(self._engine)
+        self._engine = _engine(self._url)
+        self._lock = threading.Lock()  # another thread of the parent may have held it
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -55,15 +72,13 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, writing: bool) -> Iterator[Connection]:
-        try:
+        with _errors_for_people():
             self._prepare()
             with (
-                self._engine.connect().execution_options(**{_WRITING: writing}) as connection,
+                self._engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
                 connection.begin(),
             ):
                 yield connection
-        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
-            raise unavailable(error) from error
 
     def _prepare(self) -> None:
         if self._ready:
@@ -76,14 +91,34 @@ class Database:
 
 def database(url: str) -> Database:
     """Return this process's connections to a ledger; a fork gets its own, never its parent's."""
-    key = (url, os.getpid())
     with _databases_lock:
-        if key not in _databases:
-            _databases[key] = Database(url)
-        return _databases[key]
+        if url not in _databases:
+            _databases[url] = Database(url)
+        return _databases[url]
 
 
-def unavailable(error: exc.SQLAlchemyError) -> LedgerUnavailableError:
+def _after_fork() -> None:
+    global _databases_lock
+    _databases_lock = threading.Lock()
+    for inherited in _databases.values():
+        inherited.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def _errors_for_people() -> Iterator[None]:
+    try:
+        yield
+    except exc.IntegrityError:
+        raise  # a race was lost, which whoever writes counts on
+    # SQLite's own errors come unwrapped from what is done before the first transaction.
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> LedgerUnavailableError:
     """Return the error for people: the driver's words without the statement and its values."""
     cause = getattr(error, "orig", None) or error
     first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
@@ -96,12 +131,17 @@ def unavailable(error: exc.SQLAlchemyError) -> LedgerUnavailableError:
 def _with_driver(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except exc.ArgumentError as error:
-        # The URL holds a password, so the message does not repeat it.
+    except (exc.ArgumentError, ValueError):
+        # The URL holds a password, so neither the message nor its cause may quote it.
         raise ConfigurationError(
             "[voiceinfra] sql_alchemy_conn is not a database URL; it looks like "
             "postgresql://user:password@host/database or sqlite:////path/to/ledger.db."
-        ) from error
+        ) from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "[voiceinfra] sql_alchemy_conn names a SQLite database in memory, which forgets every call when "
+            "the process ends; name a file: sqlite:////path/to/ledger.db."
+        )
     if parsed.drivername in ("postgresql", "postgres"):
         driver = next((name for name in ("psycopg2", "psycopg") if importlib.util.find_spec(name)), None)
         if driver is None:
@@ -126,6 +166,11 @@ def _engine(url: URL) -> Engine:
         raise ConfigurationError(
             f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, whose driver is not installed."
         ) from error
+    if engine.dialect.is_async:
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, an asynchronous driver; "
+            f"name a synchronous one, or none: {backend}://..."
+        )
     if backend == "sqlite":
         _tame_sqlite(engine)
     return engine
@@ -142,5 +187,5 @@ def _tame_sqlite(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         # A transaction that begins by reading and then writes can be refused at once, whatever the busy
         # time-out, if another wrote in between; taking the write lock first waits its turn instead.
-        writing = connection.get_execution_options().get(_WRITING, True)
+        writing = connection.get_execution_options().get(migrate.WRITING, True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, exc, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE
+
+# The execution option that tells SQLite whether a transaction takes the write lock from its first moment.
+WRITING = "voiceinfra_writing"
 
 _POSTGRES_LOCK = 0x766F696365  # "voice"; any number that no other program is likely to lock
 _WAL_PATIENCE = 30.0
@@ -27,7 +31,7 @@ def upgrade(engine: Engine) -> bool:
     :return: whether anything had to be done.
     :raises LedgerError: if the schema was made by a newer version of this package.
     """
-    with engine.connect() as connection:
+    with engine.connect().execution_options(**{WRITING: False}) as connection:
         if current_revision(connection) == HEAD_REVISION:
             return False
     if engine.dialect.name == "sqlite":
@@ -45,7 +49,7 @@ def _switch_to_wal(engine: Engine) -> None:
     # SQLite answers "locked" at once here, without minding its busy time-out, while another process does
     # the same; hence the patience.
     for attempt in Retrying(
-        retry=retry_if_exception_type(exc.OperationalError),
+        retry=retry_if_exception_type(sqlite3.OperationalError),
         stop=stop_after_delay(_WAL_PATIENCE),
         wait=wait_random(0.02, 0.2),
         reraise=True,

@@ -48,8 +48,11 @@ class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
             return str(migrate.current_revision(connection))
 
     def upgrade(self) -> bool:
-        """Create or upgrade the tables; return whether anything had to be done."""
-        return migrate.upgrade(self._database.engine)
+        """Create or upgrade the tables; return whether anything had to be done.
+
+        :raises LedgerUnavailableError: if the database cannot be reached or written.
+        """
+        return self._database.upgrade()
 
     def purge(self, before: datetime) -> Purged:
         """Delete the personal data of everything older than a moment.

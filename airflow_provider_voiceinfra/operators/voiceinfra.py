@@ -22,6 +22,7 @@ from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fai
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
+    earliest_wake_up,
     read_event,
 )
 
@@ -121,18 +122,12 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Place the call, or take up the one that exists; wait for its end if asked to."""
-        with final_errors_fail_the_task():
-            placement = self._place(context)
-            self._call_id = placement.call.call_id
-            self._tell(placement)
-            # Pushed before any waiting, so that other tasks and people can find the call meanwhile.
-            context["ti"].xcom_push(key="call_id", value=self._call_id)
-            return self._wait(context, self._call_id) if self.wait_for_completion else self._call_id
+        return self._run(context)
 
     def resume_placing(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after waiting for the webhook of a call whose answer was lost."""
         read_event(event)
-        return self.execute(context)
+        return self._run(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the record after the trigger has fired."""
@@ -149,6 +144,15 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             self.log.warning("Call %s goes on: the API cannot cancel a call.", self._call_id)
         else:
             self.log.warning("If a call was placed it goes on: the API cannot cancel a call.")
+
+    def _run(self, context: Context) -> Any:
+        with final_errors_fail_the_task():
+            placement = self._place(context)
+            self._call_id = placement.call.call_id
+            self._tell(placement)
+            # Pushed before any waiting, so that other tasks and people can find the call meanwhile.
+            context["ti"].xcom_push(key="call_id", value=self._call_id)
+            return self._wait(context, self._call_id) if self.wait_for_completion else self._call_id
 
     def _place(self, context: Context) -> Placement:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
@@ -202,7 +206,9 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         if record is None and self.deferrable:
             self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
             self.defer(
-                trigger=VoiceInfraCallCompletedTrigger(call_ids=[call_id], deadline=deadline.isoformat()),
+                trigger=VoiceInfraCallCompletedTrigger(
+                    call_ids=[call_id], deadline=deadline.isoformat(), not_before=earliest_wake_up()
+                ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=float(self.completion_timeout)) + _TRIGGER_MARGIN,
             )
@@ -240,6 +246,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
                 key_hash=pending.entry.key_hash,
                 deadline=pending.deadline.isoformat(),
                 window=policy.adoption_window.total_seconds(),
+                not_before=earliest_wake_up(),
             ),
             method_name="resume_placing",
         )

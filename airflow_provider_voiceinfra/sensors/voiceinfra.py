@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fai
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     TIMED_OUT,
     VoiceInfraCallCompletedTrigger,
+    earliest_wake_up,
     read_event,
 )
 
@@ -141,6 +142,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
                 since=self._since(context).isoformat() if matching else None,
                 outcomes=self.outcomes if matching else None,
                 deadline=deadline.isoformat(),
+                not_before=earliest_wake_up(),
             ),
             method_name="execute_complete",
             timeout=self._timeout() + _TRIGGER_MARGIN,

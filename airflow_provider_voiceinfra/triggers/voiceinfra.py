@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -17,6 +18,11 @@ from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watche
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+
+# Airflow may learn only this long after a task has deferred that its process has ended: the supervisor can
+# miss the end until its next heartbeat, [workers] min_heartbeat_interval seconds. Were the task running again
+# by then, the scheduler would take the late report for the new process's and fail the task (seen on 3.3.2).
+_REPORT_MARGIN = 3.0
 
 _MODULE = "airflow_provider_voiceinfra.triggers.voiceinfra"
 COMPLETED = "completed"
@@ -42,6 +48,12 @@ def read_event(event: Mapping[str, Any] | None) -> CompletionEvent:
     return CompletionEvent(status=status, call_ids=[str(call_id) for call_id in call_ids])
 
 
+def earliest_wake_up() -> str:
+    """Return the moment, ISO 8601, before which a task that defers now must not be woken up."""
+    delay = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + _REPORT_MARGIN
+    return (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
+
+
 class VoiceInfraCallCompletedTrigger(BaseTrigger):
     """Fires when all of some calls are over, or when a completion record matches.
 
@@ -50,6 +62,7 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
     :param since: only records received at or after this moment, ISO 8601 with an offset.
     :param outcomes: for ``match``: only records with one of these outcomes; if not set, any.
     :param deadline: when to give up, ISO 8601 with an offset; if not set, never.
+    :param not_before: fire no earlier than this, ISO 8601 with an offset, see ``earliest_wake_up``.
     """
 
     def __init__(
@@ -59,6 +72,7 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
         since: str | None = None,
         outcomes: Collection[str] | None = None,
         deadline: str | None = None,
+        not_before: str | None = None,
     ) -> None:
         super().__init__()
         self.call_ids = None if call_ids is None else list(call_ids)
@@ -66,12 +80,12 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
         self.since = since
         self.outcomes = None if outcomes is None else list(outcomes)
         self.deadline = deadline
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and plain JSON arguments."""
-        kwargs = {
-            name: getattr(self, name) for name in ("call_ids", "match", "since", "outcomes", "deadline")
-        }
+        names = ("call_ids", "match", "since", "outcomes", "deadline", "not_before")
+        kwargs = {name: getattr(self, name) for name in names}
         return f"{_MODULE}.VoiceInfraCallCompletedTrigger", kwargs
 
     def __repr__(self) -> str:
@@ -86,6 +100,7 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
             completed = await _before(self.deadline, watcher.wait_for_calls(self.call_ids))
         else:
             completed = await _before(self.deadline, self._wait_for_match(watcher, call_ids))
+        await _until(self.not_before)
         status = COMPLETED if completed else TIMED_OUT
         yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
 
@@ -122,17 +137,19 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
     :param key_hash: the hashed idempotency key of the call.
     :param deadline: when to give up, ISO 8601 with an offset.
     :param window: how long after its claim the call may have started, in seconds.
+    :param not_before: fire no earlier than this, ISO 8601 with an offset, see ``earliest_wake_up``.
     """
 
-    def __init__(self, key_hash: str, deadline: str, window: float) -> None:
+    def __init__(self, key_hash: str, deadline: str, window: float, not_before: str | None = None) -> None:
         super().__init__()
         self.key_hash = key_hash
         self.deadline = deadline
         self.window = window
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and plain JSON arguments."""
-        kwargs = {"key_hash": self.key_hash, "deadline": self.deadline, "window": self.window}
+        kwargs = {name: getattr(self, name) for name in ("key_hash", "deadline", "window", "not_before")}
         return f"{_MODULE}.VoiceInfraUnknownCallTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -155,6 +172,7 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
                     lambda entry: all(getattr(entry, name) == value for name, value in same.items()), find
                 ),
             )
+        await _until(self.not_before)
         yield TriggerEvent(CompletionEvent(status=COMPLETED if settled else TIMED_OUT, call_ids=[]))
 
 
@@ -165,13 +183,19 @@ async def _watcher() -> CompletionWatcher:
     return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger)
 
 
+async def _until(moment: str | None) -> None:
+    if moment is not None:
+        await asyncio.sleep(max(0.0, _seconds_to(moment)))
+
+
+def _seconds_to(moment: str) -> float:
+    return (datetime.fromisoformat(moment) - datetime.now(timezone.utc)).total_seconds()
+
+
 async def _before(deadline: str | None, waiting: Awaitable[object]) -> bool:
     """Wait, at most until the deadline; tell whether the waiting came to its end."""
-    remaining = None
-    if deadline is not None:
-        remaining = (datetime.fromisoformat(deadline) - datetime.now(timezone.utc)).total_seconds()
     try:
-        await asyncio.wait_for(waiting, None if remaining is None else max(remaining, 0.0))
+        await asyncio.wait_for(waiting, None if deadline is None else max(0.0, _seconds_to(deadline)))
     except asyncio.TimeoutError:
         return False
     return True

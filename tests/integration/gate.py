@@ -45,7 +45,6 @@ class Gate:
         self.hold = Hold.NOTHING
         self._release.set()
 
-
     def close(self) -> None:
         """Stop taking connections."""
         self._release.set()

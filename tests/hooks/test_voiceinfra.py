@@ -1,0 +1,185 @@
+"""The hook: a connection becomes a client, and calls with a key go through the ledger."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.exceptions import (
+    CallOutcomeUnknownError,
+    ConfigurationError,
+    IdempotencyConflictError,
+    InvalidCallError,
+)
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from tests.sandbox_process import SandboxProcess
+
+CALL = OutboundCall("+14155550100")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxProcess]:
+    with SandboxProcess(call_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _connection(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> None:
+    sandbox.reset(settings=True)
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
+    connect(monkeypatch, sandbox.base_url)
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, host: str | None, **changes: Any) -> None:
+    extra = {
+        "webhook_secret": "hook-test-secret",
+        "agent_id": "agent_default",
+        "from_number": "+12025550100",
+        "timeout": 5,
+        **changes.pop("extra", {}),
+    }
+    connection = {
+        "conn_type": "voiceinfra",
+        "host": host,
+        "password": "vk_sandbox_key",
+        "extra": extra,
+        **changes,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", json.dumps(connection))
+
+
+def test_connection_fills_in_agent_and_caller(sandbox: SandboxProcess) -> None:
+    placed = VoiceInfraHook().place_call(CALL)
+    [call] = sandbox.audit()["calls"]
+    assert call["call_id"] == placed.call_id
+    assert (call["agent_id"], call["from_number"]) == ("agent_default", "+12025550100")
+
+
+def test_call_keeps_its_own_agent_and_caller(sandbox: SandboxProcess) -> None:
+    VoiceInfraHook().place_call(OutboundCall("+14155550100", "agent_own", "+12025550101"))
+    [call] = sandbox.audit()["calls"]
+    assert (call["agent_id"], call["from_number"]) == ("agent_own", "+12025550101")
+
+
+def test_bare_requests_ring_each_time(sandbox: SandboxProcess) -> None:
+    hook = VoiceInfraHook()
+    assert hook.place_call(CALL) != hook.place_call(CALL)
+    assert sandbox.counts()["accepted"] == 2
+    assert open_ledger().calls() == []
+
+
+def test_key_rings_once(sandbox: SandboxProcess) -> None:
+    origin = CallOrigin(dag_id="outreach", run_id="r", task_id="t", map_index=-1, try_number=1)
+    first = VoiceInfraHook().place_call(CALL, idempotency_key="order 7", origin=origin)
+    again = VoiceInfraHook().place_call(CALL, idempotency_key="order 7")
+    assert first.call_id == again.call_id
+    assert sandbox.counts()["accepted"] == 1
+    [entry] = open_ledger().calls()
+    assert entry.origin == origin
+
+
+def test_key_refuses_another_request() -> None:
+    VoiceInfraHook().place_call(CALL, idempotency_key="order 7")
+    with pytest.raises(IdempotencyConflictError, match="with another to_number"):
+        VoiceInfraHook().place_call(OutboundCall("+14155550101"), idempotency_key="order 7")
+
+
+def test_unknown_outcome_is_told_and_redialled_only_on_request(sandbox: SandboxProcess) -> None:
+    sandbox.fault("error_before")
+    hook = VoiceInfraHook()
+    with pytest.raises(CallOutcomeUnknownError, match="It was not dialled again"):
+        hook.place_call(CALL, idempotency_key="order 7", unknown_timeout=0)
+    hook.place_call(CALL, idempotency_key="order 7", unknown_timeout=0, on_unknown="redial")
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_rate_limit_is_waited_out(sandbox: SandboxProcess) -> None:
+    sandbox.configure(retry_after="none")
+    sandbox.fault("rate_limited")
+    VoiceInfraHook().place_call(CALL)
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_wrong_number_is_refused_before_anything_is_sent(sandbox: SandboxProcess) -> None:
+    with pytest.raises(InvalidCallError, match=r"to_number: .*E\.164"):
+        VoiceInfraHook().place_call(OutboundCall("0800 123"))
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_completion_holds_everything_including_the_transcript() -> None:
+    assert VoiceInfraHook().completion("call_1") is None
+    body = json.dumps({"call_id": "call_1", "transcript": "Agent: Hello."}).encode()
+    open_ledger().complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+    record = VoiceInfraHook().completion("call_1")
+    assert record is not None
+    assert record.payload["transcript"] == "Agent: Hello."
+
+
+def test_connection_test_takes_a_good_key_without_placing_a_call(sandbox: SandboxProcess) -> None:
+    assert VoiceInfraHook().test_connection() == (
+        True,
+        "The API key is accepted, and a webhook secret is set.",
+    )
+    assert sandbox.counts()["accepted"] == 0
+
+
+def test_connection_test_says_what_a_missing_secret_means(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, sandbox.base_url, extra={"webhook_secret": None})
+    good, message = VoiceInfraHook().test_connection()
+    assert good
+    assert "completions cannot be verified" in message
+
+
+def test_connection_test_refuses_a_revoked_key(sandbox: SandboxProcess) -> None:
+    sandbox.configure(api_keys=[])
+    good, message = VoiceInfraHook().test_connection()
+    assert not good
+    assert "not accepted (401)" in message
+    assert "vk_sandbox_key" not in message
+
+
+def test_connection_test_says_why_the_api_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        connect(monkeypatch, f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
+        good, message = VoiceInfraHook().test_connection()
+    assert not good
+    assert "could not be reached" in message
+
+
+def test_connection_test_notices_another_server(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, f"{sandbox.url}/somewhere")
+    good, message = VoiceInfraHook().test_connection()
+    assert not good
+    assert "base URL" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"password": ""}, "API key is missing", id="no key"),
+        pytest.param({"host": "http://api.example.com/v1"}, "plain-http", id="plain http"),
+        pytest.param({"conn_type": "http"}, "of type 'http'", id="another type"),
+        pytest.param({"extra": {"timeout": "soon"}}, "'timeout' must be a number", id="bad timeout"),
+    ],
+)
+def test_bad_connection_is_refused_with_its_field_and_remedy(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
+) -> None:
+    connect(monkeypatch, **{"host": sandbox.base_url, **changes})
+    good, message = VoiceInfraHook().test_connection()
+    assert not good
+    assert says in message
+    with pytest.raises(ConfigurationError, match=says):
+        VoiceInfraHook().place_call(CALL)

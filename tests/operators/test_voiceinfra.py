@@ -1,0 +1,222 @@
+"""The operator: one call for each task instance, its record, and its failures in Airflow's terms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
+from airflow_provider_voiceinfra.triggers.voiceinfra import (
+    VoiceInfraCallCompletedTrigger,
+    VoiceInfraUnknownCallTrigger,
+)
+from tests.airflow_task import TaskInstance, task_context
+from tests.sandbox_process import SandboxProcess
+
+NUMBER = "+14155550100"
+
+
+def operator(**options: Any) -> VoiceInfraOutboundCallOperator:
+    return VoiceInfraOutboundCallOperator(task_id="call", **{"to_number": NUMBER, **options})
+
+
+def complete(ledger: CallLedger, call_id: str, outcome: str = "answered", **fields: Any) -> None:
+    payload = {"call_id": call_id, "call_outcome": outcome, "transcript": "Agent: Hello.", **fields}
+    body = json.dumps(payload).encode()
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+
+
+def test_call_id_is_returned_and_pushed(sandbox: SandboxProcess, ledger: CallLedger) -> None:
+    ti = TaskInstance()
+    call_id = operator(
+        first_message="Hello.", call_context="A regular.", variables={"day": "Monday"}
+    ).execute(task_context(ti))
+
+    [call] = sandbox.audit()["calls"]
+    assert call["call_id"] == call_id == ti.xcoms["call_id"]
+    assert (call["first_message"], call["context"], call["variables"]) == (
+        "Hello.",
+        "A regular.",
+        {"day": "Monday"},
+    )
+    [entry] = ledger.calls()
+    assert (entry.origin.dag_id, entry.origin.task_id, entry.origin.try_number) == ("outreach", "call", 1)
+
+
+def test_later_try_takes_up_the_call(sandbox: SandboxProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    first = operator().execute(task_context())
+    assert operator().execute(task_context(TaskInstance(try_number=2))) == first
+    log = capfd.readouterr().out
+    assert f"Call {first}, accepted at" in log
+    assert "instead of dialling again" in log
+    assert sandbox.counts()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TaskInstance(run_id="another"),
+        TaskInstance(dag_id="another"),
+        TaskInstance(task_id="another"),
+        TaskInstance(map_index=1),
+    ],
+    ids=["run", "dag", "task", "map index"],
+)
+def test_another_task_instance_dials_anew(sandbox: SandboxProcess, other: TaskInstance) -> None:
+    operator().execute(task_context())
+    operator().execute(task_context(other))
+    assert sandbox.counts()["accepted"] == 2
+
+
+def test_same_key_of_ones_own_is_one_call_across_runs(sandbox: SandboxProcess) -> None:
+    first = operator(idempotency_key="order 7").execute(task_context())
+    again = operator(idempotency_key="order 7").execute(task_context(TaskInstance(run_id="another")))
+    assert first == again
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_changed_request_for_a_call_that_exists_fails_for_good(sandbox: SandboxProcess) -> None:
+    operator().execute(task_context())
+    with pytest.raises(AirflowFailException, match="with another first_message"):
+        operator(first_message="Changed.").execute(task_context())
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_refused_call_can_be_mended_and_placed(sandbox: SandboxProcess) -> None:
+    with pytest.raises(AirflowFailException, match="Check agent_id"):
+        operator(agent_id="unknown_agent").execute(task_context())
+    operator(agent_id="agent_right").execute(task_context(TaskInstance(try_number=2)))
+    assert sandbox.counts()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"to_number": "0800 123"}, "to_number"),
+        ({"to_number": None}, "to_number: is missing"),
+        ({"variables": {"when": object()}}, "variables"),
+        ({"first_message": 7}, "first_message"),
+        ({"from_number": "12025550100"}, "from_number"),
+    ],
+)
+def test_bad_field_fails_for_good_before_anything_rings(
+    sandbox: SandboxProcess, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=says):
+        operator(**options).execute(task_context())
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_unknown_policy_that_does_not_exist_is_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="on_unknown must be 'fail' or 'redial'"):
+        operator(on_unknown="guess")
+
+
+def test_waiting_returns_the_record_without_its_transcript(ledger: CallLedger) -> None:
+    ti = TaskInstance()
+    call_id = operator().execute(task_context(ti))
+    complete(ledger, call_id, recording_url="https://example.com/r.wav", lead_score=87)
+
+    record = operator(wait_for_completion=True).execute(task_context(ti))
+
+    assert record["call_id"] == call_id
+    assert record["lead_score"] == 87
+    assert "transcript" not in record
+    assert ti.xcoms["recording_url"] == "https://example.com/r.wav"
+    with_transcript = operator(wait_for_completion=True, include_transcript=True).execute(task_context())
+    assert with_transcript["transcript"] == "Agent: Hello."
+
+
+def test_waiting_in_the_worker_sees_the_record_come(sandbox: SandboxProcess, ledger: CallLedger) -> None:
+    class Completing(VoiceInfraOutboundCallOperator):
+        """Completes the call the moment that waiting begins."""
+
+        def _wait(self, context: Any, call_id: str) -> Any:
+            complete(ledger, call_id)
+            return super()._wait(context, call_id)
+
+    record = Completing(task_id="call", to_number=NUMBER, wait_for_completion=True).execute(task_context())
+    assert record["call_outcome"] == "answered"
+
+
+def test_waiting_in_the_worker_ends_with_the_time_out_and_may_be_retried() -> None:
+    with pytest.raises(CompletionTimeoutError, match="goes on or is already over"):
+        operator(wait_for_completion=True, completion_timeout=0.05, poke_interval=0.01).execute(
+            task_context()
+        )
+
+
+def test_outcome_that_fails_the_task_leaves_the_record_in_xcom(ledger: CallLedger) -> None:
+    ti = TaskInstance()
+    call_id = operator().execute(task_context(ti))
+    complete(ledger, call_id, "failed")
+    with pytest.raises(AirflowFailException, match=f"{call_id} ended as 'failed'"):
+        operator(wait_for_completion=True).execute(task_context(ti))
+    assert ti.xcoms["return_value"]["call_outcome"] == "failed"
+    assert operator(wait_for_completion=True, fail_on_outcomes=()).execute(task_context())
+
+
+def test_deferred_wait_carries_the_call_and_ends_like_the_other(ledger: CallLedger) -> None:
+    waiting = operator(wait_for_completion=True, deferrable=True, completion_timeout=60)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.execute(task_context())
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, VoiceInfraCallCompletedTrigger)
+    [call_id] = trigger.call_ids or []
+    assert trigger.deadline is not None
+    assert trigger.not_before is not None
+
+    event = {"status": "timed_out", "call_ids": [call_id]}
+    with pytest.raises(CompletionTimeoutError):
+        getattr(waiting, deferred.value.method_name)(task_context(), event)
+    complete(ledger, call_id)
+    record = getattr(waiting, deferred.value.method_name)(task_context(), event)
+    assert record["call_outcome"] == "answered", "a record that came at the last moment counts"
+
+
+def test_unknown_outcome_defers_until_the_webhook_tells(sandbox: SandboxProcess, ledger: CallLedger) -> None:
+    sandbox.fault("cut_after")
+    placing = operator(deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        placing.execute(task_context())
+    assert isinstance(deferred.value.trigger, VoiceInfraUnknownCallTrigger)
+
+    [call] = sandbox.audit()["calls"]
+    request = {name: call[name] for name in ("agent_id", "from_number", "to_number")}
+    complete(ledger, call["call_id"], **request)
+    event = {"status": "completed", "call_ids": []}
+    assert getattr(placing, deferred.value.method_name)(task_context(), event) == call["call_id"]
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_unknown_outcome_fails_for_good_after_its_time_out(
+    sandbox: SandboxProcess, ledger: CallLedger
+) -> None:
+    sandbox.fault("error_before")
+    with pytest.raises(AirflowFailException, match="It was not dialled again"):
+        operator(unknown_timeout=0).execute(task_context())
+    [entry] = ledger.calls()
+    assert entry.state is CallState.UNKNOWN
+
+
+def test_killed_task_says_that_the_call_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    placing = operator()
+    placing.on_kill()
+    assert "If a call was placed it goes on" in capfd.readouterr().out
+    call_id = placing.execute(task_context())
+    placing.on_kill()
+    assert f"Call {call_id} goes on" in capfd.readouterr().out
+
+
+def test_every_templated_field_is_an_argument() -> None:
+    placing = operator()
+    assert all(hasattr(placing, name) for name in VoiceInfraOutboundCallOperator.template_fields)
+    assert isinstance(placing, BaseOperator)

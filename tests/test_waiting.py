@@ -1,0 +1,236 @@
+"""One watcher serves everybody who waits; the database is asked once a tick, whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+import pytest
+from sqlalchemy import event
+
+from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
+
+TICK = 0.02
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> CallLedger:
+    ledger = CallLedger(ledger_url)
+    ledger.check()
+    return ledger
+
+
+def complete(ledger: CallLedger, call_id: str, **fields: object) -> None:
+    body = json.dumps({"call_id": call_id, "event": "call.completed", **fields}).encode()
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+
+
+@contextmanager
+def statements(url: str) -> Iterator[list[str]]:
+    """Collect the SQL statements that are sent to a ledger."""
+    seen: list[str] = []
+    engine = database(url).engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def soon(waiting: Awaitable[object]) -> object:
+    return await asyncio.wait_for(waiting, 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def poll() -> None:
+        while not condition():  # noqa: ASYNC110 # what is awaited happens in another thread
+            await asyncio.sleep(TICK)
+
+    await soon(poll())
+
+
+def test_call_that_is_over_already_ends_the_wait(ledger: CallLedger) -> None:
+    complete(ledger, "call_1")
+    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls(["call_1"])))
+
+
+def test_no_call_at_all_ends_the_wait(ledger: CallLedger) -> None:
+    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls([])))
+
+
+def test_wait_for_several_calls_ends_with_the_last(ledger: CallLedger) -> None:
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        complete(ledger, "call_1")
+        waiting = asyncio.create_task(watcher.wait_for_calls(["call_1", "call_2", "call_3"]))
+        one_of_them = asyncio.create_task(watcher.wait_for_calls(["call_2"]))
+        await soon(asyncio.to_thread(complete, ledger, "call_2"))
+        await soon(one_of_them)
+        assert not waiting.done()
+        complete(ledger, "call_3")
+        await soon(waiting)
+
+    asyncio.run(scenario())
+
+
+def test_completions_that_come_at_any_moment_are_seen(ledger: CallLedger) -> None:
+    """Waiters join while completions stream in, so that every order of the two occurs."""
+
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, 0.001)
+        ids = [f"call_{number}" for number in range(150)]
+
+        def stream() -> None:
+            for call_id in ids:
+                complete(ledger, call_id)
+
+        streaming = asyncio.create_task(asyncio.to_thread(stream))
+        waits = []
+        for call_id in ids:
+            waits.append(asyncio.create_task(watcher.wait_for_calls([call_id])))
+            await asyncio.sleep(0.002)
+        await soon(asyncio.gather(streaming, *waits))
+
+    asyncio.run(scenario())
+
+
+def test_thousand_waiters_cost_one_query_a_tick(ledger: CallLedger, ledger_url: str) -> None:
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        ids = [f"call_{number}" for number in range(1000)]
+        with statements(ledger_url) as seen:
+            waits = [asyncio.create_task(watcher.wait_for_calls([call_id])) for call_id in ids]
+            await until(lambda: len(seen) >= 23)
+        # The cursor, two look-ups of 500 ids each, and then one question a tick.
+        following = [statement for statement in seen if "sequence > " in statement]
+        assert len(seen) - len(following) <= 3
+        assert len(following) >= 20
+        for call_id in ids:
+            complete(ledger, call_id)
+        await soon(asyncio.gather(*waits))
+
+    asyncio.run(scenario())
+
+
+def test_nobody_waiting_costs_nothing(ledger: CallLedger, ledger_url: str) -> None:
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        waiting = asyncio.create_task(watcher.wait_for_calls(["call_1"]))
+        with statements(ledger_url) as seen:
+            await until(lambda: bool(seen))
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            count = len(seen)
+            await asyncio.sleep(20 * TICK)
+            assert len(seen) <= count + 1, "one that had begun may still have been sent"
+        complete(ledger, "call_2")
+        await soon(watcher.wait_for_calls(["call_2"]))  # and it wakes up again
+
+    asyncio.run(scenario())
+
+
+def test_match_takes_what_is_there_and_what_comes(ledger: CallLedger) -> None:
+    since = datetime.now(timezone.utc)
+
+    def find(to_number: str) -> Callable[[], str | None]:
+        def look() -> str | None:
+            found = ledger.find_completion({"to_number": to_number}, since=since)
+            return found.call_id if found else None
+
+        return look
+
+    def wanted(to_number: str) -> Callable[[CompletionEntry], bool]:
+        return lambda entry: entry.to_number == to_number
+
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        complete(ledger, "call_1", to_number="+14155550101")
+        first, second = "+14155550101", "+14155550102"
+        assert await soon(watcher.wait_for_match(wanted(first), find(first))) == "call_1"
+        waiting = asyncio.create_task(watcher.wait_for_match(wanted(second), find(second)))
+        await asyncio.to_thread(complete, ledger, "call_2", to_number="+14155550199")
+        await asyncio.to_thread(complete, ledger, "call_3", to_number="+14155550102")
+        assert await soon(waiting) == "call_3"
+
+    asyncio.run(scenario())
+
+
+class FailingLedger(CallLedger):
+    """A ledger whose database is down for the first few questions."""
+
+    failures = 3
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
+
+    def last_sequence(self) -> int:
+        self._fail()
+        return super().last_sequence()
+
+    def completions(self, *args: object, **kwargs: object) -> dict[str, CompletionEntry]:  # type: ignore[override]
+        self._fail()
+        return super().completions(*args, **kwargs)  # type: ignore[arg-type]
+
+    def completions_after(self, *args: object, **kwargs: object) -> list[CompletionEntry]:  # type: ignore[override]
+        self._fail()
+        return super().completions_after(*args, **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3, 4])
+def test_dead_database_is_outlasted_and_told(
+    ledger_url: str, caplog: pytest.LogCaptureFixture, failures: int
+) -> None:
+    ledger = FailingLedger(ledger_url)
+    ledger.failures = failures
+    complete(ledger, "call_1")
+    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls(["call_1"])))
+    assert "Cannot look for completions (1 times in a row)" in caplog.text
+
+
+def test_dead_database_is_outlasted_by_a_match(ledger_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = FailingLedger(ledger_url)
+    ledger.failures = 0
+    answers: list[str | None] = [None, "call_1"]
+
+    def find() -> str | None:
+        if answers.pop(0) is None:
+            raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
+        return "call_1"
+
+    found = asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_match(lambda entry: False, find)))
+    assert found == "call_1"
+    assert "Cannot look for a completion, trying again" in caplog.text
+
+
+def test_error_that_is_none_of_the_database_ends_the_wait(ledger_url: str) -> None:
+    class BrokenLedger(CallLedger):
+        def completions_after(self, *args: object, **kwargs: object) -> list[CompletionEntry]:  # type: ignore[override]
+            raise ZeroDivisionError("a mistake in the code")
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(soon(CompletionWatcher(BrokenLedger(ledger_url), TICK).wait_for_calls(["call_1"])))
+
+
+def test_waiters_of_one_loop_share_a_watcher(ledger: CallLedger) -> None:
+    async def scenario() -> bool:
+        first = shared_watcher("url", TICK, lambda: ledger)
+        return first is shared_watcher("url", TICK, lambda: ledger) and first is not shared_watcher(
+            "another", TICK, lambda: ledger
+        )
+
+    assert asyncio.run(scenario())

@@ -1,0 +1,172 @@
+"""Triggers: what they wait for, when they fire, and what their events say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.configuration import conf
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.triggers.voiceinfra import (
+    VoiceInfraCallCompletedTrigger,
+    VoiceInfraUnknownCallTrigger,
+    earliest_wake_up,
+    read_event,
+)
+
+NUMBER = "+14155550101"
+CALL = OutboundCall(NUMBER, "agent_1", "+12025550100")
+
+
+@pytest.fixture
+def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
+    ledger = CallLedger(ledger_url)
+    ledger.check()
+    return ledger
+
+
+def complete(ledger: CallLedger, call_id: str, **fields: object) -> None:
+    body = json.dumps({"call_id": call_id, "event": "call.completed", **fields}).encode()
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def later(seconds: float) -> str:
+    return (now() + timedelta(seconds=seconds)).isoformat()
+
+
+async def first_event(trigger: Any) -> Any:
+    event = await asyncio.wait_for(anext(trigger.run()), 20)
+    return event.payload
+
+
+async def while_running(trigger: Any, meanwhile: Awaitable[Any]) -> Any:
+    waiting = asyncio.create_task(first_event(trigger))
+    await meanwhile
+    return await waiting
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        VoiceInfraCallCompletedTrigger(call_ids=("call_1", "call_2"), deadline="2026-03-01T20:00:00+00:00"),
+        VoiceInfraCallCompletedTrigger(match={"lead_score": 87}, since="2026-03-01T20:00:00+00:00"),
+        VoiceInfraUnknownCallTrigger("0" * 64, "2026-03-01T20:00:00+00:00", 3600.0),
+    ],
+    ids=["call ids", "match", "unknown call"],
+)
+def test_trigger_survives_its_journey_through_the_database(trigger: Any) -> None:
+    path, kwargs = trigger.serialize()
+    assert path == f"{type(trigger).__module__}.{type(trigger).__name__}"
+    again = type(trigger)(**json.loads(json.dumps(kwargs)))
+    assert again.serialize() == trigger.serialize()
+
+
+def test_trigger_does_not_tell_the_number_it_matches() -> None:
+    trigger = VoiceInfraCallCompletedTrigger(match={"to_number": NUMBER})
+    assert NUMBER not in repr(trigger)
+    assert "to_number" in repr(trigger)
+
+
+def test_fires_when_all_calls_are_over(ledger: CallLedger) -> None:
+    complete(ledger, "call_1")
+    trigger = VoiceInfraCallCompletedTrigger(call_ids=["call_1", "call_2"])
+    event = asyncio.run(while_running(trigger, asyncio.to_thread(complete, ledger, "call_2")))
+    assert read_event(event) == {"status": "completed", "call_ids": ["call_1", "call_2"]}
+
+
+def test_gives_up_at_the_deadline(ledger: CallLedger) -> None:
+    event = asyncio.run(first_event(VoiceInfraCallCompletedTrigger(["call_1"], deadline=later(0.1))))
+    assert event == {"status": "timed_out", "call_ids": ["call_1"]}
+
+
+def test_does_not_wake_the_task_too_early(ledger: CallLedger) -> None:
+    complete(ledger, "call_1")
+    not_before = now() + timedelta(seconds=0.3)
+    asyncio.run(first_event(VoiceInfraCallCompletedTrigger(["call_1"], not_before=not_before.isoformat())))
+    assert now() >= not_before
+
+
+def test_earliest_wake_up_outlasts_the_supervisors_heartbeat() -> None:
+    interval = conf.getfloat("workers", "min_heartbeat_interval")
+    assert datetime.fromisoformat(earliest_wake_up()) > now() + timedelta(seconds=interval)
+
+
+def test_match_ignores_what_came_before_and_what_differs(ledger: CallLedger) -> None:
+    complete(ledger, "call_old", to_number=NUMBER, lead_score=87)
+    trigger = VoiceInfraCallCompletedTrigger(
+        match={"to_number": NUMBER, "lead_score": 87},
+        since=now().isoformat(),
+        outcomes=["answered"],
+    )
+
+    def meanwhile() -> None:
+        complete(ledger, "call_other", to_number="+14155550199", lead_score=87, call_outcome="answered")
+        complete(ledger, "call_outcome", to_number=NUMBER, lead_score=87, call_outcome="voicemail")
+        complete(ledger, "call_score", to_number=NUMBER, lead_score=3, call_outcome="answered")
+        complete(ledger, "call_match", to_number=NUMBER, lead_score=87, call_outcome="answered")
+
+    event = asyncio.run(while_running(trigger, asyncio.to_thread(meanwhile)))
+    assert event == {"status": "completed", "call_ids": ["call_match"]}
+
+
+def test_match_without_a_record_gives_up_at_the_deadline(ledger: CallLedger) -> None:
+    trigger = VoiceInfraCallCompletedTrigger(match={"to_number": NUMBER}, deadline=later(0.1))
+    assert asyncio.run(first_event(trigger)) == {"status": "timed_out", "call_ids": []}
+
+
+def unknown_call(ledger: CallLedger) -> CallEntry:
+    entry, _ = ledger.claim("key", CALL, conn_id="voiceinfra_default")
+    return ledger.mark_unknown(entry, "answer_lost", "no answer")
+
+
+def test_unknown_call_is_found_by_its_webhook(ledger: CallLedger) -> None:
+    entry = unknown_call(ledger)
+    trigger = VoiceInfraUnknownCallTrigger(entry.key_hash, later(20), 3600.0)
+
+    def meanwhile() -> None:
+        complete(ledger, "call_other", **{**CALL.to_request(), "to_number": "+14155550199"})
+        complete(ledger, "call_1", **CALL.to_request())
+
+    event = asyncio.run(while_running(trigger, asyncio.to_thread(meanwhile)))
+    assert read_event(event)["status"] == "completed"
+    found = ledger.call_by_key("key")
+    assert found is not None
+    assert (found.state, found.call_id) == (CallState.ACCEPTED, "call_1")
+
+
+def test_unknown_call_that_stays_unknown_ends_at_the_deadline(ledger: CallLedger) -> None:
+    entry = unknown_call(ledger)
+    event = asyncio.run(first_event(VoiceInfraUnknownCallTrigger(entry.key_hash, later(0.1), 3600.0)))
+    assert read_event(event)["status"] == "timed_out"
+
+
+def test_call_that_has_left_the_ledger_ends_at_once(ledger: CallLedger) -> None:
+    event = asyncio.run(first_event(VoiceInfraUnknownCallTrigger("0" * 64, later(20), 3600.0)))
+    assert read_event(event)["status"] == "timed_out"
+
+
+def test_user_who_kills_a_waiting_task_is_told_that_the_call_goes_on(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    asyncio.run(VoiceInfraCallCompletedTrigger(["call_1"]).on_kill())
+    assert "call call_1; the API cannot cancel a call, so it goes on" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("event", [None, {}, {"status": "error"}, {"status": "completed"}])
+def test_event_of_another_kind_fails_loudly(event: dict[str, Any] | None) -> None:
+    with pytest.raises(VoiceInfraError, match="not understood"):
+        read_event(event)
