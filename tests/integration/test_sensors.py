@@ -93,9 +93,11 @@ def test_waiting_task_marked_failed_by_a_user_says_that_the_call_goes_on(deploym
     try:
         run = deployment.run(dag_id, to_number="+14155550142")
         api.wait_for_task(dag_id, run, "call", {"deferred"})
+        [call_id] = deployment.accepted("+14155550142")
+        begun = f"Waiting for the completion of call {call_id}"
+        wait_for("the trigger to run", lambda: begun in _everything_logged(deployment), 60)
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/call"
         api.request("PATCH", path, {"new_state": "failed"})
-        [call_id] = deployment.accepted("+14155550142")
         says = f"No longer waiting for call {call_id}; the API cannot cancel a call, so it goes on."
         wait_for("the triggerer to say so", lambda: says in _everything_logged(deployment), 60)
     finally:

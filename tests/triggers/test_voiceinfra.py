@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from airflow.sdk.configuration import conf
+from sqlalchemy.event import listen, remove
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
@@ -49,7 +51,7 @@ def later(seconds: float) -> str:
 
 
 async def first_event(trigger: Any) -> Any:
-    event = await asyncio.wait_for(anext(trigger.run()), 20)
+    event = await asyncio.wait_for(anext(trigger.run()), 60)
     return event.payload
 
 
@@ -103,6 +105,37 @@ def test_does_not_wake_the_task_too_early(ledger: CallLedger) -> None:
 def test_earliest_wake_up_outlasts_the_supervisors_heartbeat() -> None:
     interval = conf.getfloat("workers", "min_heartbeat_interval")
     assert datetime.fromisoformat(earliest_wake_up()) > now() + timedelta(seconds=interval)
+
+
+def test_thousand_triggers_ask_the_ledger_once_a_tick(ledger: CallLedger, ledger_url: str) -> None:
+    asked: list[str] = []
+    engine = database(ledger_url).engine
+
+    def note(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    async def scenario() -> list[Any]:
+        ids = [f"call_{number}" for number in range(1000)]
+        waits = [
+            asyncio.create_task(first_event(VoiceInfraCallCompletedTrigger([call_id]))) for call_id in ids
+        ]
+        following = 0
+        while following < 20:  # ticks
+            await asyncio.sleep(0.02)
+            following = sum("sequence > " in statement for statement in asked)
+        # Two look-ups for each of the few ticks during which the triggers began, and one for the cursor.
+        assert len(asked) - following <= 30
+        assert not any(wait.done() for wait in waits)
+        for call_id in ids:
+            complete(ledger, call_id)
+        return await asyncio.gather(*waits)
+
+    listen(engine, "before_cursor_execute", note)
+    try:
+        events = asyncio.run(scenario())
+    finally:
+        remove(engine, "before_cursor_execute", note)
+    assert {event["status"] for event in events} == {"completed"}
 
 
 def test_match_ignores_what_came_before_and_what_differs(ledger: CallLedger) -> None:
