@@ -280,6 +280,9 @@ def test_secrets_are_read_from_a_connection_without_api_key(monkeypatch: pytest.
 def test_there_is_no_connection_of_another_type_or_without_definition(
     monkeypatch: pytest.MonkeyPatch, connection: str | None
 ) -> None:
+    # As in a process of its own: other tests of this run may have played an Airflow server.
+    monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT", raising=False)
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/airflow.db")
     if connection is not None:
         monkeypatch.setenv("AIRFLOW_CONN_VENDOR", connection)
     assert find_secrets("vendor") is None
