@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from enum import Enum
 from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -26,11 +24,21 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     TryAgainError,
 )
-from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_number
 from airflow_provider_voiceinfra.pacing import RetryBounds, send_until_decided
+from airflow_provider_voiceinfra.placements import (
+    How,
+    OnUnknown,
+    Pending,
+    Placement,
+    UnknownPolicy,
+    placement,
+    still_unknown,
+)
+
+__all__ = ["CallPlacer", "How", "OnUnknown", "Pending", "Placement", "UnknownPolicy"]
 
 log = logging.getLogger(__name__)
 
@@ -40,60 +48,6 @@ Answer = TypeVar("Answer")
 STORE_PATIENCE = 300.0
 # How often a process that lost the race for a key looks for the winner's answer, in seconds.
 LOSERS_INTERVAL = 0.25
-
-
-class OnUnknown(str, Enum):
-    """What to do with a call whose outcome stayed unknown until the time-out."""
-
-    FAIL = "fail"
-    REDIAL = "redial"
-
-
-class How(str, Enum):
-    """How a placement came about."""
-
-    PLACED = "placed"
-    TAKEN_UP = "taken_up"
-    """The call existed already under its key."""
-    ADOPTED = "adopted"
-    """The answer was lost, and the call was found by its webhook."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A call that the API accepted, and how it is known."""
-
-    call: PlacedCall
-    entry: CallEntry
-    how: How
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A call whose outcome is unknown so far; look again when a completion comes, or at the deadline.
-
-    :param deadline: when ``on_unknown`` decides, aware UTC.
-    """
-
-    entry: CallEntry
-    deadline: datetime
-
-
-@dataclass(frozen=True)
-class UnknownPolicy:
-    """What to do about a call whose outcome is unknown.
-
-    :param timeout: how long to wait for its webhook, in seconds after the last request that was sent.
-    :param on_unknown: what to do then; a redial happens once for a key, and then fails.
-    """
-
-    timeout: float = 900.0
-    on_unknown: OnUnknown = OnUnknown.FAIL
-
-    @property
-    def adoption_window(self) -> timedelta:
-        """How long after its claim the call may have started."""
-        return max(ADOPTION_WINDOW, timedelta(seconds=self.timeout))
 
 
 class CallPlacer:
@@ -170,7 +124,7 @@ class CallPlacer:
                 self._await_owner(key, entry)
                 continue
             elif entry.state is CallState.ACCEPTED:
-                return _placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
+                return placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
             else:
                 result = self._reconcile(entry, call, policy, origin)
             if result is not None:
@@ -222,7 +176,7 @@ class CallPlacer:
         if accepted.call_id != placed.call_id:  # taken over meanwhile, or the answer cannot be this call's
             log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
             return None
-        return _placement(accepted, How.PLACED)
+        return placement(accepted, How.PLACED)
 
     def _reconcile(
         self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy, origin: CallOrigin | None
@@ -248,7 +202,7 @@ class CallPlacer:
                 return self._dial(self._ledger.claim_redial(entry, origin=origin), call)
             except ClaimLostError:
                 return None
-        raise _still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
+        raise still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
 
     def _await_owner(self, key: str, seen: CallEntry) -> None:
         """Wait until another process has settled its claim, or has shown no sign of life for a lease."""
@@ -300,26 +254,3 @@ class CallPlacer:
         if isinstance(error, RateLimitedError):
             self._count("calls.rate_limited")
         log.info("%s Nothing was placed; trying again in %.1f s.", error, wait)
-
-
-def _placement(entry: CallEntry, how: How) -> Placement:
-    if entry.call_id is None:
-        raise ClaimLostError("the call was settled without a call_id")
-    return Placement(PlacedCall(entry.call_id), entry, how)
-
-
-def _still_unknown(entry: CallEntry, policy: UnknownPolicy, candidates: list[str]) -> CallOutcomeUnknownError:
-    if candidates:
-        found = f"Its completion record cannot be told from those of other calls: {', '.join(candidates)}."
-    else:
-        found = "No completion record that could be its own has arrived."
-    redialled = " It was redialled once already." if entry.redials else ""
-    return CallOutcomeUnknownError(
-        f"It is unknown whether the call to {mask_number(entry.to_number)}, begun at "
-        f"{entry.claimed_at:%Y-%m-%d %H:%M:%S} UTC, was placed ({entry.error_message or entry.error_code}), "
-        f"and {policy.timeout:g} s have passed.{redialled} {found} It was not dialled again. Look into the "
-        "call log of the vendor's dashboard. If it was placed and its webhook arrives later, clear this task "
-        "and it takes that call up; `airflow voiceinfra doctor` tests the webhook's path. If it was not "
-        "placed, set on_unknown='redial' and clear this task, or use another idempotency_key.",
-        code=entry.error_code or "outcome_unknown",
-    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, exc, insert, select, update
@@ -16,12 +15,17 @@ from airflow_provider_voiceinfra.ledger.entries import (
     CallEntry,
     CallOrigin,
     CallState,
-    encode_request,
     hash_key,
 )
+from airflow_provider_voiceinfra.ledger.rows import (
+    IN_FLIGHT,
+    claim_values,
+    not_unique,
+    now,
+    read_call,
+    swap,
+)
 from airflow_provider_voiceinfra.ledger.schema import calls
-
-IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
 
 
 class CallsLedger:
@@ -82,7 +86,7 @@ class CallsLedger:
 
         :raises ClaimLostError: if the claim is no longer its own, in which case it must not send.
         """
-        if not self._swap(entry, (CallState.CLAIMED,), {"renewed_at": _now()}):
+        if not self._swap(entry, (CallState.CLAIMED,), {"renewed_at": now()}):
             raise ClaimLostError("another process has taken this call over, so it was not sent from here")
 
     def accept(self, entry: CallEntry, call_id: str) -> CallEntry:
@@ -105,7 +109,7 @@ class CallsLedger:
             "state": CallState.ACCEPTED.value,
             "call_id": call_id,
             "adopted": False,
-            "answered_at": _now(),
+            "answered_at": now(),
             "error_code": None,
             "error_message": None,
         }
@@ -117,13 +121,13 @@ class CallsLedger:
                 .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False, answered_at=None)
             )
             if connection.execute(select(calls.c.key_hash).where(*others)).first() is not None:
-                _swap(connection, entry, IN_FLIGHT, _not_unique(call_id))
+                swap(connection, entry, IN_FLIGHT, not_unique(call_id))
             elif not (
-                _swap(connection, entry, IN_FLIGHT, values)
-                or _swap(connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True))
+                swap(connection, entry, IN_FLIGHT, values)
+                or swap(connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True))
             ):
                 self._keep_overtaken(connection, entry, values)
-            return _read(connection, entry.key_hash)
+            return read_call(connection, entry.key_hash)
 
     def refuse(self, entry: CallEntry, code: str, message: str) -> None:
         """Store that nothing was placed, so that the key may be tried again."""
@@ -134,7 +138,7 @@ class CallsLedger:
                 "state": CallState.REFUSED.value,
                 "error_code": code,
                 "error_message": message,
-                "answered_at": _now(),
+                "answered_at": now(),
             },
         )
 
@@ -197,13 +201,13 @@ class CallsLedger:
             "idempotency_key": storable_text(key)[:2000],
             "dials": 1,
             "redials": 0,
-            **_claim_values(request, conn_id, origin),
+            **claim_values(request, conn_id, origin),
         }
         try:
             with self._database.writing() as connection:
                 connection.execute(insert(calls).values(values))
                 # Read before the commit: afterwards the row may be another's already.
-                return _read(connection, values["key_hash"])
+                return read_call(connection, values["key_hash"])
         except exc.IntegrityError:
             return None
 
@@ -217,14 +221,14 @@ class CallsLedger:
         redials: int,
     ) -> CallEntry | None:
         values = {
-            **_claim_values(request, conn_id, origin),
+            **claim_values(request, conn_id, origin),
             "dials": calls.c.dials + 1,
             "redials": calls.c.redials + redials,
         }
         with self._database.writing() as connection:
-            if not _swap(connection, entry, (entry.state,), values):
+            if not swap(connection, entry, (entry.state,), values):
                 return None
-            return _read(connection, entry.key_hash)  # before the commit, as above
+            return read_call(connection, entry.key_hash)  # before the commit, as above
 
     def _keep_overtaken(self, connection: Connection, entry: CallEntry, values: dict[str, Any]) -> None:
         """Keep an answer whose claim a redial has taken over."""
@@ -233,7 +237,7 @@ class CallsLedger:
             return  # this very answer is stored already
         key = f"{entry.idempotency_key}/overtaken/{entry.token}"
         row = {
-            **_claim_values(entry.request or {}, entry.conn_id, entry.origin),
+            **claim_values(entry.request or {}, entry.conn_id, entry.origin),
             "key_hash": hash_key(key),
             "idempotency_key": key[:2000],
             "dials": 1,
@@ -245,7 +249,7 @@ class CallsLedger:
 
     def _swap(self, entry: CallEntry, states: tuple[CallState, ...], values: Mapping[str, Any]) -> bool:
         with self._database.writing() as connection:
-            return _swap(connection, entry, states, values)
+            return swap(connection, entry, states, values)
 
     def _entry(self, key_hash: str) -> CallEntry:
         entry = self._find(calls.c.key_hash == key_hash)
@@ -257,75 +261,3 @@ class CallsLedger:
         with self._database.reading() as connection:
             row = connection.execute(select(calls).where(condition)).mappings().first()
         return None if row is None else CallEntry.from_row(row)
-
-
-def rivals(connection: Connection, entry: CallEntry, since: datetime, until: datetime) -> int:
-    """Count other calls without an answer whose completion could not be told from this one's."""
-    query = select(calls.c.key_hash).where(
-        calls.c.key_hash != entry.key_hash,
-        calls.c.state.in_([state.value for state in IN_FLIGHT]),
-        calls.c.agent_id == entry.agent_id,
-        calls.c.from_number == entry.from_number,
-        calls.c.to_number == entry.to_number,
-        calls.c.claimed_at.between(since, until),
-    )
-    return len(connection.execute(query).all())
-
-
-def _read(connection: Connection, key_hash: str) -> CallEntry:
-    row = connection.execute(select(calls).where(calls.c.key_hash == key_hash)).mappings().one()
-    return CallEntry.from_row(row)
-
-
-def _not_unique(call_id: str) -> dict[str, Any]:
-    return {
-        "state": CallState.UNKNOWN.value,
-        "error_code": "call_id_not_unique",
-        "error_message": f"the API answered with call_id {call_id}, which it had given to another call before",
-    }
-
-
-def _swap(
-    connection: Connection,
-    entry: CallEntry,
-    states: tuple[CallState, ...],
-    values: Mapping[str, Any],
-    *conditions: ColumnElement[bool],
-) -> bool:
-    """Change a call if it still is in one of the states, under the same claim."""
-    changed = connection.execute(
-        update(calls)
-        .where(
-            calls.c.key_hash == entry.key_hash,
-            calls.c.token == entry.token,
-            calls.c.state.in_([state.value for state in states]),
-            *conditions,
-        )
-        .values(**values)
-    )
-    return changed.rowcount == 1
-
-
-def _claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -> dict[str, Any]:
-    now = _now()
-    return {
-        "state": CallState.CLAIMED.value,
-        "token": uuid.uuid4().hex,
-        "conn_id": conn_id,
-        "agent_id": request.get("agent_id"),
-        "from_number": request.get("from_number"),
-        "to_number": request.get("to_number"),
-        "request": encode_request(request),
-        "call_id": None,
-        "adopted": False,
-        "error_code": None,
-        "error_message": None,
-        **{name: getattr(origin, name) for name in CallOrigin.__dataclass_fields__},
-        "claimed_at": now,
-        "renewed_at": now,
-        "answered_at": None,
-    }
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, exc, func, insert, select, update
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger.calls import rivals
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.rows import read_call, rivals, swap
 from airflow_provider_voiceinfra.ledger.schema import COMPLETIONS_COUNTER, calls, completions, counters
 
 # The API's clock and ours may differ by this much when a call's start is compared with its claim.
@@ -125,22 +125,14 @@ class CompletionsLedger:
         with self._database.writing() as connection:
             candidates = self._candidates(connection, entry, window)
             if len(candidates) == 1 and not rivals(connection, entry, *_rival_window(candidates[0], window)):
-                connection.execute(
-                    update(calls)
-                    .where(
-                        calls.c.key_hash == entry.key_hash,
-                        calls.c.token == entry.token,
-                        calls.c.state == CallState.UNKNOWN.value,
-                    )
-                    .values(
-                        state=CallState.ACCEPTED.value,
-                        call_id=candidates[0].call_id,
-                        adopted=True,
-                        answered_at=datetime.now(timezone.utc),
-                    )
-                )
-            row = connection.execute(select(calls).where(calls.c.key_hash == entry.key_hash)).mappings().one()
-            return CallEntry.from_row(row)
+                values = {
+                    "state": CallState.ACCEPTED.value,
+                    "call_id": candidates[0].call_id,
+                    "adopted": True,
+                    "answered_at": datetime.now(timezone.utc),
+                }
+                swap(connection, entry, (CallState.UNKNOWN,), values)
+            return read_call(connection, entry.key_hash)
 
     def candidates(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> list[str]:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
