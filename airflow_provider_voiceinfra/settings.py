@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 
 SECTION = "voiceinfra"
 # Executors that run tasks on the scheduler's own machine, where a SQLite file is the same for everyone.
 LOCAL_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
+
+_KINDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "True or False"}
+_BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -40,22 +47,21 @@ def load_settings() -> Settings:
     """
     # Airflow is imported when the settings are read: importing this module must cost a DAG file nothing.
     from airflow.sdk.configuration import conf
-    from airflow.sdk.exceptions import AirflowException
 
-    url = conf.get(SECTION, "sql_alchemy_conn", fallback="").strip()  # a _CMD's output ends in a newline
+    url = str(
+        conf.get(SECTION, "sql_alchemy_conn", fallback="") or ""
+    ).strip()  # a _CMD's output ends in a newline
     url = url or f"sqlite:///{_airflow_home() / 'voiceinfra.db'}"
     _refuse_sqlite_across_machines(url, conf.get("core", "executor", fallback="LocalExecutor"))
-    try:
-        settings = Settings(
-            sql_alchemy_conn=url,
-            poll_interval=conf.getfloat(SECTION, "poll_interval", fallback=2.0),
-            allow_unsigned_webhooks=conf.getboolean(SECTION, "allow_unsigned_webhooks", fallback=False),
-            max_webhook_bytes=conf.getint(SECTION, "max_webhook_bytes", fallback=1_048_576),
-            retention_days=conf.getint(SECTION, "retention_days", fallback=0),
-        )
-    # Which of these an unreadable value raises differs between Airflow's releases; each names the option.
-    except (ValueError, AirflowException) as exc:
-        raise ConfigurationError(f"Section [{SECTION}] of the Airflow configuration: {exc}") from exc
+    settings = Settings(
+        sql_alchemy_conn=url,
+        poll_interval=_value(conf, "poll_interval", float, Settings.poll_interval),
+        allow_unsigned_webhooks=_value(
+            conf, "allow_unsigned_webhooks", _boolean, Settings.allow_unsigned_webhooks
+        ),
+        max_webhook_bytes=_value(conf, "max_webhook_bytes", int, Settings.max_webhook_bytes),
+        retention_days=_value(conf, "retention_days", int, Settings.retention_days),
+    )
     for name in ("poll_interval", "max_webhook_bytes"):
         if not 0 < getattr(settings, name) < math.inf:
             raise ConfigurationError(f"[{SECTION}] {name} must be above 0, not {getattr(settings, name)}.")
@@ -64,6 +70,24 @@ def load_settings() -> Settings:
             f"[{SECTION}] retention_days must be 0 or more, not {settings.retention_days}."
         )
     return settings
+
+
+def _value(conf: Any, name: str, convert: Callable[[str], Value], default: Value) -> Value:
+    # Airflow's own conversions raise errors that no public class covers.
+    text = str(conf.get(SECTION, name, fallback="") or "").strip()
+    try:
+        return convert(text) if text else default
+    except ValueError as exc:
+        raise ConfigurationError(
+            f"[{SECTION}] {name} must be {_KINDS[type(default)]}, not {text!r} "
+            f"(AIRFLOW__{SECTION.upper()}__{name.upper()})."
+        ) from exc
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(text)
+    return _BOOLEANS[text.lower()]
 
 
 def _airflow_home() -> Path:

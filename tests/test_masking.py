@@ -1,0 +1,71 @@
+"""No text for people holds a full phone number; what is no number stays readable."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
+
+
+@pytest.mark.parametrize(
+    ("number", "masked"),
+    [
+        ("+14155550100", "+1415***0100"),
+        ("+4915155550100", "+4915***0100"),
+        ("4155550100", "415***0100"),
+        ("+155550100", "+15***0100"),
+        ("5550100", "55***"),
+        ("", "(none)"),
+        (None, "(none)"),
+    ],
+)
+def test_middle_of_a_number_is_hidden(number: str | None, masked: str) -> None:
+    assert mask_number(number) == masked
+
+
+@given(st.from_regex(r"\+?[0-9]{7,15}", fullmatch=True))
+def test_at_least_three_digits_of_any_number_are_hidden(number: str) -> None:
+    shown = re.sub(r"\D", "", mask_number(number))
+    assert len(shown) <= len(number.lstrip("+")) - 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "to_number +14155550100 is not in service",
+        "+14155550100",
+        "call(+1 415 555 0100)",
+        "+1-415-555-0100: not a number",
+        "number (415) 555-0100, again",
+        "415.555.0100 - refused",
+        "'+14155550100'",
+        "campaign/contact+14155550100/1",
+        "campaign:+14155550100:1",
+        "nightly_14155550100_x",
+        "tel:+14155550100;ext=1",
+        "no\u00a0such number:\n+1 415 555 0100\n",
+    ],
+)
+def test_numbers_as_people_write_them_are_masked_in_texts(text: str) -> None:
+    masked = mask_numbers_in(" ".join(text.split()))
+    assert "4155550100" not in re.sub(r"[^\da-z]", "", masked)
+    assert "***" in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "agent_12345 is inactive",
+        "HTTP 502 after 30.5 s",
+        "manual__2026-07-04T12:00:00.123456+00:00",
+        "request 6f1c2d3e-0000-4000-8000-123456789abc failed",
+        "connection to 127.0.0.1, port 5432 failed",
+        "",
+    ],
+)
+def test_what_is_no_number_is_left_alone(text: str) -> None:
+    assert mask_numbers_in(text) == text

@@ -1,0 +1,156 @@
+"""What surely placed nothing is sent again, not too soon, not for ever; and never anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    CallNotPlacedError,
+    CallOutcomeUnknownError,
+    InvalidPhoneError,
+    LedgerUnavailableError,
+    RateLimitedError,
+    TryAgainError,
+)
+from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    # tenacity takes its clock from the standard library.
+    monkeypatch.setattr("time.monotonic", clock.monotonic)
+    return clock
+
+
+def failing(*errors: BaseException) -> tuple[Callable[[], str], list[int]]:
+    """Return what fails with each of these errors in turn and then succeeds, and its tries."""
+    left: Iterator[BaseException] = iter(errors)
+    tries: list[int] = []
+
+    def send() -> str:
+        tries.append(1)
+        error = next(left, None)
+        if error is not None:
+            raise error
+        return "call_1"
+
+    return send, tries
+
+
+def rate_limited(retry_after: float | None = None) -> RateLimitedError:
+    return RateLimitedError("HTTP 429", http_status=429, retry_after=retry_after)
+
+
+def test_answer_is_returned_at_once(clock: Clock) -> None:
+    send, tries = failing()
+    assert send_until_decided(send, RetryBounds(sleep=clock.sleep)) == "call_1"
+    assert (len(tries), clock.slept) == (1, [])
+
+
+@pytest.mark.parametrize("error", [rate_limited(), ApiUnreachableError("refused")])
+def test_what_placed_nothing_is_sent_again(clock: Clock, error: TryAgainError) -> None:
+    send, tries = failing(error, error, error)
+    told: list[tuple[TryAgainError, float]] = []
+    bounds = RetryBounds(sleep=clock.sleep)
+    answer = send_until_decided(send, bounds, on_again=lambda again, wait: told.append((again, wait)))
+    assert (answer, len(tries)) == ("call_1", 4)
+    assert told == [(error, wait) for wait in clock.slept]
+    assert all(0.1 <= wait <= bounds.longest_wait for wait in clock.slept)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CallOutcomeUnknownError("cut"),
+        CallNotPlacedError("no"),
+        InvalidPhoneError("no"),
+        LedgerUnavailableError("down"),
+        KeyboardInterrupt(),
+        RuntimeError(),
+    ],
+)
+def test_nothing_else_is_ever_sent_again(clock: Clock, error: BaseException) -> None:
+    send, tries = failing(error)
+    with pytest.raises(type(error)) as caught:
+        send_until_decided(send, RetryBounds(sleep=clock.sleep))
+    assert caught.value is error
+    assert (len(tries), clock.slept) == (1, [])
+
+
+@pytest.mark.parametrize("asked", [0.0, 0.5, 20.0, 90.0])
+def test_wait_is_at_least_what_the_api_asked_for(clock: Clock, asked: float) -> None:
+    send, _ = failing(rate_limited(asked))
+    send_until_decided(send, RetryBounds(sleep=clock.sleep))
+    assert max(asked, 0.1) <= clock.slept[0] <= asked + 1.1
+
+
+def test_wait_that_patience_does_not_cover_is_not_begun(clock: Clock) -> None:
+    error = rate_limited(3600.0)
+    send, tries = failing(error)
+    with pytest.raises(RateLimitedError) as caught:
+        send_until_decided(send, RetryBounds(sleep=clock.sleep))
+    assert caught.value is error
+    assert (len(tries), clock.slept) == (1, [])
+
+
+def test_last_error_is_raised_when_patience_has_run_out(clock: Clock) -> None:
+    bounds = RetryBounds(patience=60.0, longest_wait=5.0, sleep=clock.sleep)
+    errors = [rate_limited() for _ in range(1000)]
+    send, tries = failing(*errors)
+    with pytest.raises(RateLimitedError) as caught:
+        send_until_decided(send, bounds)
+    assert caught.value is errors[len(tries) - 1]
+    assert len(tries) > 60 / 5
+    assert clock.now <= 100.0 + bounds.patience
+    assert max(clock.slept) <= bounds.longest_wait
+
+
+def test_pace_keeps_requests_apart() -> None:
+    clock = Clock()
+    pace = Pace(4.0, sleep=clock.sleep, monotonic=clock.monotonic)
+    sent = []
+    for _ in range(5):
+        pace.wait()
+        sent.append(clock.now - 100.0)
+    assert sent == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_pause_is_not_made_up_for_by_a_burst() -> None:
+    clock = Clock()
+    pace = Pace(1.0, sleep=clock.sleep, monotonic=clock.monotonic)
+    pace.wait()
+    clock.now += 60.0
+    sent = []
+    for _ in range(3):
+        pace.wait()
+        sent.append(clock.now - 160.0)
+    assert sent == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("rate", [None, 0.0])
+def test_no_rate_is_no_wait(rate: Any) -> None:
+    clock = Clock()
+    pace = Pace(rate, sleep=clock.sleep, monotonic=clock.monotonic)
+    for _ in range(100):
+        pace.wait()
+    assert clock.slept == []

@@ -1,0 +1,138 @@
+"""The section [voiceinfra] is read when it is needed, and each wrong value is named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.settings import load_settings
+
+Configure = Callable[..., None]
+
+URL = "postgresql://user:hunter2@database.example/ledger"
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
+    def configure(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"AIRFLOW__VOICEINFRA__{name.upper()}", value)
+
+    return configure
+
+
+def test_defaults_need_no_configuration() -> None:
+    settings = load_settings()
+    assert settings.sql_alchemy_conn == f"sqlite:///{os.environ['AIRFLOW_HOME']}/voiceinfra.db"
+    assert (settings.poll_interval, settings.allow_unsigned_webhooks) == (2.0, False)
+    assert (settings.max_webhook_bytes, settings.retention_days) == (1_048_576, 0)
+
+
+def test_airflow_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BASE", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_HOME", "$BASE/home")
+    assert load_settings().sql_alchemy_conn == f"sqlite:///{tmp_path}/home/voiceinfra.db"
+    monkeypatch.delenv("AIRFLOW_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().sql_alchemy_conn == f"sqlite:///{tmp_path}/airflow/voiceinfra.db"
+
+
+def test_each_setting_is_read_from_the_environment(configure: Configure) -> None:
+    configure(
+        sql_alchemy_conn=URL,
+        poll_interval="0.5",
+        allow_unsigned_webhooks="True",
+        max_webhook_bytes="1000",
+        retention_days="30",
+    )
+    settings = load_settings()
+    assert settings.sql_alchemy_conn == URL
+    assert (settings.poll_interval, settings.allow_unsigned_webhooks) == (0.5, True)
+    assert (settings.max_webhook_bytes, settings.retention_days) == (1000, 30)
+
+
+def test_repr_does_not_hold_the_url(configure: Configure) -> None:
+    configure(sql_alchemy_conn=URL)
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_output_of_a_command_may_end_in_a_newline() -> None:
+    # A process of its own, since Airflow learns which settings are secret from the provider's metadata once.
+    code = (
+        "from airflow_provider_voiceinfra.settings import load_settings\n"
+        "print(repr(load_settings().sql_alchemy_conn))"
+    )
+    environment = {**os.environ, "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN_CMD": f"echo {URL}"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines()[-1] == repr(URL)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("poll_interval", "0", "poll_interval must be above 0, not 0.0"),
+        ("poll_interval", "-1", "poll_interval must be above 0"),
+        ("poll_interval", "nan", "poll_interval must be above 0"),
+        ("poll_interval", "inf", "poll_interval must be above 0"),
+        ("poll_interval", "often", "poll_interval must be a number, not 'often'"),
+        ("max_webhook_bytes", "0", "max_webhook_bytes must be above 0"),
+        ("max_webhook_bytes", "1.5", "max_webhook_bytes must be a whole number"),
+        ("retention_days", "-1", "retention_days must be 0 or more, not -1"),
+        ("retention_days", "ever", "retention_days must be a whole number"),
+        ("allow_unsigned_webhooks", "perhaps", "allow_unsigned_webhooks must be True or False"),
+    ],
+)
+def test_bad_value_is_refused_by_name(configure: Configure, name: str, value: str, message: str) -> None:
+    configure(**{name: value})
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert message in str(caught.value)
+    assert "voiceinfra" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("executor", "culprit"),
+    [
+        ("CeleryExecutor", "CeleryExecutor"),
+        ("LocalExecutor,KubernetesExecutor", "KubernetesExecutor"),
+        ("LocalExecutor, alias:my.own.RemoteExecutor", "RemoteExecutor"),
+        ("airflow.providers.edge3.executors.EdgeExecutor", "EdgeExecutor"),
+        ("LocalExecutor;team=CeleryExecutor", "CeleryExecutor"),
+    ],
+)
+def test_sqlite_is_refused_where_workers_are_on_other_machines(
+    monkeypatch: pytest.MonkeyPatch,
+    configure: Configure,
+    executor: str,
+    culprit: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(f"The ledger is a SQLite file, but {culprit} runs tasks")
+    assert "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN" in str(caught.value)
+    configure(sql_alchemy_conn=URL)
+    assert load_settings().sql_alchemy_conn == URL
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        "LocalExecutor",
+        "LocalExecutor,",
+        "alias:LocalExecutor",
+        "airflow.executors.local_executor.LocalExecutor",
+        "LocalExecutor; team=LocalExecutor",
+    ],
+)
+def test_sqlite_is_fine_where_workers_are_local(monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    assert load_settings().sql_alchemy_conn.startswith("sqlite:")
