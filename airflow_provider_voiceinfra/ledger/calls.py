@@ -120,7 +120,9 @@ class CallsLedger:
                 .where(*others, calls.c.adopted.is_(True))
                 .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False, answered_at=None)
             )
-            if connection.execute(select(calls.c.key_hash).where(*others)).first() is not None:
+            # One that is adopted between these statements makes the swap below fail, and is undone next time.
+            given = select(calls.c.key_hash).where(*others, calls.c.adopted.is_(False))
+            if connection.execute(given).first() is not None:
                 swap(connection, entry, IN_FLIGHT, not_unique(call_id))
             elif not (
                 swap(connection, entry, IN_FLIGHT, values)

@@ -1,0 +1,50 @@
+"""A call, and the webhooks that tell how it went."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, Recorded
+
+CONN_ID = "voiceinfra_default"
+CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550101")
+FIRST_TRY = CallOrigin("dag", "run", "task", -1, 1)
+SECOND_TRY = CallOrigin("dag", "run", "task", -1, 2)
+
+
+def claim(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL, **options: Any) -> CallEntry:
+    """Claim a call that nobody has claimed before."""
+    entry, won = ledger.claim(key, call, conn_id=CONN_ID, **options)
+    assert won
+    return entry
+
+
+def unknown(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL) -> CallEntry:
+    """Claim a call whose answer was lost."""
+    return ledger.mark_unknown(claim(ledger, key, call), "answer_lost", "the connection was cut")
+
+
+def body(call_id: str, start: datetime | timedelta | None = None, **fields: Any) -> bytes:
+    """Return a webhook's body; a start as a difference is one from now."""
+    moment = start if isinstance(start, datetime) else datetime.now(timezone.utc) + (start or timedelta())
+    payload = {
+        "call_id": call_id,
+        "event": "call.completed",
+        "agent_id": CALL.agent_id,
+        "from_number": CALL.from_number,
+        "to_number": CALL.to_number,
+        "start_time": moment.isoformat(),
+        "call_outcome": "answered",
+        "duration_seconds": 5,
+    }
+    return json.dumps({**payload, **fields}).encode()
+
+
+def complete(ledger: CallLedger, call_id: str, start: Any = None, **fields: Any) -> Recorded:
+    """Record a webhook that fits ``CALL`` but for the given fields."""
+    raw = body(call_id, start, **fields)
+    return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=CONN_ID)
