@@ -1,0 +1,177 @@
+"""The tables are what the schema says, are made once however many start together, and are never mistaken."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from airflow_provider_voiceinfra import ledger as ledger_package
+from airflow_provider_voiceinfra.exceptions import LedgerError, LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.migrate import current_revision
+from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE, metadata
+from tests.ledger.examples import claim
+
+SCRIPTS = Path(ledger_package.__path__[0]) / "migrations"
+
+STARTER = """
+import sys
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.migrate import current_revision  # all that is heavy is loaded now
+print("ready", flush=True)
+sys.stdin.readline()
+print(CallLedger(sys.argv[1]).upgrade(), flush=True)
+"""
+
+
+def config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    return config
+
+
+def tables(url: str) -> set[str]:
+    engine = create_engine(url)
+    names = set(inspect(engine).get_table_names())
+    engine.dispose()
+    return names
+
+
+def test_migrations_build_what_the_schema_says(ledger: CallLedger, ledger_url: str) -> None:
+    ledger.upgrade()
+    engine = create_engine(ledger_url)
+    with engine.connect() as connection:
+        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()
+
+
+def test_head_revision_is_the_newest_migration() -> None:
+    scripts = ScriptDirectory.from_config(config())
+    assert scripts.get_heads() == [HEAD_REVISION]
+    assert all(
+        (SCRIPTS / "versions" / Path(script.path).name).exists() for script in scripts.walk_revisions()
+    )
+
+
+def test_upgrade_says_whether_anything_had_to_be_done(ledger: CallLedger) -> None:
+    assert ledger.upgrade() is True
+    assert ledger.upgrade() is False
+
+
+def test_first_use_creates_the_tables(ledger: CallLedger, ledger_url: str) -> None:
+    assert tables(ledger_url) == set()
+    assert ledger.check() == HEAD_REVISION
+    assert tables(ledger_url) == {*metadata.tables, VERSION_TABLE}
+
+
+def test_processes_that_start_together_migrate_once(ledger_url: str) -> None:
+    starters = [
+        subprocess.Popen(
+            [sys.executable, "-c", STARTER, ledger_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    for starter in starters:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "ready\n"
+    for starter in starters:
+        assert starter.stdin is not None
+        starter.stdin.write("go\n")
+        starter.stdin.flush()
+    said = [starter.communicate(timeout=60)[0].strip() for starter in starters]
+    assert sorted(said) == ["False"] * 7 + ["True"]
+    assert [starter.returncode for starter in starters] == [0] * 8
+    with Database(ledger_url).reading() as connection:
+        assert connection.execute(text("SELECT value FROM voiceinfra_counters")).scalars().all() == [0]
+
+
+def test_newer_schema_is_refused_with_what_to_do(ledger: CallLedger, ledger_url: str) -> None:
+    claim(ledger)
+    with Database(ledger_url).writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    old_version = Database(ledger_url)  # as a process of an older version would open it
+    with pytest.raises(
+        LedgerError, match="install the newer airflow-provider-voiceinfra everywhere"
+    ) as caught:
+        old_version.upgrade()
+    assert not isinstance(caught.value, LedgerUnavailableError)
+    assert HEAD_REVISION in str(caught.value)
+    with pytest.raises(LedgerError, match="does not know"), old_version.reading():
+        pass
+    assert tables(ledger_url) == {*metadata.tables, VERSION_TABLE}
+
+
+def test_downgrade_removes_what_was_made(ledger: CallLedger, ledger_url: str) -> None:
+    ledger.upgrade()
+    downgrading = config()
+    with Database(ledger_url).engine.begin() as connection:
+        downgrading.attributes["connection"] = connection
+        command.downgrade(downgrading, "base")
+        assert current_revision(connection) is None
+    assert tables(ledger_url) <= {VERSION_TABLE}
+    assert Database(ledger_url).upgrade() is True
+
+
+def test_migration_that_fails_leaves_nothing_behind(ledger_url: str) -> None:
+    # A table in its way makes the first migration fail half-way.
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE voiceinfra_deliveries (id INTEGER)"))
+    with pytest.raises(LedgerUnavailableError, match="voiceinfra_deliveries"):
+        CallLedger(ledger_url).check()
+    assert tables(ledger_url) == {"voiceinfra_deliveries"}
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE voiceinfra_deliveries"))
+    engine.dispose()
+    assert CallLedger(ledger_url).check() == HEAD_REVISION
+
+
+def test_sqlite_file_is_in_wal_mode_with_full_durability(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    CallLedger(url).check()
+    with Database(url).reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 30_000
+
+
+def test_first_use_of_a_ledger_that_is_up_to_date_does_not_wait_for_writers(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    CallLedger(url).check()
+    with Database(url).writing(), Database(url).reading() as connection:
+        assert current_revision(connection) == HEAD_REVISION
+
+
+def test_switch_to_wal_is_waited_for(tmp_path: Path) -> None:
+    # SQLite refuses the switch at once while another connection reads; it does not wait for it.
+    path = tmp_path / "ledger.db"
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("CREATE TABLE other (id INTEGER)")
+    reader.execute("INSERT INTO other VALUES (1)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM other").fetchall()
+    with ThreadPoolExecutor(1) as pool:
+        upgrading = pool.submit(CallLedger(f"sqlite:///{path}").upgrade)
+        with pytest.raises(FutureTimeout):
+            upgrading.result(timeout=0.3)  # it cannot have ended, however long one waits
+        reader.execute("COMMIT")
+        assert upgrading.result() is True
+    reader.close()
