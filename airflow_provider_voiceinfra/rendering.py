@@ -9,6 +9,9 @@ from typing import Any
 from airflow.sdk.log import mask_secret
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
+# Fields that hold a number and nothing else; one that is refused for its form must not be shown either.
+_NUMBER_FIELDS = frozenset({"to_number", "from_number"})
+_LEAST_DIGITS = 7
 
 
 class MaskedNumbersMixin:
@@ -21,16 +24,19 @@ class MaskedNumbersMixin:
         # public render_template_fields is passed by for mapped ones.
         super()._do_render_template_fields(*args, **kwargs)  # type: ignore[misc]  # the operator's
         for name in self.template_fields:
-            for number in set(_numbers_in(getattr(self, name, None))):
+            for number in set(_numbers_in(getattr(self, name, None), name)):
                 mask_secret(number)
 
 
-def _numbers_in(value: Any) -> Iterator[str]:
+def _numbers_in(value: Any, name: object = None) -> Iterator[str]:
     if isinstance(value, str):
+        if name in _NUMBER_FIELDS and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
+            yield value
         yield from _E164.findall(value)
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _numbers_in(item)
+        for key, item in value.items():
+            yield from _numbers_in(key)
+            yield from _numbers_in(item, key)
     elif isinstance(value, (list, tuple, set)):
         for item in value:
-            yield from _numbers_in(item)
+            yield from _numbers_in(item, name)

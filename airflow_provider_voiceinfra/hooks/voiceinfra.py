@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra import metrics, options
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
@@ -62,18 +63,26 @@ class VoiceInfraHook(BaseHook):
         """Return the client, which sends each request exactly once."""
         return self._client
 
-    def placer(self) -> CallPlacer:
-        """Return what places calls of this connection through the ledger."""
+    def placer(self, *, before_send: Callable[[], None] = lambda: None) -> CallPlacer:
+        """Return what places calls of this connection through the ledger.
+
+        :param before_send: called before each request; what it raises keeps the request from being sent.
+        """
         from airflow_provider_voiceinfra.placing import CallPlacer
 
         bounds = RetryBounds()
+
+        def pace() -> None:
+            self._pace.wait()
+            before_send()
+
         return CallPlacer(
             open_ledger(),
             self._client,
             conn_id=self.voiceinfra_conn_id,
             lease=2 * self.connection.timeout + bounds.longest_wait + _LEASE_MARGIN,
             bounds=bounds,
-            before_send=self._pace.wait,
+            before_send=pace,
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
         )
 
@@ -118,8 +127,9 @@ class VoiceInfraHook(BaseHook):
             return self._place_bare(call)
         from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
 
-        policy = UnknownPolicy(unknown_timeout, OnUnknown(on_unknown))
-        return self.placer().place(idempotency_key, call, policy, origin=origin).call
+        policy = UnknownPolicy(options.seconds("unknown_timeout", unknown_timeout), OnUnknown(on_unknown))
+        key = options.idempotency_key(idempotency_key)
+        return self.placer().place(key, call, policy, origin=origin).call
 
     def completion(self, call_id: str) -> CompletionRecord | None:
         """Return how a call went, transcript included; ``None`` while that is not known.

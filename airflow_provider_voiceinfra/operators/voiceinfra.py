@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 
+from airflow_provider_voiceinfra import options
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
-from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError
+from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
@@ -93,7 +94,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         completion_timeout: float = 3600.0,
         poke_interval: float = 10.0,
-        fail_on_outcomes: Collection[str] = ("failed",),
+        fail_on_outcomes: Collection[str] | None = ("failed",),
         include_transcript: bool = False,
         unknown_timeout: float = 900.0,
         on_unknown: str = "fail",
@@ -112,13 +113,14 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         self.idempotency_key = idempotency_key
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.completion_timeout = completion_timeout
-        self.poke_interval = poke_interval
-        self.fail_on_outcomes = fail_on_outcomes
+        self.completion_timeout = options.seconds("completion_timeout", completion_timeout)
+        self.poke_interval = options.seconds("poke_interval", poke_interval)
+        self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
-        self.unknown_timeout = unknown_timeout
+        self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
         self.on_unknown = on_unknown
         self._call_id: str | None = None
+        self._killed = False
 
     def execute(self, context: Context) -> Any:
         """Place the call, or take up the one that exists; wait for its end if asked to."""
@@ -139,7 +141,8 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             return record
 
     def on_kill(self) -> None:
-        """Say that the call goes on, and which one."""
+        """Dial no more; say that a call that was placed goes on, and which one."""
+        self._killed = True
         if self._call_id:
             self.log.warning("Call %s goes on: the API cannot cancel a call.", self._call_id)
         else:
@@ -160,14 +163,22 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
         hook = VoiceInfraHook(self.voiceinfra_conn_id)
         call = hook.complete_call(self._call())
-        policy = UnknownPolicy(float(self.unknown_timeout), OnUnknown(self.on_unknown))
-        placer, key, origin = hook.placer(), self._key(context), _origin(context)
+        policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
+        placer = hook.placer(before_send=self._refuse_if_killed)
+        key, origin = self._key(context), _origin(context)
         if not self.deferrable:
             return placer.place(key, call, policy, origin=origin)
         result = placer.step(key, call, policy, origin=origin)
         if isinstance(result, Pending):
             self._defer_until_known(result, policy)
         return result
+
+    def _refuse_if_killed(self) -> None:
+        # Airflow only tells a task that it is killed, and lets it run for some seconds more.
+        if self._killed:
+            raise CallNotPlacedError(
+                "The task was killed before the call was placed; nobody was called.", code="killed"
+            )
 
     def _call(self) -> OutboundCall:
         return OutboundCall(
@@ -181,7 +192,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
     def _key(self, context: Context) -> str:
         if self.idempotency_key:
-            return self.idempotency_key
+            return options.idempotency_key(self.idempotency_key)
         ti = context["ti"]
         return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 
@@ -201,7 +212,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             )
 
     def _wait(self, context: Context, call_id: str) -> Any:
-        deadline = datetime.now(timezone.utc) + timedelta(seconds=float(self.completion_timeout))
+        deadline = datetime.now(timezone.utc) + timedelta(seconds=self.completion_timeout)
         record = self._record(context, call_id)
         if record is None and self.deferrable:
             self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
@@ -210,7 +221,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
                     call_ids=[call_id], deadline=deadline.isoformat(), not_before=earliest_wake_up()
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=float(self.completion_timeout)) + _TRIGGER_MARGIN,
+                timeout=timedelta(seconds=self.completion_timeout) + _TRIGGER_MARGIN,
             )
         while record is None:
             if datetime.now(timezone.utc) >= deadline:

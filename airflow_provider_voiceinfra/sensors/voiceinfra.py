@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
+from airflow_provider_voiceinfra import options
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError, InvalidCallError
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
@@ -57,7 +58,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         match: Mapping[str, Any] | None = None,
         since: datetime | str | None = None,
         outcomes: Collection[str] | None = None,
-        fail_on_outcomes: Collection[str] = (),
+        fail_on_outcomes: Collection[str] | None = (),
         include_transcript: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -68,8 +69,8 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         self.call_id = call_id
         self.match = match
         self.since = since
-        self.outcomes = outcomes
-        self.fail_on_outcomes = fail_on_outcomes
+        self.outcomes = options.outcomes("outcomes", outcomes)
+        self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
         self.deferrable = deferrable
 
@@ -77,11 +78,17 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         """Wait, here or in the triggerer, and return the record or records."""
         if not self.deferrable:
             return super().execute(context)
-        with final_errors_fail_the_task():
-            call_ids = self._settled_ids(context)
-            if call_ids is None:
-                self._defer(context)
-            return self._finish(context, call_ids)
+        try:
+            with final_errors_fail_the_task():
+                call_ids = self._settled_ids(context)
+                if call_ids is None:
+                    self._defer(context)
+                return self._finish(context, call_ids)
+        except AirflowFailException as error:
+            # Airflow does this for a sensor that pokes, and when a deferred one is resumed, but not here.
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once whether the records are there."""
@@ -167,13 +174,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         return self.match is None and not isinstance(self.call_id, str)
 
     def _call_ids(self) -> list[str]:
-        call_ids = [self.call_id] if isinstance(self.call_id, str) else self.call_id
-        if not isinstance(call_ids, Sequence) or not all(isinstance(item, str) and item for item in call_ids):
-            raise InvalidCallError(
-                "call_id",
-                f"must be text or a list of texts, not {call_ids!r}; does the task before it push one?",
-            )
-        return list(call_ids)
+        return options.call_ids(self.call_id)
 
     def _checked_match(self) -> Mapping[str, Any]:
         if not isinstance(self.match, Mapping) or not self.match:

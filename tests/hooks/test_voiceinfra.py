@@ -183,3 +183,10 @@ def test_bad_connection_is_refused_with_its_field_and_remedy(
     assert says in message
     with pytest.raises(ConfigurationError, match=says):
         VoiceInfraHook().place_call(CALL)
+
+
+@pytest.mark.parametrize("key", ["", "None"])
+def test_key_that_names_no_call_is_refused(sandbox: SandboxProcess, key: str) -> None:
+    with pytest.raises(InvalidCallError, match="idempotency_key"):
+        VoiceInfraHook().place_call(CALL, idempotency_key=key)
+    assert sandbox.counts()["requests"] == 0

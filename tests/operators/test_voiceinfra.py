@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from functools import partialmethod
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError
+from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
+from airflow_provider_voiceinfra.pacing import RetryBounds
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
@@ -208,9 +211,9 @@ def test_unknown_outcome_fails_for_good_after_its_time_out(
 
 
 def test_killed_task_says_that_the_call_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
-    placing = operator()
-    placing.on_kill()
+    operator().on_kill()
     assert "If a call was placed it goes on" in capfd.readouterr().out
+    placing = operator()
     call_id = placing.execute(task_context())
     placing.on_kill()
     assert f"Call {call_id} goes on" in capfd.readouterr().out
@@ -220,3 +223,59 @@ def test_every_templated_field_is_an_argument() -> None:
     placing = operator()
     assert all(hasattr(placing, name) for name in VoiceInfraOutboundCallOperator.template_fields)
     assert isinstance(placing, BaseOperator)
+
+
+@pytest.mark.parametrize("name", ["completion_timeout", "poke_interval", "unknown_timeout"])
+@pytest.mark.parametrize("value", ["soon", None, -1, float("inf"), float("nan"), True])
+def test_duration_that_is_none_is_refused_before_a_call_could_be_placed(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
+        operator(**{name: value})
+
+
+def test_durations_may_be_timedeltas(ledger: CallLedger) -> None:
+    waiting = operator(
+        wait_for_completion=True, completion_timeout=timedelta(0), unknown_timeout=timedelta(minutes=1)
+    )
+    with pytest.raises(CompletionTimeoutError, match="within 0 s"):
+        waiting.execute(task_context())
+
+
+def test_outcomes_given_as_one_text_are_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(ValueError, match="fail_on_outcomes must be a list"):
+        operator(fail_on_outcomes="failed")
+
+
+def test_no_outcome_at_all_may_be_left_out(ledger: CallLedger) -> None:
+    complete(ledger, operator().execute(task_context()), "failed")
+    assert operator(wait_for_completion=True, fail_on_outcomes=None).execute(task_context())
+
+
+@pytest.mark.parametrize("key", ["None", "  "])
+def test_key_that_a_template_made_of_nothing_is_refused(sandbox: SandboxProcess, key: str) -> None:
+    with pytest.raises(AirflowFailException, match="idempotency_key"):
+        operator(idempotency_key=key).execute(task_context())
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_key_that_was_rendered_to_a_number_is_the_same_as_its_text(sandbox: SandboxProcess) -> None:
+    first = operator(idempotency_key=4711).execute(task_context())
+    assert operator(idempotency_key="4711").execute(task_context()) == first
+    assert sandbox.counts()["accepted"] == 1
+
+
+def test_task_that_is_killed_while_it_waits_to_dial_dials_no_more(
+    sandbox: SandboxProcess, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.fault("rate_limited")
+    placing = operator()
+    # Airflow tells a task that it is killed from a signal handler, and lets it run on for some seconds.
+    monkeypatch.setattr(
+        RetryBounds, "__init__", partialmethod(RetryBounds.__init__, sleep=lambda _: placing.on_kill())
+    )
+    with pytest.raises(CallNotPlacedError, match="killed before the call was placed"):
+        placing.execute(task_context())
+    assert sandbox.counts()["accepted"] == 0
+    [entry] = ledger.calls()
+    assert (entry.state, entry.error_code) == (CallState.REFUSED, "killed")
+    operator().execute(task_context(TaskInstance(try_number=2)))
+    assert sandbox.counts()["accepted"] == 1

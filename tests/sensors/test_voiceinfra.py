@@ -220,3 +220,33 @@ def test_bad_argument_fails_for_good_and_is_named(
 ) -> None:
     with pytest.raises(AirflowFailException, match=says):
         sensor(**options, **mode).execute(task_context(Ti()))
+
+
+RECORD = {"call_id": "call_1", "to_number": NUMBER, "summary": "Is ill."}
+
+
+@each_mode
+@pytest.mark.parametrize(
+    "call_id", [RECORD, [RECORD], str(RECORD), "x" * 256, "None", " "], ids=lambda value: str(value)[:20]
+)
+def test_what_cannot_be_a_call_id_is_refused_at_once_and_not_quoted(
+    ledger: CallLedger, mode: dict[str, Any], call_id: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match="call_id") as raised:
+        sensor(call_id=call_id, **mode).execute(task_context(Ti()))
+    assert NUMBER not in str(raised.value)
+    assert "ill" not in str(raised.value)
+
+
+@each_mode
+@pytest.mark.parametrize("soft", ["soft_fail", "never_fail"])
+def test_unwanted_outcome_skips_a_soft_sensor(ledger: CallLedger, mode: dict[str, Any], soft: str) -> None:
+    complete(ledger, "call_1", "voicemail")
+    with pytest.raises(AirflowSkipException):
+        sensor(call_id="call_1", outcomes=["answered"], **{soft: True}, **mode).execute(task_context(Ti()))
+
+
+@pytest.mark.parametrize("name", ["outcomes", "fail_on_outcomes"])
+def test_outcomes_given_as_one_text_are_refused_when_the_dag_is_parsed(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a list"):
+        sensor(call_id="call_1", **{name: "answered"})

@@ -1,0 +1,74 @@
+"""Checks of what users pass to operators, sensors and hooks, made before anything rings or waits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+
+# What a template makes of a value that is not there.
+_NOTHING = "None"
+_LONGEST = timedelta(days=3650).total_seconds()
+
+
+def seconds(name: str, value: Any) -> float:
+    """Return a duration in seconds, given as a number or a ``timedelta``.
+
+    :raises ValueError: naming the argument; when a DAG is read, not when its call has been placed already.
+    """
+    try:
+        number = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= _LONGEST:
+        raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {value!r}")
+    return number
+
+
+def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None:
+    """Return outcomes as plain texts; ``None`` if none are given.
+
+    :raises ValueError: if it is one text, which is a collection of letters, none of them an outcome.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a list of outcomes, such as ['failed'], not the text {value!r}")
+    return tuple(str(getattr(outcome, "value", outcome)) for outcome in value)
+
+
+def idempotency_key(value: Any) -> str:
+    """Return a key of the user's own as text.
+
+    :raises InvalidCallError: if it is empty, or what a template made of nothing: every call would share it.
+    """
+    # With render_template_as_native_obj the number of an order comes as a number.
+    key = "" if value is None else str(value)
+    if not key.strip() or key == _NOTHING:
+        raise InvalidCallError("idempotency_key", f"{key!r} names no call; what was it to be made of?")
+    return key
+
+
+def call_ids(value: Any) -> list[str]:
+    """Return the calls to wait for, given as one id or a list of them.
+
+    :raises InvalidCallError: if something else is given; it may be a whole record, so it is not quoted.
+    """
+    ids = [value] if isinstance(value, str) else value
+    if not isinstance(ids, Sequence):
+        raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(value).__name__}")
+    listed: list[Any] = list(ids)  # the results of a mapped task are fetched one by one, so only once
+    for item in listed:
+        if not isinstance(item, str):
+            raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(item).__name__}s")
+        if not item.strip() or item == _NOTHING or len(item) > MAX_CALL_ID_LENGTH or item.startswith("{"):
+            raise InvalidCallError(
+                "call_id",
+                f"{len(item)} characters that cannot be a call_id; does the task before it push one? A task "
+                "that waits for its call returns the record, and pushes the id under the key call_id",
+            )
+    return listed
