@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 BATCH = 1000
+# Threads that look-ups of matches hold at a time; the event loop's own are shared with everything else there.
+FINDERS = 2
 LONGEST_PAUSE = 60.0
 
 
@@ -50,6 +52,7 @@ class CompletionWatcher:
         self._new: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
         self._following = asyncio.Event()
+        self._finders = asyncio.Semaphore(FINDERS)
         self._failures = 0
 
     async def wait_for_calls(self, call_ids: Collection[str]) -> None:
@@ -80,10 +83,11 @@ class CompletionWatcher:
             while True:
                 waiter.told.clear()
                 try:
-                    found = await asyncio.to_thread(find)
+                    async with self._finders:
+                        found = await asyncio.to_thread(find)
                 except LedgerUnavailableError as error:
                     log.warning("Cannot look for a completion, trying again: %s", error)
-                    await asyncio.sleep(self._poll_interval)
+                    await asyncio.sleep(self._pause())
                     continue
                 if found is not None:
                     return found
@@ -126,6 +130,8 @@ class CompletionWatcher:
                 if cursor is None:
                     cursor = await asyncio.to_thread(self._ledger.last_sequence)
                     self._following.set()
+                    for waiter in self._matching:  # what came since the watcher before this one ended
+                        waiter.told.set()
                 await self._look_up_new_waiters()
                 cursor = await self._follow(cursor)
                 self._failures = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -16,7 +18,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
-from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
+from airflow_provider_voiceinfra.waiting import FINDERS, CompletionWatcher, shared_watcher
 
 TICK = 0.02
 
@@ -234,3 +236,58 @@ def test_waiters_of_one_loop_share_a_watcher(ledger: CallLedger) -> None:
         )
 
     assert asyncio.run(scenario())
+
+
+def test_match_looks_again_when_a_new_watcher_has_begun(ledger_url: str) -> None:
+    """What came between the end of one watcher and the beginning of the next is told by neither."""
+    broken, looking, come = [True], threading.Event(), threading.Event()
+
+    class BreakingLedger(CallLedger):
+        def completions_after(self, *args: object, **kwargs: object) -> list[CompletionEntry]:  # type: ignore[override]
+            looking.wait(10)
+            if broken and broken.pop():
+                raise ZeroDivisionError("a mistake in the code")
+            return super().completions_after(*args, **kwargs)  # type: ignore[arg-type]
+
+    ledger = BreakingLedger(ledger_url)
+    ledger.check()
+    looks: list[bool] = []
+
+    def find() -> str | None:
+        looks.append(come.is_set())
+        looking.set()
+        if len(looks) == 1:
+            come.wait(10)  # it has seen the ledger as it was before the completion came
+            return None
+        return "call_1" if ledger.completion("call_1") else None
+
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        waiting = asyncio.create_task(watcher.wait_for_match(lambda entry: True, find))
+        await until(lambda: watcher._task is not None and watcher._task.done())
+        await asyncio.to_thread(complete, ledger, "call_1")
+        come.set()
+        assert await soon(waiting) == "call_1"
+
+    asyncio.run(scenario())
+
+
+def test_many_matches_take_few_threads_of_the_event_loop(ledger: CallLedger) -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+
+    def find() -> str:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        time.sleep(0.005)
+        with lock:
+            busy -= 1
+        return "call_1"
+
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        await asyncio.gather(*(watcher.wait_for_match(lambda entry: True, find) for _ in range(30)))
+
+    asyncio.run(scenario())
+    assert most <= FINDERS

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict
+from weakref import WeakKeyDictionary
 
 from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.settings import load_settings
+from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
 
 # Airflow may learn only this long after a task has deferred that its process has ended: the supervisor can
 # miss the end until its next heartbeat, [workers] min_heartbeat_interval seconds. Were the task running again
@@ -93,13 +95,13 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        watcher = await _watcher()
+        watcher, ledger = await _opened()
         call_ids = self.call_ids or []
         self.log.info("Waiting for the completion of %s.", self._subject())
         if self.call_ids is not None:
             completed = await _before(self.deadline, watcher.wait_for_calls(self.call_ids))
         else:
-            completed = await _before(self.deadline, self._wait_for_match(watcher, call_ids))
+            completed = await _before(self.deadline, self._wait_for_match(watcher, ledger, call_ids))
         await _until(self.not_before)
         status = COMPLETED if completed else TIMED_OUT
         yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
@@ -110,15 +112,24 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
             "No longer waiting for %s; the API cannot cancel a call, so it goes on.", self._subject()
         )
 
-    async def _wait_for_match(self, watcher: CompletionWatcher, found_ids: list[str]) -> None:
+    async def _wait_for_match(
+        self, watcher: CompletionWatcher, ledger: CallLedger, found_ids: list[str]
+    ) -> None:
+        # Loaded with the ledger already.
+        from airflow_provider_voiceinfra.ledger.completions import MATCHABLE_COLUMNS
+
         match, outcomes = self.match or {}, self.outcomes
         since = datetime.fromisoformat(self.since) if self.since else datetime.now(timezone.utc)
-        ledger = await asyncio.to_thread(open_ledger)
+        columns = {
+            name: value
+            for name, value in match.items()
+            if name in MATCHABLE_COLUMNS and isinstance(value, str)
+        }
 
         def wanted(entry: CompletionEntry) -> bool:
-            # Fields that are no columns are looked at by find_completion, which reads the whole record.
-            columns = all(getattr(entry, name, value) == value for name, value in match.items())
-            return columns and (outcomes is None or entry.call_outcome in outcomes)
+            # What else is to match is looked at by find_completion, which reads the whole record.
+            same = all(getattr(entry, name) == value for name, value in columns.items())
+            return same and (outcomes is None or entry.call_outcome in outcomes)
 
         found = await watcher.wait_for_match(
             wanted, lambda: ledger.find_completion(match, since=since, outcomes=outcomes)
@@ -154,33 +165,56 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        watcher = await _watcher()
-        ledger = await asyncio.to_thread(open_ledger)
-        call = await asyncio.to_thread(ledger.call_by_hash, self.key_hash)
-        settled = None
-        if call is not None:
-            unknown = call
-            same = {name: getattr(call, name) for name in ("agent_id", "from_number", "to_number")}
+        watcher, ledger = await _opened()
+        call: CallEntry | None = None
 
-            def find() -> str | None:
-                entry = ledger.adopt(unknown, window=timedelta(seconds=self.window))
-                return None if entry.state is CallState.UNKNOWN else entry.state.value
+        def find() -> str | None:
+            # Read anew each time: its owner may have got an answer after all, or somebody may have redialled.
+            nonlocal call
+            call = ledger.call_by_hash(self.key_hash)
+            if call is None:
+                return "gone"
+            if call.state is CallState.UNKNOWN:
+                call = ledger.adopt(call, window=timedelta(seconds=self.window))
+            return None if call.state is CallState.UNKNOWN else call.state.value
 
-            settled = await _before(
-                self.deadline,
-                watcher.wait_for_match(
-                    lambda entry: all(getattr(entry, name) == value for name, value in same.items()), find
-                ),
+        def wanted(entry: CompletionEntry) -> bool:
+            return call is None or all(
+                getattr(entry, name) == getattr(call, name)
+                for name in ("agent_id", "from_number", "to_number")
             )
+
+        settled = await _before(self.deadline, watcher.wait_for_match(wanted, find)) and call is not None
         await _until(self.not_before)
         yield TriggerEvent(CompletionEvent(status=COMPLETED if settled else TIMED_OUT, call_ids=[]))
 
 
-async def _watcher() -> CompletionWatcher:
-    settings = await asyncio.to_thread(load_settings)
-    # Opening a ledger loads SQLAlchemy, which would hold up the event loop.
-    ledger = await asyncio.to_thread(open_ledger)
-    return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger)
+class _Deployment:
+    """The settings and the ledger, read once: a setting may be a command, run whenever it is read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.opened: tuple[Settings, CallLedger] | None = None
+
+    def open(self) -> tuple[Settings, CallLedger]:
+        # Loads SQLAlchemy, which would hold up the event loop, so this runs in a thread.
+        from airflow_provider_voiceinfra.ledger import CallLedger
+
+        with self._lock:
+            if self.opened is None:
+                settings = load_settings()
+                self.opened = settings, CallLedger(settings.sql_alchemy_conn)
+            return self.opened
+
+
+_deployments: WeakKeyDictionary[asyncio.AbstractEventLoop, _Deployment] = WeakKeyDictionary()
+
+
+async def _opened() -> tuple[CompletionWatcher, CallLedger]:
+    deployment = _deployments.setdefault(asyncio.get_running_loop(), _Deployment())
+    opened = deployment.opened
+    settings, ledger = await asyncio.to_thread(deployment.open) if opened is None else opened
+    return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger), ledger
 
 
 async def _until(moment: str | None) -> None:

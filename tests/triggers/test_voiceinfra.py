@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from airflow.sdk.configuration import conf
 from sqlalchemy.event import listen, remove
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
-from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
@@ -203,3 +204,62 @@ def test_user_who_kills_a_waiting_task_is_told_that_the_call_goes_on(
 def test_event_of_another_kind_fails_loudly(event: dict[str, Any] | None) -> None:
     with pytest.raises(VoiceInfraError, match="not understood"):
         read_event(event)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"agent_id": 7},
+        {"duration_seconds": "30"},
+        {"sequence": "first"},
+        {"body": "text"},
+        {"record": None},
+        {"to_number": {"country": 1}},
+    ],
+)
+def test_match_on_any_field_is_woken_by_its_record(ledger: CallLedger, fields: dict[str, Any]) -> None:
+    trigger = VoiceInfraCallCompletedTrigger(match=fields, since=now().isoformat(), deadline=later(20))
+
+    async def scenario() -> Any:
+        waiting = asyncio.create_task(first_event(trigger))
+        await asyncio.sleep(0.2)  # so that it has looked, and found nothing
+        await asyncio.to_thread(complete, ledger, "call_1", **fields)
+        return await waiting
+
+    assert asyncio.run(scenario()) == {"status": "completed", "call_ids": ["call_1"]}
+
+
+def test_unknown_call_outlasts_a_database_that_is_down_when_the_triggerer_starts(
+    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = unknown_call(ledger)
+    complete(ledger, "call_1", **CALL.to_request())
+    read, down = CallLedger.call_by_hash, [True]
+
+    def call_by_hash(self: CallLedger, key_hash: str) -> CallEntry | None:
+        if down and down.pop():
+            raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
+        return read(self, key_hash)
+
+    monkeypatch.setattr(CallLedger, "call_by_hash", call_by_hash)
+    event = asyncio.run(first_event(VoiceInfraUnknownCallTrigger(entry.key_hash, later(20), 3600.0)))
+    assert read_event(event)["status"] == "completed"
+
+
+def test_setting_that_is_a_command_is_run_once_for_all_triggers(
+    ledger: CallLedger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    command = tmp_path / "url.sh"
+    command.write_text(f"#!/bin/sh\necho run >> {runs}\necho '{ledger_url}'\n")
+    command.chmod(0o700)
+    monkeypatch.delenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN")
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN_CMD", str(command))
+    complete(ledger, "call_1")
+
+    async def scenario() -> None:
+        triggers = [VoiceInfraCallCompletedTrigger(["call_1"]) for _ in range(20)]
+        await asyncio.gather(*(first_event(trigger) for trigger in triggers))
+
+    asyncio.run(scenario())
+    assert runs.read_text().count("run") == 1
