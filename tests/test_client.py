@@ -1,0 +1,528 @@
+"""What each answer of the API, and each way of getting none, says about whether a phone rings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra import client as client_module
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    CallNotPlacedError,
+    CallOutcomeUnknownError,
+    CallRefusedError,
+    InvalidPhoneError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    TryAgainError,
+    UnauthorizedError,
+    VoiceInfraError,
+)
+from tests.sandbox_process import SandboxProcess
+
+CALL = OutboundCall("+14155550133", agent_id="agent_demo", from_number="+14155550101", first_message="Hello")
+NUMBER = CALL.to_number
+API_KEY = "vk_client_test_key"
+CONNECTION = VoiceInfraConnection("vi", API_KEY, timeout=5.0)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SandboxProcess]:
+    with SandboxProcess(api_keys=[API_KEY], call_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxProcess) -> SandboxProcess:
+    running.reset(settings=True)
+    return running
+
+
+@pytest.fixture
+def client(sandbox: SandboxProcess) -> Iterator[VoiceInfraClient]:
+    with VoiceInfraClient(replace(CONNECTION, base_url=sandbox.base_url)) as client:
+        yield client
+
+
+def caught_by(action: Callable[[], object]) -> VoiceInfraError:
+    """Return the error of an action, having looked for secrets in whatever it tells and remembers."""
+    with pytest.raises(VoiceInfraError) as caught:
+        action()
+    frames = "".join(traceback.format_exception(caught.value))
+    for said in (frames, repr(caught.value)):
+        assert API_KEY not in said
+        assert NUMBER[1:] not in said
+    return caught.value
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Run a server that treats each connection as it is told, and yield its base URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        stopping = threading.Event()
+
+        def serve() -> None:
+            while not stopping.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                with connection:
+                    connection.settimeout(5)
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        finally:
+            stopping.set()
+            thread.join()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Read one whole request; empty if the client has gone."""
+    received, length = b"", 0
+    while True:
+        head, end, body = received.partition(b"\r\n\r\n")
+        if end:
+            found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            length = int(found[1]) if found else 0
+        if end and len(body) >= length:
+            return received
+        chunk = connection.recv(65536)
+        if not chunk:
+            return b""
+        received += chunk
+
+
+def http(status: int, body: bytes = b"", **headers: str) -> bytes:
+    fields = {"Content-Length": str(len(body)), "Connection": "close", **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {status} Something\r\n{lines}\r\n".encode() + body
+
+
+def answering(raw: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(raw)
+
+    return answer
+
+
+def place_at(url: str, **values: Any) -> Any:
+    with VoiceInfraClient(replace(CONNECTION, base_url=url, **values)) as client:
+        return client.place(CALL)
+
+
+def error_of(raw: bytes) -> VoiceInfraError:
+    with server(answering(raw)) as url:
+        return caught_by(lambda: place_at(url))
+
+
+class TestAccepted:
+    def test_call_is_placed_once_with_every_field(
+        self, client: VoiceInfraClient, sandbox: SandboxProcess
+    ) -> None:
+        call = replace(CALL, context="Be brief.", variables={"n": 1})
+        placed = client.place(call)
+        (accepted,) = sandbox.audit()["calls"]
+        assert (placed.call_id, placed.status) == (accepted["call_id"], "queued")
+        assert len(sandbox.audit()["requests"]) == 1
+
+    def test_request_is_what_the_api_documents(self) -> None:
+        seen: list[bytes] = []
+
+        def answer(connection: socket.socket) -> None:
+            seen.append(read_request(connection))
+            connection.sendall(http(200, b'{"call_id": "call_1", "status": "queued"}'))
+
+        with server(answer) as url:
+            place_at(url)
+        head, _, body = seen[0].partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /v1/calls/outbound HTTP/1.1\r\n")
+        assert f"X-API-Key: {API_KEY}".encode() in head
+        assert b"Content-Type: application/json" in head
+        assert json.loads(body) == CALL.to_request()
+
+    @pytest.mark.parametrize(
+        ("raw", "call_id", "status"),
+        [
+            (http(201, b'{"call_id": "call_1"}'), "call_1", "queued"),
+            (http(202, b'{"call_id": 17, "status": 5}'), "17", "queued"),
+            (http(299, b'{"call_id": "call_1", "status": "ringing", "more": {}}'), "call_1", "ringing"),
+            (http(200, b'{"call_id": "c\\u0000"}'), "c\N{REPLACEMENT CHARACTER}", "queued"),
+        ],
+    )
+    def test_every_2xx_with_an_id_is_a_call(self, raw: bytes, call_id: str, status: str) -> None:
+        with server(answering(raw)) as url:
+            placed = place_at(url)
+        assert (placed.call_id, placed.status) == (call_id, status)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            http(200),
+            http(204),
+            http(200, b"<html>ok</html>"),
+            http(200, b"{}"),
+            http(200, b"[]"),
+            http(200, b"null"),
+            http(200, b'{"call_id": null}'),
+            http(200, b'{"call_id": ""}'),
+            http(200, b'{"call_id": true}'),
+            http(200, b'{"call_id": "' + b"x" * 256 + b'"}'),
+            http(200, b"\xff\xfe"),
+            http(200, b"[" * 200_000),
+            http(200, b'{"call_id": "call_1", "padding": "' + b" " * 1_200_000 + b'"}'),
+        ],
+        ids=[
+            "empty",
+            "204",
+            "html",
+            "no id",
+            "list",
+            "null",
+            "null id",
+            "empty id",
+            "bool id",
+            "long id",
+            "no text",
+            "deep",
+            "huge",
+        ],
+    )
+    def test_2xx_without_an_id_is_a_call_that_may_ring(self, raw: bytes) -> None:
+        error = error_of(raw)
+        assert isinstance(error, CallOutcomeUnknownError)
+        assert error.code == "no_call_id"
+        assert error.http_status in (200, 204)
+        assert "may have been placed" in str(error)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("settings", "fields", "kind", "status", "code", "remedy"),
+        [
+            ({"from_numbers": ["+14155550199"]}, {}, InvalidRequestError, 400, "validation_error", "Correct"),
+            ({"api_keys": ["another"]}, {}, UnauthorizedError, 401, "unauthorized", "Check the API key"),
+            ({}, {"agent_id": "inactive_1"}, NotFoundError, 404, "invalid_agent", "Check agent_id"),
+            ({}, {"agent_id": "unknown_1"}, NotFoundError, 404, "not_found", "Check agent_id"),
+            ({}, {"to_number": "4155550100"}, InvalidPhoneError, 422, "invalid_phone", "E.164"),
+        ],
+    )  # fmt: skip
+    def test_refusal_is_told_with_its_remedy(
+        self,
+        client: VoiceInfraClient,
+        sandbox: SandboxProcess,
+        settings: dict[str, Any],
+        fields: dict[str, Any],
+        kind: type[CallRefusedError],
+        status: int,
+        code: str,
+        remedy: str,
+    ) -> None:
+        sandbox.configure(**settings)
+        error = caught_by(lambda: client.place(replace(CALL, **fields)))
+        assert type(error) is kind
+        assert isinstance(error, CallNotPlacedError)
+        assert (error.http_status, error.code) == (status, code)
+        assert str(error).startswith(f"HTTP {status}: the call was refused: {code}: ")
+        assert "Nobody was called." in str(error)
+        assert remedy in str(error)
+        assert sandbox.counts()["calls"] == 0
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308, 402, 403, 405, 409, 410, 451, 499])
+    def test_other_refusals_and_redirects_are_no_calls(self, status: int) -> None:
+        error = error_of(http(status, b"<html>no</html>", Location="https://gateway.example/"))
+        assert type(error) is CallRefusedError
+        assert error.http_status == status
+        assert error.code == "refused"
+        assert "not the API's own" in str(error)
+        assert "base URL" in str(error)
+
+    @pytest.mark.parametrize(
+        ("body", "code", "said"),
+        [
+            (b'{"error": {"code": "x", "message": "no"}}', "x", ": x: no."),
+            (b'{"error": {"message": "Number +14155550100: it\\nis\\u0000not ours."}}', "validation_error",
+             ": Number +1415***0100: it is not ours."),
+            (b'{"error": {"code": 5, "message": ["x"]}}', "validation_error", "refused. Nobody"),
+            (b'{"error": "no"}', "validation_error", "not the API's own"),
+            (b'{"error": {"code": "\\ud800", "message": ""}}', "?", ": ?."),
+        ],
+    )  # fmt: skip
+    def test_words_of_the_api_are_made_fit_for_a_log(self, body: bytes, code: str, said: str) -> None:
+        error = error_of(http(400, body))
+        assert isinstance(error, InvalidRequestError)
+        assert error.code == code
+        assert said in str(error)
+
+    def test_words_without_end_are_cut(self) -> None:
+        body = json.dumps({"error": {"code": "c" * 9999, "message": "m" * 9999}}).encode()
+        error = error_of(http(400, body))
+        assert isinstance(error, InvalidRequestError)
+        assert len(error.code) <= 255
+        assert len(str(error)) < 1500
+
+
+class TestRateLimited:
+    @pytest.mark.parametrize("form", ["seconds", "date", "none"])
+    def test_each_form_of_retry_after_is_understood(
+        self, client: VoiceInfraClient, sandbox: SandboxProcess, form: str
+    ) -> None:
+        sandbox.configure(retry_after=form)
+        sandbox.fault("rate_limited")
+        error = caught_by(lambda: client.place(CALL))
+        assert isinstance(error, RateLimitedError)
+        assert isinstance(error, TryAgainError)
+        assert (error.http_status, error.code) == (429, "rate_limited")
+        assert (error.retry_after is None) == (form == "none")
+        assert sandbox.counts()["calls"] == 0
+
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            ("7", 7.0),
+            ("0.5", 0.5),
+            ("-3", 0.0),
+            ("inf", None),
+            ("nan", None),
+            ("soon", None),
+            ("", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+            ("Wed, 21 Oct 2015 07:28:00", 0.0),
+            ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
+            ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ],
+    )
+    def test_nonsense_in_retry_after_is_as_good_as_none(self, header: str, seconds: float | None) -> None:
+        error = error_of(http(429, Retry_After=header))
+        assert isinstance(error, RateLimitedError)
+        assert error.retry_after == seconds
+
+    def test_date_is_seconds_from_now(self) -> None:
+        moment = datetime.now(timezone.utc) + timedelta(hours=1)
+        error = error_of(http(429, Retry_After=format_datetime(moment, usegmt=True)))
+        assert isinstance(error, RateLimitedError)
+        assert error.retry_after is not None
+        assert 3000 < error.retry_after <= 3600
+
+    @given(st.text())
+    @example("Wed, 21 Oct 2015 99999999999:28:00 GMT")
+    def test_no_retry_after_breaks_it(self, header: str) -> None:
+        waited = client_module._retry_after(header)
+        assert waited is None or waited >= 0
+
+
+class TestUnknown:
+    @pytest.mark.parametrize(
+        ("fault", "accepted", "status", "code"),
+        [
+            ("error_before", 0, 500, "server_error"),
+            ("error_after", 1, 500, "server_error"),
+            ("gateway_html", 0, 502, "server_error"),
+            ("gateway_html_after", 1, 502, "server_error"),
+            ("cut_before", 0, None, "answer_lost"),
+            ("cut_after", 1, None, "answer_lost"),
+            ("hang_before", 0, None, "answer_lost"),
+            ("hang", 1, None, "answer_lost"),
+            ("bad_json_2xx", 1, 200, None),
+        ],
+    )
+    def test_call_of_which_nobody_knows_may_ring(
+        self, sandbox: SandboxProcess, fault: str, accepted: int, status: int | None, code: str | None
+    ) -> None:
+        sandbox.fault(fault)
+        error = caught_by(lambda: place_at(sandbox.base_url, timeout=0.3))
+        assert isinstance(error, CallOutcomeUnknownError)
+        assert error.http_status == status
+        assert code in (error.code, None)
+        assert "The call may have been placed." in str(error)
+        assert sandbox.counts()["calls"] == accepted
+
+    @pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 520, 599, 103])
+    def test_gateway_may_have_passed_it_on(self, status: int) -> None:
+        error = error_of(http(status, b"<html>+14155550100</html>"))
+        assert isinstance(error, CallOutcomeUnknownError)
+        assert error.http_status == status
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"",
+            b"HTTP/1.1 200",
+            b"not http at all\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+        ],
+        ids=["nothing", "half a line", "no http", "half a body", "bad chunk", "bad gzip"],
+    )
+    def test_answer_that_cannot_be_read_is_lost(self, raw: bytes) -> None:
+        error = error_of(raw)
+        assert isinstance(error, CallOutcomeUnknownError)
+        assert error.code in ("answer_lost", "no_call_id")
+
+    def test_connection_that_breaks_in_the_middle_of_the_request_may_have_carried_it(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+
+        big = replace(CALL, context="x" * 5_000_000)
+        with server(answer) as url, VoiceInfraClient(replace(CONNECTION, base_url=url)) as client:
+            error = caught_by(lambda: client.place(big))
+        assert isinstance(error, CallOutcomeUnknownError)
+
+
+class TestUnreachable:
+    """Nothing was sent, so the same request may be sent again."""
+
+    def check(self, url: str, **values: Any) -> None:
+        error = caught_by(lambda: place_at(url, **values))
+        assert type(error) is ApiUnreachableError
+        assert (error.code, error.http_status) == ("unreachable", None)
+        assert url in str(error)
+        assert "nothing was sent" in str(error)
+        assert "Check the base URL" in str(error)
+
+    def test_refused_connection(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        self.check(f"http://127.0.0.1:{port}/v1")
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://voiceinfra.invalid/v1",
+            f"https://{'x' * 64}.example/v1",
+            "https://a..b/v1",
+            "https://a b/v1",
+        ],
+        ids=["unknown", "too long", "empty part", "a blank"],
+    )
+    def test_host_name_that_leads_nowhere(self, url: str) -> None:
+        self.check(url)
+
+    def test_failed_tls_handshake(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        with server(answer) as url:
+            self.check(url.replace("http:", "https:"))
+
+    def test_connection_that_is_cut_during_the_handshake(self) -> None:
+        with server(lambda connection: None) as url:
+            self.check(url.replace("http:", "https:"))
+
+    def test_connection_that_is_not_taken(self) -> None:
+        # A queue that is full: the kernel answers no further connection.
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            fillers = []
+            for _ in range(8):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+                fillers.append(filler)
+            self.check(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=0.3)
+            for filler in fillers:
+                filler.close()
+
+
+class TestConnections:
+    def count_connections(self, clock: Callable[[], float]) -> int:
+        opened = []
+
+        def answer(connection: socket.socket) -> None:
+            opened.append(connection)
+            while read_request(connection):
+                connection.sendall(http(200, b'{"call_id": "call_1"}', Connection="keep-alive"))
+
+        with server(answer) as url:
+            client = VoiceInfraClient(replace(CONNECTION, base_url=url), monotonic=clock)
+            for _ in range(3):
+                client.place(CALL)
+            client.close()
+        return len(opened)
+
+    def test_connection_is_used_again(self) -> None:
+        assert self.count_connections(lambda: 0.0) == 1
+
+    def test_connection_that_was_idle_is_not_used_again(self) -> None:
+        # The server may close it just then, and nobody could tell whether it has read the request.
+        times = iter(range(0, 1000, 10))
+        assert self.count_connections(lambda: float(next(times))) == 3
+
+    def test_redirect_is_not_followed(self, sandbox: SandboxProcess) -> None:
+        error = error_of(http(307, Location=f"{sandbox.base_url}/calls/outbound"))
+        assert isinstance(error, CallRefusedError)
+        assert sandbox.counts()["requests"] == 0
+
+
+class TestProbe:
+    def test_good_key_is_told_without_a_call(self, client: VoiceInfraClient, sandbox: SandboxProcess) -> None:
+        client.probe()
+        assert sandbox.counts()["calls"] == 0
+
+    def test_422_is_a_good_key_too(self) -> None:
+        with (
+            server(answering(http(422))) as url,
+            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
+        ):
+            client.probe()
+
+    @pytest.mark.parametrize(
+        ("raw", "kind"),
+        [
+            (http(401), UnauthorizedError),
+            (http(404), NotFoundError),
+            (http(429), RateLimitedError),
+            (http(503), CallOutcomeUnknownError),
+            (b"", CallOutcomeUnknownError),
+        ],
+    )
+    def test_every_other_answer_is_an_error(self, raw: bytes, kind: type[VoiceInfraError]) -> None:
+        with server(answering(raw)) as url, VoiceInfraClient(replace(CONNECTION, base_url=url)) as client:
+            assert type(caught_by(client.probe)) is kind
+
+    def test_server_that_takes_an_empty_request_is_another(self) -> None:
+        with (
+            server(answering(http(200, b"{}"))) as url,
+            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
+        ):
+            error = caught_by(client.probe)
+        assert "leads somewhere else" in str(error)
+
+
+def test_log_holds_neither_key_nor_number(
+    client: VoiceInfraClient, sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client.place(CALL)
+    sandbox.fault("error_after")
+    caught_by(lambda: client.place(CALL))
+    assert caplog.records
+    assert API_KEY not in caplog.text
+    assert NUMBER[1:] not in caplog.text
