@@ -5,6 +5,7 @@
     VoiceInfraError
       ConfigurationError            a connection or setting is missing or wrong
       InvalidCallError              the request is refused here, before anything is sent
+      ContactsError                 a list of contacts is refused as a whole, before anybody is called
       CallNotPlacedError            it is certain that nothing rang
         CallRefusedError            the API said no; the same request would be refused again
           InvalidRequestError       400
@@ -51,6 +52,10 @@ class InvalidCallError(VoiceInfraError, ValueError):
         super().__init__(f"{field}: {rule}")
         self.field = field
         self.rule = rule
+
+
+class ContactsError(VoiceInfraError):
+    """A list of contacts, or how it is to be read, is refused as a whole before anybody is called."""
 
 
 class CallNotPlacedError(VoiceInfraError):

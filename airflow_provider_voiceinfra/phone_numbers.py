@@ -1,0 +1,153 @@
+"""Phone numbers as people and spreadsheets write them -> E.164; never says whose number it is or calls it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.masking import mask_number
+
+_E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
+# Marks without a glyph, which come along when a number is copied out of a chat or an address book.
+_INVISIBLE = dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
+_WRITTEN = re.compile(r"(?:tel:)?[+\uff0b]?[\d\s()./\u2010-\u2015\u2212-]+")
+_SCIENTIFIC = re.compile(r"\+?\d+(?:[.,]\d+)?[eE]\+?\d+")
+_DECIMAL = re.compile(r"\+?\d{6,}[.,]\d{1,2}")
+_EXAMPLE = "such as +14155550100"
+
+
+@dataclass
+class _Country:
+    """What holds for all numbers of one country calling code.
+
+    :param size: how many digits the code has.
+    :param trunk: the digits that a number may begin with at home and that are dropped from abroad.
+    :param possible: whether a national number of so many digits is possible, as far as it was asked.
+    """
+
+    size: int
+    trunk: re.Pattern[str] | None
+    possible: dict[int, bool] = field(default_factory=dict)
+
+
+class NumberReader:
+    """Turns written phone numbers into E.164, fast for those that are in that form already.
+
+    :param default_region: the country of numbers without a country code, two letters such as ``US``; if not
+        set, such numbers are refused.
+    :raises ContactsError: if there is no such country.
+    """
+
+    def __init__(self, default_region: str | None = None) -> None:
+        # Imported late: its tables are of no use to a process that only parses DAG files.
+        import phonenumbers
+
+        self._phonenumbers = phonenumbers
+        if default_region is not None and default_region not in phonenumbers.SUPPORTED_REGIONS:
+            raise ContactsError(
+                f"default_region: {default_region!r} is no country; write its two ISO 3166 letters in "
+                "capitals, such as US, or GB for the United Kingdom"
+            )
+        self._region = default_region
+        self._countries: dict[str, _Country | None] = {}
+
+    def normalise(self, written: object, field: str = "to_number") -> str:
+        """Return the number in E.164 form.
+
+        :param written: the number, as text or a whole number.
+        :param field: what the error calls it.
+        :raises InvalidCallError: if it cannot be a phone number; the message masks it.
+        """
+        text = self._text(written, field)
+        if _E164.fullmatch(text) is None:
+            text = text.translate(_INVISIBLE).strip().lstrip("'")
+            _check_form(text, field)
+        elif self._is_plain(text):
+            return text
+        return self._parsed(text, field)
+
+    @staticmethod
+    def _text(written: object, field: str) -> str:
+        if isinstance(written, str):
+            return written
+        if isinstance(written, int) and not isinstance(written, bool):
+            return str(written)
+        raise InvalidCallError(field, f"must be text, not {type(written).__name__}; write it {_EXAMPLE}")
+
+    def _is_plain(self, number: str) -> bool:
+        """Tell whether an E.164 number is possible as it is, without parsing it where that is known."""
+        try:
+            country = self._countries[number[1:4]]
+        except KeyError:
+            country = self._countries[number[1:4]] = self._country(number[1:4])
+        if country is None:
+            return False
+        national = number[country.size + 1 :]
+        if country.trunk is not None:
+            found = country.trunk.match(national)
+            if found is not None and found.end() > 0:
+                return False  # only a parser can tell whether these digits are dropped
+        possible = country.possible.get(len(national))
+        if possible is None:
+            try:
+                possible = self._is_possible(self._phonenumbers.parse(number))
+            except self._phonenumbers.NumberParseException:
+                return False
+            country.possible[len(national)] = possible
+        return possible
+
+    def _country(self, digits: str) -> _Country | None:
+        library = self._phonenumbers
+        for size in (1, 2, 3):
+            regions = library.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:size]))
+            if regions is not None and len(digits) >= size:
+                code = int(digits[:size])
+                metadata = library.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
+                if metadata is None:
+                    return None
+                trunk = metadata.national_prefix_for_parsing
+                return _Country(size, re.compile(trunk) if trunk else None)
+        return None
+
+    def _is_possible(self, parsed: Any) -> bool:
+        # "Possible" without a reason includes numbers that lack their area code.
+        library = self._phonenumbers
+        return bool(library.is_possible_number_with_reason(parsed) == library.ValidationResult.IS_POSSIBLE)
+
+    def _parsed(self, text: str, field: str) -> str:
+        library = self._phonenumbers
+        try:
+            parsed = library.parse(text, self._region)
+        except library.NumberParseException as exc:
+            if exc.error_type == exc.INVALID_COUNTRY_CODE and not text.startswith(("+", "tel:+", "\uff0b")):
+                rule = f"has no country code; write it {_EXAMPLE}, or set default_region"
+            else:
+                rule = f"cannot be a phone number; write it {_EXAMPLE}"
+            raise InvalidCallError(field, f"{mask_number(text)} {rule}") from exc
+        number: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
+        if not self._is_possible(parsed) or _E164.fullmatch(number) is None:
+            raise InvalidCallError(
+                field,
+                f"{mask_number(number)} cannot be a phone number: wrong country code or number of digits",
+            )
+        return number
+
+
+def _check_form(text: str, field: str) -> None:
+    """Refuse what a lenient parser would make a wrong number of."""
+    if _SCIENTIFIC.fullmatch(text):
+        rule = (
+            "was turned into powers of ten by a spreadsheet; format the column as text and fill it in again"
+        )
+    elif _DECIMAL.fullmatch(text):
+        rule = f"is a number with decimals; keep the column as text, {_EXAMPLE}"
+    elif _WRITTEN.fullmatch(text) is None:
+        rule = (
+            f"is not one phone number; write digits only, {_EXAMPLE}, no words, extensions or second number"
+        )
+    else:
+        return
+    digits = re.sub("[^+0-9]", "", text)
+    raise InvalidCallError(field, f"{mask_number(digits) if digits else 'the value'} {rule}")

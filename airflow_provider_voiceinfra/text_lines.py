@@ -1,0 +1,119 @@
+"""The lines of a text file, local or in object storage, gzipped or not; knows nothing of what they hold."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+
+from airflow_provider_voiceinfra.exceptions import ContactsError
+
+MAX_LINE_BYTES = 1_000_000
+AS_UTF8 = "save it as 'CSV UTF-8'"
+_BOM = b"\xef\xbb\xbf"
+_WRONG_START = {
+    b"\xff\xfe": f"is UTF-16; {AS_UTF8}",
+    b"\xfe\xff": f"is UTF-16; {AS_UTF8}",
+    b"PK\x03\x04": f"is a workbook or ZIP archive; {AS_UTF8}",
+    b"\x1f\x8b": "is compressed; let its name end in .gz",
+}
+
+
+def is_location(contacts: object) -> bool:
+    """Tell whether this is a path or URL and not the contacts themselves."""
+    return isinstance(contacts, (str, Path)) or hasattr(contacts, "open")
+
+
+def shown(location: object) -> str:
+    """Return a path or URL without what may be secret in it: user, password and query."""
+    text = str(location)
+    if "://" not in text:
+        return text
+    parts = urlsplit(text)
+    host = parts.netloc if ":" not in parts.netloc.rpartition("@")[0] else parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def suffixes(location: object) -> tuple[str, bool]:
+    """Return the format by a file's name, such as ``.csv``, and whether it is compressed."""
+    name = shown(location).lower()
+    compressed = name.endswith(".gz")
+    return Path(name[:-3] if compressed else name).suffix, compressed
+
+
+class Lines:
+    """The lines of a text file in UTF-8, with their line ends, in constant memory.
+
+    :param location: a path or URL.
+    :raises ContactsError: while iterating, if it cannot be read or is no UTF-8 text.
+    """
+
+    def __init__(self, location: Any) -> None:
+        self.name = shown(location)
+        self.number = 0  # of the line that was read last, from 1
+        self._location = location
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            with self._opened() as stream:
+                while line := stream.readline(MAX_LINE_BYTES + 1):
+                    self.number += 1
+                    yield self._decoded(line)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as exc:
+            raise ContactsError(f"{self.name}: cannot be read: {exc.strerror or 'no such file'}") from exc
+        except (gzip.BadGzipFile, EOFError, zlib.error) as exc:
+            raise self.error(f"the gzip archive is damaged or cut off ({exc}); export it anew") from exc
+        if self.number == 0:
+            raise ContactsError(f"{self.name}: the file is empty; see whether its export failed")
+
+    def error(self, problem: str, row: int | None = None) -> ContactsError:
+        """Return an error that names the file and the row, by default the one after the last line."""
+        return ContactsError(f"{self.name}, row {row or self.number + 1}: {problem}")
+
+    def _opened(self) -> IO[bytes]:
+        location = self._location
+        if isinstance(location, str) and "://" in location:
+            # Imported late: it loads Airflow's task SDK, and only URLs need it.
+            from airflow.sdk import ObjectStoragePath
+
+            location = ObjectStoragePath(location)
+        stream: IO[bytes] = (Path(location) if isinstance(location, str) else location).open("rb")
+        if suffixes(self._location)[1]:
+            return cast("IO[bytes]", _Gunzipped(stream))
+        return stream
+
+    def _decoded(self, line: bytes) -> str:
+        if self.number == 1:
+            line = line.removeprefix(_BOM)
+            for start, problem in _WRONG_START.items():
+                if line.startswith(start):
+                    raise ContactsError(f"{self.name}: the file {problem}")
+        if len(line) > MAX_LINE_BYTES:
+            raise self.error(f"the line is longer than {MAX_LINE_BYTES:,} bytes; shorten it", self.number)
+        if b"\0" in line:
+            raise self.error(f"holds a NUL character, so it is no UTF-8 text; {AS_UTF8}", self.number)
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError as exc:
+            before = line[: exc.start].decode("latin-1")
+            column = 1 + max(before.count(mark) for mark in ",;\t")
+            raise self.error(
+                f"column {column}: the byte 0x{line[exc.start]:02X} is not UTF-8, the file is perhaps in "
+                f"Windows-1252; {AS_UTF8}",
+                self.number,
+            ) from exc
+
+
+class _Gunzipped(gzip.GzipFile):
+    """A gzip stream that closes the stream below, too."""
+
+    def __init__(self, below: IO[bytes]) -> None:
+        super().__init__(fileobj=below, mode="rb")
+        self._below = below
+
+    def close(self) -> None:
+        super().close()
+        self._below.close()
