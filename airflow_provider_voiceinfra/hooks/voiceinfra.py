@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 # A claim is left to its owner for as long as its request may take (connecting, then answering), the longest
 # wait between two tries, and this margin, in seconds.
 _LEASE_MARGIN = 60.0
+
+
+@lru_cache(maxsize=64)
+def _shared_pace(conn_id: str, calls_per_second: float | None) -> Pace:
+    """Return the pace that all hooks of this process keep together for one connection."""
+    return Pace(calls_per_second)
 
 
 class VoiceInfraHook(BaseHook):
@@ -55,9 +61,9 @@ class VoiceInfraHook(BaseHook):
 
         return VoiceInfraClient(self.connection)
 
-    @cached_property
+    @property
     def _pace(self) -> Pace:
-        return Pace(self.connection.max_calls_per_second)
+        return _shared_pace(self.voiceinfra_conn_id, self.connection.max_calls_per_second)
 
     def get_conn(self) -> VoiceInfraClient:
         """Return the client, which sends each request exactly once."""

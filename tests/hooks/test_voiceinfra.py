@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,6 +106,16 @@ def test_rate_limit_is_waited_out(sandbox: SandboxProcess) -> None:
     sandbox.fault("rate_limited")
     VoiceInfraHook().place_call(CALL)
     assert sandbox.counts()["accepted"] == 1
+
+
+def test_hooks_of_one_connection_keep_one_pace(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, sandbox.base_url, extra={"max_calls_per_second": 4})
+    started = time.monotonic()
+    for _ in range(3):
+        VoiceInfraHook().place_call(CALL)
+    assert time.monotonic() - started >= 0.5, "two intervals of a quarter of a second each"
 
 
 def test_wrong_number_is_refused_before_anything_is_sent(sandbox: SandboxProcess) -> None:
