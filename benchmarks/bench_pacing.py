@@ -1,0 +1,297 @@
+"""How much of an unknown rate limit three ways to pace reach, over real HTTP against the sandbox.
+
+Run from the checkout: ``python benchmarks/bench_pacing.py --help``. The adaptive rate uses the project's
+client, one per thread; urllib3's exponential backoff and a fixed rate that happens to know the limit are the
+yardsticks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import requests
+import urllib3
+import uvicorn
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import RateLimitedError, VoiceInfraError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.sandbox_process import SandboxProcess
+
+CALL = OutboundCall(agent_id="agent_demo", from_number="+12025550100", to_number="+12025550101")
+LIMITS = (5, 20, 100, 300)
+FORMS = ("seconds", "date", "none")
+START_UP = 15.0
+
+Work = Callable[[str, float, threading.Event, int], None]
+
+
+@contextlib.contextmanager
+def serving(limit: float, form: str, latency_ms: float) -> Iterator[SandboxProcess]:
+    """Run a sandbox with a limit in calls per second."""
+    with SandboxProcess(
+        rate_limit=limit, retry_after=form, latency_ms=latency_ms, call_seconds=0, fault_numbers=False
+    ) as sandbox:
+        yield sandbox
+
+
+def threads_for(limit: float) -> int:
+    """Return how many threads keep a limit busy: three times what an answer in 80 ms needs, at least 4."""
+    return max(4, min(48, int(limit * 0.08 * 3)))
+
+
+def connection(base_url: str) -> VoiceInfraConnection:
+    """Return a connection to a sandbox."""
+    return VoiceInfraConnection(conn_id="bench", api_key="vk_sandbox_key", base_url=base_url)
+
+
+def adaptive(base_url: str, limit: float, stop: threading.Event, threads: int) -> None:
+    """Send with the adaptive rate, which isn't told the limit."""
+    pace = AdaptivePace()
+
+    def work() -> None:
+        with VoiceInfraClient(connection(base_url)) as client:
+            while True:
+                sent_at = pace.acquire(stop)
+                if sent_at is None:
+                    return
+                try:
+                    client.place(CALL)
+                except RateLimitedError as error:
+                    pace.rate_limited(error.retry_after, sent_at)
+                    continue
+                except VoiceInfraError:
+                    pass
+                pace.accepted(sent_at)
+
+    _run(work, threads)
+
+
+def fixed(base_url: str, limit: float, stop: threading.Event, threads: int) -> None:
+    """Send at exactly the limit, which this loop happens to know; after a 429 it simply goes on."""
+    lock = threading.Lock()
+    due = time.monotonic()
+
+    def work() -> None:
+        nonlocal due
+        with VoiceInfraClient(connection(base_url)) as client:
+            while not stop.is_set():
+                with lock:
+                    due = max(due, time.monotonic() - 0.03) + 1.0 / limit
+                    wait = due - time.monotonic()
+                if stop.wait(max(0.0, wait)):
+                    return
+                with contextlib.suppress(VoiceInfraError):
+                    client.place(CALL)
+
+    _run(work, threads)
+
+
+def backoff(base_url: str, limit: float, stop: threading.Event, threads: int) -> None:
+    """Send as fast as urllib3's own exponential backoff lets the same number of threads."""
+    body = {"agent_id": CALL.agent_id, "from_number": CALL.from_number, "to_number": CALL.to_number}
+
+    def work() -> None:
+        retry = Retry(
+            total=20,
+            status_forcelist=[429],
+            allowed_methods=None,
+            backoff_factor=0.5,
+            backoff_max=30,
+            backoff_jitter=0.5,
+            respect_retry_after_header=True,
+        )
+        with requests.Session() as session:
+            session.mount("http://", HTTPAdapter(max_retries=retry))
+            session.headers["X-API-Key"] = "vk_sandbox_key"
+            while not stop.is_set():
+                with contextlib.suppress(requests.RequestException):
+                    session.post(f"{base_url}/calls/outbound", json=body, timeout=10)
+
+    _run(work, threads)
+
+
+PACERS: dict[str, Work] = {"adaptive": adaptive, "urllib3 backoff": backoff, "fixed at limit": fixed}
+
+
+def _run(work: Callable[[], None], threads: int) -> None:
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+
+
+def _process(name: str, base_url: str, limit: float, threads: int, seconds: float, number: int) -> None:
+    global CALL
+    logging.disable(logging.WARNING)
+    CALL = dataclasses.replace(CALL, to_number=f"+1202555010{number}")
+    stop = threading.Event()
+    threading.Timer(seconds, stop.set).start()
+    PACERS[name](base_url, limit, stop, threads)
+
+
+class Load:
+    """One process that sends for a while, in a ``with`` statement.
+
+    :param seconds: how long it sends.
+    :param number: last digit of the number that it calls, which tells processes apart.
+    """
+
+    def __init__(
+        self, name: str, base_url: str, limit: float, threads: int, seconds: float, number: int = 1
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.process = context.Process(
+            target=_process, args=(name, base_url, limit, threads, seconds, number)
+        )
+
+    def __enter__(self) -> Load:
+        self.process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.join(timeout=5)
+        if self.process.is_alive():  # a thread of urllib3's backoff may sleep for long
+            self.process.kill()
+            self.process.join()
+
+
+def counts(sandbox: SandboxProcess) -> tuple[int, int, float]:
+    """Return accepted requests, 429s, and the clock in seconds."""
+    now = sandbox.counts()
+    return now["accepted"], now["rate_limited"], time.monotonic()
+
+
+def measured(sandbox: SandboxProcess, seconds: float, limit: float) -> tuple[float, float]:
+    """Return the share of the limit that was reached in so many seconds from now, and the share of 429s."""
+    accepted, refused, began = counts(sandbox)
+    time.sleep(seconds)
+    accepted_then, refused_then, ended = counts(sandbox)
+    good, bad = accepted_then - accepted, refused_then - refused
+    return good / (ended - began) / limit, bad / max(1, good + bad)
+
+
+def await_traffic(sandbox: SandboxProcess) -> None:
+    """Wait until the first request has come."""
+    while not sum(sandbox.counts()[name] for name in ("accepted", "rate_limited")):
+        time.sleep(0.05)
+
+
+def row(*cells: str) -> None:
+    """Print one line of a table."""
+    widths = (10, 14, 18, 12, 10, 10)
+    print("".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), flush=True)
+
+
+def steady(options: argparse.Namespace) -> None:
+    """Measure each pace at each limit and form of Retry-After."""
+    print(f"\nSteady: {options.seconds:g} s after {options.start_up:g} s of start-up")
+    row("limit/s", "Retry-After", "pace", "of limit", "429s")
+    for limit in options.limits:
+        for form in options.forms:
+            for name in options.paces:
+                total = options.start_up + options.seconds
+                with (
+                    serving(limit, form, options.latency_ms) as sandbox,
+                    Load(name, sandbox.base_url, limit, threads_for(limit), total + 1.0),
+                ):
+                    await_traffic(sandbox)
+                    time.sleep(options.start_up)
+                    share, refused = measured(sandbox, options.seconds, limit)
+                row(f"{limit:g}", form, name, f"{share:.1%}", f"{refused:.2%}")
+
+
+def changing(options: argparse.Namespace) -> None:
+    """Measure the adaptive rate before, and 15 s after, the limit was halved or doubled."""
+    print("\nLimit changed half-way: share of the new limit in the 15 s after the change, and from then on")
+    row("limit/s", "Retry-After", "to", "first 15 s", "after", "429s")
+    for limit in options.limits:
+        for form in options.forms:
+            for factor in (0.5, 2.0):
+                total = options.start_up + options.seconds / 2 + 15.0 + options.seconds / 2
+                new = limit * factor
+                with (
+                    serving(limit, form, options.latency_ms) as sandbox,
+                    Load("adaptive", sandbox.base_url, limit, threads_for(max(limit, new)), total + 1.0),
+                ):
+                    await_traffic(sandbox)
+                    time.sleep(options.start_up + options.seconds / 2)
+                    sandbox.configure(rate_limit=new)
+                    first, _ = measured(sandbox, 15.0, new)
+                    then, refused = measured(sandbox, options.seconds / 2, new)
+                row(f"{limit:g}", form, f"{new:g}", f"{first:.1%}", f"{then:.1%}", f"{refused:.2%}")
+
+
+def together(options: argparse.Namespace) -> None:
+    """Measure three processes on one account."""
+    print("\nThree processes: together, and the smallest of the three as a part of its third")
+    row("limit/s", "Retry-After", "together", "smallest", "429s")
+    for limit in options.limits:
+        for form in options.forms:
+            total = options.start_up + options.seconds
+            with serving(limit, form, options.latency_ms) as sandbox, contextlib.ExitStack() as stack:
+                for number in (1, 2, 3):
+                    threads = threads_for(limit)
+                    load = Load("adaptive", sandbox.base_url, limit, threads, total + 2.0, number)
+                    stack.enter_context(load)
+                await_traffic(sandbox)
+                time.sleep(options.start_up)
+                since = sandbox.audit()["last_seq"]
+                share, refused = measured(sandbox, options.seconds, limit)
+                calls = sandbox.control("GET", "audit", since=since, kinds="calls")["calls"]
+            shares = [sum(call["to_number"].endswith(f"010{n}") for call in calls) for n in (1, 2, 3)]
+            smallest = min(shares) * 3 / max(1, sum(shares))
+            row(f"{limit:g}", form, f"{share:.1%}", f"{smallest:.2f}", f"{refused:.2%}")
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    """Run what the options ask for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="measured time of each run, in seconds")
+    parser.add_argument("--start-up", type=float, default=START_UP, help="seconds before that")
+    parser.add_argument("--limits", default=",".join(map(str, LIMITS)), help="calls per second")
+    parser.add_argument("--forms", default=",".join(FORMS), help="forms of Retry-After")
+    parser.add_argument("--paces", default=",".join(PACERS), help="what to compare")
+    parser.add_argument("--latency-ms", type=float, default=50.0, help="of the API, in milliseconds")
+    parser.add_argument("--runs", default="steady,changing,together", help="which runs")
+    options = parser.parse_args()
+    options.limits = [float(limit) for limit in options.limits.split(",")]
+    options.forms = options.forms.split(",")
+    options.paces = options.paces.split(",")
+    print(
+        f"airflow-provider-voiceinfra {__version__}, commit {_commit()}, Python {platform.python_version()}, "
+        f"requests {requests.__version__}, urllib3 {urllib3.__version__}, uvicorn {uvicorn.__version__}, "
+        f"{multiprocessing.cpu_count()} cores, API latency {options.latency_ms:g} ms"
+    )
+    runs = {"steady": steady, "changing": changing, "together": together}
+    for name in options.runs.split(","):
+        runs[name](options)
+
+
+if __name__ == "__main__":
+    main()
