@@ -162,7 +162,10 @@ class AdaptivePace:
         with self._lock:
             now = self._monotonic()
             counts = self._sent(sent_at, now) >= self._cut_at
-            if counts:
+            if counts and self._refused == 1 and self._age < 0.3:
+                # Come back too early, say before a window's end, which tells nothing about the rate.
+                self._refused, self._cut_at, self._age = 2, now, 0.0
+            elif counts:
                 self._slow_down(now)
             if retry_after is not None and math.isfinite(retry_after):
                 # The random part keeps processes that were told the same moment from coming back together.

@@ -281,6 +281,19 @@ def test_429s_of_requests_that_were_under_way_count_once() -> None:
     assert pace.rate == rate
 
 
+def test_a_429_right_after_the_wait_only_makes_the_wait_longer() -> None:
+    clock = [0.0]
+    pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
+    assert pace.reserve() == 0
+    pace.rate_limited(None)
+    first, estimate = pace.reserve(), pace.limit
+    clock[0] += first
+    assert pace.reserve() == 0
+    pace.rate_limited(None)
+    assert pace.reserve() > first
+    assert pace.limit == estimate
+
+
 def test_waits_grow_while_everything_is_refused_and_end_when_something_is_accepted() -> None:
     run = drive(Bucket(), lambda at: 20 if at < 20 or at > 140 else 1e-9, 200)
     assert len(run.between(21, 50)) <= 12
