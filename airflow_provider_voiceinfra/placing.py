@@ -170,8 +170,12 @@ class CallPlacer:
         except BaseException as error:  # killed, timed out by Airflow, interrupted
             self._abandon(entry, error, may_ring=may_ring)
             raise
-        self._count("calls.placed")
         log.info("The API accepted the call to %s as %s.", number, placed.call_id)
+        return self._keep_answer(entry, placed)
+
+    def _keep_answer(self, entry: CallEntry, placed: PlacedCall) -> Placement | None:
+        """Store that a call was accepted; ``None`` if what became of the claim has to be looked up."""
+        self._count("calls.placed")
         accepted = self._accept(entry, placed)
         if accepted.call_id != placed.call_id:  # taken over meanwhile, or the answer cannot be this call's
             log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
