@@ -56,8 +56,11 @@ _REMEDIES = {
     404: "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
     422: "Correct the number; E.164 form is needed, such as +14155550100.",
 }
-# A gateway may send 408 after it has passed the request on.
-_UNDECIDED_STATUSES = frozenset({408})
+# Besides those that the API documents: answers by which HTTP says that the request was not acted upon. Not
+# 303, 408 or 409, which may be sent after a request was passed on, nor any that HTTP does not define.
+_NOT_ACTED_UPON = frozenset(
+    {*_REFUSALS, 301, 302, 307, 308, 402, 403, 405, 406, 410, 411, 413, 414, 415, 417, 421, 426, 431, 451}
+)
 
 
 class VoiceInfraClient:
@@ -238,7 +241,7 @@ def _error(answer: _Answer) -> VoiceInfraError:
             http_status=status,
             retry_after=_retry_after(answer.headers.get("Retry-After")),
         )
-    if 300 <= status < 500 and status not in _UNDECIDED_STATUSES:
+    if status in _NOT_ACTED_UPON:
         remedy = _REMEDIES.get(status, "Check the base URL of the connection, and gateways on the way to it.")
         return _REFUSALS.get(status, CallRefusedError)(
             f"HTTP {status}: the call was refused{said}. Nobody was called. {remedy}",

@@ -206,6 +206,9 @@ class CallPlacer:
                 return self._dial(self._ledger.claim_redial(entry, origin=origin), call)
             except ClaimLostError:
                 return None
+            except CallNotPlacedError:
+                log.warning("The redial was not placed; whether the first dial was stays unknown.")
+                raise
         raise still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
 
     def _await_owner(self, key: str, seen: CallEntry) -> None:
@@ -234,6 +237,10 @@ class CallPlacer:
                 f"{STORE_PATIENCE:g} s, so note this id. A retry will not dial again; it waits for the "
                 f"call's webhook. {error}"
             ) from error
+        except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
+            log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
+            self._ledger.accept(entry, placed.call_id)  # once more; if it fails, its webhook will tell
+            raise
 
     def _store(self, write: Callable[[], Answer]) -> Answer:
         """Write to the ledger, again and again while it is down: what the API said must not be lost."""

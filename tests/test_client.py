@@ -251,7 +251,7 @@ class TestRefused:
         assert remedy in str(error)
         assert sandbox.counts()["calls"] == 0
 
-    @pytest.mark.parametrize("status", [301, 302, 307, 308, 402, 403, 405, 409, 410, 451, 499])
+    @pytest.mark.parametrize("status", [301, 302, 307, 308, 402, 403, 405, 410, 413, 451])
     def test_other_refusals_and_redirects_are_no_calls(self, status: int) -> None:
         error = error_of(http(status, b"<html>no</html>", Location="https://gateway.example/"))
         assert type(error) is CallRefusedError
@@ -360,7 +360,7 @@ class TestUnknown:
         assert "The call may have been placed." in str(error)
         assert sandbox.counts()["calls"] == accepted
 
-    @pytest.mark.parametrize("status", [408, 500, 501, 502, 503, 504, 520, 599, 103])
+    @pytest.mark.parametrize("status", [303, 304, 408, 409, 499, 500, 501, 502, 503, 504, 520, 599, 103])
     def test_gateway_may_have_passed_it_on(self, status: int) -> None:
         error = error_of(http(status, b"<html>+14155550100</html>"))
         assert isinstance(error, CallOutcomeUnknownError)

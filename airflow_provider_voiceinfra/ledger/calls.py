@@ -56,7 +56,11 @@ class CallsLedger:
             if entry is None:
                 continue  # the insert that was in the way has been rolled back
             if entry.state is CallState.REFUSED:
-                claimed = self._claim_again(entry, request, conn_id, origin, redials=0)
+                values = {
+                    **claim_values(request, conn_id, origin),
+                    "idempotency_key": storable_text(key)[:2000],
+                }
+                claimed = self._claim_again(entry, values)
                 if claimed is None:
                     continue  # somebody else took it; look again
                 return claimed, True
@@ -76,7 +80,12 @@ class CallsLedger:
         """
         if entry.request is None:
             raise ClaimLostError("the request of this call has been purged, so it cannot be dialled again")
-        claimed = self._claim_again(entry, entry.request, entry.conn_id, origin or entry.origin, redials=1)
+        values = {
+            **claim_values(entry.request, entry.conn_id, origin or entry.origin),
+            "redials": calls.c.redials + 1,
+            "unsettled_since": entry.rang_from,
+        }
+        claimed = self._claim_again(entry, values)
         if claimed is None:
             raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
         return claimed
@@ -132,17 +141,26 @@ class CallsLedger:
             return read_call(connection, entry.key_hash)
 
     def refuse(self, entry: CallEntry, code: str, message: str) -> None:
-        """Store that nothing was placed, so that the key may be tried again."""
-        self._swap(
-            entry,
-            IN_FLIGHT,
-            {
-                "state": CallState.REFUSED.value,
-                "error_code": code,
-                "error_message": message,
-                "answered_at": now(),
-            },
-        )
+        """Store that nothing was placed, so that the key may be tried again.
+
+        A redial that is refused leaves the call as unknown as it was: the dial before may have rung.
+        """
+        values: dict[str, Any] = {
+            "state": CallState.REFUSED.value,
+            "error_code": code,
+            "error_message": message,
+            "answered_at": now(),
+        }
+        if entry.unsettled_since is not None:
+            values |= {
+                "state": CallState.UNKNOWN.value,
+                "error_message": f"the first dial was never answered, and a redial was not placed: {message}",
+                "answered_at": None,
+                "redials": entry.redials - 1,
+                "renewed_at": entry.unsettled_since,
+                "unsettled_since": None,
+            }
+        self._swap(entry, IN_FLIGHT, values)
 
     def mark_unknown(self, entry: CallEntry, code: str, message: str) -> CallEntry:
         """Store that the call may or may not have been placed; return it as it then stands."""
@@ -213,22 +231,9 @@ class CallsLedger:
         except exc.IntegrityError:
             return None
 
-    def _claim_again(
-        self,
-        entry: CallEntry,
-        request: Mapping[str, Any],
-        conn_id: str,
-        origin: CallOrigin,
-        *,
-        redials: int,
-    ) -> CallEntry | None:
-        values = {
-            **claim_values(request, conn_id, origin),
-            "dials": calls.c.dials + 1,
-            "redials": calls.c.redials + redials,
-        }
+    def _claim_again(self, entry: CallEntry, values: Mapping[str, Any]) -> CallEntry | None:
         with self._database.writing() as connection:
-            if not swap(connection, entry, (entry.state,), values):
+            if not swap(connection, entry, (entry.state,), {**values, "dials": calls.c.dials + 1}):
                 return None
             return read_call(connection, entry.key_hash)  # before the commit, as above
 

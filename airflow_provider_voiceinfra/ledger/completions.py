@@ -21,6 +21,7 @@ ADOPTION_WINDOW = timedelta(hours=1)
 
 _ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
 _COLUMNS = [column for column in completions.c if column.name != "body"]
+_COUNTER = counters.c.name == COMPLETIONS_COUNTER
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
 
@@ -42,16 +43,30 @@ class CompletionsLedger:
         if known is not None:
             return known
         try:
-            with self._database.writing() as connection:
-                # Counting up locks the counter until the commit, so that numbers become visible in their
-                # order: who follows them misses none, whichever transaction commits first.
-                counter = counters.c.name == COMPLETIONS_COUNTER
-                connection.execute(update(counters).where(counter).values(value=counters.c.value + 1))
-                sequence = connection.execute(select(counters.c.value).where(counter)).scalar_one()
-                connection.execute(insert(completions).values(_values(record, body, conn_id, sequence)))
+            self._add(record, body, conn_id)
         except exc.IntegrityError:
-            return self._compare(record.call_id, body) or Recorded.DUPLICATE
+            known = self._compare(record.call_id, body)
+            if known is not None:
+                return known
+            self._catch_up_counter()
+            self._add(record, body, conn_id)
         return Recorded.NEW
+
+    def _add(self, record: CompletionRecord, body: bytes, conn_id: str) -> None:
+        with self._database.writing() as connection:
+            # Counting up locks the counter until the commit, so that numbers become visible in their
+            # order: who follows them misses none, whichever transaction commits first.
+            connection.execute(update(counters).where(_COUNTER).values(value=counters.c.value + 1))
+            sequence = connection.execute(select(counters.c.value).where(_COUNTER)).scalar_one()
+            connection.execute(insert(completions).values(_values(record, body, conn_id, sequence)))
+
+    def _catch_up_counter(self) -> None:
+        """Set a counter that lags behind the completions, as after a restore of some tables only."""
+        with self._database.writing() as connection:
+            highest = connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
+            connection.execute(
+                update(counters).where(_COUNTER, counters.c.value < highest).values(value=highest)
+            )
 
     def completion(self, call_id: str) -> CompletionEntry | None:
         """Return the completion of a call, with its body."""
@@ -108,11 +123,11 @@ class CompletionsLedger:
     def adopt(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> CallEntry:
         """Give an unknown call the completion that can only be its own.
 
-        That is the one completion of the same agent, from and to that started after the claim, and belongs to
-        no other call, provided that no other call without an answer could own it as well. Two candidates, or
-        two calls for one, are left alone: a guess would tell somebody the wrong story.
+        That is the one completion of the same agent, from and to that started after the request was sent, and
+        belongs to no other call, provided that no other call without an answer could own it as well. Two
+        candidates, or two calls for one, are left alone: a guess would tell somebody the wrong story.
 
-        :param window: how long after the claim its call may have started.
+        :param window: how long after the request its call may have started.
         :return: the call as it stands afterwards; ``accepted`` if a completion was found.
         """
         try:
@@ -144,7 +159,7 @@ class CompletionsLedger:
         if entry.request is None:  # purged, so nothing tells its own completion from others
             return []
         owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
-        earliest = entry.claimed_at - CLOCK_TOLERANCE
+        earliest = entry.rang_from - CLOCK_TOLERANCE
         query = select(*_COLUMNS).where(
             completions.c.agent_id == entry.agent_id,
             completions.c.from_number == entry.from_number,
@@ -153,7 +168,7 @@ class CompletionsLedger:
             ~owned,
         )
         rows = [_entry(row) for row in connection.execute(query)]
-        return [row for row in rows if earliest <= _start(row) <= entry.claimed_at + window]
+        return [row for row in rows if earliest <= _start(row) <= entry.renewed_at + window]
 
     def _compare(self, call_id: str, body: bytes) -> Recorded | None:
         known = self.completion(call_id)

@@ -68,6 +68,7 @@ class CallEntry:
     :param adopted: whether the ``call_id`` was learned from a webhook instead of the API's answer.
     :param claimed_at: when this dial was claimed, aware UTC.
     :param renewed_at: when its owner last said that it is still at work.
+    :param unsettled_since: of a call that was redialled: when the dial before, which may have rung, was sent.
     :param purged_at: when the personal data was deleted; ``None`` if it is still there.
     """
 
@@ -90,6 +91,7 @@ class CallEntry:
     claimed_at: datetime
     renewed_at: datetime
     answered_at: datetime | None
+    unsettled_since: datetime | None
     purged_at: datetime | None
 
     @classmethod
@@ -100,6 +102,11 @@ class CallEntry:
         request = values.pop("request")
         values["state"] = CallState(values["state"])
         return cls(origin=origin, request=json.loads(request) if request else None, **values)
+
+    @property
+    def rang_from(self) -> datetime:
+        """The earliest moment at which this call can have rung."""
+        return self.unsettled_since or self.renewed_at
 
     def differences(self, request: Mapping[str, Any], conn_id: str) -> list[str]:
         """Return the names of the fields in which another request for this key differs."""

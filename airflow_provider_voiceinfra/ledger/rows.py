@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, encode_request
 from airflow_provider_voiceinfra.ledger.schema import calls
@@ -23,7 +23,7 @@ def rivals(connection: Connection, entry: CallEntry, since: datetime, until: dat
         calls.c.agent_id == entry.agent_id,
         calls.c.from_number == entry.from_number,
         calls.c.to_number == entry.to_number,
-        calls.c.claimed_at.between(since, until),
+        func.coalesce(calls.c.unsettled_since, calls.c.renewed_at).between(since, until),
     )
     return len(connection.execute(query).all())
 
@@ -83,6 +83,8 @@ def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -
         "claimed_at": moment,
         "renewed_at": moment,
         "answered_at": None,
+        "unsettled_since": None,
+        "purged_at": None,
     }
 
 

@@ -84,6 +84,7 @@ calls = Table(
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),
+    Column("unsettled_since", UtcDateTime),
     Column("purged_at", UtcDateTime),
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
     Index("ix_voiceinfra_calls_to_number", "to_number", "claimed_at"),

@@ -328,10 +328,22 @@ class TestRedial:
         # The try that redials is alive, so it must not take its own claim for that of a dead one.
         assert ledger.claim("key", CALL, conn_id=CONN_ID, origin=SECOND_TRY) == (redial, False)
 
-    def test_redial_that_was_refused_still_counts(self, ledger: CallLedger) -> None:
-        redial = ledger.claim_redial(unknown(ledger))
-        ledger.refuse(redial, "rate_limited", "429")
-        assert claim(ledger).redials == 1
+    def test_redial_that_was_refused_leaves_the_call_as_unknown_as_it_was(self, ledger: CallLedger) -> None:
+        before = unknown(ledger)
+        ledger.refuse(ledger.claim_redial(before), "rate_limited", "429")
+        after = ledger.call_by_key("key")
+        assert after is not None
+        assert (after.state, after.redials) == (CallState.UNKNOWN, 0)
+        assert after.renewed_at == before.renewed_at
+        complete(ledger, "call_1")  # the first dial did ring
+        assert ledger.adopt(after).call_id == "call_1"
+
+    def test_first_dial_is_found_although_the_redial_is_unknown_too(self, ledger: CallLedger) -> None:
+        before = unknown(ledger)
+        complete(ledger, "call_1")
+        redial = ledger.claim_redial(before)
+        again = ledger.mark_unknown(redial, "answer_lost", "no answer")
+        assert ledger.adopt(again).call_id == "call_1"
 
     def test_of_many_at_once_exactly_one_may_redial(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)

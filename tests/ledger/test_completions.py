@@ -17,7 +17,7 @@ from sqlalchemy import update
 
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.connect import Database, database
 from airflow_provider_voiceinfra.ledger.entries import CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.schema import calls, counters
 from tests.ledger.examples import CALL, CONN_ID, body, claim, complete, unknown
@@ -312,7 +312,7 @@ class TestAdopt:
         # A start in the future is a wrong clock; what arrived before the claim cannot be its call's.
         complete(ledger, "call_1", timedelta(minutes=1))
         entry = unknown(ledger)
-        later = replace(entry, claimed_at=entry.claimed_at + timedelta(seconds=30))
+        later = replace(entry, renewed_at=entry.renewed_at + timedelta(seconds=30))
         assert ledger.candidates(later) == []
 
     def test_two_candidates_are_left_to_a_person(self, ledger: CallLedger) -> None:
@@ -346,19 +346,19 @@ class TestAdopt:
     def test_call_that_cannot_own_it_is_no_rival(self, ledger: CallLedger, other: str) -> None:
         entry = unknown(ledger)
         value = "another" if other == "agent_id" else "+14155550109"
-        unknown(ledger, "second", replace(CALL, **{other: value})  # type: ignore[arg-type])
+        unknown(ledger, "second", replace(CALL, **{other: value}))  # type: ignore[arg-type]
         complete(ledger, "call_1")
         assert ledger.adopt(entry).call_id == "call_1"
 
     def test_call_claimed_after_it_started_is_no_rival(self, ledger: CallLedger, ledger_url: str) -> None:
         entry = unknown(ledger)
-        claimed_at = entry.claimed_at - timedelta(minutes=1)
+        sent_at = entry.renewed_at - timedelta(minutes=1)
         with Database(ledger_url).writing() as connection:
-            connection.execute(update(calls).values(claimed_at=claimed_at))
-        complete(ledger, "call_1", claimed_at + timedelta(seconds=1))
+            connection.execute(update(calls).values(renewed_at=sent_at))
+        complete(ledger, "call_1", sent_at + timedelta(seconds=1))
         unknown(ledger, "second")
         # It arrived just now, so the second call may look at it, but started long before that was claimed.
-        assert ledger.adopt(replace(entry, claimed_at=claimed_at)).call_id == "call_1"
+        assert ledger.adopt(replace(entry, renewed_at=sent_at)).call_id == "call_1"
 
     def test_settled_call_adopts_nothing(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
@@ -388,3 +388,23 @@ class TestAdopt:
         completion = ledger.completion("call_1")
         assert completion is not None
         assert completion.call_id == accepted.call_id
+
+
+def test_counter_that_lags_behind_catches_up_and_loses_nothing(ledger: CallLedger, ledger_url: str) -> None:
+    complete(ledger, "call_1")
+    with database(ledger_url).writing() as connection:
+        connection.execute(counters.update().values(value=0))  # as after a restore of some tables only
+    assert complete(ledger, "call_2") is Recorded.NEW
+    assert [entry.call_id for entry in ledger.completions_after(0)] == ["call_1", "call_2"]
+
+
+def test_completion_before_the_request_that_rang_belongs_to_somebody_else(
+    ledger: CallLedger, ledger_url: str
+) -> None:
+    entry = claim(ledger)
+    with database(ledger_url).writing() as connection:
+        earlier = entry.claimed_at - timedelta(minutes=2)  # the requests before the last were answered 429
+        connection.execute(calls.update().values(claimed_at=earlier))
+    complete(ledger, "call_other", entry.claimed_at - timedelta(minutes=1))
+    lost = ledger.mark_unknown(entry, "answer_lost", "the connection was cut")
+    assert ledger.adopt(lost).state is CallState.UNKNOWN

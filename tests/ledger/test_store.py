@@ -319,3 +319,14 @@ def test_package_names_nothing_else() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = package.Nothing
+
+
+def test_refused_call_that_was_purged_and_placed_again_can_be_purged_again(ledger: CallLedger) -> None:
+    ledger.refuse(claim(ledger), "rate_limited", "429")
+    ledger.purge(datetime.now(timezone.utc))
+    again = claim(ledger)
+    assert (again.purged_at, again.idempotency_key) == (None, "key")
+    ledger.accept(again, "call_1")
+    assert ledger.purge(datetime.now(timezone.utc)).calls == 1
+    [entry] = ledger.calls()
+    assert (entry.to_number, entry.idempotency_key) == (None, None)

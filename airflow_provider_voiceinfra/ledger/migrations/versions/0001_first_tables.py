@@ -63,6 +63,7 @@ def _create_calls() -> None:
         sa.Column("claimed_at", UtcDateTime(), nullable=False),
         sa.Column("renewed_at", UtcDateTime(), nullable=False),
         sa.Column("answered_at", UtcDateTime()),
+        sa.Column("unsettled_since", UtcDateTime()),
         sa.Column("purged_at", UtcDateTime()),
     )
     op.create_index("ix_voiceinfra_calls_claimed_at", "voiceinfra_calls", ["claimed_at"])
