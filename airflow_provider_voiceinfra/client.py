@@ -164,7 +164,7 @@ class VoiceInfraClient:
             )
         return ApiUnreachableError(
             f"{self._connection.base_url} could not be reached ({what}), so nothing was sent. Check the "
-            "base URL of the connection, and the network and proxy of this worker."
+            "base URL of the connection, http:// or https:// included, and this worker's network and proxy."
         )
 
 

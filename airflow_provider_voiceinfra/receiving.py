@@ -162,7 +162,7 @@ def _store(delivery: Delivery, ledger: CallLedger) -> Receipt:
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
     except UnusableRecordError as exc:
-        return Receipt(Outcome.KEPT, str(exc))
+        return Receipt(Outcome.KEPT, _other_header(delivery.event) or str(exc))
     other = _other_event(delivery.event, record)
     if other is not None:
         return Receipt(Outcome.KEPT, other, record.call_id)
@@ -182,10 +182,17 @@ def _store(delivery: Delivery, ledger: CallLedger) -> Receipt:
 
 def _other_event(header: str | None, record: CompletionRecord) -> str | None:
     """Return why this is no completion; header and body must not contradict, but both may be silent."""
-    if header is not None and header.strip() and header.strip() != COMPLETED_EVENT:
-        return f"the event header says something else than {COMPLETED_EVENT}"
+    other = _other_header(header)
+    if other is not None:
+        return other
     if record.payload.get("event") not in (None, "", COMPLETED_EVENT):
         return f"the field event says something else than {COMPLETED_EVENT}"
+    return None
+
+
+def _other_header(header: str | None) -> str | None:
+    if header is not None and header.strip() and header.strip() != COMPLETED_EVENT:
+        return f"the event header says something else than {COMPLETED_EVENT}"
     return None
 
 

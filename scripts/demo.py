@@ -181,7 +181,7 @@ def run(keep: bool) -> int:
             return 1
         raise
     except KeyboardInterrupt:
-        print("\nInterrupted; stopping the servers ...", file=sys.stderr)
+        print("\nInterrupted; stopping the servers, which takes up to 20 s ...", file=sys.stderr)
         return 130
     finally:
         # A second Ctrl-C must not interrupt the clean-up.

@@ -248,7 +248,7 @@ def test_an_api_that_cannot_be_reached(connect: Connect, ledger: CallLedger, rec
     finding = found(receiver_url)["API key"]
 
     assert finding.verdict is Verdict.FAILED
-    assert "way to the internet" in finding.remedy
+    assert "network and proxy" in finding.found
 
 
 def test_a_sqlite_ledger_with_workers_elsewhere(

@@ -63,10 +63,14 @@ _CALLS = ActionCommand(
         _arg("--state", help="Only calls in this state", choices=CALL_STATES),
         _arg("--dag-id", help="Only calls of this DAG"),
         _arg("--run-id", help="Only calls of this DAG run"),
-        _arg("--to-number", help="Only calls to this number, in E.164 form such as +14155550100"),
+        _arg(
+            "--to-number",
+            help="Only calls to this number, in E.164 form such as +14155550100",
+            type=values.e164,
+        ),
         _arg(
             "--since",
-            help="Only calls since then: an age such as 24h or 7d, or a time (UTC if it names no zone)",
+            help="Only calls since then: an age such as 30m, 24h or 7d, or a time (UTC if it names no zone)",
             type=values.since,
         ),
         _arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100),

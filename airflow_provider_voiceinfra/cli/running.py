@@ -31,6 +31,11 @@ def command(body: Callable[[Namespace], bool]) -> Callable[[Namespace], None]:
         os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
         try:
             well = body(args)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads has seen enough, as `head` does; Python would complain again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            well = True
         except SQLAlchemyError as error:
             well = complain(str(unavailable(error)))
         except VoiceInfraError as error:

@@ -6,15 +6,17 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta, timezone
 
-_AGE = re.compile(r"([1-9]\d{0,5})([hdw])", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_AGE = re.compile(r"([1-9]\d{0,5})([mhdw])", re.ASCII)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def age(text: str) -> timedelta:
-    """Read an age such as ``12h``, ``90d`` or ``4w``."""
+    """Read an age such as ``30m``, ``12h``, ``90d`` or ``4w``."""
     form = _AGE.fullmatch(text.strip())
     if form is None:
-        raise ArgumentTypeError(f"{text!r} is not an age; it looks like 12h, 90d or 4w")
+        raise ArgumentTypeError(
+            f"{text!r} is not an age: a number and m (minutes), h, d or w, such as 12h or 90d"
+        )
     return timedelta(**{_UNITS[form.group(2)]: int(form.group(1))})
 
 
@@ -34,9 +36,18 @@ def since(text: str) -> datetime:
         moment = None
     if not isinstance(moment, datetime):
         raise ArgumentTypeError(
-            f"{text!r} is neither an age such as 24h or 7d, nor a time such as 2026-03-01T08:00:00Z"
+            f"{text!r} is neither an age such as 30m, 24h or 7d, nor a time such as 2026-03-01T08:00:00Z"
         )
     return moment
+
+
+def e164(text: str) -> str:
+    """Read a phone number."""
+    if not re.fullmatch(r"\+[1-9]\d{1,14}", text, re.ASCII):
+        raise ArgumentTypeError(
+            "a number is in E.164 form: a plus sign, the country code and the number, such as +14155550100"
+        )
+    return text
 
 
 def row_count(text: str) -> int:

@@ -53,11 +53,7 @@ def check_api_key(conn_id: str) -> Finding:
         works, message = False, str(error)
     if works:
         return Finding("API key", Verdict.OK, message)
-    remedy = (
-        "Compare the field 'API key' with the vendor's dashboard, where a key can have been revoked; if the "
-        "API was not reached at all, check the base URL and this machine's way to the internet."
-    )
-    return Finding("API key", Verdict.FAILED, message, remedy)
+    return Finding("API key", Verdict.FAILED, message, "Correct the connection; calls fail until this works.")
 
 
 def check_settings() -> tuple[Finding, Settings | None]:

@@ -74,8 +74,8 @@ def check_receiver(address: str) -> Finding:
             Verdict.FAILED,
             f"{address}/health is answered {status}, but not by the receiver: the plugin is not mounted here",
             "Install this package where the API server runs and restart it; `airflow plugins` must list "
-            "voiceinfra. If [api] base_url has a path, the address must have it too. A stand-alone receiver "
-            "has an address of its own: --receiver-url.",
+            "voiceinfra. The address ends in /voiceinfra, with nothing behind it; if [api] base_url has a "
+            "path, that comes before it. A stand-alone receiver has an address of its own: --receiver-url.",
         )
     if status != 200:
         return Finding(
@@ -141,7 +141,7 @@ _REFUSALS = {
     401: (
         "it does not know the connection, or has another secret for it",
         "The receiver must find the same connection: one that is an environment variable here must be one "
-        "there. After a change of the secret, wait until its cache is over, or restart it.",
+        "there. After a change of the secret, wait 10 seconds, for which it remembers the old one.",
     ),
     404: (
         "there is no receiver at this path",

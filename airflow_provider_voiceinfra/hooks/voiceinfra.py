@@ -10,9 +10,14 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_voiceinfra import metrics, options
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
+from airflow_provider_voiceinfra.connection import (
+    CONN_TYPE,
+    DEFAULT_BASE_URL,
+    DEFAULT_CONN_ID,
+    VoiceInfraConnection,
+)
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
-from airflow_provider_voiceinfra.exceptions import UnauthorizedError, VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import NotFoundError, UnauthorizedError, VoiceInfraError
 from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
 
 if TYPE_CHECKING:
@@ -158,7 +163,13 @@ class VoiceInfraHook(BaseHook):
         except UnauthorizedError:
             return (
                 False,
-                "The API key is not accepted (401). It is wrong, or was revoked in the vendor's dashboard.",
+                "The API key is not accepted (401). Compare the field 'API key' with the vendor's dashboard, "
+                "where it may have been revoked.",
+            )
+        except NotFoundError:
+            return False, (
+                f"There is no VoiceInfra API at {self.connection.base_url} (404). The base URL ends in /v1, "
+                f"as in {DEFAULT_BASE_URL}; leave it empty for that one."
             )
         except VoiceInfraError as error:
             return False, str(error)

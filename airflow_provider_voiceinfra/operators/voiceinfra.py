@@ -14,7 +14,11 @@ from airflow_provider_voiceinfra import options
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
-from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
+from airflow_provider_voiceinfra.exceptions import (
+    CallNotPlacedError,
+    CompletionTimeoutError,
+    LedgerUnavailableError,
+)
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
@@ -163,6 +167,12 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
         hook = VoiceInfraHook(self.voiceinfra_conn_id)
         call = hook.complete_call(self._call())
+        if not hook.connection.webhook_secrets:
+            self.log.warning(
+                "Connection %r has no webhook secret, so its webhooks are refused and nobody will learn how "
+                "this call goes; `airflow voiceinfra doctor` says what to do.",
+                self.voiceinfra_conn_id,
+            )
         policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
         placer = hook.placer(before_send=self._refuse_if_killed)
         key, origin = self._key(context), _origin(context)
@@ -223,11 +233,17 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.completion_timeout) + _TRIGGER_MARGIN,
             )
+        if record is None:
+            self.log.info("Waiting for the completion of call %s.", call_id)
         while record is None:
             if datetime.now(timezone.utc) >= deadline:
                 raise CompletionTimeoutError([call_id], self.completion_timeout)
             time.sleep(self.poke_interval)
-            record = self._record(context, call_id)
+            try:
+                record = self._record(context, call_id)
+            except LedgerUnavailableError as error:
+                # The call is going well, and a dead database must not fail its task: it has its time-out.
+                self.log.warning("Cannot look for its completion, trying again: %s", error)
         return record
 
     def _record(self, context: Context, call_id: str) -> dict[str, Any] | None:

@@ -49,8 +49,8 @@ def record(call: Call, ended_at: datetime, *, recordings: str, times: str, extra
     :param times: how times are written; see the setting ``webhook_times``.
     :param extracted: the name of the field with extracted data; a documented field of that name wins.
     """
-    # Rounded up, so that whoever picked up has talked for a second even if calls take no time here.
-    lasted = max(1, math.ceil((ended_at - call.accepted_at).total_seconds()))
+    # At least a second, so that whoever picked up has talked even if calls take no time here.
+    lasted = max(1, round((ended_at - call.accepted_at).total_seconds()))
     failed = call.outcome == "failed"
     return {
         extracted: _extracted(call),

@@ -12,7 +12,12 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from airflow_provider_voiceinfra import options
 from airflow_provider_voiceinfra.deployment import open_ledger
-from airflow_provider_voiceinfra.exceptions import CompletionTimeoutError, InvalidCallError
+from airflow_provider_voiceinfra.exceptions import (
+    CompletionTimeoutError,
+    InvalidCallError,
+    LedgerUnavailableError,
+)
+from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
 from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
@@ -49,6 +54,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("call_id", "match", "since")
+    operator_extra_links = (VoiceInfraRecordingLink(),)
     ui_color = "#d8ecf3"
 
     def __init__(
@@ -77,7 +83,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer, and return the record or records."""
         if not self.deferrable:
-            return super().execute(context)
+            return self._execute_here(context)
         try:
             with final_errors_fail_the_task():
                 call_ids = self._settled_ids(context)
@@ -93,7 +99,13 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once whether the records are there."""
         with final_errors_fail_the_task():
-            call_ids = self._settled_ids(context)
+            self.log.info("Looking for the completion of %s.", self._subject())
+            try:
+                call_ids = self._settled_ids(context)
+            except LedgerUnavailableError as error:
+                # The call is going well, and a dead database must not fail its task: it has its time-out.
+                self.log.warning("Cannot look for completions, trying again: %s", error)
+                call_ids = None
             if call_ids is None:
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._finish(context, call_ids))
@@ -105,12 +117,19 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
             # A record that came at the last moment counts, whatever the trigger said.
             call_ids = told["call_ids"] if told["status"] != TIMED_OUT else self._settled_ids(context)
             if call_ids is None:
-                self._time_out(context)
+                raise AirflowSensorTimeout(self._missing())
             return self._finish(context, call_ids)
 
     def on_kill(self) -> None:
         """Say that the calls go on."""
         self.log.warning("No longer waiting; the API cannot cancel a call, so the calls go on.")
+
+    def _execute_here(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout as error:
+            # Airflow's own message tells how long it has taken, but not what was waited for.
+            raise AirflowSensorTimeout(self._missing()) from error
 
     def _settled_ids(self, context: Context) -> list[str] | None:
         """Return the ids of the calls waited for once all are over."""
@@ -155,17 +174,18 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
             timeout=self._timeout() + _TRIGGER_MARGIN,
         )
 
-    def _time_out(self, context: Context) -> NoReturn:
+    def _missing(self) -> str:
+        """Return what has not come in time, and what to do, for people."""
         waited = self._timeout().total_seconds()
         if self.match is not None:
-            message = f"no completion record matched {', '.join(self.match)} within {waited:g} s"
-        else:
-            there = open_ledger().completions(self._call_ids(), with_body=False)
-            missing = [call_id for call_id in self._call_ids() if call_id not in there]
-            message = str(CompletionTimeoutError(missing, waited))
-        if self.soft_fail:
-            raise AirflowSkipException(message)
-        raise AirflowSensorTimeout(message)
+            return f"no completion record matched {', '.join(self.match)} within {waited:g} s"
+        there = open_ledger().completions(self._call_ids(), with_body=False)
+        return str(CompletionTimeoutError([it for it in self._call_ids() if it not in there], waited))
+
+    def _subject(self) -> str:
+        if self.match is not None:
+            return f"a call with matching {', '.join(self.match)}"
+        return f"call {', '.join(self._call_ids())}"
 
     def _timeout(self) -> timedelta:
         return self.timeout if isinstance(self.timeout, timedelta) else timedelta(seconds=self.timeout)

@@ -21,7 +21,7 @@ CALL_SECONDS = 2.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process, in their order: they share one Airflow, and the last ones judge all."""
+    """Keep these tests in one process, in their order: they share one Airflow, and the last judge all."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("airflow"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from functools import partialmethod
 from typing import Any
@@ -217,6 +218,16 @@ def test_killed_task_says_that_the_call_goes_on(capfd: pytest.CaptureFixture[str
     call_id = placing.execute(task_context())
     placing.on_kill()
     assert f"Call {call_id} goes on" in capfd.readouterr().out
+
+
+def test_missing_webhook_secret_is_told_before_anybody_waits_in_vain(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_VOICEINFRA_DEFAULT"])
+    del connection["extra"]["webhook_secret"]
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", json.dumps(connection))
+    operator().execute(task_context())
+    assert "has no webhook secret" in capfd.readouterr().out
 
 
 def test_every_templated_field_is_an_argument() -> None:

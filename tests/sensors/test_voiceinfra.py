@@ -129,8 +129,15 @@ def test_unwanted_outcome_fails_for_good_and_leaves_the_record(
 
 
 def test_poking_goes_on_until_the_time_out(ledger: CallLedger) -> None:
-    with pytest.raises(AirflowSensorTimeout):
+    with pytest.raises(AirflowSensorTimeout, match=r"no completion record for call_1 within 0\.05 s"):
         sensor(call_id="call_1", timeout=0.05).execute(task_context(Ti()))
+    with pytest.raises(AirflowSensorTimeout, match="no completion record matched to_number within"):
+        sensor(match={"to_number": NUMBER}, timeout=0.05).execute(task_context(Ti()))
+
+
+def test_poking_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/folder/ledger.db")
+    assert not sensor(call_id="call_1").poke(task_context(Ti()))
 
 
 def test_rescheduling_gives_the_worker_back(ledger: CallLedger) -> None:
@@ -188,8 +195,9 @@ def test_time_out_of_a_match_does_not_tell_the_number(ledger: CallLedger) -> Non
 
 def test_time_out_skips_a_soft_sensor(ledger: CallLedger) -> None:
     waiting = sensor(call_id="call_1", deferrable=True, soft_fail=True)
-    with pytest.raises(AirflowSkipException):
-        waiting.execute_complete(task_context(Ti()), {"status": "timed_out", "call_ids": ["call_1"]})
+    event = {"status": "timed_out", "call_ids": ["call_1"]}
+    with pytest.raises(AirflowSkipException):  # Airflow resumes a deferred task in this way
+        waiting.resume_execution("execute_complete", {"event": event}, task_context(Ti()))
 
 
 def test_killed_sensor_says_that_the_calls_go_on(capfd: pytest.CaptureFixture[str]) -> None:
