@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TypeVar
 
@@ -239,7 +240,8 @@ class CallPlacer:
             ) from error
         except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
             log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
-            self._ledger.accept(entry, placed.call_id)  # once more; if it fails, its webhook will tell
+            with suppress(LedgerUnavailableError):  # its webhook will tell, and what ends the task goes on
+                self._ledger.accept(entry, placed.call_id)
             raise
 
     def _store(self, write: Callable[[], Answer]) -> Answer:

@@ -22,14 +22,13 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 # A module's layer is that of its longest prefix; a new one has to be given a place here.
 LAYERS = {
     0: """
-        __init__ get_provider_info exceptions masking calls signing options templates phone_numbers zones
-        window_rules windows
+        __init__ get_provider_info exceptions masking calls signing options campaigns.templates
+        campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
-        settings connection client pacing adaptive metrics ledger text_lines contact_files contact_values
-        do_not_call contacts
+        settings connection client pacing metrics ledger campaigns
     """,
-    2: "deployment placements placing receiving waiting campaign campaigns",
+    2: "deployment placements placing receiving waiting",
     3: "hooks triggers sensors operators links rendering results",
     4: "web plugin cli diagnosis",
 }
@@ -37,7 +36,7 @@ LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in mod
 ASIDE = "sandbox"
 # Below layer 3 these alone know Airflow: its configuration, its connections, its metrics, and the paths that
 # its ObjectStoragePath opens. All import it inside functions.
-MAY_KNOW_AIRFLOW = {"settings", "deployment", "metrics", "text_lines"}
+MAY_KNOW_AIRFLOW = {"settings", "deployment", "metrics", "campaigns.text_lines"}
 
 MOST_LINES = 300
 MOST_LINES_EVER = 320

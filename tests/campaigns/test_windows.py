@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_voiceinfra.campaigns.windows import CallingWindow, zones_for
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.windows import CallingWindow, zones_for
 
 UTC = timezone.utc
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -202,7 +202,7 @@ def test_naive_times_are_refused() -> None:
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_voiceinfra.windows._MAX_CACHED", 3)
+    monkeypatch.setattr("airflow_provider_voiceinfra.campaigns.windows._MAX_CACHED", 3)
     window = CallingWindow.parse("09:00-20:00")
     for week in range(10):
         window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), ["UTC"])
@@ -315,7 +315,7 @@ def test_a_number_that_does_not_tell_its_zone(number: str) -> None:
 
 
 def test_a_zone_that_this_computer_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_voiceinfra.zones import _usable
+    from airflow_provider_voiceinfra.campaigns.zones import _usable
 
     assert _usable(("America/New_York", "Mars/Base")) is None
     assert _usable(()) is None
@@ -339,7 +339,8 @@ def test_nothing_is_open_before_the_next_opening_in_two_weeks(
 
 def test_importing_costs_nothing() -> None:
     script = (
-        "import sys, airflow_provider_voiceinfra.contacts, airflow_provider_voiceinfra.windows; "
+        "import sys, airflow_provider_voiceinfra.campaigns.contacts; "
+        "import airflow_provider_voiceinfra.campaigns.windows; "
         "print(sorted({'airflow', 'phonenumbers', 'pendulum', 'requests', 'sqlalchemy'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

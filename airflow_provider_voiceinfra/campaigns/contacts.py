@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.contact_files import BadRow, Rows, open_rows
-from airflow_provider_voiceinfra.contact_values import (
+from airflow_provider_voiceinfra.campaigns.contact_files import BadRow, Rows, open_rows
+from airflow_provider_voiceinfra.campaigns.contact_values import (
     agent,
     check_text,
     filled,
@@ -16,12 +16,12 @@ from airflow_provider_voiceinfra.contact_values import (
     mark_of,
     variables_of,
 )
-from airflow_provider_voiceinfra.do_not_call import read_do_not_call
+from airflow_provider_voiceinfra.campaigns.do_not_call import read_do_not_call
+from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
+from airflow_provider_voiceinfra.campaigns.templates import Template
+from airflow_provider_voiceinfra.campaigns.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
-from airflow_provider_voiceinfra.phone_numbers import NumberReader
-from airflow_provider_voiceinfra.templates import Template
-from airflow_provider_voiceinfra.zones import zone_named
 
 __all__ = ["Contact", "ContactReader", "SkippedRow", "open_rows"]
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.contacts import Contact, ContactReader, SkippedRow, open_rows
+from airflow_provider_voiceinfra.campaigns.contacts import Contact, ContactReader, SkippedRow, open_rows
+from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.phone_numbers import NumberReader
 
 # Not the number that messages give as an example.
 ANN, BOB, CAT = "+14155550142", "+14155550101", "+442079460123"

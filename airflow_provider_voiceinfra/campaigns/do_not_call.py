@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from airflow_provider_voiceinfra.contact_files import BadRow, open_rows
+from airflow_provider_voiceinfra.campaigns.contact_files import BadRow, open_rows
+from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
+from airflow_provider_voiceinfra.campaigns.text_lines import Lines, is_location, shown, suffixes
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.phone_numbers import NumberReader
-from airflow_provider_voiceinfra.text_lines import Lines, is_location, shown, suffixes
 
 # The columns that may hold the number, the first that there is; a file of one column may call it anything.
 COLUMNS = ("to_number", "number", "phone_number", "phone")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
-from airflow_provider_voiceinfra.window_rules import WEEK, parse_rules
-from airflow_provider_voiceinfra.zones import zone_named, zones_for
+from airflow_provider_voiceinfra.campaigns.window_rules import WEEK, parse_rules
+from airflow_provider_voiceinfra.campaigns.zones import zone_named, zones_for
 
 __all__ = ["HORIZON", "CallingWindow", "zones_for"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_voiceinfra.campaigns.text_lines import AS_UTF8, Lines, is_location, shown, suffixes
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.text_lines import AS_UTF8, Lines, is_location, shown, suffixes
 
 MAX_CELL_BYTES = 100_000
 MAX_ROW_CHARACTERS = 1_000_000

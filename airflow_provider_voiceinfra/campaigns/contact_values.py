@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_AGENT_ID_LENGTH
-from airflow_provider_voiceinfra.contact_files import MAX_CELL_BYTES
+from airflow_provider_voiceinfra.campaigns.contact_files import MAX_CELL_BYTES
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 MAX_KEY_LENGTH = 250
