@@ -65,7 +65,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         pushed.
     :param include_transcript: whether the record in XCom holds ``transcript``, which is long and personal.
     :param unknown_timeout: how long to wait for the webhook of a call whose answer was lost, in seconds
-        after it was begun.
+        after the last request that was sent for it.
     :param on_unknown: what to do then: ``"fail"`` without retry, or ``"redial"``, once.
     """
 
