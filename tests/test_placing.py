@@ -13,7 +13,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from multiprocessing.connection import Connection
@@ -21,6 +22,8 @@ from typing import Any
 
 import pytest
 from harness.postgres import PostgresServer
+from sqlalchemy import Connection as DatabaseConnection
+from sqlalchemy import event
 
 from airflow_provider_voiceinfra import placing
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
@@ -40,9 +43,10 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     UnauthorizedError,
 )
-from airflow_provider_voiceinfra.ledger import CallLedger, connect
+from airflow_provider_voiceinfra.ledger import CallLedger, connect, migrate
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.pacing import RetryBounds
+from airflow_provider_voiceinfra.placements import placement
 from airflow_provider_voiceinfra.placing import (
     CallPlacer,
     How,
@@ -477,6 +481,22 @@ class TestUnknown:
         assert make().place(KEY, CALL, REDIAL_NOW, origin=THIRD_TRY).how is How.TAKEN_UP
         assert len(accepted_ids(sandbox)) == 2
 
+    def test_redial_that_is_not_placed_leaves_the_first_dial_unknown(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        lose_answer(make, sandbox)
+        sandbox.configure(api_keys=["another"])
+        with raises(UnauthorizedError):
+            make().place(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY)
+        assert entry_of(ledger).state is CallState.UNKNOWN
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW, origin=THIRD_TRY)
+        assert len(accepted_ids(sandbox)) == 1
+        # It was no dial, so there still is the one that was asked for.
+        sandbox.configure(api_keys=[API_KEY])
+        assert make().place(KEY, CALL, REDIAL_NOW, origin=THIRD_TRY).how is How.PLACED
+        assert len(accepted_ids(sandbox)) == 2
+
     def test_redial_is_not_done_before_the_timeout(
         self, make: Callable[..., CallPlacer], sandbox: SandboxProcess
     ) -> None:
@@ -521,6 +541,12 @@ class TestUnknown:
         assert first.call.call_id == "call_1"
         assert caught.value.code == "call_id_not_unique"
         assert "call_1" in str(caught.value)
+
+
+def test_placement_needs_the_id_of_a_call(ledger: CallLedger) -> None:
+    entry, _ = ledger.claim(KEY, CALL, conn_id=CONN_ID)
+    with pytest.raises(ClaimLostError, match="without a call_id"):
+        placement(entry, How.PLACED)
 
 
 def owner(pipe: Connection, ledger_url: str, base_url: str, gate: str) -> None:
@@ -757,16 +783,43 @@ class TestLosers:
         assert second == redial.call.call_id
         assert ledger.call_by_id(first) is not None
 
-    def test_redial_that_another_took_first_is_looked_up(
+    def test_claim_that_was_taken_over_before_the_request_is_not_sent(
         self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
     ) -> None:
+        def take_over() -> None:
+            redial = ledger.claim_redial(ledger.mark_unknown(entry_of(ledger), "owner_silent", "silent"))
+            ledger.accept(redial, "call_of_the_other")
+
+        placement = make(before_send=take_over).place(KEY, CALL, WAIT)
+        assert (placement.how, placement.call.call_id) == (How.TAKEN_UP, "call_of_the_other")
+        assert sandbox.counts()["requests"] == 0
+
+    def test_redial_that_another_took_first_is_looked_up(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, ledger_url: str, sandbox: SandboxProcess
+    ) -> None:
         lose_answer(make, sandbox)
-        stale = entry_of(ledger)
-        redial = ledger.claim_redial(stale)
-        with pytest.raises(ClaimLostError):
-            ledger.claim_redial(stale)
-        ledger.accept(redial, "call_2")
-        assert make().place(KEY, CALL, REDIAL_NOW).call.call_id == "call_2"
+
+        def take_redial() -> None:
+            ledger.accept(ledger.claim_redial(entry_of(ledger)), "call_of_the_other")
+
+        # Between the look for a completion and the redial.
+        after_next_write(ledger_url, take_redial)
+        placement = make().place(KEY, CALL, REDIAL_NOW)
+        assert (placement.how, placement.call.call_id) == (How.TAKEN_UP, "call_of_the_other")
+        assert len(accepted_ids(sandbox)) == 1
+
+
+def after_next_write(url: str, action: Callable[[], object]) -> None:
+    """Do something once, right after the next transaction that writes was committed, in another thread."""
+    waiting = [action]
+
+    def on_commit(connection: DatabaseConnection) -> None:
+        if waiting and connection.get_execution_options()[migrate.WRITING]:
+            connection.connection.commit()  # SQLAlchemy tells before it does so itself
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(waiting.pop()).result()
+
+    event.listen(connect.database(url).engine, "commit", on_commit)
 
 
 class Interrupt(BaseException):
@@ -969,6 +1022,34 @@ class TestLedgerOutage:
         with raises(CallOutcomeUnknownError if fault else UnauthorizedError):
             placer.place(KEY, CALL, FAIL_NOW)
         assert entry_of(ledger).state is state
+
+    @pytest.mark.parametrize("over", [True, False])
+    def test_interrupted_while_the_answer_cannot_be_stored(
+        self,
+        make: Callable[..., CallPlacer],
+        ledger: CallLedger,
+        sandbox: SandboxProcess,
+        outage: Outage,
+        begin_at: Callable[[str], Callable[[str], None]],
+        caplog: pytest.LogCaptureFixture,
+        over: bool,
+    ) -> None:
+        def interrupt(_seconds: float) -> None:
+            if over:
+                outage.end()
+            raise Interrupt
+
+        placer = make(count=begin_at("calls.placed"), bounds=RetryBounds(sleep=interrupt))
+        with pytest.raises(Interrupt):
+            placer.place(KEY, CALL, WAIT, origin=FIRST_TRY)
+        outage.end()
+        (call_id,) = accepted_ids(sandbox)
+        assert f"Call {call_id} was placed" in caplog.text
+        assert entry_of(ledger).call_id == (call_id if over else None)
+        # What cannot be known is not tried.
+        with suppress(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
+        assert accepted_ids(sandbox) == [call_id]
 
     def test_claim_of_an_interrupted_call_stays_and_is_unknown_to_the_next_try(
         self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, outage: Outage

@@ -229,6 +229,15 @@ class TestFork:
         assert ledger.call_by_id("call_1") is not None
         assert complete(ledger, "call_1") is Recorded.NEW
 
+    def test_what_a_child_does_first_leaves_the_parents_connections_open(
+        self, ledger: CallLedger, ledger_url: str
+    ) -> None:
+        entry = claim(ledger)
+        with database(ledger_url).reading() as parents:
+            connect._after_fork()  # as in a child; here the parent's connections can be looked at as well
+            assert ledger.accept(entry, "call_1").call_id == "call_1"
+            assert parents.execute(calls.select()).all()
+
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_fork_while_another_thread_opens_a_ledger_does_not_hang_the_child(
         self, ledger: CallLedger, ledger_url: str, in_child: InChild
