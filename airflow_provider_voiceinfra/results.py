@@ -52,22 +52,27 @@ def record_dicts(
 
 
 def check_outcomes(
-    records: Collection[Mapping[str, Any]],
+    ti: Any,
+    result: dict[str, Any] | list[dict[str, Any]],
     *,
     fail_on: Collection[str],
     only: Collection[str] | None = None,
 ) -> None:
-    """Refuse records with outcomes that the task does not accept.
+    """Refuse outcomes that the task does not accept, and leave the result in XCom all the same.
 
+    :param ti: the task instance.
+    :param result: the record, or list of records, that the task would return.
     :param fail_on: outcomes that fail the task.
     :param only: the only outcomes that are accepted; if not set, any but those of ``fail_on``.
     :raises UnwantedOutcomeError: naming the calls and their outcomes.
     """
     unwanted = {
         str(record["call_id"]): str(record.get("call_outcome"))
-        for record in records
+        for record in (result if isinstance(result, list) else [result])
         if record.get("call_outcome") in fail_on
         or (only is not None and record.get("call_outcome") not in only)
     }
     if unwanted:
+        # A failed task returns nothing, but whoever looks into it wants to know how the calls went.
+        ti.xcom_push(key="return_value", value=result)
         raise UnwantedOutcomeError(unwanted)

@@ -255,12 +255,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         self.log.info("Call %s is over: %s.", call_id, record.get("call_outcome"))
         if record.get("recording_url"):
             context["ti"].xcom_push(key="recording_url", value=record["recording_url"])
-        try:
-            check_outcomes([record], fail_on=self.fail_on_outcomes)
-        except Exception:
-            # A failed task returns nothing, but whoever looks into it wants to know how the call went.
-            context["ti"].xcom_push(key="return_value", value=record)
-            raise
+        check_outcomes(context["ti"], record, fail_on=self.fail_on_outcomes)
         return record
 
     def _defer_until_known(self, pending: Pending, policy: UnknownPolicy) -> NoReturn:
