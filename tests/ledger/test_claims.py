@@ -262,6 +262,27 @@ class TestAccept:
         assert ledger.accept(redial, "call_2").call_id == "call_2"
         assert {stored.call_id for stored in ledger.calls()} == {"call_1", "call_2"}
 
+    def test_adoption_in_the_middle_of_an_answer_gives_way_to_it(self, postgres_database: str) -> None:
+        # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
+        ledger = CallLedger(postgres_database)
+        adopter = unknown(ledger, "adopter")
+        complete(ledger, "call_1")
+        answered = claim(ledger, "answered", replace(CALL, agent_id="another"))
+        adopted: list[CallEntry] = []
+
+        def adopt(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("UPDATE") and not adopted:
+                adopted.append(adopter)
+                in_a_thread(lambda: adopted.append(ledger.adopt(adopter)))
+
+        event.listen(database(postgres_database).engine, "after_cursor_execute", adopt)
+        accepted = ledger.accept(answered, "call_1")
+        assert adopted[1].call_id == "call_1"
+        assert (accepted.state, accepted.call_id) == (CallState.ACCEPTED, "call_1")
+        robbed = ledger.call_by_key("adopter")
+        assert robbed is not None
+        assert robbed.state is CallState.UNKNOWN
+
     def test_answer_and_adoption_at_the_same_time_end_with_the_answer(self, ledger: CallLedger) -> None:
         for number in range(10):
             call_id = f"call_{number}"
