@@ -160,7 +160,6 @@ class TestUrl:
             ("postgresql://user:hunter2@host:hunter2/ledger", "is not a database URL"),
             ("nosuch+driver://user:hunter2@host/ledger", "whose driver is not installed"),
             ("oracle://user:hunter2@host/ledger", "whose driver is not installed"),
-            ("postgresql+asyncpg://user:hunter2@host/ledger", "asynchronous driver"),
             ("sqlite+aiosqlite:////tmp/ledger.db", "asynchronous driver"),
             ("sqlite://", "in memory"),
             ("sqlite:///:memory:", "in memory"),
