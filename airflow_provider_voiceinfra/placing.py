@@ -70,7 +70,7 @@ class CallPlacer:
         client: VoiceInfraClient,
         *,
         conn_id: str,
-        lease: float = 150.0,
+        lease: float = 240.0,
         bounds: RetryBounds | None = None,
         before_send: Callable[[], None] = lambda: None,
         count: Callable[[str], None] = lambda name: None,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.entries import CallOrigin
     from airflow_provider_voiceinfra.placing import CallPlacer
 
-# A claim is left to its owner for as long as its request may take (connecting, then answering), the longest
-# wait between two tries, and this margin, in seconds.
+# A claim is left to its owner for as long as its request may take (connecting, then answering), all of its
+# patience, since the API may ask for one long wait, and this margin, in seconds.
 _LEASE_MARGIN = 60.0
 
 
@@ -91,7 +91,7 @@ class VoiceInfraHook(BaseHook):
             open_ledger(),
             self._client,
             conn_id=self.voiceinfra_conn_id,
-            lease=2 * self.connection.timeout + bounds.longest_wait + _LEASE_MARGIN,
+            lease=2 * self.connection.timeout + bounds.patience + _LEASE_MARGIN,
             bounds=bounds,
             before_send=pace,
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
