@@ -60,7 +60,7 @@ class Demo:
 
     def start(self) -> None:
         """Start the sandbox and Airflow."""
-        secret = secrets.token_urlsafe(24)
+        secret = secrets.token_hex(24)  # on a command line, nothing that begins with a dash
         say("Starting the sandbox, which imitates the VoiceInfra API on this machine ...")
         self.sandbox = SandboxProcess(
             SANDBOX_HOME,
