@@ -65,7 +65,12 @@ def call_ids(value: Any) -> list[str]:
     for item in listed:
         if not isinstance(item, str):
             raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(item).__name__}s")
-        if not item.strip() or item == _NOTHING or len(item) > MAX_CALL_ID_LENGTH or item.startswith("{"):
+        if (
+            not item.strip()
+            or item == _NOTHING
+            or len(item) > MAX_CALL_ID_LENGTH
+            or item.startswith(("{", "["))
+        ):
             raise InvalidCallError(
                 "call_id",
                 f"{len(item)} characters that cannot be a call_id; does the task before it push one? A task "

@@ -159,10 +159,7 @@ class CallPlacer:
             self._store(lambda: self._ledger.refuse(entry, code, message))
             raise
         except CallOutcomeUnknownError as error:
-            self._count("calls.unknown")
-            code, message = error.code, str(error)
-            log.warning("%s It is not dialled again; its webhook will tell.", message)
-            self._store(lambda: self._ledger.mark_unknown(entry, code, message))
+            self._keep_unknown(entry, error)
             return None
         except LedgerUnavailableError as error:  # from renew, so the request was not sent
             reason = str(error)
@@ -182,6 +179,16 @@ class CallPlacer:
             log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
             return None
         return placement(accepted, How.PLACED)
+
+    def _keep_unknown(self, entry: CallEntry, error: CallOutcomeUnknownError) -> None:
+        self._count("calls.unknown")
+        log.warning("%s It is not dialled again; its webhook will tell.", error)
+        try:
+            self._store(lambda: self._ledger.mark_unknown(entry, error.code, str(error)))
+        except LedgerUnavailableError as down:
+            raise LedgerUnavailableError(
+                f"{error} A retry will not dial again; it waits for the call's webhook. {down}"
+            ) from down
 
     def _reconcile(
         self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy, origin: CallOrigin | None

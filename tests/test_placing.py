@@ -996,6 +996,25 @@ class TestLedgerOutage:
             make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
         assert accepted_ids(sandbox) == [call_id]
 
+    def test_lost_answer_that_cannot_be_stored_is_told_as_a_call_that_may_ring(
+        self,
+        make: Callable[..., CallPlacer],
+        ledger: CallLedger,
+        sandbox: SandboxProcess,
+        outage: Outage,
+        begin_at: Callable[[str], Callable[[str], None]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(placing, "STORE_PATIENCE", 0.0)
+        sandbox.fault("cut_after")
+        with raises(LedgerUnavailableError) as caught:
+            make(count=begin_at("calls.unknown")).place(KEY, CALL, WAIT, origin=FIRST_TRY)
+        assert "The call may have been placed. A retry will not dial again" in str(caught.value)
+        outage.end()
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
+        assert len(accepted_ids(sandbox)) == 1
+
     @pytest.mark.parametrize(
         ("fault", "moment", "state"),
         [

@@ -223,7 +223,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
     def _wait(self, context: Context, call_id: str) -> Any:
         deadline = datetime.now(timezone.utc) + timedelta(seconds=self.completion_timeout)
-        record = self._record(context, call_id)
+        record = self._look(context, call_id)
         if record is None and self.deferrable:
             self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
             self.defer(
@@ -239,12 +239,16 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             if datetime.now(timezone.utc) >= deadline:
                 raise CompletionTimeoutError([call_id], self.completion_timeout)
             time.sleep(self.poke_interval)
-            try:
-                record = self._record(context, call_id)
-            except LedgerUnavailableError as error:
-                # The call is going well, and a dead database must not fail its task: it has its time-out.
-                self.log.warning("Cannot look for its completion, trying again: %s", error)
+            record = self._look(context, call_id)
         return record
+
+    def _look(self, context: Context, call_id: str) -> dict[str, Any] | None:
+        try:
+            return self._record(context, call_id)
+        except LedgerUnavailableError as error:
+            # The call is going well, and a dead database must not fail its task: it has its time-out.
+            self.log.warning("Cannot look for its completion, trying again: %s", error)
+            return None
 
     def _record(self, context: Context, call_id: str) -> dict[str, Any] | None:
         """Return the record of a call that is over, after checking its outcome."""

@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     TIMED_OUT,
     VoiceInfraCallCompletedTrigger,
     earliest_wake_up,
+    listed,
     read_event,
 )
 
@@ -102,13 +103,12 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
             self.log.info("Looking for the completion of %s.", self._subject())
             try:
                 call_ids = self._settled_ids(context)
+                if call_ids is not None:
+                    return PokeReturnValue(is_done=True, xcom_value=self._finish(context, call_ids))
             except LedgerUnavailableError as error:
                 # The call is going well, and a dead database must not fail its task: it has its time-out.
                 self.log.warning("Cannot look for completions, trying again: %s", error)
-                call_ids = None
-            if call_ids is None:
-                return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._finish(context, call_ids))
+            return PokeReturnValue(is_done=False)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the record or records after the trigger has fired."""
@@ -174,13 +174,16 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         waited = self._timeout().total_seconds()
         if self.match is not None:
             return f"no completion record matched {', '.join(self.match)} within {waited:g} s"
-        there = open_ledger().completions(self._call_ids(), with_body=False)
+        try:
+            there = open_ledger().completions(self._call_ids(), with_body=False)
+        except LedgerUnavailableError:  # the time is over all the same
+            there = {}
         return str(CompletionTimeoutError([it for it in self._call_ids() if it not in there], waited))
 
     def _subject(self) -> str:
         if self.match is not None:
             return f"a call with matching {', '.join(self.match)}"
-        return f"call {', '.join(self._call_ids())}"
+        return listed(self._call_ids())
 
     def _timeout(self) -> timedelta:
         return self.timeout if isinstance(self.timeout, timedelta) else timedelta(seconds=self.timeout)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict
 from weakref import WeakKeyDictionary
@@ -29,6 +29,7 @@ _REPORT_MARGIN = 3.0
 _MODULE = "airflow_provider_voiceinfra.triggers.voiceinfra"
 COMPLETED = "completed"
 TIMED_OUT = "timed_out"
+_SHOWN = 5
 
 
 class CompletionEvent(TypedDict):
@@ -36,6 +37,12 @@ class CompletionEvent(TypedDict):
 
     status: str
     call_ids: list[str]
+
+
+def listed(call_ids: Sequence[str]) -> str:
+    """Return the first of some call ids, and how many more there are, for a log."""
+    shown = ", ".join(call_ids[:_SHOWN])
+    return f"call {shown}" + (f" and {len(call_ids) - _SHOWN} more" if len(call_ids) > _SHOWN else "")
 
 
 def read_event(event: Mapping[str, Any] | None) -> CompletionEvent:
@@ -139,7 +146,7 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
     def _subject(self) -> str:
         if self.call_ids is None:
             return f"a call with matching {', '.join(self.match or {})}"
-        return f"call {', '.join(self.call_ids)}"
+        return listed(self.call_ids)
 
 
 class VoiceInfraUnknownCallTrigger(BaseTrigger):

@@ -158,6 +158,22 @@ def test_waiting_in_the_worker_ends_with_the_time_out_and_may_be_retried() -> No
         )
 
 
+def test_waiting_outlasts_a_ledger_that_goes_away_once_the_call_is_placed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Losing(VoiceInfraOutboundCallOperator):
+        """Loses the ledger the moment that waiting begins."""
+
+        def _wait(self, context: Any, call_id: str) -> Any:
+            monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/ledger.db")
+            return super()._wait(context, call_id)
+
+    options = {"wait_for_completion": True, "completion_timeout": 0.05, "poke_interval": 0.01}
+    with pytest.raises(CompletionTimeoutError):
+        Losing(task_id="call", to_number=NUMBER, **options).execute(task_context())
+    assert "Cannot look for its completion, trying again" in capfd.readouterr().out
+
+
 def test_outcome_that_fails_the_task_leaves_the_record_in_xcom(ledger: CallLedger) -> None:
     ti = TaskInstance()
     call_id = operator().execute(task_context(ti))

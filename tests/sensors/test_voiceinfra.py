@@ -138,6 +138,8 @@ def test_poking_goes_on_until_the_time_out(ledger: CallLedger) -> None:
 def test_poking_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/folder/ledger.db")
     assert not sensor(call_id="call_1").poke(task_context(Ti()))
+    with pytest.raises(AirflowSensorTimeout, match="no completion record for call_1 within"):
+        sensor(call_id="call_1", timeout=0.05).execute(task_context(Ti()))
 
 
 def test_rescheduling_gives_the_worker_back(ledger: CallLedger) -> None:
@@ -218,6 +220,7 @@ def test_exactly_one_of_call_id_and_match_is_needed(options: dict[str, Any]) -> 
         ({"call_id": ""}, "call_id"),
         ({"call_id": ["call_1", None]}, "call_id"),
         ({"call_id": 7}, "call_id"),
+        ({"call_id": "['call_1', 'call_2']"}, "call_id"),
         ({"match": {}}, "match"),
         ({"match": {"to_number": NUMBER}, "since": "yesterday"}, "since"),
         ({"match": {"to_number": NUMBER}, "since": "2026-03-01T20:00:00"}, "time zone"),

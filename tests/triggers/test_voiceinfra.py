@@ -84,6 +84,13 @@ def test_trigger_does_not_tell_the_number_it_matches() -> None:
     assert "to_number" in repr(trigger)
 
 
+def test_trigger_names_a_few_of_many_calls() -> None:
+    text = repr(VoiceInfraCallCompletedTrigger(call_ids=[f"call_{number}" for number in range(1000)]))
+    assert "call_0, call_1" in text
+    assert "and 995 more" in text
+    assert len(text) < 200
+
+
 def test_fires_when_all_calls_are_over(ledger: CallLedger) -> None:
     complete(ledger, "call_1")
     trigger = VoiceInfraCallCompletedTrigger(call_ids=["call_1", "call_2"])
