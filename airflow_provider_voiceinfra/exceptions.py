@@ -20,6 +20,7 @@
         LedgerUnavailableError      the database cannot be reached or written
         IdempotencyConflictError    the key was used before for a different request
         ClaimLostError              another process took this call over
+        CampaignBusyError           another task is running this campaign
       CompletionTimeoutError        no completion record arrived in time
       UnwantedOutcomeError          the call is over, with an outcome that the task must not accept
 
@@ -178,6 +179,22 @@ class IdempotencyConflictError(LedgerError):
 
 class ClaimLostError(LedgerError):
     """Another process has taken this call over; this one must not dial."""
+
+
+class CampaignBusyError(LedgerError):
+    """Another task is running this campaign; this one must not dial.
+
+    :param campaign_id: the campaign.
+    :param dag_id: of the task that runs it; likewise ``run_id`` and ``task_id``.
+    """
+
+    def __init__(self, campaign_id: str, dag_id: str | None, run_id: str | None, task_id: str | None) -> None:
+        super().__init__(
+            f"campaign {mask_numbers_in(campaign_id)!r} is being run by task {task_id!r} of DAG {dag_id!r}, "
+            f"run {run_id!r}. Nobody was called twice, and nobody is forgotten: that task goes on with it. "
+            "Wait for its end, or give this one a campaign_id of its own."
+        )
+        self.campaign_id = campaign_id
 
 
 class CompletionTimeoutError(VoiceInfraError):

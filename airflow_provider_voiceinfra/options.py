@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH
@@ -12,6 +13,7 @@ from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 # What a template makes of a value that is not there.
 _NOTHING = "None"
+MAX_CAMPAIGN_ID = 250  # what the ledger's column takes
 _LONGEST = timedelta(days=3650).total_seconds()
 
 
@@ -27,6 +29,65 @@ def seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not 0 <= number <= _LONGEST:
         raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {value!r}")
     return number
+
+
+def number(name: str, value: Any, *, whole: bool = False) -> float:
+    """Return a number above 0, given as such or as text, which is what a template gives.
+
+    :param whole: whether it must be 1, 2, 3 and so on.
+    :raises InvalidCallError: naming the argument.
+    """
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not (0 < found < math.inf) or (whole and found != int(found)):
+        kind = "a whole number from 1 on" if whole else "a number above 0"
+        raise InvalidCallError(name, f"must be {kind}, not {value!r}")
+    return found
+
+
+def campaign_id(value: Any, ti: Any) -> str:
+    """Return the id of a campaign: the user's own, or the task instance's.
+
+    :raises InvalidCallError: if the user's own is empty, too long, or what a template made of nothing.
+    """
+    if value is None:
+        own = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        digest = hashlib.sha256(own.encode()).hexdigest()[:16]
+        return own if len(own) <= MAX_CAMPAIGN_ID else f"{own[: MAX_CAMPAIGN_ID - 17]}/{digest}"
+    given = str(value)
+    if not given.strip() or given == _NOTHING or len(given) > MAX_CAMPAIGN_ID:
+        raise InvalidCallError(
+            "campaign_id", f"{given[:50]!r} names no campaign; use 1 to {MAX_CAMPAIGN_ID} characters"
+        )
+    return given
+
+
+def moment(name: str, value: Any) -> datetime:
+    """Return a moment, given as a datetime or as text in ISO 8601.
+
+    :raises InvalidCallError: naming the argument.
+    """
+    try:
+        found = value if isinstance(value, datetime) else _parsed(str(value))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise InvalidCallError(
+            name, f"must be a moment with its time zone, such as 2026-01-31T20:00:00+01:00, not {value!r}"
+        )
+    return found
+
+
+def _parsed(text: str) -> datetime | None:
+    # Imported late: a DAG file that is parsed needs no moment read.
+    import pendulum
+
+    if not text[:4].isdigit():  # the parser takes "now" for now
+        return None
+    found = pendulum.parse(text, tz=None)
+    return found if isinstance(found, datetime) else None
 
 
 def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None:

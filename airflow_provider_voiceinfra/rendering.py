@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk.log import mask_secret
@@ -14,16 +14,43 @@ _NUMBER_FIELDS = frozenset({"to_number", "from_number"})
 _LEAST_DIGITS = 7
 
 
+class Hidden(Sequence[Any]):
+    """Contacts, as Airflow's page of rendered templates shows them: how many, and not whom."""
+
+    def __init__(self, items: Collection[Any]) -> None:
+        self._items = items if isinstance(items, Sequence) else list(items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} rows, not shown"
+
+
 class MaskedNumbersMixin:
-    """Has Airflow mask each phone number in the template fields of an operator, once they are rendered."""
+    """Has Airflow mask each phone number in the template fields of an operator, once they are rendered.
+
+    Of ``hidden_fields``, which may hold thousands of them, Airflow is not given the numbers at all.
+    """
 
     template_fields: Any
+    hidden_fields: frozenset[str] = frozenset()
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         # Airflow calls this for mapped and plain tasks alike, before it stores the rendered fields; the
         # public render_template_fields is passed by for mapped ones.
         super()._do_render_template_fields(*args, **kwargs)  # type: ignore[misc]  # the operator's
-        for name in self.template_fields:
+        for name in self.hidden_fields:
+            value = getattr(self, name, None)
+            if isinstance(value, Collection) and not isinstance(value, (str, Hidden)):
+                setattr(self, name, Hidden(value))
+        for name in set(self.template_fields) - self.hidden_fields:
             for number in set(_numbers_in(getattr(self, name, None), name)):
                 mask_secret(number)
 

@@ -28,7 +28,12 @@ LAYERS = {
     1: """
         settings connection client pacing metrics ledger campaigns
     """,
-    2: "deployment placements placing receiving waiting",
+    2: """
+        deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
+        campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
+        campaigns.obstacles campaigns.orders campaigns.plan campaigns.progress campaigns.report
+        campaigns.result_files campaigns.runner campaigns.standings campaigns.state
+    """,
     3: "hooks triggers sensors operators links rendering results",
     4: "web plugin cli diagnosis",
 }

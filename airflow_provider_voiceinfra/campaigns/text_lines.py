@@ -1,4 +1,4 @@
-"""The lines of a text file, local or in object storage, gzipped or not; knows nothing of what they hold."""
+"""Text files, local or in object storage, gzipped or not; knows nothing of what they hold."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def suffixes(location: object) -> tuple[str, bool]:
     return Path(name[:-3] if compressed else name).suffix, compressed
 
 
+def opened_for_writing(location: Any) -> IO[bytes]:
+    """Open a path or URL to write bytes; what is there is replaced."""
+    return cast("IO[bytes]", _path(location).open("wb"))
+
+
 class Lines:
     """The lines of a text file in UTF-8, with their line ends, in constant memory.
 
@@ -74,13 +79,7 @@ class Lines:
         return ContactsError(f"{self.name}, row {row or self.number + 1}: {problem}")
 
     def _opened(self) -> IO[bytes]:
-        location = self._location
-        if isinstance(location, str) and "://" in location:
-            # Imported late: it loads Airflow's task SDK, and only URLs need it.
-            from airflow.sdk import ObjectStoragePath
-
-            location = ObjectStoragePath(location)
-        stream: IO[bytes] = (Path(location) if isinstance(location, str) else location).open("rb")
+        stream: IO[bytes] = _path(self._location).open("rb")
         if suffixes(self._location)[1]:
             return cast("IO[bytes]", _Gunzipped(stream))
         return stream
@@ -117,3 +116,12 @@ class _Gunzipped(gzip.GzipFile):
     def close(self) -> None:
         super().close()
         self._below.close()
+
+
+def _path(location: Any) -> Any:
+    if isinstance(location, str) and "://" in location:
+        # Imported late: it loads Airflow's task SDK, and only URLs need it.
+        from airflow.sdk import ObjectStoragePath
+
+        return ObjectStoragePath(location)
+    return Path(location) if isinstance(location, str) else location

@@ -27,8 +27,8 @@ def purge(args: Namespace) -> bool:
         return complain("cancelled; nothing was deleted.")
     gone = open_ledger().purge(before)
     say(
-        f"Done: {gone.calls} calls emptied, {gone.completions} completion records and {gone.deliveries} kept "
-        "deliveries deleted."
+        f"Done: {gone.calls} calls emptied, {gone.completions} completion records, {gone.deliveries} kept "
+        f"deliveries and {gone.contacts} contacts of campaigns deleted."
     )
     return True
 
@@ -47,6 +47,7 @@ def _announcement(before: datetime, age: timedelta) -> str:
         f"Of everything before {before.isoformat(timespec='seconds')}:",
         "- completion records, with transcripts and summaries, will be deleted;",
         "- kept deliveries will be deleted, replayed or not;",
+        "- contacts of campaigns that were last run before then will be deleted;",
         "- calls will lose phone numbers, request, idempotency key (its hash stays), contact and error text.",
         "What stays of a call is its call_id, its state and its task, so that it is never dialled again.",
     ]

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.ledger.entries import (
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     claim_values,
+    new_claim,
     not_unique,
     now,
     read_call,
@@ -216,13 +217,7 @@ class CallsLedger:
     def _insert_claim(
         self, key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin
     ) -> CallEntry | None:
-        values = {
-            "key_hash": hash_key(key),
-            "idempotency_key": storable_text(key)[:2000],
-            "dials": 1,
-            "redials": 0,
-            **claim_values(request, conn_id, origin),
-        }
+        values = new_claim(key, request, conn_id, origin)
         try:
             with self._database.writing() as connection:
                 connection.execute(insert(calls).values(values))

@@ -37,7 +37,11 @@ class Recorded(str, Enum):
 
 @dataclass(frozen=True)
 class CallOrigin:
-    """Which task instance or campaign places a call; every part may be missing."""
+    """Which task instance or campaign places a call; every part may be missing.
+
+    :param position: the contact's place in its campaign.
+    :param attempt: which call to this contact it is, from 1.
+    """
 
     dag_id: str | None = None
     run_id: str | None = None
@@ -46,6 +50,19 @@ class CallOrigin:
     try_number: int | None = None
     campaign_id: str | None = None
     contact_key: str | None = field(default=None, repr=False)
+    position: int | None = None
+    attempt: int | None = None
+
+    @classmethod
+    def of_task(cls, ti: Any) -> CallOrigin:
+        """Return the origin of what an Airflow task instance does."""
+        return cls(
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index,
+            try_number=ti.try_number,
+        )
 
     def is_later_try_than(self, other: CallOrigin) -> bool:
         """Tell whether this is the same task instance, tried again."""
@@ -101,7 +118,7 @@ class CallEntry:
         origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})
         request = values.pop("request")
         values["state"] = CallState(values["state"])
-        return cls(origin=origin, request=json.loads(request) if request else None, **values)
+        return cls(origin=origin, request=decode_request(request) if request else None, **values)
 
     @property
     def rang_from(self) -> datetime:
@@ -169,3 +186,9 @@ def hash_key(idempotency_key: str) -> str:
 def encode_request(request: Mapping[str, Any]) -> bytes:
     """Return a request in the one form in which requests are stored and compared."""
     return json.dumps(request, sort_keys=True, ensure_ascii=True).encode()
+
+
+def decode_request(stored: bytes) -> dict[str, Any]:
+    """Return a request as it was before it was stored."""
+    request: dict[str, Any] = json.loads(stored)
+    return request

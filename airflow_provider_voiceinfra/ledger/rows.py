@@ -9,7 +9,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, encode_request
+from airflow_provider_voiceinfra.calls import storable_text
+from airflow_provider_voiceinfra.ledger.entries import (
+    CallEntry,
+    CallOrigin,
+    CallState,
+    encode_request,
+    hash_key,
+)
 from airflow_provider_voiceinfra.ledger.schema import calls
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
@@ -85,6 +92,17 @@ def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -
         "answered_at": None,
         "unsettled_since": None,
         "purged_at": None,
+    }
+
+
+def new_claim(key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -> dict[str, Any]:
+    """Return the row of a call that is claimed now, for a key that nobody has used before."""
+    return {
+        "key_hash": hash_key(key),
+        "idempotency_key": storable_text(key)[:2000],
+        "dials": 1,
+        "redials": 0,
+        **claim_values(request, conn_id, origin),
     }
 
 

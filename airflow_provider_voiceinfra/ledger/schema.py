@@ -1,7 +1,7 @@
 """The ledger's tables; a test holds them equal to what the migrations build.
 
 ``calls`` says what was attempted, ``completions`` what became of it, ``deliveries`` keeps signed webhooks
-that could not be used. Times are UTC.
+that could not be used; ``campaigns`` and ``contacts`` say who is to be called. Times are UTC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from airflow_provider_voiceinfra.ledger.personal import PersonalBytes, PersonalText
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 VERSION_TABLE = "voiceinfra_alembic_version"
 MAX_BODY = 2**24 - 1  # MySQL's MEDIUMBLOB; other databases take more
 
@@ -81,6 +81,9 @@ calls = Table(
     Column("try_number", Integer),
     Column("campaign_id", String(250)),
     Column("contact_key", PersonalText(255)),
+    # The contact's place in its campaign, and which call to it this is, from 1.
+    Column("position", Integer),
+    Column("attempt", Integer),
     Column("claimed_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),
@@ -89,6 +92,7 @@ calls = Table(
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
     Index("ix_voiceinfra_calls_to_number", "to_number", "claimed_at"),
     Index("ix_voiceinfra_calls_run", "dag_id", "run_id"),
+    Index("ix_voiceinfra_calls_campaign", "campaign_id", "position", "attempt"),
 )
 
 completions = Table(
@@ -123,6 +127,46 @@ deliveries = Table(
     Column("received_at", UtcDateTime, nullable=False),
     Column("replayed_at", UtcDateTime),
     Index("ix_voiceinfra_deliveries_received_at", "received_at"),
+)
+
+campaigns = Table(
+    "voiceinfra_campaigns",
+    metadata,
+    Column("campaign_id", String(250), primary_key=True),
+    Column("conn_id", String(250), nullable=False),
+    # The task instance that runs it, or ran it last.
+    Column("dag_id", String(250)),
+    Column("run_id", String(250)),
+    Column("task_id", String(250)),
+    Column("map_index", Integer),
+    # Whose turn it is to dial; empty while nobody runs it.
+    Column("runner", String(32)),
+    Column("runner_seen_at", UtcDateTime),
+    # How often contacts were loaded, and the run that brought the newest ones, once all of them are stored.
+    Column("loads", Integer, nullable=False),
+    Column("loaded_by", String(64)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("cancelled_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("progress", Text),
+    Column("summary", Text),
+    Index("ix_voiceinfra_campaigns_created_at", "created_at"),
+)
+
+contacts = Table(
+    "voiceinfra_contacts",
+    metadata,
+    Column("campaign_id", String(250), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("contact_hash", String(64), nullable=False),
+    Column("load_number", Integer, nullable=False),
+    Column("row_number", Integer, nullable=False),
+    Column("contact_key", PersonalText(255)),
+    Column("request", PersonalBytes(MAX_BODY)),
+    Column("timezone", String(64)),
+    Column("skipped", String(16)),
+    Column("reason", Text),
+    Index("ux_voiceinfra_contacts_hash", "campaign_id", "contact_hash", unique=True),
 )
 
 counters = Table(

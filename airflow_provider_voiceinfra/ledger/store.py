@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from sqlalchemy import delete, update
+from sqlalchemy import Select, delete, func, select, update
 
 from airflow_provider_voiceinfra.ledger import migrate
-from airflow_provider_voiceinfra.ledger.calls import CallsLedger
+from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
+from airflow_provider_voiceinfra.ledger.campaigns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
 from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
-from airflow_provider_voiceinfra.ledger.schema import calls, completions, counters, deliveries
+from airflow_provider_voiceinfra.ledger.schema import (
+    calls,
+    campaigns,
+    completions,
+    contacts,
+    counters,
+    deliveries,
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +31,11 @@ class Purged:
     calls: int
     completions: int
     deliveries: int
+    contacts: int
 
 
-class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
-    """The ledger of calls and completions in one SQL database.
+class CallLedger(BatchesLedger, CompletionsLedger, DeliveriesLedger, CampaignsLedger, ContactsLedger):
+    """The ledger of calls, completions and campaigns in one SQL database.
 
     Creating one opens nothing; the first use connects, and creates or upgrades the tables.
 
@@ -57,10 +67,11 @@ class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
     def purge(self, before: datetime) -> Purged:
         """Delete the personal data of everything older than a moment.
 
-        Completions and deliveries go. Of a call there remain its hashed key, its ``call_id`` and its state,
-        so that a task that is cleared years later still does not dial again.
+        Completions and deliveries go, and so do the contacts of campaigns. Of a call there remain its hashed
+        key, its ``call_id`` and its state, so that a task that is cleared years later still does not dial
+        again.
 
-        :param before: aware; calls claimed, and webhooks received, earlier than this.
+        :param before: aware; calls claimed, webhooks received, and campaigns last run earlier than this.
         """
         blank = dict.fromkeys(
             ("idempotency_key", "from_number", "to_number", "request", "error_message", "contact_key")
@@ -73,4 +84,12 @@ class CallLedger(CallsLedger, CompletionsLedger, DeliveriesLedger):
             ).rowcount
             ended = connection.execute(delete(completions).where(completions.c.received_at < before)).rowcount
             dropped = connection.execute(delete(deliveries).where(deliveries.c.received_at < before)).rowcount
-        return Purged(calls=emptied, completions=ended, deliveries=dropped)
+            forgotten = connection.execute(
+                delete(contacts).where(contacts.c.campaign_id.in_(_last_run_before(before)))
+            ).rowcount
+        return Purged(calls=emptied, completions=ended, deliveries=dropped, contacts=forgotten)
+
+
+def _last_run_before(before: datetime) -> Select[tuple[str]]:
+    last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
+    return select(campaigns.c.campaign_id).where(last_run < before)

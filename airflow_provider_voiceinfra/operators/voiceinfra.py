@@ -22,6 +22,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
 from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_voiceinfra.placing import Pending, Placement, UnknownPolicy
+
+__all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
 
 # Added to the time-out of a deferral, so that the trigger itself, which knows more, is the first to end it.
 _TRIGGER_MARGIN = timedelta(minutes=5)
@@ -175,7 +178,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             )
         policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
         placer = hook.placer(before_send=self._refuse_if_killed)
-        key, origin = self._key(context), _origin(context)
+        key, origin = self._key(context), CallOrigin.of_task(context["ti"])
         if not self.deferrable:
             return placer.place(key, call, policy, origin=origin)
         result = placer.step(key, call, policy, origin=origin)
@@ -276,14 +279,3 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
             ),
             method_name="resume_placing",
         )
-
-
-def _origin(context: Context) -> CallOrigin:
-    ti = context["ti"]
-    return CallOrigin(
-        dag_id=ti.dag_id,
-        run_id=ti.run_id,
-        task_id=ti.task_id,
-        map_index=ti.map_index,
-        try_number=ti.try_number,
-    )

@@ -102,14 +102,14 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        watcher, ledger = await _opened()
+        watcher, ledger = await opened()
         call_ids = self.call_ids or []
         self.log.info("Waiting for the completion of %s.", self._subject())
         if self.call_ids is not None:
-            completed = await _before(self.deadline, watcher.wait_for_calls(self.call_ids))
+            completed = await before(self.deadline, watcher.wait_for_calls(self.call_ids))
         else:
-            completed = await _before(self.deadline, self._wait_for_match(watcher, ledger, call_ids))
-        await _until(self.not_before)
+            completed = await before(self.deadline, self._wait_for_match(watcher, ledger, call_ids))
+        await until(self.not_before)
         status = COMPLETED if completed else TIMED_OUT
         yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
 
@@ -172,7 +172,7 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and yield one event."""
-        watcher, ledger = await _opened()
+        watcher, ledger = await opened()
         call: CallEntry | None = None
 
         def find() -> str | None:
@@ -191,8 +191,8 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
                 for name in ("agent_id", "from_number", "to_number")
             )
 
-        settled = await _before(self.deadline, watcher.wait_for_match(wanted, find)) and call is not None
-        await _until(self.not_before)
+        settled = await before(self.deadline, watcher.wait_for_match(wanted, find)) and call is not None
+        await until(self.not_before)
         yield TriggerEvent(CompletionEvent(status=COMPLETED if settled else TIMED_OUT, call_ids=[]))
 
 
@@ -217,14 +217,16 @@ class _Deployment:
 _deployments: WeakKeyDictionary[asyncio.AbstractEventLoop, _Deployment] = WeakKeyDictionary()
 
 
-async def _opened() -> tuple[CompletionWatcher, CallLedger]:
+async def opened() -> tuple[CompletionWatcher, CallLedger]:
+    """Return this process's watcher and its ledger, without holding up the event loop."""
     deployment = _deployments.setdefault(asyncio.get_running_loop(), _Deployment())
     opened = deployment.opened
     settings, ledger = await asyncio.to_thread(deployment.open) if opened is None else opened
     return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger), ledger
 
 
-async def _until(moment: str | None) -> None:
+async def until(moment: str | None) -> None:
+    """Return at a moment, ISO 8601 with an offset; at once if it has passed, or there is none."""
     if moment is not None:
         await asyncio.sleep(max(0.0, _seconds_to(moment)))
 
@@ -233,7 +235,7 @@ def _seconds_to(moment: str) -> float:
     return (datetime.fromisoformat(moment) - datetime.now(timezone.utc)).total_seconds()
 
 
-async def _before(deadline: str | None, waiting: Awaitable[object]) -> bool:
+async def before(deadline: str | None, waiting: Awaitable[object]) -> bool:
     """Wait, at most until the deadline; tell whether the waiting came to its end."""
     try:
         await asyncio.wait_for(waiting, None if deadline is None else max(0.0, _seconds_to(deadline)))

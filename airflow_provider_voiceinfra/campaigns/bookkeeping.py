@@ -1,0 +1,146 @@
+"""One thread that writes to the ledger for many that dial: many claims and answers in one transaction.
+
+Its rule is the ledger's: what is told of has been stored. While the ledger is down everybody waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
+from airflow_provider_voiceinfra.ledger.entries import CallEntry
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# Claims and answers that are stored in one transaction, at most.
+_BATCH = 200
+
+
+@dataclass
+class _Claim:
+    """A thread that waits for its claim to be stored."""
+
+    job: Job
+    stored: threading.Event = field(default_factory=threading.Event)
+    entry: CallEntry | None = None
+    won: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a job; without a settlement there is nothing to store."""
+
+    dialled: Dialled
+    settlement: Settlement | None = None
+
+
+class Bookkeeper:
+    """Stores claims and answers.
+
+    :param ledger: where.
+    :param conn_id: the connection's id, stored with each call.
+    :param done: told of each job once what became of it is stored.
+    """
+
+    def __init__(self, ledger: CallLedger, conn_id: str, done: Callable[[Dialled], None]) -> None:
+        self.broken: BaseException | None = None
+        """What ended the thread, if anything did."""
+        self._ledger = ledger
+        self._conn_id = conn_id
+        self._done = done
+        self._closing = threading.Event()
+        self._items: queue.SimpleQueue[_Claim | Answer | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def claim(self, job: Job) -> tuple[CallEntry | None, bool]:
+        """Ask for the right to dial; it is durable before this returns.
+
+        :return: the call, or ``None`` if the ledger could not be asked before the end; and whether the right
+            to dial is the caller's.
+        """
+        claim = _Claim(job)
+        self._items.put(claim)
+        claim.stored.wait()
+        return claim.entry, claim.won
+
+    def settle(self, answer: Answer) -> None:
+        """Have an answer stored, and then told of."""
+        self._items.put(answer)
+
+    def give_up_claims(self) -> None:
+        """Ask no longer for new claims while the ledger is down."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Return once everything is stored; nobody may claim or settle after this was called."""
+        self._items.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        ended = False
+        try:
+            while not ended:
+                batch = [self._items.get()]
+                while len(batch) < _BATCH and not self._items.empty():
+                    batch.append(self._items.get())
+                ended = None in batch
+                self._store_answers([item for item in batch if isinstance(item, Answer)])
+                self._store_claims([item for item in batch if isinstance(item, _Claim)])
+        except BaseException as error:
+            self.broken = error
+            raise
+        finally:
+            while not ended:  # nobody may wait for a thread that is no more
+                item = self._items.get()
+                ended = item is None
+                if isinstance(item, _Claim):
+                    item.stored.set()
+
+    def _store_claims(self, claims: Sequence[_Claim]) -> None:
+        if not claims:
+            return
+        jobs = [claim.job for claim in claims]
+        requests = [ClaimRequest(job.key, job.call, self._conn_id, job.origin) for job in jobs]
+        try:
+            found = self._stored(lambda: self._ledger.claim_many(requests), give_up=self._closing.is_set)
+            for claim, (entry, won) in zip(claims, found, strict=True):
+                claim.entry, claim.won = entry, won
+        except LedgerUnavailableError:
+            pass  # nothing is claimed, so nothing is sent
+        finally:
+            for claim in claims:
+                claim.stored.set()
+
+    def _store_answers(self, answers: Sequence[Answer]) -> None:
+        settlements = [answer.settlement for answer in answers if answer.settlement is not None]
+        settled = iter(self._stored(lambda: self._ledger.settle_many(settlements)) if settlements else [])
+        for answer in answers:
+            entry = answer.dialled.entry if answer.settlement is None else next(settled)
+            self._done(replace(answer.dialled, entry=entry))
+
+    def _stored(self, work: Callable[[], T], give_up: Callable[[], bool] = lambda: False) -> T:
+        """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile."""
+        return Retrying(
+            retry=retry_if_exception_type(LedgerUnavailableError),
+            stop=lambda state: give_up(),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            before_sleep=_tell,
+            reraise=True,
+        )(work)
+
+
+def _tell(state: RetryCallState) -> None:
+    log.warning("The ledger cannot be written; trying again, and dialling nobody meanwhile.")

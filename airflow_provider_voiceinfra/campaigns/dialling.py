@@ -1,0 +1,179 @@
+"""Places many calls of one connection at a pace, from several threads.
+
+With ``placing`` the only code that can ring a phone, under the same rule: claim, POST, store the answer.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.campaigns.bookkeeping import Answer, Bookkeeper
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
+from airflow_provider_voiceinfra.campaigns.standings import INTERRUPTED
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.exceptions import (
+    CallNotPlacedError,
+    CallOutcomeUnknownError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    TryAgainError,
+    UnauthorizedError,
+)
+from airflow_provider_voiceinfra.ledger.batches import Settlement
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+# Requests under way at a time, at most; at 50 ms each that is some 900 calls per second.
+MAX_THREADS = 48
+
+
+class Dialler:
+    """Dials from several threads.
+
+    :param ledger: where calls are claimed and settled.
+    :param make_client: makes a client, for one thread.
+    :param conn_id: the connection's id, stored with each call.
+    :param pace: how fast requests may go.
+    :param threads: how many requests may be under way at a time.
+    :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    """
+
+    def __init__(
+        self,
+        ledger: CallLedger,
+        make_client: Callable[[], VoiceInfraClient],
+        *,
+        conn_id: str,
+        pace: AdaptivePace,
+        threads: int = MAX_THREADS,
+        count: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self.pace = pace
+        self.outstanding = 0
+        self._make_client = make_client
+        self._count = count
+        self._most_ahead = 2 * threads
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
+        self._books = Bookkeeper(ledger, conn_id, self._done.put)
+        self._halt = threading.Event()
+        self._closed = False
+        self._broken: BaseException | None = None
+        self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for worker in self._workers:
+            worker.start()
+
+    @property
+    def room(self) -> int:
+        """How many jobs are of use at present; a longer queue would only make what is urgent wait."""
+        useful = min(self._most_ahead, 4 + int(self.pace.rate))
+        return max(0, useful - self.outstanding)
+
+    def hold(self, held: bool) -> None:
+        """Dial nothing for the time being, or go on; jobs that are queued meanwhile come back undialled."""
+        if held:
+            self._halt.set()
+        elif not self._closed:
+            self._halt.clear()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue jobs, each key once."""
+        self.outstanding += len(jobs)
+        for job in jobs:
+            self._jobs.put(job)
+
+    def wait(self, timeout: float) -> list[Dialled]:
+        """Return what has been dialled, waiting for the first at most ``timeout`` seconds.
+
+        :raises Exception: what ended a thread, if one broke.
+        """
+        found: list[Dialled] = []
+        try:
+            found.append(self._done.get(timeout=timeout))
+            while True:
+                found.append(self._done.get_nowait())
+        except queue.Empty:
+            pass
+        self.outstanding -= len(found)
+        broken = self._broken or self._books.broken
+        if broken is not None:
+            raise broken
+        return found
+
+    def drain(self, pause: float) -> None:
+        """Wait until nothing is under way any more, and then for some seconds."""
+        while self.outstanding:
+            self.wait(1.0)
+        self._halt.wait(pause)
+
+    def close(self) -> None:
+        """Begin no further request, and return once the answers of those under way are stored."""
+        self._closed = True
+        self._halt.set()
+        self._books.give_up_claims()
+        for _ in self._workers:
+            self._jobs.put(None)
+        for worker in self._workers:
+            worker.join()
+        self._books.close()
+
+    def _work(self) -> None:
+        client: VoiceInfraClient | None = None
+        try:
+            client = self._make_client()
+            while (job := self._jobs.get()) is not None:
+                self._books.settle(self._dial(job, client))
+        except BaseException as error:
+            self._broken = error
+            raise
+        finally:
+            if client is not None:
+                client.close()
+
+    def _dial(self, job: Job, client: VoiceInfraClient) -> Answer:
+        sent_at = self.pace.acquire(self._halt)
+        if sent_at is None or job.is_late:
+            return Answer(Dialled(job, None, again=True))
+        entry, won = self._books.claim(job)
+        if entry is None:
+            return Answer(Dialled(job, None, again=True))
+        if not won:  # it was called by an earlier try
+            return Answer(Dialled(job, entry))
+        if self._halt.is_set() or job.is_late:  # the ledger took its time
+            settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
+            return Answer(Dialled(job, entry, again=True), settlement)
+        return self._send(job, entry, sent_at, client)
+
+    def _send(self, job: Job, entry: CallEntry, sent_at: float, client: VoiceInfraClient) -> Answer:
+        try:
+            placed = client.place(job.call)
+        except RateLimitedError as error:
+            self.pace.rate_limited(error.retry_after, sent_at)
+            self._count("calls.rate_limited")
+            return _not_placed(job, entry, error)
+        except CallNotPlacedError as error:
+            self.pace.accepted(sent_at)
+            if not isinstance(error, TryAgainError):
+                self._count("calls.refused")
+            return _not_placed(job, entry, error)
+        except CallOutcomeUnknownError as error:
+            self.pace.accepted(sent_at)
+            self._count("calls.unknown")
+            settlement = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
+            return Answer(Dialled(job, entry, error=error), settlement)
+        self.pace.accepted(sent_at)
+        self._count("calls.placed")
+        return Answer(Dialled(job, entry), Settlement(entry, CallState.ACCEPTED, call_id=placed.call_id))
+
+
+def _not_placed(job: Job, entry: CallEntry, error: CallNotPlacedError) -> Answer:
+    again = isinstance(error, TryAgainError)
+    # What decides how the campaign goes on later must not depend on the API's own choice of words.
+    own = again or isinstance(error, (UnauthorizedError, NotFoundError, InvalidRequestError))
+    code = error.default_code if own else error.code
+    settlement = Settlement(entry, CallState.REFUSED, code=code, message=str(error))
+    return Answer(Dialled(job, entry, again=again, error=error), settlement)

@@ -1,0 +1,159 @@
+"""Runs a campaign from its contacts to its results; what a task does, without the task."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.campaigns.dialling import MAX_THREADS, Dialler
+from airflow_provider_voiceinfra.campaigns.loading import ContactLoader, describe
+from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.report import CANCELLED, EXPIRED, Tally, contact_results
+from airflow_provider_voiceinfra.campaigns.result_files import check_results_path, write_results
+from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
+
+# A wait that is shorter is not worth giving the worker back for.
+MIN_PAUSE = timedelta(seconds=60)
+# How long a process that has lost the campaign to this one may go on dialling: two of its beats, in seconds.
+HANDOVER = 2.0
+
+
+class CampaignExecution:
+    """One process's turn at a campaign.
+
+    :param orders: what it is to do.
+    :param connection: the account's values.
+    :param ledger: where it is kept.
+    :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
+    :param tell: told of progress once a second or so.
+    """
+
+    def __init__(
+        self,
+        orders: CampaignOrders,
+        connection: VoiceInfraConnection,
+        ledger: CallLedger,
+        *,
+        may_pause: bool = False,
+        tell: Callable[[Mapping[str, Any]], None] = lambda progress: None,
+    ) -> None:
+        self._orders = orders
+        self._plan = orders.plan
+        self._connection = connection
+        self._ledger = ledger
+        self._may_pause = may_pause
+        self._tell = tell
+        self._runner: CampaignRunner | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Dial nobody else and have ``run`` return soon; may be called from a signal handler."""
+        self._stopped = True
+        if self._runner is not None:
+            self._runner.stop()
+
+    def run(self) -> Pause | tuple[End, dict[str, Any]]:
+        """Load the contacts if that is still to be done, and call them.
+
+        :return: a pause, or how it ended and the summary, which is empty if it was stopped.
+        :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
+        :raises CampaignBusyError: if another task runs this campaign.
+        """
+        if self._orders.results_path:
+            check_results_path(self._orders.results_path)
+        campaign, from_another = self._ledger.take_campaign(
+            self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
+        )
+        if from_another:
+            time.sleep(HANDOVER)
+        forget_load = False
+        try:
+            if campaign.cancelled_at is None and campaign.loaded_by != self._orders.loader:
+                self._load()
+            end = self._dial(str(campaign.runner))
+            return end if isinstance(end, Pause) else (end, self._finish(campaign, end))
+        except LedgerUnavailableError:
+            raise
+        except Exception:
+            forget_load = True  # what is wrong may be mended in what the contacts are made from
+            raise
+        finally:
+            self._release(str(campaign.runner), forget_load=forget_load)
+
+    def _load(self) -> None:
+        orders = self._orders
+        loader = ContactLoader(orders.contacts, orders.reader(self._connection), self._plan.window)
+        if orders.refuse_invalid:
+            loader.refuse_invalid()
+        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader)
+        for row in loader.shown:
+            log.warning("Left out as %s: %s", row.reason, describe(row))
+        skipped = {reason: number for reason, number in loader.counts.items() if reason}
+        log.info("%d contacts are to be called; left out: %s.", loader.counts[""], skipped or "none")
+
+    def _dial(self, runner: str) -> End | Pause:
+        conn_id = self._orders.conn_id
+        most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
+        dialler = Dialler(
+            self._ledger,
+            lambda: VoiceInfraClient(self._connection),
+            conn_id=conn_id,
+            pace=AdaptivePace(most=most),
+            threads=min(MAX_THREADS, self._plan.max_active_calls),
+            count=lambda name: metrics.count(name, conn_id=conn_id),
+        )
+        try:
+            self._runner = CampaignRunner(
+                self._plan,
+                self._ledger,
+                dialler,
+                runner=runner,
+                origin=self._orders.origin,
+                min_pause=MIN_PAUSE if self._may_pause else None,
+                tell=self._tell,
+            )
+            if self._stopped:
+                return End.STOPPED
+            return self._runner.run()
+        finally:
+            dialler.close()
+
+    def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
+        """Write the results, and return the summary; a retry writes them anew."""
+        if end is End.STOPPED:
+            return {}
+        tally = Tally()
+        unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
+        results = tally.count(contact_results(self._ledger, self._plan, unplaced=unplaced))
+        if self._orders.results_path:
+            write_results(self._orders.results_path, results)
+        else:
+            for _ in results:
+                pass  # counting them is all there is to do
+        summary = {
+            "campaign_id": campaign.campaign_id,
+            **tally.summary(),
+            "started_at": campaign.created_at.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "results_path": self._orders.results_path,
+        }
+        self._ledger.finish_campaign(campaign.campaign_id, summary)
+        return summary
+
+    def _release(self, runner: str, *, forget_load: bool) -> None:
+        try:
+            self._ledger.release_campaign(self._plan.campaign_id, runner, forget_load=forget_load)
+        except LedgerUnavailableError:
+            log.warning("The ledger cannot be written; the campaign is free again a minute from now.")

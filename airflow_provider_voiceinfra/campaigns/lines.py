@@ -1,0 +1,63 @@
+"""The lines of a campaign: calls that are being placed, or placed and not over, and when each is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_provider_voiceinfra.ledger.entries import CallEntry
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a campaign.
+
+    :param due: when it is no longer waited for, aware UTC.
+    """
+
+    position: int
+    attempt: int
+    due: datetime
+
+
+class Lines:
+    """Which lines are in use, and by whom."""
+
+    def __init__(self) -> None:
+        self.placing: dict[str, tuple[int, int]] = {}
+        """Position and attempt of what is about to be sent, or sent, by key."""
+        self.unanswered: dict[str, tuple[CallEntry, Call]] = {}
+        """Calls whose answer was lost, by hashed key."""
+        self.active: dict[str, Call] = {}
+        """Calls that are placed and not known to be over, by id."""
+        self.given_up: dict[str, Call] = {}
+        """Calls whose line was freed without a completion, which may still come, by id."""
+
+    @property
+    def in_use(self) -> int:
+        """How many lines are not free."""
+        return len(self.placing) + len(self.unanswered) + len(self.active)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the first line is freed without a completion, aware UTC; ``None`` if none is in use."""
+        calls = [*self.active.values(), *(call for _, call in self.unanswered.values())]
+        return min((call.due for call in calls), default=None)
+
+    def end(self, call_id: str) -> tuple[Call, bool] | None:
+        """Free the line of a call that is over.
+
+        :return: the call, and whether its line had been freed before; ``None`` if it is not of this campaign.
+        """
+        call = self.active.pop(call_id, None)
+        if call is not None:
+            return call, False
+        call = self.given_up.pop(call_id, None)
+        return None if call is None else (call, True)
+
+    def give_up(self, now: datetime) -> Iterator[tuple[str, Call]]:
+        """Free the lines of calls whose completion has not come in time, and tell which."""
+        for call_id, call in [(call_id, call) for call_id, call in self.active.items() if now >= call.due]:
+            self.given_up[call_id] = self.active.pop(call_id)
+            yield call_id, call

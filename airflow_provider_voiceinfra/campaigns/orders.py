@@ -1,0 +1,52 @@
+"""Everything that one run of a campaign is told, checked, as plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_voiceinfra.campaigns.contacts import ContactReader
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+
+
+@dataclass(frozen=True)
+class CampaignOrders:
+    """What a campaign is to do, and in which task.
+
+    :param plan: lines, window, redials and times.
+    :param origin: the task instance that runs it.
+    :param conn_id: the connection that it goes through.
+    :param contacts: an iterable of mappings, or the path or URL of a file.
+    :param reading: the arguments of ``ContactReader``.
+    :param refuse_invalid: whether one invalid contact stops the campaign before anybody is called.
+    :param max_calls_per_second: never dial faster; ``None`` for the connection's limit.
+    :param results_path: where to write one line for each contact; ``None`` for nowhere.
+    """
+
+    plan: CampaignPlan
+    origin: CallOrigin
+    conn_id: str
+    contacts: Any = field(repr=False)
+    reading: Mapping[str, Any] = field(repr=False)
+    refuse_invalid: bool = False
+    max_calls_per_second: float | None = None
+    results_path: str | None = None
+
+    @property
+    def loader(self) -> str:
+        """What names the run that brings the contacts; the same for each try of a task instance."""
+        origin = self.origin
+        task = json.dumps([origin.dag_id, origin.run_id, origin.task_id, origin.map_index])
+        return hashlib.sha256(task.encode()).hexdigest()
+
+    def reader(self, connection: VoiceInfraConnection) -> ContactReader:
+        """Return what reads the contacts, with the connection's agent and caller ID where none are given."""
+        values = dict(self.reading)
+        values["agent_id"] = values.get("agent_id") or connection.agent_id
+        values["from_number"] = values.get("from_number") or connection.from_number
+        return ContactReader(**values)

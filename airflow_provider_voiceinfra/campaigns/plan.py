@@ -1,0 +1,108 @@
+"""What a campaign is told to do: lines, windows, redials, times; plain values, checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from airflow_provider_voiceinfra.calls import CallOutcome
+from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
+
+MAX_ATTEMPTS = 20
+_REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)
+
+
+@dataclass(frozen=True)
+class RedialPolicy:
+    """Who is called again, and when.
+
+    :param outcomes: the outcomes after which a contact is called again.
+    :param waits: how long to wait before the second, third, ... call; the last one counts for all further.
+    :param attempts: how many calls a contact gets at most, the first included.
+    """
+
+    outcomes: frozenset[str]
+    waits: tuple[timedelta, ...]
+    attempts: int
+
+    @classmethod
+    def parse(cls, spec: object) -> RedialPolicy:
+        """Read ``{"outcomes": ["voicemail"], "waits": [30, 60], "attempts": 3}`` or the like, also as JSON.
+
+        ``waits`` are minutes. Without ``attempts`` there is one call more than there are waits.
+
+        :raises InvalidCallError: naming what is wrong.
+        """
+        if isinstance(spec, str):
+            try:
+                spec = json.loads(spec)
+            except ValueError as error:
+                raise InvalidCallError("redial", f"is no JSON: {error}") from error
+        if not isinstance(spec, Mapping):
+            raise InvalidCallError("redial", 'must be a mapping such as {"waits": [30, 60]}, in minutes')
+        unknown = sorted(set(spec) - {"outcomes", "waits", "attempts"})
+        if unknown:
+            raise InvalidCallError("redial", f"knows outcomes, waits and attempts, not {', '.join(unknown)}")
+        waits = _waits(spec.get("waits"))
+        attempts = spec.get("attempts", len(waits) + 1)
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 2 <= attempts <= MAX_ATTEMPTS:
+            raise InvalidCallError(
+                "redial", f"attempts must be a whole number from 2 to {MAX_ATTEMPTS}, not {attempts!r}"
+            )
+        return cls(_outcomes(spec.get("outcomes", _REDIALLABLE)), waits, attempts)
+
+    def due(self, outcome: str | None, attempt: int, completed_at: datetime) -> datetime | None:
+        """Return when a contact is to be called again; ``None`` if it is not.
+
+        :param attempt: the number of the call that ended, from 1.
+        """
+        if outcome not in self.outcomes or attempt >= self.attempts:
+            return None
+        return completed_at + self.waits[min(attempt, len(self.waits)) - 1]
+
+
+def _waits(value: object) -> tuple[timedelta, ...]:
+    values = [value] if isinstance(value, (int, float)) else value
+    if not isinstance(values, (list, tuple)) or not values:
+        raise InvalidCallError("redial", "waits must be a list of minutes, such as [30, 60, 120]")
+    for wait in values:
+        if not isinstance(wait, (int, float)) or isinstance(wait, bool) or not 0 <= wait <= 43_200:
+            raise InvalidCallError("redial", f"waits must be minutes from 0 to 43200 (30 days), not {wait!r}")
+    return tuple(timedelta(minutes=wait) for wait in values)
+
+
+def _outcomes(value: object) -> frozenset[str]:
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple, set, frozenset)) or not values or set(values) - set(_REDIALLABLE):
+        raise InvalidCallError("redial", f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}")
+    return frozenset(values)
+
+
+@dataclass(frozen=True)
+class CampaignPlan:
+    """One campaign's orders.
+
+    :param max_active_calls: calls placed and not yet over, at most.
+    :param window: when contacts may be called; ``None`` for always.
+    :param redial: who is called again; ``None`` for nobody.
+    :param deadline: nothing is dialled at or after this moment, aware; ``None`` for no such moment.
+    :param completion_timeout: how long a call holds its line without a completion record.
+    :param unknown_timeout: how long a call whose answer was lost may still be found by its webhook.
+    """
+
+    campaign_id: str
+    max_active_calls: int = 10
+    window: CallingWindow | None = None
+    redial: RedialPolicy | None = None
+    deadline: datetime | None = None
+    completion_timeout: timedelta = timedelta(hours=1)
+    unknown_timeout: timedelta = timedelta(minutes=15)
+
+    @property
+    def adoption_window(self) -> timedelta:
+        """How long after its request a call whose answer was lost may have started."""
+        return max(ADOPTION_WINDOW, self.unknown_timeout)

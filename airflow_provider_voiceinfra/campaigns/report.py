@@ -1,0 +1,164 @@
+"""What a campaign leaves behind: one line for each contact, and a summary that adds up to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.standings import Standing, standings
+from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, ContactEntry
+from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+EXPIRED = "expired"
+CANCELLED = "cancelled"
+OTHER = "other"
+# The name of each reason for which a row is skipped, as the summary has it.
+SKIPPED = {
+    "invalid": "invalid",
+    "duplicate": "duplicates",
+    "do_not_call": "do_not_call",
+    WITHDRAWN: WITHDRAWN,
+}
+OUTCOMES = ("answered", "voicemail", "failed", "refused", "unknown", EXPIRED, CANCELLED)
+# Fields of the record with a column of their own in the result file.
+RECORD_COLUMNS = ("duration_seconds", "start_time", "end_time", "recording_url", "summary")
+COLUMNS = (
+    "row",
+    "contact_key",
+    "to_number",
+    "outcome",
+    "reason",
+    "attempts",
+    "call_id",
+    "agent_id",
+    "from_number",
+    *RECORD_COLUMNS,
+    "data",
+)
+# The rest of a record, such as what the agent extracted, goes into the column data. The transcript, which is
+# long and personal, does not.
+_NOT_DATA = frozenset({*COLUMNS, "event", "call_outcome", "transcript"})
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class ContactResult:
+    """How one contact ended.
+
+    :param outcome: an outcome of the API, ``refused``, ``unknown``, ``expired``, ``cancelled``, or why the
+        row was skipped.
+    :param reason: for people, why that is the outcome; ``None`` if it says enough itself.
+    :param attempts: how many calls were placed.
+    :param completion: the record of the last call; ``None`` if there is none.
+    """
+
+    contact: ContactEntry
+    outcome: str
+    reason: str | None
+    attempts: int
+    call_id: str | None = None
+    completion: CompletionEntry | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values of all columns, as plain JSON."""
+        record = self.completion.record().to_dict() if self.completion else {}
+        request = self.contact.request or {}
+        return {
+            "row": self.contact.row_number,
+            "contact_key": self.contact.contact_key,
+            "to_number": request.get("to_number"),
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "attempts": self.attempts,
+            "call_id": self.call_id,
+            "agent_id": request.get("agent_id"),
+            "from_number": request.get("from_number"),
+            **{name: record.get(name) for name in RECORD_COLUMNS},
+            "data": {name: value for name, value in record.items() if name not in _NOT_DATA} or None,
+        }
+
+
+def contact_results(ledger: CallLedger, plan: CampaignPlan, *, unplaced: str) -> Iterator[ContactResult]:
+    """Return how each contact ended, in order.
+
+    :param unplaced: the outcome of contacts that were never called, ``expired`` or ``cancelled``.
+    """
+    known = standings(ledger.attempts(plan.campaign_id), plan)
+    merged = _merged(ledger.all_contacts(plan.campaign_id), known)
+    while batch := list(islice(merged, _BATCH)):
+        ids = [how.last.call_id for _, how in batch if how and how.last and how.last.call_id]
+        completions = ledger.completions(ids)
+        for contact, how in batch:
+            yield _result(contact, how, completions, unplaced)
+
+
+class Tally:
+    """Counts results while they pass by."""
+
+    def __init__(self) -> None:
+        self._outcomes: Counter[str] = Counter()
+        self._contacts = 0
+        self._placed = 0
+        self._attempts = 0
+
+    def count(self, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
+        """Pass results on, counted."""
+        for result in results:
+            self._contacts += 1
+            name = SKIPPED.get(result.outcome, result.outcome)
+            self._outcomes[name if name in _COUNTED else OTHER] += 1
+            self._placed += result.attempts > 0
+            self._attempts += result.attempts
+            yield result
+
+    def summary(self) -> dict[str, int]:
+        """Return the numbers; those of the outcomes and of the skipped rows add up to ``contacts``.
+
+        ``placed`` is how many people were called, ``attempts`` how many calls were placed. ``other`` counts
+        outcomes that the API does not document.
+        """
+        return {
+            "contacts": self._contacts,
+            **{name: self._outcomes[name] for name in SKIPPED.values()},
+            "placed": self._placed,
+            **{name: self._outcomes[name] for name in (*OUTCOMES, OTHER)},
+            "attempts": self._attempts,
+        }
+
+
+_COUNTED = frozenset({*SKIPPED.values(), *OUTCOMES})
+
+
+def _result(
+    contact: ContactEntry,
+    how: Standing | None,
+    completions: Mapping[str, CompletionEntry],
+    unplaced: str,
+) -> ContactResult:
+    if how is None or how.outcome is None:
+        placed = how.placed if how else 0
+        if contact.skipped:
+            return ContactResult(contact, contact.skipped, contact.reason, placed)
+        return ContactResult(contact, unplaced, "nobody was called before the campaign ended", placed)
+    call_id = how.last.call_id if how.last else None
+    completion = completions.get(call_id) if call_id else None
+    return ContactResult(contact, how.outcome, how.reason, how.placed, call_id, completion)
+
+
+def _merged(
+    contacts: Iterable[ContactEntry], known: Iterator[Standing]
+) -> Iterator[tuple[ContactEntry, Standing | None]]:
+    """Yield each contact with how far it is; both are ordered by position."""
+    following = next(known, None)
+    for contact in contacts:
+        while following is not None and following.position < contact.position:
+            following = next(known, None)  # a call to a contact that was purged
+        if following is not None and following.position == contact.position:
+            yield contact, following
+        else:
+            yield contact, None

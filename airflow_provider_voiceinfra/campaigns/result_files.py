@@ -1,0 +1,73 @@
+"""Results -> a CSV or JSONL file, local or in object storage; safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterable
+from typing import IO, Any
+
+from airflow_provider_voiceinfra.campaigns.report import COLUMNS, ContactResult
+from airflow_provider_voiceinfra.campaigns.text_lines import opened_for_writing, shown, suffixes
+from airflow_provider_voiceinfra.exceptions import ContactsError
+
+# A spreadsheet takes a cell that begins so for a formula, also with the wide forms of these characters; a
+# plain number, such as a phone number, is harmless.
+_FORMULA = re.compile(r"\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_HARMLESS = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+
+
+def check_results_path(path: object) -> None:
+    """Refuse a path that tells no format, before anybody is called.
+
+    :raises ContactsError: naming what is possible.
+    """
+    if suffixes(path)[0] not in _WRITERS:
+        raise ContactsError(
+            f"results_path: {shown(path)} must end in .csv or .jsonl, or one of them followed by .gz"
+        )
+
+
+def write_results(path: Any, results: Iterable[ContactResult]) -> None:
+    """Write one line for each contact.
+
+    :param path: a path or URL; what is there is replaced.
+    """
+    check_results_path(path)
+    kind, compressed = suffixes(path)
+    with opened_for_writing(path) as file:
+        if compressed:
+            with gzip.GzipFile(fileobj=file, mode="wb", filename="") as packed:
+                _WRITERS[kind](packed, results)
+        else:
+            _WRITERS[kind](file, results)
+
+
+def _write_csv(file: Any, results: Iterable[ContactResult]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for result in results:
+        writer.writerow([_cell(value) for value in result.to_dict().values()])
+    text.flush()
+    text.detach()
+
+
+def _write_jsonl(file: IO[bytes], results: Iterable[ContactResult]) -> None:
+    for result in results:
+        file.write(json.dumps(result.to_dict()).encode() + b"\n")
+
+
+_WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl}
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    if _FORMULA.match(text) and not _HARMLESS.fullmatch(text):
+        return f"'{text}"
+    return text

@@ -1,0 +1,201 @@
+"""Runs a campaign: fills its lines, notices what ends, and knows when it is over; sends nothing by itself.
+
+All state is in the ledger. What is kept in memory is worked out from it when a process takes the campaign up,
+and worked out anew when the ledger was down.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+
+from airflow_provider_voiceinfra.campaigns.agenda import Turn
+from airflow_provider_voiceinfra.campaigns.dialling import Dialler
+from airflow_provider_voiceinfra.campaigns.jobs import Job
+from airflow_provider_voiceinfra.campaigns.obstacles import Obstacles
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.state import CampaignState
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
+
+# How long to wait for something to happen before looking for completions, in seconds.
+TICK = 0.1
+# How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost.
+SLOW_TICK = timedelta(seconds=1)
+# How long to wait before a dead ledger is asked again, in seconds.
+LEDGER_PAUSE = 5.0
+
+
+class End(str, Enum):
+    """Why there is nothing left to do."""
+
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    """This process was told to stop; another one goes on with the campaign."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing is to be dialled for a while.
+
+    :param until: when to go on at the latest, aware UTC.
+    :param calls: go on earlier when ``"any"`` or ``"all"`` of the calls that are not over have ended.
+    """
+
+    until: datetime
+    calls: str | None
+
+
+class CampaignRunner:
+    """Runs one campaign until it is over, cancelled, or has nothing to do for a while.
+
+    :param plan: its orders.
+    :param ledger: where its contacts are, and what became of their calls.
+    :param dialler: places calls.
+    :param runner: what ``CallLedger.take_campaign`` gave this process.
+    :param origin: the task instance that runs it.
+    :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
+    :param now: the present, aware.
+    :param tell: told of progress once a second or so.
+    """
+
+    def __init__(
+        self,
+        plan: CampaignPlan,
+        ledger: CallLedger,
+        dialler: Dialler,
+        *,
+        runner: str,
+        origin: CallOrigin,
+        min_pause: timedelta | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        tell: Callable[[dict[str, object]], None] = lambda progress: None,
+    ) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._dialler = dialler
+        self._runner = runner
+        self._origin = origin
+        self._min_pause = min_pause
+        self._now = now
+        self._tell = tell
+        self._obstacles = Obstacles(now)
+        self._cancelled = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Have ``run`` return soon, without dialling any more; may be called from a signal handler."""
+        self._stopped = True
+
+    def run(self) -> End | Pause:
+        """Go on with the campaign.
+
+        :raises CampaignBusyError: if another process has taken the campaign over.
+        :raises CallRefusedError: if the API would refuse every call; what was placed is stored.
+        :raises ApiUnreachableError: if the API could not be reached for a long time.
+        """
+        while True:
+            try:
+                return self._run(CampaignState(self._plan, self._ledger, self._now))
+            except LedgerUnavailableError as error:
+                log.warning("The campaign rests until the ledger is back: %s", error)
+                self._dialler.drain(LEDGER_PAUSE)
+                if self._stopped:
+                    return End.STOPPED
+
+    def _run(self, state: CampaignState) -> End | Pause:
+        slow_at = self._now()
+        while not self._stopped:
+            dialled = self._dialler.wait(TICK)
+            for one in dialled:
+                self._obstacles.note(one)
+            state.take_dialled(dialled)
+            if self._now() >= state.looked_at + timedelta(seconds=TICK):
+                state.take_completions()
+            if self._now() >= slow_at:
+                slow_at = self._now() + SLOW_TICK
+                state.look_after_lines()
+                self._beat(state)
+            self._fill_lines(state)
+            end = self._end(state) or self._pause(state)
+            if end is not None:
+                self._beat(state)
+                return end
+        return End.STOPPED
+
+    def _beat(self, state: CampaignState) -> None:
+        progress = self._progress(state)
+        entry = self._ledger.beat(self._plan.campaign_id, self._runner, progress)
+        if entry.cancelled_at is not None and not self._cancelled:
+            log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
+        self._cancelled = entry.cancelled_at is not None
+        self._tell(progress)
+
+    def _progress(self, state: CampaignState) -> dict[str, object]:
+        next_at = state.agenda.next_at
+        return {
+            **state.progress.to_dict(),
+            "active": state.lines.in_use,
+            "max_active_calls": self._plan.max_active_calls,
+            "waiting": {**state.agenda.waiting, "answer": len(state.lines.unanswered)},
+            "next_at": next_at.isoformat(timespec="seconds") if next_at else None,
+            "allowed_rate": round(self._dialler.pace.rate, 2),
+            "limit": self._dialler.pace.limit,
+            "obstacle": self._obstacles.current,
+        }
+
+    def _is_late(self) -> bool:
+        return self._plan.deadline is not None and self._now() >= self._plan.deadline
+
+    def _fill_lines(self, state: CampaignState) -> None:
+        may_dial = not (self._cancelled or self._is_late() or self._obstacles.in_the_way)
+        self._dialler.hold(not may_dial)
+        room = min(self._plan.max_active_calls - state.lines.in_use, self._dialler.room)
+        if not may_dial or room <= 0:
+            return
+        jobs = []
+        for turn in state.agenda.take(self._now(), room):
+            jobs.append(self._job(turn))
+            state.lines.placing[jobs[-1].key] = (turn.contact.position, turn.attempt)
+        self._dialler.submit(jobs)
+
+    def _job(self, turn: Turn) -> Job:
+        contact = turn.contact
+        origin = replace(
+            self._origin,
+            campaign_id=self._plan.campaign_id,
+            contact_key=contact.contact_key,
+            position=contact.position,
+            attempt=turn.attempt,
+        )
+        key = f"{self._plan.campaign_id}/{contact.contact_key}/{turn.attempt}"
+        return Job(key, contact.call, origin, turn.not_after)
+
+    def _end(self, state: CampaignState) -> End | None:
+        if state.lines.in_use:  # of a cancelled campaign, too: its summary says how they went
+            return None
+        if self._cancelled:
+            return End.CANCELLED
+        return End.FINISHED if self._is_late() or state.agenda.is_empty else None
+
+    def _pause(self, state: CampaignState) -> Pause | None:
+        """Return how long nothing is to be dialled, if that is worth giving the worker back for."""
+        lines, agenda, now = state.lines, state.agenda, self._now()
+        if self._min_pause is None or self._cancelled or lines.placing or lines.unanswered:
+            return None
+        left, full = not agenda.is_empty, lines.in_use >= self._plan.max_active_calls
+        next_at = (agenda.next_at or now) if left and not full else None
+        moments = [moment for moment in (next_at, lines.next_due, self._plan.deadline) if moment]
+        until = min((moment for moment in moments if moment >= now), default=now)
+        # While people are on the phone, something is likely to happen soon.
+        quiet_until = state.moved_at + self._min_pause if lines.active else now
+        if until - now < self._min_pause or now < quiet_until:
+            return None
+        return Pause(until, None if not lines.active else "any" if left and full else "all")

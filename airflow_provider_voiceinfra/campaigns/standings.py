@@ -1,0 +1,120 @@
+"""How far each contact of a campaign is, by its calls: the one rule for going on and for reporting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from itertools import groupby
+
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    TryAgainError,
+    UnauthorizedError,
+)
+from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
+from airflow_provider_voiceinfra.ledger.entries import CallState
+
+INTERRUPTED = "interrupted"
+"""The code of a call that was given up between its claim and its request."""
+
+# What a call is refused with when nothing was wrong with it; it is dialled again under the same key.
+AGAIN_CODES = frozenset(
+    {
+        RateLimitedError.default_code,
+        ApiUnreachableError.default_code,
+        TryAgainError.default_code,
+        UnauthorizedError.default_code,
+        INTERRUPTED,
+    }
+)
+# What a person may have mended before the campaign goes on.
+MENDABLE_CODES = frozenset({NotFoundError.default_code, InvalidRequestError.default_code})
+
+
+class Stage(str, Enum):
+    """What a contact waits for."""
+
+    DIAL = "dial"
+    """To be dialled, at ``due`` or as soon as possible."""
+    ANSWER = "answer"
+    """For the webhook of a call whose answer was lost, until ``due``."""
+    COMPLETION = "completion"
+    """For the end of its call, until ``due``."""
+    OVER = "over"
+    """For nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a contact is.
+
+    :param next_attempt: the number of the call to place next, if it is to be dialled.
+    :param due: see the stage, aware UTC; ``None`` for at once.
+    :param outcome: how it ended, or would if the campaign ended now; ``None`` if it was never called.
+    :param reason: for people: why the outcome is what it is.
+    :param last: its last call that may have rung, or that the API refused for good.
+    :param placed: how many calls were placed.
+    """
+
+    position: int
+    stage: Stage
+    next_attempt: int
+    due: datetime | None
+    outcome: str | None
+    reason: str | None
+    last: Attempt | None
+    placed: int
+
+
+def standings(attempts: Iterable[Attempt], plan: CampaignPlan) -> Iterator[Standing]:
+    """Return how far each contact is that was dialled.
+
+    :param attempts: ordered by position and number.
+    """
+    for position, group in groupby(attempts, key=lambda attempt: attempt.position):
+        yield standing(position, list(group), plan)
+
+
+def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> Standing:
+    """Return how far one contact is, from its calls in order."""
+    last = attempts[-1]
+    placed = sum(attempt.state is CallState.ACCEPTED for attempt in attempts)
+
+    def so_far(stage: Stage, due: datetime | None, outcome: str | None, reason: str | None) -> Standing:
+        return Standing(position, stage, last.number, due, outcome, reason, last, placed)
+
+    if last.state is CallState.REFUSED:
+        return _refused(position, attempts, placed)
+    if last.state is not CallState.ACCEPTED:
+        return so_far(
+            Stage.ANSWER,
+            last.renewed_at + plan.unknown_timeout,
+            "unknown",
+            "the answer to the request was lost, and no webhook has told what became of the call",
+        )
+    if last.completed_at is None:
+        due = (last.answered_at or last.claimed_at) + plan.completion_timeout
+        return so_far(
+            Stage.COMPLETION, due, "unknown", "the call was placed, and no completion record has come"
+        )
+    again = plan.redial and plan.redial.due(last.outcome, last.number, last.completed_at)
+    if again:
+        return Standing(position, Stage.DIAL, last.number + 1, again, last.outcome, None, last, placed)
+    return so_far(Stage.OVER, None, last.outcome or "unknown", None)
+
+
+def _refused(position: int, attempts: Sequence[Attempt], placed: int) -> Standing:
+    last = attempts[-1]
+    if last.error_code in AGAIN_CODES:
+        before = attempts[-2] if len(attempts) > 1 else None
+        outcome = before.outcome if before else None
+        return Standing(position, Stage.DIAL, last.number, None, outcome, None, before, placed)
+    reason = f"the API refused the call: {last.error_message or last.error_code}"
+    stage = Stage.DIAL if last.error_code in MENDABLE_CODES else Stage.OVER
+    return Standing(position, stage, last.number, None, "refused", reason, last, placed)

@@ -1,0 +1,161 @@
+"""How far a campaign is, worked out from the ledger when a process takes it up, and kept up to date."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, Agenda
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled
+from airflow_provider_voiceinfra.campaigns.lines import Call, Lines
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.progress import Progress
+from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
+from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
+
+_COMPLETIONS = 1000
+
+
+class CampaignState:
+    """Who is to be dialled, who is on the phone, and who is done.
+
+    :param plan: the campaign's orders.
+    :param ledger: where its contacts are, and what became of their calls.
+    :param now: the present, aware.
+    """
+
+    def __init__(self, plan: CampaignPlan, ledger: CallLedger, now: Callable[[], datetime]) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._now = now
+        counts = ledger.count_contacts(plan.campaign_id)
+        self.progress = Progress(counts.pop("", 0), counts, now)
+        self.agenda = Agenda(plan, ledger)
+        self.lines = Lines()
+        self.moved_at = now()
+        """When a call was last placed, or ended."""
+        self.looked_at = now()
+        """When completions were last looked for."""
+        # Before the calls are read, so that no completion falls between the two.
+        self._cursor = ledger.last_sequence()
+        self._sought: dict[str, int] = {}
+        for standing in standings(ledger.attempts(plan.campaign_id), plan):
+            self._place(standing)
+
+    def _place(self, standing: Standing) -> None:
+        """Put a contact that was called before where it belongs."""
+        last, now = standing.last, self._now()
+        self.progress.count_placed(standing.placed)
+        if standing.stage is Stage.DIAL:
+            why = REDIAL if standing.due else AGAIN
+            self.agenda.put(standing.due or now, standing.position, standing.next_attempt, why)
+            return
+        call = Call(standing.position, standing.next_attempt, standing.due or now)
+        if standing.stage is Stage.COMPLETION and last and last.call_id:
+            if call.due > now:
+                self.lines.active[last.call_id] = call
+                return
+            self.lines.given_up[last.call_id] = call
+        elif standing.stage is Stage.ANSWER and last:
+            entry = self._ledger.call_by_hash(last.key_hash)
+            if entry is not None:
+                self._await_answer(entry, standing.position, standing.next_attempt)
+                return
+        self.progress.contact_done(standing.outcome or "unknown", before=True)
+
+    def _await_answer(self, entry: CallEntry, position: int, attempt: int) -> None:
+        if entry.state is CallState.CLAIMED:  # its owner is gone: only this process dials for the campaign
+            entry = self._ledger.mark_unknown(
+                entry, "owner_died", "the task ended between its claim and the answer"
+            )
+        call = Call(position, attempt, entry.renewed_at + self._plan.unknown_timeout)
+        self.lines.unanswered[entry.key_hash] = (entry, call)
+
+    def take_dialled(self, found: Iterable[Dialled]) -> None:
+        """Note what became of jobs."""
+        accepted = []
+        for dialled in found:
+            self.moved_at = self._now()
+            position, attempt = self.lines.placing.pop(dialled.job.key)
+            entry = dialled.entry
+            error = dialled.error
+            if isinstance(error, CallNotPlacedError) and not isinstance(error, RateLimitedError):
+                self.progress.refused(error.code, str(error), dialled.job.call.to_number)
+            if dialled.again or entry is None:
+                self.agenda.put(self._now(), position, attempt, AGAIN)
+            else:
+                accepted += self._settle(entry, position, attempt, new=dialled.error is None)
+        self._look_up(accepted)  # a webhook may come before the answer is stored
+
+    def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> list[str]:
+        """Note what became of a call; return its id if it may be over already."""
+        if entry.state is CallState.REFUSED:
+            self.progress.contact_done("refused")
+        elif entry.state is CallState.ACCEPTED and entry.call_id:
+            due = (entry.answered_at or self._now()) + self._plan.completion_timeout
+            self.lines.active[entry.call_id] = Call(position, attempt, due)
+            if new:
+                self.progress.call_placed()
+            return [entry.call_id]
+        else:
+            self._await_answer(entry, position, attempt)
+        return []
+
+    def _look_up(self, call_ids: list[str]) -> None:
+        for found in self._ledger.completions(call_ids, with_body=False).values():
+            self._end_call(found.call_id, found.call_outcome, found.received_at)
+
+    def take_completions(self) -> None:
+        """Note which calls have ended."""
+        self.looked_at = self._now()
+        while True:
+            entries = self._ledger.completions_after(self._cursor, limit=_COMPLETIONS)
+            for entry in entries:
+                self._end_call(entry.call_id, entry.call_outcome, entry.received_at)
+                self._cursor = entry.sequence
+            if len(entries) < _COMPLETIONS:
+                return
+
+    def _end_call(self, call_id: str, outcome: str | None, received_at: datetime) -> None:
+        ended = self.lines.end(call_id)
+        if ended is None:
+            return
+        call, was_given_up = ended
+        self.moved_at = self._now()
+        again = self._plan.redial and self._plan.redial.due(outcome, call.attempt, received_at)
+        if again:
+            self.agenda.put(again, call.position, call.attempt + 1, REDIAL)
+        if was_given_up:
+            self.progress.outcome_changed("unknown", None if again else outcome or "unknown")
+        elif not again:
+            self.progress.contact_done(outcome or "unknown")
+
+    def look_after_lines(self) -> None:
+        """Find calls whose answer was lost, and free the lines of those that nobody will hear of."""
+        now = self._now()
+        for key_hash, (entry, call) in list(self.lines.unanswered.items()):
+            if self._sought.get(key_hash) == self._cursor and now < call.due:
+                continue  # nothing has come since it was last looked for
+            self._sought[key_hash] = self._cursor
+            found = self._ledger.adopt(entry, window=self._plan.adoption_window)
+            if found.state is CallState.UNKNOWN and now < call.due:
+                continue
+            del self.lines.unanswered[key_hash]
+            if found.state is CallState.UNKNOWN:
+                self.progress.contact_done("unknown")
+                log.warning("It stays unknown whether a call was placed; it is reported, not dialled again.")
+            elif found.state is CallState.REFUSED:  # its former owner lived long enough to store that
+                self.agenda.put(now, call.position, call.attempt, AGAIN)
+            elif found.call_id:
+                log.info("Call %s, whose answer was lost, was found.", found.call_id)
+                self.lines.active[found.call_id] = replace(call, due=now + self._plan.completion_timeout)
+                self._look_up([found.call_id])
+        for call_id, _ in self.lines.give_up(now):
+            self.progress.contact_done("unknown")
+            log.warning("No completion record of call %s has come in time; its line is free.", call_id)

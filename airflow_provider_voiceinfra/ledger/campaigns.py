@@ -1,0 +1,172 @@
+"""The part of the ledger that knows campaigns: who runs one, what it says of itself, whether it is cancelled.
+
+How far a campaign is is not stored here: it is what the calls to its contacts, and their completions, say.
+So a campaign that is killed at any moment goes on from what really happened.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, exc, insert, select, update
+
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.schema import campaigns
+
+# A process that runs a campaign shows every second or so that it is alive.
+RUNNER_LEASE = timedelta(seconds=60)
+
+
+class CampaignsLedger:
+    """Stores campaigns, and lets one process at a time run each."""
+
+    _database: Database
+
+    def take_campaign(
+        self, campaign_id: str, *, conn_id: str, origin: CallOrigin
+    ) -> tuple[CampaignEntry, bool]:
+        """Become the process that runs a campaign, which is begun if there is none of this id.
+
+        Another try of the same task instance takes it over at once, since only one of them is meant to live.
+
+        :param conn_id: the connection that it goes through.
+        :param origin: the task instance that runs it.
+        :return: the campaign, whose ``runner`` is what ``beat`` and ``release_campaign`` want; and whether it
+            was taken from a process that may still dial until its next beat.
+        :raises CampaignBusyError: if another task instance is running it.
+        """
+        self._begin_campaign(campaign_id, conn_id, origin)
+        with self._database.writing() as connection:
+            entry = _read(connection, campaign_id)
+            if entry.runs_in != _task(origin) and _is_alive(entry):
+                raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
+            names = ("dag_id", "run_id", "task_id", "map_index")
+            values |= dict(zip(names, _task(origin), strict=True))
+            connection.execute(
+                update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
+            )
+            return _read(connection, campaign_id), _is_alive(entry)
+
+    def beat(self, campaign_id: str, runner: str, progress: Mapping[str, Any]) -> CampaignEntry:
+        """Show that the process that runs a campaign is alive, and what it says of the campaign.
+
+        :raises CampaignBusyError: if another process has taken the campaign over; it must not dial any more.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .values(runner_seen_at=now(), progress=json.dumps(progress))
+            )
+            entry = _read(connection, campaign_id)
+        if entry.runner != runner:
+            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+        return entry
+
+    def release_campaign(self, campaign_id: str, runner: str, *, forget_load: bool = False) -> None:
+        """Run a campaign no longer, so that any other process may.
+
+        :param forget_load: whether the contacts are to be loaded anew by whoever runs it next.
+        """
+        values: dict[str, Any] = {"runner": None}
+        if forget_load:
+            values["loaded_by"] = None
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .values(**values)
+            )
+
+    def finish_campaign(self, campaign_id: str, summary: Mapping[str, Any]) -> None:
+        """Store a campaign's result."""
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id)
+                .values(summary=json.dumps(summary), finished_at=now(), loaded_by=None)
+            )
+
+    def cancel_campaign(self, campaign_id: str) -> bool:
+        """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before."""
+        return self._set_cancelled(campaign_id, now())
+
+    def uncancel_campaign(self, campaign_id: str) -> bool:
+        """Take a cancellation back; return whether there was one.
+
+        A campaign that has ended meanwhile goes on when its task is cleared, or another run continues it.
+        """
+        return self._set_cancelled(campaign_id, None)
+
+    def is_cancelled(self, campaign_id: str) -> bool:
+        """Tell whether somebody has cancelled a campaign."""
+        entry = self.campaign(campaign_id)
+        return entry is not None and entry.cancelled_at is not None
+
+    def campaign(self, campaign_id: str) -> CampaignEntry | None:
+        """Return one campaign."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
+        return None if row is None else _campaign(row)
+
+    def campaigns(self, *, limit: int = 100) -> list[CampaignEntry]:
+        """Return campaigns, newest first."""
+        query = (
+            select(campaigns).order_by(campaigns.c.created_at.desc(), campaigns.c.campaign_id).limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [_campaign(row) for row in connection.execute(query.limit(limit))]
+
+    def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
+        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
+        values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
+        try:
+            with self._database.writing() as connection:
+                connection.execute(insert(campaigns).values(values))
+        except exc.IntegrityError:
+            pass  # it goes on where it was
+
+    def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
+        condition = (
+            campaigns.c.cancelled_at.is_not(None)
+            if moment is None
+            else campaigns.c.cancelled_at.is_(None) & campaigns.c.finished_at.is_(None)
+        )
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, condition)
+                .values(cancelled_at=moment)
+            )
+        return changed.rowcount == 1
+
+
+def _task(origin: CallOrigin) -> tuple[str | None, str | None, str | None, int | None]:
+    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index
+
+
+def _is_alive(entry: CampaignEntry) -> bool:
+    seen = entry.runner_seen_at
+    return entry.runner is not None and seen is not None and now() - seen < RUNNER_LEASE
+
+
+def _read(connection: Connection, campaign_id: str) -> CampaignEntry:
+    return _campaign(
+        connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).one()
+    )
+
+
+def _campaign(row: Row[Any]) -> CampaignEntry:
+    values = dict(row._mapping)
+    for name in ("progress", "summary"):
+        values[name] = json.loads(values[name]) if values[name] else None
+    return CampaignEntry(**values)

@@ -1,0 +1,266 @@
+"""``VoiceInfraCampaignOperator``: calls many contacts, each at a decent hour, over few lines; resumable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_voiceinfra import options
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
+from airflow_provider_voiceinfra.results import final_errors_fail_the_task
+from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
+from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+    from airflow_provider_voiceinfra.campaigns.runner import Pause
+
+# How often the log says how far the campaign is, in seconds.
+_PROGRESS_INTERVAL = 30.0
+
+
+class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
+    """Calls every contact of a list, and returns a summary.
+
+    A killed, retried or cleared campaign goes on where it was: nobody is called twice for one attempt, and
+    nobody is forgotten. The same ``campaign_id`` in a later run continues it with the contacts of that run.
+
+    :param contacts: a list of mappings, or the path or URL of a ``.csv`` or ``.jsonl`` file, optionally with
+        ``.gz``, that Airflow's ``ObjectStoragePath`` can read (templated).
+    :param campaign_id: what names the campaign (templated); if not set, DAG id, run id, task id and map
+        index.
+    :param agent_id: the AI agent that talks (templated); a contact's own goes before, the connection's comes
+        last.
+    :param from_number: the caller ID (templated), likewise.
+    :param first_message: the opening line (templated), which may hold ``{column}`` placeholders; likewise.
+    :param call_context: text added to the agent's system prompt (templated), which may hold ``{column}``
+        placeholders. It is the API's ``context``, and so is the contact's own column.
+    :param variables: values for the agent's prompt template (templated); a contact's columns go before.
+    :param voiceinfra_conn_id: id of a connection of the type ``voiceinfra`` (templated).
+    :param contact_key: the column that tells contacts apart.
+    :param max_active_calls: calls placed and not yet over, at most (templated).
+    :param max_calls_per_second: never dial faster (templated); if not set, the connection's, and without that
+        as fast as the API's 429 answers allow.
+    :param calling_window: the days and hours at which people may be called, such as
+        ``"mon-fri 09:00-20:00; sat 10:00-16:00"``, where they live or in a zone named at the end (templated).
+        If not set, at any hour.
+    :param redial: whom to call again, such as ``{"outcomes": ["voicemail", "failed"], "waits": [30, 60],
+        "attempts": 3}``, the waits in minutes (templated). If not set, nobody.
+    :param do_not_call: numbers that must not be called, or the path or URL of a file of them (templated).
+    :param deadline: nobody is dialled at or after this moment, a datetime or ISO 8601 with an offset
+        (templated); who was never called by then is ``expired``. If not set, there is none.
+    :param completion_timeout: how long a call holds its line without a completion record, in seconds.
+    :param unknown_timeout: how long to wait for the webhook of a call whose answer was lost, in seconds.
+    :param results_path: a path or URL where one line for each contact is written, ``.csv`` or ``.jsonl``,
+        optionally with ``.gz`` (templated). If not set, none is.
+    :param invalid_contacts: ``"skip"`` leaves invalid rows out and reports them; ``"fail"`` calls nobody
+        then.
+    :param default_region: the country of numbers without a country code, such as ``US`` (templated); if not
+        set, such numbers are invalid.
+    :param deferrable: whether to wait in the triggerer, without a worker, while nothing is to be dialled
+        for a minute or longer. If not set, ``[operators] default_deferrable``.
+    """
+
+    template_fields: Sequence[str] = (
+        "contacts",
+        "campaign_id",
+        "agent_id",
+        "from_number",
+        "first_message",
+        "call_context",
+        "variables",
+        "voiceinfra_conn_id",
+        "max_active_calls",
+        "max_calls_per_second",
+        "calling_window",
+        "redial",
+        "do_not_call",
+        "deadline",
+        "results_path",
+        "default_region",
+    )
+    template_fields_renderers = {"variables": "json"}  # noqa: RUF012 # read by Airflow as a plain dict
+    hidden_fields = frozenset({"contacts", "do_not_call"})
+    ui_color = "#cfe8d5"
+
+    def __init__(
+        self,
+        *,
+        contacts: Any,
+        campaign_id: str | None = None,
+        agent_id: str | None = None,
+        from_number: str | None = None,
+        first_message: str | None = None,
+        call_context: str | None = None,
+        variables: Mapping[str, Any] | None = None,
+        voiceinfra_conn_id: str = DEFAULT_CONN_ID,
+        contact_key: str = "to_number",
+        max_active_calls: int | str = 10,
+        max_calls_per_second: float | str | None = None,
+        calling_window: Any = None,
+        redial: Mapping[str, Any] | str | None = None,
+        do_not_call: Collection[str] | str | None = None,
+        deadline: datetime | str | None = None,
+        completion_timeout: float = 3600.0,
+        unknown_timeout: float = 900.0,
+        results_path: str | None = None,
+        invalid_contacts: str = "skip",
+        default_region: str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if invalid_contacts not in ("skip", "fail"):
+            raise ValueError(f"invalid_contacts must be 'skip' or 'fail', not {invalid_contacts!r}")
+        self.contacts = contacts
+        self.campaign_id = campaign_id
+        self.agent_id = agent_id
+        self.from_number = from_number
+        self.first_message = first_message
+        self.call_context = call_context
+        self.variables = variables
+        self.voiceinfra_conn_id = voiceinfra_conn_id
+        self.contact_key = contact_key
+        self.max_active_calls = max_active_calls
+        self.max_calls_per_second = max_calls_per_second
+        self.calling_window = calling_window
+        self.redial = redial
+        self.do_not_call = do_not_call
+        self.deadline = deadline
+        self.completion_timeout = options.seconds("completion_timeout", completion_timeout)
+        self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
+        self.results_path = results_path
+        self.invalid_contacts = invalid_contacts
+        self.default_region = default_region
+        self.deferrable = deferrable
+        self._execution: CampaignExecution | None = None
+        self._told_at = 0.0
+
+    def execute(self, context: Context) -> Any:
+        """Run the campaign, or go on with it."""
+        with final_errors_fail_the_task():
+            return self._run(context)
+
+    def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Go on after having slept."""
+        with final_errors_fail_the_task():
+            return self._run(context)
+
+    def on_kill(self) -> None:
+        """Dial nobody else; say that the calls under way go on."""
+        self.log.warning("Nobody else is dialled; calls under way go on: the API cannot cancel a call.")
+        if self._execution is not None:
+            self._execution.stop()
+
+    def _run(self, context: Context) -> Any:
+        # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
+        from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+        from airflow_provider_voiceinfra.campaigns.runner import End, Pause
+
+        connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
+        orders = self._orders(context)
+        self._execution = CampaignExecution(
+            orders, connection, open_ledger(), may_pause=self.deferrable, tell=self._tell_progress
+        )
+        if not connection.webhook_secrets:
+            self.log.warning(
+                "Connection %r has no webhook secret, so its webhooks are refused and nobody will learn how "
+                "these calls go; `airflow voiceinfra doctor` says what to do.",
+                self.voiceinfra_conn_id,
+            )
+        result = self._execution.run()
+        if isinstance(result, Pause):
+            self._sleep(orders.plan.campaign_id, result)
+        end, summary = result
+        if end is End.STOPPED:
+            raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
+        self.log.info("The campaign is over: %s", summary)
+        if end is End.CANCELLED:
+            # A failed task returns nothing, but whoever looks into it wants to know how far it got.
+            context["ti"].xcom_push(key="return_value", value=summary)
+            raise AirflowFailException(
+                "The campaign was cancelled; its summary is in XCom. To go on with it, run `airflow "
+                "voiceinfra campaign ID --resume` and clear this task."
+            )
+        return summary
+
+    def _orders(self, context: Context) -> CampaignOrders:
+        """Check what was passed, before anybody is called."""
+        from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+        from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+
+        ti, rate = context["ti"], self.max_calls_per_second
+        plan = CampaignPlan(
+            campaign_id=options.campaign_id(self.campaign_id, ti),
+            max_active_calls=int(options.number("max_active_calls", self.max_active_calls, whole=True)),
+            window=CallingWindow.parse(self.calling_window) if self.calling_window else None,
+            redial=RedialPolicy.parse(self.redial) if self.redial else None,
+            deadline=options.moment("deadline", self.deadline) if self.deadline else None,
+            completion_timeout=timedelta(seconds=self.completion_timeout),
+            unknown_timeout=timedelta(seconds=self.unknown_timeout),
+        )
+        return CampaignOrders(
+            plan=plan,
+            origin=CallOrigin.of_task(ti),
+            conn_id=self.voiceinfra_conn_id,
+            contacts=self.contacts,
+            reading=self._reading(),
+            refuse_invalid=self.invalid_contacts == "fail",
+            max_calls_per_second=options.number("max_calls_per_second", rate) if rate else None,
+            results_path=self.results_path or None,
+        )
+
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "agent_id": self.agent_id,
+            "from_number": self.from_number,
+            "first_message": self.first_message,
+            "context": self.call_context,
+            "variables": self.variables,
+            "default_region": self.default_region,
+            "contact_key": self.contact_key,
+            "do_not_call": self.do_not_call,
+        }
+
+    def _sleep(self, campaign_id: str, pause: Pause) -> NoReturn:
+        self.log.info("Nobody is to be dialled before %s; waiting in the triggerer.", pause.until)
+        self.defer(
+            trigger=VoiceInfraCampaignTrigger(
+                campaign_id=campaign_id,
+                until=pause.until.isoformat(),
+                calls=pause.calls,
+                not_before=earliest_wake_up(),
+            ),
+            method_name="resume",
+        )
+
+    def _tell_progress(self, progress: Mapping[str, Any]) -> None:
+        if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:
+            return
+        self._told_at = time.monotonic()
+        self.log.info(
+            "%d of %d contacts are done %s; %d on the phone, waiting: %s; %.1f calls/s, expected end: %s%s",
+            progress["done"],
+            progress["contacts"],
+            progress["outcomes"],
+            progress["active"],
+            progress["waiting"],
+            progress["rate"],
+            progress["expected_end"] or "not known yet",
+            f"; {progress['obstacle']}" if progress["obstacle"] else "",
+        )

@@ -1,0 +1,91 @@
+"""Waits in the triggerer until a campaign has something to do again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.triggers.voiceinfra import (
+    COMPLETED,
+    TIMED_OUT,
+    CompletionEvent,
+    before,
+    opened,
+    until,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.waiting import CompletionWatcher
+
+# How often the ledger is asked whether somebody has cancelled the campaign, in seconds.
+CANCEL_INTERVAL = 10.0
+
+
+class VoiceInfraCampaignTrigger(BaseTrigger):
+    """Fires at a moment, when calls of a campaign are over, or when it is cancelled, whatever comes first.
+
+    :param campaign_id: the campaign.
+    :param until: when to fire at the latest, ISO 8601 with an offset.
+    :param calls: fire when ``"any"`` or ``"all"`` of the campaign's calls that are not over have ended; if
+        not set, calls do not matter.
+    :param not_before: fire no earlier than this, ISO 8601 with an offset, see ``earliest_wake_up``.
+    """
+
+    def __init__(
+        self, campaign_id: str, until: str, calls: str | None = None, not_before: str | None = None
+    ) -> None:
+        super().__init__()
+        self.campaign_id = campaign_id
+        self.until = until
+        self.calls = calls
+        self.not_before = not_before
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and plain JSON arguments."""
+        kwargs = {name: getattr(self, name) for name in ("campaign_id", "until", "calls", "not_before")}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        watcher, ledger = await opened()
+        woken = await before(self.until, self._first_of(watcher, ledger))
+        await until(self.not_before)
+        yield TriggerEvent(CompletionEvent(status=COMPLETED if woken else TIMED_OUT, call_ids=[]))
+
+    async def _first_of(self, watcher: CompletionWatcher, ledger: CallLedger) -> None:
+        waits = [asyncio.create_task(self._until_cancelled(ledger))]
+        if self.calls is not None:
+            waits.append(asyncio.create_task(self._until_calls_end(watcher, ledger)))
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()  # raises what ended it
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _until_cancelled(self, ledger: CallLedger) -> None:
+        while True:
+            try:
+                if await asyncio.to_thread(ledger.is_cancelled, self.campaign_id):
+                    return
+            except LedgerUnavailableError as error:
+                self.log.warning("Cannot see whether the campaign is cancelled, trying again: %s", error)
+            await asyncio.sleep(CANCEL_INTERVAL)
+
+    async def _until_calls_end(self, watcher: CompletionWatcher, ledger: CallLedger) -> None:
+        # The calls are looked up here rather than passed, since there may be many.
+        call_ids: set[str] = set()
+
+        def find() -> str | None:
+            open_calls = set(ledger.open_calls(self.campaign_id))
+            if not call_ids:
+                call_ids.update(open_calls)
+            return "over" if (self.calls == "any" and open_calls < call_ids) or not open_calls else None
+
+        await watcher.wait_for_match(lambda entry: not call_ids or entry.call_id in call_ids, find)
