@@ -18,7 +18,7 @@ MATRIX ?= 3.10-3.2 3.11-3.3 3.13-3.3
 PARALLEL ?= -n 2 --dist loadgroup
 PYTEST_ARGS ?=
 
-.PHONY: help demo demo-stop test unit check format test-matrix bench constraints clean
+.PHONY: help demo demo-stop test unit test-kills check format test-matrix bench constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -39,6 +39,10 @@ test: $(STAMP) ## run all tests, with real servers, and check the branch coverag
 
 unit: $(STAMP) ## run the quick tests only
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not integration" $(PYTEST_ARGS)
+
+test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times at random moments, which takes some 20 minutes
+	VOICEINFRA_TEST_KILLS=100 VOICEINFRA_TEST_CONTACTS=2000 $(VENV_PYTHON) -m pytest -s \
+	  tests/integration/test_campaigns.py -k killed_again_and_again $(PYTEST_ARGS)
 
 check: $(STAMP) ## lint, formatting, types
 	$(VENV)/bin/ruff check .
