@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
+from airflow_provider_voiceinfra.operators.voiceinfra import (
+    VoiceInfraCampaignOperator,
+    VoiceInfraOutboundCallOperator,
+)
 from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallCompletedSensor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -144,6 +147,13 @@ def test_dag_in_the_documentation_loads(page: Path, line: int, code: str) -> Non
             "Parameters",
             VoiceInfraOutboundCallOperator.template_fields,
             id="operator",
+        ),
+        pytest.param(
+            VoiceInfraCampaignOperator.__init__,
+            "campaigns.md",
+            "Parameters",
+            VoiceInfraCampaignOperator.template_fields,
+            id="campaign",
         ),
         pytest.param(
             VoiceInfraCallCompletedSensor.__init__,
