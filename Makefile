@@ -28,7 +28,7 @@ $(STAMP): $(SETUP) constraints/airflow-3.3.txt
 	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint $(PREFERRED)
 	@touch $@
 
-demo: $(STAMP) ## place a call in a real Airflow against the sandbox, and stop; KEEP=1 leaves both running
+demo: $(STAMP) ## call a small list in a real Airflow against the sandbox, and stop; KEEP=1 leaves both running
 	@$(VENV_PYTHON) scripts/demo.py run $(if $(filter-out 0,$(KEEP)),--keep)
 
 demo-stop: $(STAMP) ## stop what `make demo KEEP=1` has left running

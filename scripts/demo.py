@@ -1,7 +1,9 @@
-"""The demo: a real Airflow places a phone call through the sandbox, waits for it, and reads how it went.
+"""The demo: a small nightly outreach in a real Airflow, whose calls go to the sandbox.
 
-``demo.py run`` does that and stops everything; ``demo.py run --keep`` leaves the servers running, and
-``demo.py stop`` stops those. Nothing leaves this machine and no phone rings: the sandbox imitates the API.
+A list of forty rows, eight lines, an API with a rate limit and bad moments, and redials; told while it runs,
+and at the end compared with what the sandbox has really seen. ``demo.py run`` does that and stops everything;
+``demo.py run --keep`` leaves the servers running, and ``demo.py stop`` stops those. Nothing leaves this
+machine and no phone rings: the sandbox imitates the API.
 """
 
 from __future__ import annotations
@@ -16,17 +18,30 @@ import time
 from pathlib import Path
 from typing import Any
 
+import demo_outreach as outreach
 from harness.airflow import STANDALONE, AirflowStack
 from harness.processes import HarnessError, end_all, find, tail
 from harness.rest import ApiError
 from harness.sandbox import SandboxProcess, connection_json
 
+from airflow_provider_voiceinfra.ledger import CallLedger
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / ".demo"
 AIRFLOW_HOME = DEMO / "airflow"
 SANDBOX_HOME = DEMO / "sandbox"
-DAG_ID = "voiceinfra_outbound_call"
-CALL_SECONDS = 3
+OUTREACH = DEMO / "outreach"
+CONTACTS, DO_NOT_CALL, RESULTS = (OUTREACH / n for n in ("contacts.csv", "do_not_call.txt", "results.csv"))
+DEMO_DAGS = Path(__file__).with_name("demo_dags")
+EXAMPLES = ROOT / "dags_examples"
+DAG_ID = "voiceinfra_demo_outreach"
+CAMPAIGN = "call_everybody"
+RUN_ID = "tonight"
+CALLS_PER_SECOND = 2
+SHORTEST_CALL, LONGEST_CALL = 2, 5
+TOLD_EVERY = 2.0
+ASKED_AT = 8  # contacts that are done
+TIMEOUT = 180.0
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed"})
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTED = time.monotonic()
@@ -44,18 +59,32 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
 
 
-def mask(number: str) -> str:
-    """Return a phone number with its middle hidden."""
-    return f"{number[:5]}***{number[-4:]}"
+def _bundles(folders: dict[str, Path]) -> str:
+    """Return the folders of DAG files as Airflow's configuration wants them."""
+    path = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return json.dumps(
+        [
+            {"name": name, "classpath": path, "kwargs": {"path": str(folder)}}
+            for name, folder in folders.items()
+        ]
+    )
 
 
 class Demo:
-    """The servers of one demo, and the story told while they work."""
+    """The servers of one demo, and the story told while they work.
 
-    def __init__(self) -> None:
+    :param keep: whether somebody will look around afterwards, and so finds the example DAGs as well.
+    """
+
+    def __init__(self, keep: bool) -> None:
         shutil.rmtree(DEMO, ignore_errors=True)
         SANDBOX_HOME.mkdir(parents=True)
-        self.airflow = AirflowStack(AIRFLOW_HOME, dags_folder=ROOT / "dags_examples", standalone=True)
+        OUTREACH.mkdir()
+        for path in (CONTACTS, DO_NOT_CALL):
+            shutil.copy(DEMO_DAGS / path.name, path)
+        self.airflow = AirflowStack(AIRFLOW_HOME, dags_folder=DEMO_DAGS, standalone=True)
+        # On two cores, DAG files that nobody looks at cost seconds of the start.
+        self.folders = {"demo": DEMO_DAGS} | ({"examples": EXAMPLES} if keep else {})
         self.sandbox: SandboxProcess | None = None
 
     def start(self) -> None:
@@ -66,37 +95,90 @@ class Demo:
             SANDBOX_HOME,
             *("--webhook-url", self.airflow.webhook_url()),
             *("--webhook-secret", secret),
-            *("--call-seconds", str(CALL_SECONDS)),
+            *("--call-seconds", str(SHORTEST_CALL)),
+            *("--call-seconds-jitter", str(LONGEST_CALL - SHORTEST_CALL)),
+            *("--rate-limit", str(CALLS_PER_SECOND)),
         )
         say(f"The sandbox listens on {self.sandbox.base_url}.")
         self.airflow.env |= {
             "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
                 self.sandbox.base_url, secret, agent_id="agent_demo", from_number="+14155550199"
             ),
-            "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "1",
+            "AIRFLOW_VAR_OUTREACH_FOLDER": str(OUTREACH),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": _bundles(self.folders),
         }
         say("Starting Airflow (`airflow standalone`); this can take a minute ...")
         self.airflow.start()
         say(f"Airflow is up: scheduler, triggerer, DAG processor, and web server on {self.airflow.base_url}.")
         say(f"Its web server also takes the webhooks, at {self.airflow.webhook_url()}.")
 
-    def run_dag(self) -> dict[str, Any]:
-        """Run the example DAG, tell what happens, and return the record of its call."""
-        api = self.airflow.api
+    def run_outreach(self) -> None:
+        """Call everybody on the list, tell how far it is, and compare the results with the truth.
+
+        :raises DemoError: if the task failed, or something differs.
+        """
+        assert self.sandbox is not None
         self.airflow.wait_for_dag(DAG_ID)
-        run_id = api.trigger(DAG_ID)
-        say(f"Started the DAG {DAG_ID}, run {run_id}: its tasks are call, wait, report.")
-        self._expect_success(run_id, "call")
-        self._tell_placed(api.xcom(DAG_ID, run_id, "call"))
-        waiting = api.wait_for_task(DAG_ID, run_id, "wait", FINISHED | {"deferred"})
-        if waiting["state"] == "deferred":
-            say("Task `wait` is deferred: the triggerer watches for the webhook, and no worker is occupied.")
-        self._expect_success(run_id, "wait")
-        record = api.xcom(DAG_ID, run_id, "wait")
-        self._tell_over(record)
-        self._expect_success(run_id, "report")
-        say("Task `report`, plain Python, has read the record from XCom. The run is complete.")
-        return dict(record)
+        self.airflow.api.trigger(DAG_ID, run_id=RUN_ID)
+        say(
+            f"Started the DAG {DAG_ID}: {outreach.MAX_ACTIVE_CALLS} lines, calls of {SHORTEST_CALL}-"
+            f"{LONGEST_CALL} s; the API takes {CALLS_PER_SECOND} calls/s and breaks some of them on purpose."
+        )
+        self._follow()
+        self._expect_success(RUN_ID, CAMPAIGN)
+        summary = self.airflow.api.xcom(DAG_ID, RUN_ID, CAMPAIGN)
+        self._expect_success(RUN_ID, "report")
+        said = self.airflow.api.xcom(DAG_ID, RUN_ID, "report")
+        say(f"Task `report`, plain Python, has read the summary from XCom: {said}")
+        rows = outreach.read_rows(CONTACTS, RESULTS)
+        print(
+            f"\nThe results, also in {RESULTS.relative_to(ROOT)}; the seconds are those of the last call:\n"
+        )
+        print(outreach.table(rows))
+        print(f"\n{outreach.summary_text(rows, summary)}")
+        audit = self.sandbox.audit()
+        print("\nWhat the sandbox did wrong on purpose:")
+        print("\n".join(f"  - {trick}" for trick in outreach.tricks(audit)))
+        self._compare(rows, summary, audit)
+
+    def _follow(self) -> None:
+        """Tell how far the campaign is until its task has ended."""
+        api, ledger = self.airflow.api, CallLedger(f"sqlite:///{AIRFLOW_HOME / 'voiceinfra.db'}")
+        told, asked = "", False
+        api.wait_for_task(DAG_ID, RUN_ID, CAMPAIGN, FINISHED | {"running"})
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            over = api.task_instance(DAG_ID, RUN_ID, CAMPAIGN)["state"] in FINISHED
+            campaign = ledger.campaign(RUN_ID)
+            if campaign and campaign.progress:
+                line = outreach.progress_line(campaign.progress)
+                if line != told:
+                    say(line)
+                told = line
+                if not asked and not over and campaign.progress["done"] >= ASKED_AT:
+                    asked = True
+                    self._ask()
+            if over:
+                return
+            time.sleep(TOLD_EVERY)
+        raise DemoError(f"The campaign is not over after {TIMEOUT:.0f} s.\n{self._task_logs(CAMPAIGN)}")
+
+    def _ask(self) -> None:
+        """Show what anybody can ask at any time."""
+        said = self.airflow.run_cli("voiceinfra", "campaign", RUN_ID).stdout.rstrip()
+        say(f"Meanwhile, `airflow voiceinfra campaign {RUN_ID}` says:\n")
+        print("\n".join(f"    {line}".rstrip() for line in said.splitlines()) + "\n", flush=True)
+
+    def _compare(self, rows: list[outreach.Row], summary: dict[str, Any], audit: dict[str, Any]) -> None:
+        numbers = outreach.read_numbers(DO_NOT_CALL)
+        if different := outreach.disagreements(rows, summary, numbers, audit):
+            listed = "\n".join(f"  - {text}" for text in different)
+            raise DemoError(f"The results and the sandbox's audit log disagree:\n{listed}")
+        print(
+            f"\nCompared with the sandbox's audit log, line for line: all {len(rows)} rows and "
+            f"{len(audit['calls'])} calls agree; nobody was\ncalled who should not be, nobody too soon, and "
+            f"never more than {outreach.MAX_ACTIVE_CALLS} at once."
+        )
 
     def _expect_success(self, run_id: str, task_id: str) -> None:
         state = self.airflow.api.wait_for_task(DAG_ID, run_id, task_id, FINISHED)["state"]
@@ -107,22 +189,6 @@ class Demo:
         logs = [path for path in self.airflow.log_files() if f"task_id={task_id}" in path.parts]
         return "\n".join(f"--- {path}\n{tail(path, 30)}" for path in logs)
 
-    def _audit(self) -> dict[str, Any]:
-        assert self.sandbox is not None
-        return self.sandbox.audit()
-
-    def _tell_placed(self, call_id: str) -> None:
-        calls = self._audit()["calls"]
-        if [call["call_id"] for call in calls] != [call_id]:
-            raise DemoError(f"Task `call` returned {call_id}, but the sandbox accepted {calls}.")
-        say(f"Task `call` has placed a call to {mask(calls[0]['to_number'])}; the API named it {call_id}.")
-        say(f"The person is on the phone for {CALL_SECONDS} s. The API can't be asked; it sends a webhook.")
-
-    def _tell_over(self, record: dict[str, Any]) -> None:
-        delivered = [delivery for delivery in self._audit()["deliveries"] if delivery["delivered"]]
-        say(f"The call is over. Airflow took {len(delivered)} signed webhook and stored it in the ledger.")
-        say(f"Task `wait` woke up and put the record into XCom; the outcome is {record['call_outcome']!r}.")
-
     def keep(self) -> None:
         """Leave the servers running and tell how to use and stop them."""
         assert self.sandbox is not None
@@ -131,7 +197,10 @@ class Demo:
         print(f"\nStill running, as asked:\n  Airflow   {self.airflow.base_url}")
         print(f"  login     {self.airflow.username} / {self.airflow.password}")
         print(f"  sandbox   {self.sandbox.base_url}  (audit log: /_sandbox/audit on the same port)")
-        print(f"  logs      {self.airflow.logs}, {AIRFLOW_HOME / 'logs'}\nStop them with:  make demo-stop")
+        print(f"  logs      {self.airflow.logs}, {AIRFLOW_HOME / 'logs'}")
+        print(f"  files     {OUTREACH}")
+        airflow = f"AIRFLOW_HOME={AIRFLOW_HOME} {Path(sys.executable).with_name('airflow')}"
+        print(f"  commands  {airflow} voiceinfra campaign {RUN_ID}\nStop them with:  make demo-stop")
 
     def stop(self) -> None:
         """Stop the servers."""
@@ -158,19 +227,15 @@ def run(keep: bool) -> int:
     """Show everything once.
 
     :param keep: leave the servers running afterwards.
-    :return: the exit code: 0 only if the call was answered.
+    :return: the exit code: 0 only if everything was as the sandbox has seen it.
     """
     if stop_leftovers():
         say("An earlier demo was still running; it has been stopped.")
-    demo = Demo()
+    demo = Demo(keep)
     kept = False
     try:
         demo.start()
-        record = demo.run_dag()
-        print("\nThe record of the call, as the DAG's tasks see it:")
-        print(json.dumps(record, indent=2, ensure_ascii=False))
-        if record["call_outcome"] != "answered":
-            raise DemoError("The call was not answered.")
+        demo.run_outreach()
         if keep:
             demo.keep()
             kept = True

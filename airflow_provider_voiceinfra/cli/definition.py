@@ -91,6 +91,36 @@ _CALL = ActionCommand(
         ARG_VERBOSE,
     ),
 )
+_CAMPAIGNS = ActionCommand(
+    name="campaigns",
+    help="List campaigns, newest first",
+    func=lazy_load_command(f"{_CODE}.campaigns.list_campaigns"),
+    args=(
+        _arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100),
+        ARG_OUTPUT,
+        ARG_VERBOSE,
+    ),
+)
+_CAMPAIGN = ActionCommand(
+    name="campaign",
+    help="Show how far a campaign is; stop it from dialling, or have it go on",
+    func=lazy_load_command(f"{_CODE}.campaigns.campaign"),
+    args=(
+        _arg("campaign", metavar="ID", help="The campaign's id, as `campaigns` lists it"),
+        _arg(
+            "--cancel",
+            help="Dial nobody else; calls under way go on, and then the task ends as failed",
+            action="store_true",
+        ),
+        _arg(
+            "--resume",
+            help="Take a cancellation back; if the task has ended by then, clear it",
+            action="store_true",
+        ),
+        ARG_OUTPUT,
+        ARG_VERBOSE,
+    ),
+)
 _DELIVERIES = ActionCommand(
     name="deliveries",
     help="List, show and replay signed webhooks that could not be used when they came",
@@ -151,6 +181,6 @@ def get_commands() -> list[CLICommand]:
         GroupCommand(
             name="voiceinfra",
             help="Look after VoiceInfra phone calls",
-            subcommands=(_DOCTOR, _CALLS, _CALL, _DELIVERIES, _PURGE, _DB),
+            subcommands=(_DOCTOR, _CALLS, _CALL, _CAMPAIGNS, _CAMPAIGN, _DELIVERIES, _PURGE, _DB),
         )
     ]

@@ -33,13 +33,15 @@ def test_there_is_one_group_with_these_commands() -> None:
         "doctor",
         "calls",
         "call",
+        "campaigns",
+        "campaign",
         "deliveries",
         "purge",
         "upgrade",
     ]
 
 
-@pytest.mark.parametrize("name", ["calls", "db", "deliveries", "doctor", "purge"])
+@pytest.mark.parametrize("name", ["calls", "campaigns", "db", "deliveries", "doctor", "purge"])
 def test_the_code_behind_it_can_be_imported(name: str) -> None:
     importlib.import_module(f"airflow_provider_voiceinfra.cli.{name}")
 
@@ -57,6 +59,8 @@ def test_states_are_those_of_the_ledger() -> None:
         ("calls", "--limit", "0"),
         ("calls", "--limit", "many"),
         ("call",),
+        ("campaigns", "--limit", "0"),
+        ("campaign",),
         ("deliveries", "--show", "x"),
         ("deliveries", "--replay", "some"),
         ("purge", "--older-than", "0d"),

@@ -1,0 +1,236 @@
+"""``airflow voiceinfra campaigns`` and ``campaign``: how far each is; cancels one, or takes that back."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from airflow_provider_voiceinfra.campaigns.report import CANCELLED, OTHER, OUTCOMES, SKIPPED
+from airflow_provider_voiceinfra.cli.campaign_states import is_alive, is_over, meaning, state_of, task_of
+from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
+from airflow_provider_voiceinfra.cli.running import command, complain, say
+from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+
+_TABLE = ("campaign_id", "state", "dag_id", "run_id", "contacts", "done", "outcomes", "started_at")
+_LISTED = (*_TABLE, "conn_id", "task_id", "map_index", "seen_at", "cancelled_at", "finished_at")
+# An id that was mistyped is looked for among so many, and so many that may have been meant are named.
+_SEARCHED = 1000
+_NAMED = 5
+_PACE = ("rate", "allowed_rate", "limit", "expected_end")
+_LINES = ("active", "max_active_calls")
+_WAITING_FOR = {
+    "window": "until their calling window opens",
+    "redial": "to be called again after a voicemail or a failure",
+    "again": "to be sent again, since the API could not take the call",
+    "answer": "for word of a call whose answer was lost",
+}
+
+
+@command
+def list_campaigns(args: Namespace) -> bool:
+    """List campaigns, newest first."""
+    documents = [_document(entry, {}) for entry in open_ledger().campaigns(limit=args.limit)]
+    rows = [{name: document[name] for name in _LISTED} for document in documents]
+    if _is_for_people(args):
+        rows = [{**row, "outcomes": _in_short(row["outcomes"])} for row in rows]
+    print_rows(rows, args.output, _TABLE)
+    return True
+
+
+@command
+def campaign(args: Namespace) -> bool:
+    """Show one campaign, cancel it, or take its cancellation back."""
+    if args.cancel and args.resume:
+        return complain("--cancel and --resume contradict each other; nothing was changed.")
+    ledger = open_ledger()
+    entry = ledger.campaign(args.campaign)
+    if entry is None:
+        return complain(_unknown(ledger, args.campaign))
+    if args.cancel:
+        return _cancel(ledger, entry, args)
+    if args.resume:
+        return _resume(ledger, entry, args)
+    # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
+    counts = {} if entry.progress else ledger.count_contacts(entry.campaign_id)
+    document = _document(entry, counts)
+    print_document(_in_words(document) if _is_for_people(args) else document, args.output)
+    return True
+
+
+def _cancel(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
+    changed = ledger.cancel_campaign(entry.campaign_id)
+    entry = ledger.campaign(entry.campaign_id) or entry
+    if changed:
+        done = "Cancelled"
+    elif entry.cancelled_at is not None:
+        done = f"Nothing to do: it is cancelled since {_moment(entry.cancelled_at)}"
+    else:
+        done = "Nothing to do: it is not cancelled"
+    return _tell(entry, changed, f"{done}. {meaning(entry)}", args)
+
+
+def _resume(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
+    changed = ledger.uncancel_campaign(entry.campaign_id)
+    entry = ledger.campaign(entry.campaign_id) or entry
+    if not changed:
+        return _tell(entry, False, f"Nothing to do: it is not cancelled. {meaning(entry)}", args)
+    if is_over(entry):
+        todo = f"Now clear {task_of(entry)}: it goes on with everybody who was not called."
+    elif is_alive(entry):
+        todo = f"It goes on within a second or so. If its task has failed already, clear {task_of(entry)}."
+    else:
+        todo = f"It goes on when its task runs again. If that has failed already, clear {task_of(entry)}."
+    return _tell(entry, True, f"The cancellation is taken back. {todo}", args)
+
+
+def _tell(entry: CampaignEntry, changed: bool, text: str, args: Namespace) -> bool:
+    if _is_for_people(args):
+        say(cell(text))
+    else:
+        state = state_of(entry).value
+        document = {"campaign_id": entry.campaign_id, "changed": changed, "state": state, "message": text}
+        print_document(document, args.output)
+    return True
+
+
+def _unknown(ledger: CallLedger, wanted: str) -> str:
+    """Return a complaint that names the campaigns that may have been meant."""
+    known = [entry.campaign_id for entry in ledger.campaigns(limit=_SEARCHED)]
+    text = f"there is no campaign {wanted!r}"
+    if not known:
+        return f"{text}; the ledger knows none at all."
+    part = wanted.strip().lower()
+    alike = [id_ for id_ in known if part and part in id_.lower()]
+    alike = alike or get_close_matches(wanted, known, n=_NAMED)
+    named = ", ".join(repr(id_) for id_ in (alike or known)[:_NAMED])
+    return f"{text}. {'Those that are alike' if alike else 'The newest'}: {named}."
+
+
+def _document(entry: CampaignEntry, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return all there is to show of a campaign, as plain JSON.
+
+    :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
+    """
+    told, summary = entry.progress or {}, entry.summary
+    alive, dials = is_alive(entry), entry.cancelled_at is None and summary is None
+    return {
+        "campaign_id": entry.campaign_id,
+        "state": state_of(entry).value,
+        "meaning": meaning(entry),
+        **{name: getattr(entry, name) for name in ("conn_id", "dag_id", "run_id", "task_id", "map_index")},
+        "started_at": _moment(entry.created_at),
+        "seen_at": _moment(entry.runner_seen_at),
+        "cancelled_at": _moment(entry.cancelled_at),
+        "finished_at": _moment(entry.finished_at),
+        **(_so_far(told, counts) if summary is None else _in_the_end(summary)),
+        # What only holds while somebody dials would mislead afterwards.
+        **{name: told.get(name) if alive and dials else None for name in _PACE},
+        **{name: told.get(name) if summary is None else None for name in _LINES},
+        "waiting": {} if summary else _waiting(told, dials),
+        "next_at": told.get("next_at") if dials else None,
+        "obstacle": told.get("obstacle") if dials else None,
+        "refusals": told.get("refusals", []),
+        "summary": summary,
+    }
+
+
+def _so_far(told: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "contacts": told.get("contacts", counts.get("")),
+        "done": told.get("done", 0),
+        "outcomes": told.get("outcomes", {}),
+        "skipped": told.get("skipped", {reason: number for reason, number in counts.items() if reason}),
+        "calls_placed": told.get("placed", 0),
+    }
+
+
+def _in_the_end(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same numbers from a summary, which counts skipped rows among the contacts."""
+    skipped = {reason: summary[name] for reason, name in SKIPPED.items() if summary.get(name)}
+    contacts = summary["contacts"] - sum(skipped.values())
+    return {
+        "contacts": contacts,
+        "done": contacts - summary[CANCELLED],
+        "outcomes": {name: summary[name] for name in (*OUTCOMES, OTHER) if summary.get(name)},
+        "skipped": skipped,
+        "calls_placed": summary["attempts"],
+    }
+
+
+def _waiting(told: Mapping[str, Any], dials: bool) -> dict[str, int]:
+    waiting = told.get("waiting", {})
+    return {why: number for why, number in waiting.items() if number and (dials or why == "answer")}
+
+
+def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a campaign's document for people, without those that say nothing."""
+    fields = {
+        "campaign": document["campaign_id"],
+        "state": document["state"],
+        "which means": document["meaning"],
+        "DAG": document["dag_id"],
+        "run": document["run_id"],
+        "task": document["task_id"],
+        "connection": document["conn_id"],
+        "started": document["started_at"],
+        "last seen": document["seen_at"],
+        "cancelled": document["cancelled_at"],
+        "finished": document["finished_at"],
+        "contacts done": _share(document["done"], document["contacts"]),
+        "outcomes": _in_short(document["outcomes"]),
+        "calls placed": document["calls_placed"],
+        "rate": _rate(document),
+        "lines": _lines(document),
+        "waiting": "; ".join(
+            f"{number} {_WAITING_FOR.get(why, f'for {why}')}" for why, number in document["waiting"].items()
+        ),
+        "next call": document["next_at"],
+        "expected end": document["expected_end"],
+        "in the way": document["obstacle"],
+        "rows left out": _in_short(document["skipped"]),
+        **{f"refusal {number}": _refusal(one) for number, one in enumerate(document["refusals"], 1)},
+        "result file": (document["summary"] or {}).get("results_path"),
+    }
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _share(done: int, contacts: int | None) -> str:
+    if not contacts:
+        return f"{done} of {contacts if contacts is not None else 'an unknown number'}"
+    return f"{done} of {contacts} ({100 * done // contacts} %)"
+
+
+def _rate(document: Mapping[str, Any]) -> str | None:
+    rate, allowed, limit = (document[name] for name in ("rate", "allowed_rate", "limit"))
+    if rate is None:
+        return None
+    known = f"the API's limit seems to be {limit:.2f}" if limit is not None else "no limit was met so far"
+    return f"{rate:.2f} calls per second, of {allowed:.2f} that are allowed at present; {known}"
+
+
+def _lines(document: Mapping[str, Any]) -> str | None:
+    active, most = document["active"], document["max_active_calls"]
+    return None if active is None else f"{active} of {most} in use"
+
+
+def _refusal(refusal: Mapping[str, Any]) -> str:
+    return f"{refusal['at']} {refusal['to_number']} {refusal['code']}: {refusal['message']}"
+
+
+def _in_short(numbers: Mapping[str, int]) -> str:
+    return ", ".join(
+        f"{name} {number}" for name, number in sorted(numbers.items(), key=lambda item: -item[1])
+    )
+
+
+def _is_for_people(args: Namespace) -> bool:
+    return args.output in ("table", "plain")
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None

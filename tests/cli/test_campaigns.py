@@ -1,0 +1,462 @@
+"""``campaigns`` and ``campaign`` say how far a campaign is, and stop it or have it go on."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, WINDOW
+from airflow_provider_voiceinfra.campaigns.report import Tally
+from airflow_provider_voiceinfra.cli.campaign_states import State
+from airflow_provider_voiceinfra.cli.campaigns import _WAITING_FOR
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry, ContactEntry
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.rows import now
+from tests.cli.conftest import Run
+from tests.test_docs import table
+
+PROGRESS: dict[str, Any] = {
+    "contacts": 1000,
+    "skipped": {"invalid": 2, "duplicate": 1},
+    "done": 412,
+    "outcomes": {"voicemail": 80, "answered": 332},
+    "placed": 437,
+    "rate": 4.9,
+    "expected_end": "2026-03-01T10:02:00+00:00",
+    "refusals": [
+        {
+            "at": "2026-03-01T10:00:00+00:00",
+            "code": "invalid_phone",
+            "message": "+1415***0100 is not valid",
+            "to_number": "+1415***0100",
+        }
+    ],
+    "active": 8,
+    "max_active_calls": 10,
+    "waiting": {"window": 12, "redial": 3, "answer": 1},
+    "next_at": "2026-03-01T14:00:00+00:00",
+    "allowed_rate": 5.02,
+    "limit": 5.217391,
+    "obstacle": "rate limit",
+}
+
+
+def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignEntry:
+    """Have a process run a campaign that has loaded its contacts, and says something of itself."""
+    origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
+    entry, _ = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
+    ledger.load_contacts(id_, [], loaded_by="r1")
+    return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
+
+
+def sleep(ledger: CallLedger, id_: str = "spring", **progress: Any) -> None:
+    """Leave a campaign to whoever runs it next."""
+    ledger.release_campaign(id_, str(begin(ledger, id_, **progress).runner))
+
+
+def die(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, id_: str = "spring") -> None:
+    """Have a campaign's process show itself for the last time a minute ago."""
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger_of_campaigns, "now", lambda: now() - timedelta(seconds=61))
+        begin(ledger, id_)
+
+
+def finish(ledger: CallLedger, id_: str = "spring", **numbers: int) -> None:
+    """End a campaign."""
+    entry = begin(ledger, id_)
+    summary = {**Tally().summary(), **numbers, "results_path": "results.csv"}
+    ledger.finish_campaign(id_, {"campaign_id": id_, **summary})
+    ledger.release_campaign(id_, str(entry.runner))
+
+
+def shown(run: Run, id_: str = "spring") -> Any:
+    return run("campaign", id_, "--output", "json").json
+
+
+def state(run: Run, id_: str = "spring") -> str:
+    return str(shown(run, id_)["state"])
+
+
+def test_a_campaign_is_running_while_its_process_shows_itself(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+
+    assert state(run) == "running"
+
+
+def test_a_campaign_is_silent_once_its_process_has_not_shown_itself_for_a_minute(
+    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die(ledger, monkeypatch)
+
+    assert state(run) == "silent"
+    assert "clear task campaign of run r1 of DAG outreach" in shown(run)["meaning"]
+
+
+def test_a_campaign_that_nobody_runs_is_waiting(run: Run, ledger: CallLedger) -> None:
+    sleep(ledger)
+
+    assert state(run) == "waiting"
+
+
+def test_a_campaign_that_is_over_is_finished(run: Run, ledger: CallLedger) -> None:
+    finish(ledger)
+
+    assert state(run) == "finished"
+
+
+@pytest.mark.parametrize("put", [begin, sleep], ids=["running", "waiting"])
+def test_a_campaign_that_was_cancelled_says_so(run: Run, ledger: CallLedger, put: Any) -> None:
+    put(ledger)
+    ledger.cancel_campaign("spring")
+
+    assert state(run) == "cancelled"
+
+
+def test_a_finished_campaign_that_a_later_run_takes_up_is_running_again(run: Run, ledger: CallLedger) -> None:
+    finish(ledger)
+    origin = CallOrigin(dag_id="outreach", run_id="r2", task_id="campaign", map_index=-1)
+    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+
+    assert state(run) == "running"
+    assert "contacts are being loaded" in shown(run)["meaning"]
+
+
+def test_campaigns_are_listed_newest_first_and_no_more_than_the_limit(run: Run, ledger: CallLedger) -> None:
+    for id_ in ("one", "two", "three"):
+        begin(ledger, id_)
+
+    rows = run("campaigns", "--limit", "2", "--output", "json").json
+
+    assert [row["campaign_id"] for row in rows] == ["three", "two"]
+
+
+def test_the_list_tells_where_each_campaign_comes_from_and_how_far_it_is(
+    run: Run, ledger: CallLedger
+) -> None:
+    begin(ledger)
+    finish(ledger, "autumn", contacts=10, invalid=2, answered=7, cancelled=1, attempts=9)
+
+    autumn, spring = run("campaigns", "--output", "json").json
+
+    assert (spring["state"], spring["dag_id"], spring["run_id"]) == ("running", "outreach", "r1")
+    assert (spring["contacts"], spring["done"], spring["outcomes"]) == (1000, 412, PROGRESS["outcomes"])
+    # The summary counts the rows that were left out among the contacts.
+    assert (autumn["contacts"], autumn["done"]) == (8, 7)
+    assert autumn["outcomes"] == {"answered": 7, "cancelled": 1}
+
+
+@pytest.mark.parametrize("output", ["table", "plain"])
+def test_the_list_has_outcomes_in_short_for_people(run: Run, ledger: CallLedger, output: str) -> None:
+    begin(ledger)
+
+    listed = " ".join(run("campaigns", "--output", output).out.split())
+
+    assert "answered 332" in listed
+    assert "{" not in listed
+
+
+def test_an_empty_list_is_said_to_be_one(run: Run) -> None:
+    assert run("campaigns").out == "No data found\n"
+    assert run("campaigns", "--output", "json").json == []
+
+
+def test_programs_get_all_that_a_campaign_says_of_itself(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+
+    seen = shown(run)
+
+    told = dict(PROGRESS)
+    assert seen.pop("calls_placed") == told.pop("placed")
+    assert {name: seen[name] for name in told} == told
+    assert seen["summary"] is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "contacts done 412 of 1000 (41 %)",
+        "outcomes answered 332, voicemail 80",
+        "calls placed 437",
+        "rate 4.90 calls per second, of 5.02 that are allowed at present; the API's limit seems to be 5.22",
+        "lines 8 of 10 in use",
+        "waiting 12 until their calling window opens; 3 to be called again after a voicemail or a failure; "
+        "1 for word of a call whose answer was lost",
+        "next call 2026-03-01T14:00:00+00:00",
+        "expected end 2026-03-01T10:02:00+00:00",
+        "in the way rate limit",
+        "rows left out invalid 2, duplicate 1",
+        "refusal 1 2026-03-01T10:00:00+00:00 +1415***0100 invalid_phone: +1415***0100 is not valid",
+    ],
+)
+def test_people_get_it_in_words(run: Run, ledger: CallLedger, words: str) -> None:
+    begin(ledger)
+
+    lines = [
+        " ".join(line.split()) for line in run("campaign", "spring", "--output", "plain").out.splitlines()
+    ]
+
+    assert words in lines
+
+
+def test_what_says_nothing_is_left_out_for_people(run: Run, ledger: CallLedger) -> None:
+    begin(
+        ledger,
+        next_at=None,
+        expected_end=None,
+        obstacle=None,
+        refusals=[],
+        skipped={},
+        waiting={},
+        limit=None,
+    )
+
+    table = run("campaign", "spring").out
+
+    for name in ("next call", "expected end", "in the way", "refusal", "left out", "waiting", "cancelled"):
+        assert name not in table
+    assert "no limit was met" in table
+
+
+def test_whatever_a_campaign_waits_for_has_words_for_people() -> None:
+    assert set(_WAITING_FOR) == {WINDOW, REDIAL, AGAIN, "answer"}
+
+
+def test_a_rate_is_not_told_once_nobody_dials(run: Run, ledger: CallLedger) -> None:
+    sleep(ledger)
+
+    seen = shown(run)
+
+    assert (seen["rate"], seen["expected_end"]) == (None, None)
+    assert seen["waiting"] == PROGRESS["waiting"]
+    assert seen["next_at"] == PROGRESS["next_at"]
+    assert "calls per second" not in run("campaign", "spring").out
+
+
+def test_nobody_waits_to_be_called_by_a_cancelled_campaign(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+    ledger.cancel_campaign("spring")
+
+    seen = shown(run)
+
+    assert seen["waiting"] == {"answer": 1}
+    assert seen["next_at"] is None
+
+
+def test_contacts_are_counted_while_they_are_loaded(run: Run, ledger: CallLedger) -> None:
+    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin())
+    request = OutboundCall("+14155550100", agent_id="agent_a", from_number="+14155550199").to_request()
+    contacts = [
+        ContactEntry(0, 1, "a", request, None),
+        ContactEntry(0, 2, None, None, None, "invalid", "to_number is no number"),
+    ]
+    ledger.load_contacts("spring", contacts, loaded_by="r1")
+
+    seen = shown(run)
+
+    assert (seen["contacts"], seen["skipped"], seen["done"]) == (1, {"invalid": 1}, 0)
+
+
+def test_a_finished_campaign_shows_its_summary(run: Run, ledger: CallLedger) -> None:
+    finish(ledger, contacts=12, invalid=1, duplicates=2, answered=8, expired=1, attempts=11)
+
+    seen = shown(run)
+
+    assert seen["summary"]["duplicates"] == 2
+    assert seen["skipped"] == {"invalid": 1, "duplicate": 2}
+    assert (seen["contacts"], seen["done"], seen["calls_placed"]) == (9, 9, 11)
+    assert seen["outcomes"] == {"answered": 8, "expired": 1}
+    assert (seen["active"], seen["waiting"], seen["next_at"], seen["obstacle"]) == (None, {}, None, None)
+    assert "results.csv" in run("campaign", "spring").out
+
+
+@pytest.mark.parametrize("output", ["table", "plain"])
+def test_a_hostile_refusal_cannot_steer_the_terminal(run: Run, ledger: CallLedger, output: str) -> None:
+    refusal = {**PROGRESS["refusals"][0], "message": "\x1b[2J[bold]gone[/nothing]\nfake line"}
+    begin(ledger, refusals=[refusal])
+
+    out = run("campaign", "spring", "--output", output).out
+
+    assert "\x1b" not in out
+    assert "\nfake line" not in out
+
+
+def test_an_unknown_campaign_is_exit_code_1_and_names_those_that_are_alike(
+    run: Run, ledger: CallLedger
+) -> None:
+    for id_ in ("spring-checkup", "outreach/r1/campaign/-1", "autumn"):
+        begin(ledger, id_)
+
+    mistyped, part = run("campaign", "sprnig-checkup"), run("campaign", "OUTREACH")
+
+    assert (mistyped.code, part.code) == (1, 1)
+    assert mistyped.err == (
+        "voiceinfra: there is no campaign 'sprnig-checkup'. Those that are alike: 'spring-checkup'.\n"
+    )
+    assert part.err.endswith("Those that are alike: 'outreach/r1/campaign/-1'.\n")
+
+
+def test_an_id_that_is_like_none_names_the_newest(run: Run, ledger: CallLedger) -> None:
+    for id_ in ("one", "two"):
+        begin(ledger, id_)
+
+    assert run("campaign", "xyz").err.endswith("The newest: 'two', 'one'.\n")
+
+
+def test_an_unknown_id_in_an_empty_ledger_says_that_there_are_none(run: Run) -> None:
+    ran = run("campaign", "spring", "--cancel")
+
+    assert ran.code == 1
+    assert "knows none at all" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("put", "notices"),
+    [(begin, "notices within a second"), (sleep, "when it wakes up")],
+    ids=["running", "waiting"],
+)
+def test_cancelling_stops_it_and_says_what_happens_next(
+    run: Run, ledger: CallLedger, put: Any, notices: str
+) -> None:
+    put(ledger)
+
+    ran = run("campaign", "spring", "--cancel")
+
+    assert ran.code == 0
+    assert ledger.is_cancelled("spring")
+    assert ran.out.startswith("Cancelled. Nobody else is dialled.")
+    for words in (notices, "Calls under way go on", "ends as failed", "XCom"):
+        assert words in ran.out
+
+
+def test_cancelling_twice_says_since_when_it_is_cancelled(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+    run("campaign", "spring", "--cancel")
+    entry = ledger.campaign("spring")
+
+    ran = run("campaign", "spring", "--cancel")
+
+    assert entry
+    assert entry.cancelled_at
+    assert ran.code == 0
+    assert f"is cancelled since {entry.cancelled_at.isoformat(timespec='seconds')}" in ran.out
+
+
+def test_a_finished_campaign_is_not_cancelled_any_more(run: Run, ledger: CallLedger) -> None:
+    finish(ledger)
+
+    ran = run("campaign", "spring", "--cancel")
+
+    assert ran.code == 0
+    assert ran.out == "Nothing to do: it is not cancelled. It is over: nobody is left to be called.\n"
+
+
+def test_one_that_was_taken_up_after_its_end_can_be_cancelled(run: Run, ledger: CallLedger) -> None:
+    finish(ledger)
+    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin(dag_id="outreach"))
+
+    ran = run("campaign", "spring", "--cancel")
+
+    assert ran.out.startswith("Cancelled. Nobody else is dialled.")
+    assert ledger.is_cancelled("spring")
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (begin, "goes on within a second"),
+        (sleep, "goes on when its task runs again"),
+    ],
+    ids=["running", "waiting"],
+)
+def test_a_cancellation_can_be_taken_back(run: Run, ledger: CallLedger, put: Any, words: str) -> None:
+    put(ledger)
+    ledger.cancel_campaign("spring")
+
+    ran = run("campaign", "spring", "--resume")
+
+    assert ran.code == 0
+    assert not ledger.is_cancelled("spring")
+    assert words in ran.out
+    assert "clear task campaign of run r1 of DAG outreach" in ran.out
+
+
+def test_one_that_was_cancelled_and_is_over_goes_on_when_its_task_is_cleared(
+    run: Run, ledger: CallLedger
+) -> None:
+    entry = begin(ledger)
+    ledger.cancel_campaign("spring")
+    ledger.finish_campaign("spring", {**Tally().summary(), "contacts": 3, "cancelled": 3})
+    ledger.release_campaign("spring", str(entry.runner))
+    cancelled = shown(run)
+
+    ran = run("campaign", "spring", "--resume")
+
+    assert "use --resume and clear task campaign of run r1" in cancelled["meaning"]
+    assert "Now clear task campaign of run r1 of DAG outreach" in ran.out
+    assert "to go on, clear task campaign of run r1" in shown(run)["meaning"]
+
+
+def test_there_may_be_nothing_to_take_back(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+
+    ran = run("campaign", "spring", "--resume")
+
+    assert ran.code == 0
+    assert ran.out.startswith("Nothing to do: it is not cancelled.")
+
+
+def test_programs_are_told_whether_a_cancellation_changed_anything(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+    words = ("campaign", "spring", "--output", "json")
+
+    told = [run(*words, option).json for option in ("--cancel", "--cancel", "--resume", "--resume")]
+
+    assert [one["changed"] for one in told] == [True, False, True, False]
+    assert [one["state"] for one in told] == ["cancelled", "cancelled", "running", "running"]
+    assert all(one["message"] for one in told)
+
+
+def test_cancelling_and_resuming_at_once_is_refused(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+
+    ran = run("campaign", "spring", "--cancel", "--resume")
+
+    assert ran.code == 1
+    assert "contradict" in ran.err
+    assert not ledger.is_cancelled("spring")
+
+
+def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: CallLedger) -> None:
+    begin(ledger)
+
+    states, fields = table("cli.md", "campaigns", "State"), table("cli.md", "campaign", "Field")
+
+    assert set(states) == {one.value for one in State}
+    named = {name for row in fields.values() for name in re.findall(r"`(\w+)`", row["In JSON"])}
+    assert named | {"campaign_id"} == set(shown(run))
+
+
+def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger: CallLedger) -> None:
+    origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=3)
+    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    ledger.release_campaign("spring", str(entry.runner))
+
+    assert "clear task campaign[3] of run r1 of DAG outreach" in shown(run)["meaning"]
+
+
+def test_a_hostile_id_cannot_steer_the_terminal(run: Run, ledger: CallLedger) -> None:
+    origin = CallOrigin(dag_id="outreach", run_id="\x1b[2Jr1\nfake line", task_id="campaign")
+    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    ledger.release_campaign("spring", str(entry.runner))
+    ledger.cancel_campaign("spring")
+
+    out = run("campaign", "spring", "--resume").out + run("campaigns").out
+
+    assert "\x1b" not in out
+    assert "\nfake line" not in out
