@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.sandbox_process import SandboxProcess
 WEBHOOK_SECRET = "it-webhook-secret-7f3a9c"
 API_KEY = "vk_it_key_51c2e8d0"
 CALL_SECONDS = 2.0
+DAGS = Path(__file__).with_name("dags")
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,6 +50,14 @@ class Deployment:
         return [call["call_id"] for call in self.sandbox.audit()["calls"] if call["to_number"] == to_number]
 
 
+def bundles(*folders: Path) -> str:
+    """Return the setting that lets one Airflow take its DAGs from several folders."""
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return json.dumps(
+        [{"name": path.name, "classpath": local, "kwargs": {"path": str(path)}} for path in folders]
+    )
+
+
 @pytest.fixture(scope="session")
 def deployment(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
@@ -60,7 +71,7 @@ def deployment(
     gate = Gate(sandbox.base_url)
     airflow = AirflowStack(
         tmp_path_factory.mktemp("airflow"),
-        dags_folder=Path(__file__).with_name("dags"),
+        dags_folder=DAGS,
         sql_alchemy_conn=metadata_url,
         parallelism=8,
         env={
@@ -73,6 +84,7 @@ def deployment(
             ),
             "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
             "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(DAGS, EXAMPLES),
         },
     )
     sandbox.configure(webhook_url=airflow.webhook_url())

@@ -66,7 +66,9 @@ def test_nothing_that_airflow_shows_holds_a_secret(deployment_with_calls: Deploy
 
 
 def test_rendered_templates_hold_no_full_number(deployment_with_calls: Deployment) -> None:
-    rendered = {path: text for path, text in pages(deployment_with_calls) if "'rendered_fields'" in text}
+    # Of our own tasks: one of the user's that is given a whole record shows it, as the README says.
+    ours = ((path, text) for path, text in pages(deployment_with_calls) if "'operator': 'VoiceInfra" in text)
+    rendered = {path: text for path, text in ours if "'rendered_fields'" in text}
     assert any("to_number" in text for text in rendered.values())
     for path, text in rendered.items():
         fields = text.partition("'rendered_fields': ")[2]
