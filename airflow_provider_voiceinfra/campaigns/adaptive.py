@@ -1,9 +1,9 @@
 """The adaptive rate: when the next of many calls may go, learned from 429s alone; knows nothing of HTTP.
 
-Between two 429s a limiter that was empty both times has let through what its limit allows, so the rate that
-was accepted meanwhile is the estimate. The rate stays a little below it, and rises again after some seconds
-without a 429, slowly first and then fast: the limit may have been raised, or another process may have ended.
-A process with a small share meets fewer 429s and rises more often, which evens the shares out.
+Between two 429s a limiter that was empty both times has let through what its limit allows, so what was
+accepted meanwhile is the estimate. The rate keeps to it for some seconds after a 429 and then rises faster
+and faster until the next one: the limit may have been raised, or another process may have ended. Who sends
+more meets more 429s, and who meets none rises, so that several processes on one account come to like shares.
 """
 
 from __future__ import annotations
@@ -15,25 +15,33 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# Between two searches for more, the rate is this part of the estimate.
-SETTLED = 0.98
 # No estimate is lower, in calls per second; after 429s in a row longer waits come on top.
 SLOWEST = 0.1
 # Never count on more than this, in calls per second.
 FASTEST = 10_000.0
-# By confidence: seconds after a 429 until the rate rises, and from then on until it has doubled.
-_RISES = ((0.0, 1.5), (1.0, 4.0), (4.0, 4.0), (10.0, 2.8))
-_SURE = len(_RISES) - 1
-# A rate so many times the estimate says that the limit has changed, or that the API keeps a reserve.
-_FAR = 1.3
-# A 429 after fewer seconds of sending belongs to the row of 429s before it.
-_CALM = 1.5
-# The least that is left of an estimate after the first, second, ... 429 of a row.
-_ROW_CUTS = (0.95, 0.8, 0.65, 0.5)
-# How far back the accepted calls say something about the limit, in seconds.
-_MEMORY = 30.0
+# Until the first 429 the rate doubles in so many seconds.
+_START_DOUBLING = 2.0
+# After a 429 the rate is this part of the estimate, and more by the second part for each second of the pause.
+_SETTLED, _MADE_UP = 0.98, 0.05
+# Seconds of sending until it rises, give or take a tenth, and from then on until it has doubled.
+_CALM, _DOUBLING = 7.5, 8.0
+# The burst that a limiter is taken to allow, in seconds of its limit.
+_BURST = 1.0
+# How many seconds of sending an estimate weighs as much as; more below so many calls per second.
+_TRUST, _TRUST_RATE = 10.0, 4.0
+# So many 429s before a rise, in a row, are chance; more say that the limit has fallen.
+_CHANCE = 6
+# When so many times the mean is proved to be allowed, the limit has been raised.
+_RAISED = 1.4
+# How far the next estimate goes from what was accepted towards the rate that was refused (0 to 1), and the
+# estimate from which on a 429 costs so little, in calls per second.
+_BOLD, _CHEAP = 0.2, 20.0
+# How far back the accepted calls say something about a raised limit, in seconds.
+_MEMORY = 20.0
 # The longest wait after 429s in a row if the API names none, in seconds.
 _LONGEST_WAIT = 30.0
+# The part of the slots of so many seconds that must have been taken for the rate to rise.
+_USED, _USE_SPAN = 0.6, 0.5
 # How much lateness of a thread is made up for, in seconds; what is later is lost, so that nothing bursts.
 _SLACK = 0.03
 
@@ -42,7 +50,7 @@ class AdaptivePace:
     """Tells the threads of one process when to send the next call, at a rate just below an unknown limit.
 
     :param most: never faster than this, in calls per second; ``None`` leaves it to the 429s.
-    :param start: the first rate, in calls per second; it doubles every 1.5 s until the first 429.
+    :param start: the first rate, in calls per second; it doubles every 2 s until the first 429.
     :param monotonic: a clock in seconds.
     :param rng: keeps several processes from moving in step.
     """
@@ -65,31 +73,30 @@ class AdaptivePace:
         self._turn = threading.Lock()
         self._own = threading.local()
         self._next = monotonic()
-        self._accepted: deque[float] = deque()
-        # The estimate, and how often in a row it proved too low (late) or too high (early).
         self._base = min(start, self._most)
         self._learned = False
-        self._confidence = 0
-        self._late = 0
-        self._early = 0
+        # How many seconds of sending the estimate weighs as much as, and how often in a row it was too high.
+        self._trust = _TRUST
+        self._row = 0
         # The last 429 that counted, the pause after it, and the seconds of sending since then.
         self._cut_at = self._next
         self._pause = 0.0
         self._age = 0.0
-        self._hold, self._doubling = _RISES[0]
-        self._row = 0
+        self._calm = 0.0
+        # What was accepted since then: how many, and when the last of them.
+        self._count = 0
+        self._accepted: deque[float] = deque()
+        # When the last slot was taken; of late, the seconds that slots were worth, and those that passed.
+        self._taken_at = self._next
+        self._used = self._offered = 0.0
+        # 429s since anything that was sent after one of them was accepted.
         self._refused = 0
-        # Whether the API lets more through after a pause (a bucket, not a window), and how that is doubted.
-        self._reserve = False
-        self._doubt = 3
-        self._before_far: float | None = None
-        self._far = 0.0
 
     @property
     def rate(self) -> float:
         """The calls per second that are allowed now."""
         with self._lock:
-            return self._rate(self._age)
+            return self._rate()
 
     @property
     def limit(self) -> float | None:
@@ -130,13 +137,24 @@ class AdaptivePace:
             late = now - self._next
             if late < 0:
                 return -late
-            interval = 1.0 / self._rate(self._age)
-            # A rate that isn't used proves nothing, so it doesn't rise either.
-            if late <= max(interval, _SLACK):
+            interval = 1.0 / self._rate()
+            if self._is_used(now, interval):
                 self._age += interval
             self._next = max(self._next, now - _SLACK) + interval
             self._own.sent_at = now
             return 0.0
+
+    def _is_used(self, now: float, interval: float) -> bool:
+        """Tell whether most of the slots of late were taken: a rate that isn't used proves nothing.
+
+        It must not rise then either, or whatever has to be sent next would go out in one burst.
+        """
+        passed = max(0.0, now - self._taken_at)
+        fading = math.exp(-passed / max(_USE_SPAN, 3.0 * interval))
+        self._used = self._used * fading + interval
+        self._offered = self._offered * fading + passed
+        self._taken_at = now
+        return self._used >= _USED * self._offered
 
     def accepted(self, sent_at: float | None = None) -> None:
         """Count a request that was not answered 429, whatever else its answer was.
@@ -145,13 +163,12 @@ class AdaptivePace:
         """
         with self._lock:
             now = self._monotonic()
+            self._count += 1
             self._accepted.append(now)
             while self._accepted[0] < now - _MEMORY:
                 self._accepted.popleft()
             if self._sent(sent_at, now) >= self._cut_at:
                 self._refused = 0
-            if self._age > _CALM:
-                self._row = 0
 
     def rate_limited(self, retry_after: float | None, sent_at: float | None = None) -> None:
         """Slow down after a 429, once for all requests that were under way together.
@@ -162,107 +179,70 @@ class AdaptivePace:
         with self._lock:
             now = self._monotonic()
             counts = self._sent(sent_at, now) >= self._cut_at
-            if counts and self._refused == 1 and self._age < 0.3:
-                # Come back too early, say before a window's end, which tells nothing about the rate.
-                self._refused, self._cut_at, self._age = 2, now, 0.0
-            elif counts:
-                self._slow_down(now)
+            if counts:
+                # With nothing accepted in between, it is still the same jam and tells nothing about the rate.
+                if self._count and not self._refused:
+                    self._base = _within(self._estimate(now), SLOWEST, FASTEST)
+                    self._learned = True
+                self._begin_anew(now)
+                self._next = max(self._next, now + self._own_wait())
             if retry_after is not None and math.isfinite(retry_after):
                 # The random part keeps processes that were told the same moment from coming back together.
                 self._next = max(self._next, now + max(0.0, retry_after) + self._random.uniform(0.0, 0.1))
-            elif counts:
-                self._next = max(self._next, now + self._own_wait())
-            self._pause = max(self._pause, self._next - self._cut_at)
+            self._pause = self._next - self._cut_at
+            self._taken_at = max(self._taken_at, self._next)  # during a pause no slot is offered
 
     def _sent(self, sent_at: float | None, now: float) -> float:
         return float(getattr(self._own, "sent_at", now)) if sent_at is None else sent_at
 
-    def _rate(self, age: float) -> float:
-        rate = self._base
+    def _rate(self) -> float:
         if self._learned:
-            # Where a pause was long, the time that it cost is made up for by and by.
-            rate *= SETTLED + min(0.1, 0.09 * self._pause)
-            if age < 1.0 and (self._pause < 0.5 or self._confidence < _SURE):
-                rate *= 0.93
-        if age > self._hold:
-            steps = (age - self._hold) / self._doubling
-            rate *= 2.0 ** min(steps * steps if self._learned else steps, 12.0)
-        return max(min(rate, self._most), min(SLOWEST, self._most))
+            # A bucket fills during the pause, and what it then holds makes up for the pause.
+            rate = self._base * (_SETTLED + _MADE_UP * min(self._pause, _BURST))
+            steps = (max(0.0, self._age - self._calm) / _DOUBLING) ** 2
+        else:
+            rate, steps = self._base, self._age / _START_DOUBLING
+        return max(min(rate * float(2.0 ** min(steps, 12.0)), self._most), min(SLOWEST, self._most))
 
     def _own_wait(self) -> float:
-        wait = _within(1.0 / self._rate(self._age), 0.1, 0.5) * 2.0 ** min(self._refused, 10)
-        return min(wait, _LONGEST_WAIT) * self._random.uniform(0.5, 1.0)
+        # The time of five calls: at a low limit each 429 is a large part of them.
+        wait = _within(5.0 / self._base, 0.1, 1.0) * 2.0 ** min(self._refused - 1, 10)
+        return min(wait, _LONGEST_WAIT) * self._random.uniform(0.8, 1.0)
 
-    def _slow_down(self, now: float) -> None:
-        """Revise the estimate after a 429 and begin anew below it."""
-        rate, age = self._rate(self._age), self._age
-        self._row += 1
+    def _begin_anew(self, now: float) -> None:
         self._refused += 1
-        refuted = self._before_far is not None and age < 5.0 and rate < 0.85 * self._far
-        self._judge_reserve(rate, refuted)
-        early = age < max(self._hold, 2.5)
-        self._base, confidence = self._estimate(now, rate, refuted)
-        self._early = self._early + (age > _CALM) if early else 0
-        self._late = 0 if early else self._late + (self._confidence == _SURE)
-        self._base = _within(self._base, SLOWEST, FASTEST)
-        self._confidence = confidence
-        self._learned = True
-        hold, self._doubling = _RISES[confidence]
-        self._hold = hold * self._random.uniform(0.9, 1.1)
-        self._age = 0.0
         self._cut_at = now
-        self._pause = 0.0
+        self._age = 0.0
+        self._calm = _CALM * self._random.uniform(0.9, 1.1)
+        self._count = 0
+        self._accepted.clear()
 
-    def _judge_reserve(self, rate: float, refuted: bool) -> None:
-        sure = self._confidence == _SURE
-        if refuted:
-            self._reserve = True
-            self._doubt = min(2 * self._doubt, 8)
-        elif self._early >= (2 if sure else 1):
-            self._reserve = True
-        elif sure and self._age >= self._hold and rate < 1.15 * self._base and self._pause < 0.5:
-            self._reserve = False
-
-    def _estimate(self, now: float, rate: float, refuted: bool) -> tuple[float, int]:
-        """Return the new estimate in calls per second, and the confidence in it."""
-        base, age, confidence = self._base, self._age, self._confidence
-        passed = self._rate(age - 1.0)
-        total = self._per_second(self._cut_at, now)
-        # What a pause held back can be made up for only where the API keeps a reserve.
-        seen = total if self._reserve else self._per_second(self._cut_at + self._pause, now)
-        before_far, self._before_far = self._before_far, None
+    def _estimate(self, now: float) -> float:
+        """Return what this process can have, in calls per second, after a 429."""
+        base, rate, passed = self._base, self._rate(), self._passed(now)
         if not self._learned:
-            return _within(passed, 0.6 * rate, 0.9 * rate), 1
-        if refuted and before_far is not None:
-            return max(before_far, min(seen, 0.95 * base)), _SURE
-        if rate > _FAR * base and (total > 1.06 * base or not self._reserve or self._late >= self._doubt):
-            # Take it for a higher limit, and what was known back if the next 429 comes soon.
-            if confidence == _SURE:
-                self._before_far, self._far = base, rate
-            self._reserve = False
-            return max(base, 0.97 * passed), 2
-        if age <= _CALM:
-            least = _ROW_CUTS[min(self._row, len(_ROW_CUTS)) - 1]
-            return _within(total, least * base, 0.95 * base), max(confidence - 1, 1)
-        if age < self._hold:
-            return _within(seen, 0.8 * base, 0.97 * base), confidence
-        return self._raised(seen, passed, rate), min(confidence + 1, _SURE)
+            return max(passed, 0.4 * rate)
+        early = self._age < self._calm
+        span = now - self._cut_at
+        self._row = self._row + 1 if early else 0
+        self._trust = min(self._trust + 0.5 * span, _TRUST) / (2.0 if self._row > _CHANCE else 1.0)
+        # A mean of few calls is mostly chance.
+        weight = self._trust * max(1.0, _TRUST_RATE / base)
+        mean = max((self._count + weight * base) / (span + weight), 0.7 * base)
+        if early:
+            return mean
+        if passed > _RAISED * mean:
+            self._trust = 1.0
+            return passed
+        # Where the API allows no burst, the rate that was refused is nearer to the limit than the mean.
+        return float(mean * max(1.0, rate / mean) ** (_BOLD * min(1.0, base / _CHEAP)))
 
-    def _raised(self, seen: float, passed: float, rate: float) -> float:
-        """Return the estimate after a 429 that came only when the rate was rising."""
-        base, sure = self._base, self._confidence == _SURE
-        if self._reserve:
-            return _within(seen, (1.0 if sure else 0.8) * base, 1.06 * base)
-        creep = 1.0 + 0.01 * 2.0 ** min(self._late, 2)
-        return _within(max(seen, 0.96 * passed), (creep if sure else 0.93) * base, rate)
-
-    def _per_second(self, since: float, now: float) -> float:
-        count = 0
-        for moment in reversed(self._accepted):
-            if moment <= since:
-                break
-            count += 1
-        return count / max(now - since, 1e-9)
+    def _passed(self, now: float) -> float:
+        """Return the highest limit that the accepted calls prove, burst and all, in calls per second."""
+        highest = 0.0
+        for count, moment in enumerate(reversed(self._accepted), 1):
+            highest = max(highest, count / (now - moment + _BURST))
+        return highest
 
 
 def _within(value: float, least: float, most: float) -> float:

@@ -171,31 +171,31 @@ def drive(
     return traffic
 
 
+LIMITS = (5, 20, 100, 300)
+
+
+def _seeds(limit: int) -> range:
+    """Return fewer seeds for a high limit: a run takes as long as it has calls, and chance matters less."""
+    return range(max(1, min(6, 200 // limit)))
+
+
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("limit", [5, 20, 100])
-def test_settles_just_below_the_limit(limit: int, form: str) -> None:
-    runs = [drive(Bucket(), limit, 75, form=form, seed=seed) for seed in range(2)]
-    for run in runs:
+@pytest.mark.parametrize("limit", LIMITS)
+def test_reaches_95_percent_of_the_limit_with_at_most_2_percent_429s(limit: int, form: str) -> None:
+    for seed in _seeds(limit):
+        run = drive(Bucket(), limit, 75, form=form, seed=seed)
         assert run.per_second(15, 75) >= 0.95 * limit
-        # One 429 more or less of 300 requests is chance.
-        assert run.refused(15, 75) <= max(0.02, 7 / 300 if limit == 5 else 0.0)
+        assert run.refused(15, 75) <= 0.02
         estimate = run.paces[0].limit
         assert estimate is not None
         assert 0.85 * limit < estimate < 1.3 * limit
 
 
-@pytest.mark.parametrize("form", ["seconds", "none"])
-def test_settles_just_below_a_high_limit(form: str) -> None:
-    run = drive(Bucket(), 300, 45, form=form)
-    assert run.per_second(15, 45) >= 0.95 * 300
-    assert run.refused(15, 45) <= 0.02
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("factor", [0.5, 2.0])
-@pytest.mark.parametrize("limit", [20, 100])
+@pytest.mark.parametrize("limit", LIMITS)
 def test_finds_a_changed_limit_again_within_15_seconds(limit: int, factor: float, form: str) -> None:
-    for seed in range(2):
+    for seed in _seeds(limit)[:3]:
         changed = 35 + 3 * seed
         run = drive(
             Bucket(),
@@ -204,26 +204,35 @@ def test_finds_a_changed_limit_again_within_15_seconds(limit: int, factor: float
             form=form,
             seed=seed,
         )
-        assert run.per_second(changed + 15, changed + 45) >= 0.95 * limit * factor
+        # One call more or less than 95 % is chance: at 2.5 per second there are 75 of them.
+        assert len([ok for ok in run.between(changed + 15, changed + 45) if ok]) > 28.5 * limit * factor - 1
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_three_processes_share_a_limit(form: str) -> None:
-    run = drive(Bucket(), 60, 90, form=form, processes=3)
-    assert run.per_second(30, 90) >= 0.9 * 60
-    assert min(run.per_second(30, 90, process) for process in range(3)) >= 10
+@pytest.mark.parametrize("limit", LIMITS)
+def test_three_processes_share_a_limit(limit: int) -> None:
+    parts = []
+    for form, seed in itertools.product(FORMS, _seeds(limit)):
+        run = drive(Bucket(), limit, 75, form=form, processes=3, seed=seed)
+        together = run.per_second(15, 75)
+        assert together >= 0.9 * limit
+        parts.append(min(run.per_second(15, 75, process) for process in range(3)) * 3 / together)
+    # In one minute at 5 per second each process meets four or five 429s: one run of many may be unlucky.
+    unlucky = [part for part in parts if part < 0.5]
+    assert len(unlucky) <= (1 if limit == 5 else 0)
+    assert min(parts) >= 0.25
+    assert statistics.mean(parts) >= 0.78
 
 
 @pytest.mark.parametrize(
     ("limiter", "least"),
     [
-        pytest.param(FixedWindow, 0.88, id="fixed windows"),
-        pytest.param(SlidingWindow, 0.85, id="sliding windows"),
-        pytest.param(lambda: Bucket(4), 0.95, id="small bucket"),
+        pytest.param(FixedWindow, 0.8, id="fixed windows"),
+        pytest.param(SlidingWindow, 0.73, id="sliding windows"),
+        pytest.param(lambda: Bucket(4), 0.85, id="small bucket"),
         pytest.param(lambda: Bucket(60), 0.95, id="large bucket"),
     ],
 )
-def test_other_limiters_are_met_closely_too(limiter: Callable[[], Limiter], least: float) -> None:
+def test_other_limiters_are_used_in_good_part_too(limiter: Callable[[], Limiter], least: float) -> None:
     run = drive(limiter(), 20, 75)
     assert run.per_second(15, 75) >= least * 20
     assert run.refused(15, 75) <= 0.02
@@ -315,7 +324,19 @@ def test_slots_that_nobody_used_are_lost() -> None:
 
 def test_rate_does_not_rise_while_it_is_not_used() -> None:
     run = drive(Bucket(), 1000, 60, threads=1)  # one thread sends 20 calls per second at most
-    assert run.paces[0].rate < 60
+    assert run.paces[0].rate < 40
+
+
+def test_rate_does_not_rise_far_above_what_few_lines_let_through() -> None:
+    # Many senders, held back by something else, ask for 95 calls per second altogether.
+    clock = 0.0
+    pace = AdaptivePace(monotonic=lambda: clock)
+    for _ in range(60 * 95):
+        clock += 1 / 95
+        while pace.reserve() > 0:
+            clock += 0.001
+        pace.accepted()
+    assert pace.rate < 2 * 95
 
 
 def test_processes_do_not_move_in_step() -> None:
