@@ -47,7 +47,8 @@ def _announcement(before: datetime, age: timedelta) -> str:
         f"Of everything before {before.isoformat(timespec='seconds')}:",
         "- completion records, with transcripts and summaries, will be deleted;",
         "- kept deliveries will be deleted, replayed or not;",
-        "- contacts of campaigns that were last run before then will be deleted;",
+        "- contacts of campaigns that were last run before then will be deleted; one that goes on loads "
+        "its contacts anew;",
         "- calls will lose phone numbers, request, idempotency key (its hash stays), contact and error text.",
         "What stays of a call is its call_id, its state and its task, so that it is never dialled again.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,8 +11,8 @@ from sqlalchemy import Connection, exc, insert, select
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger.calls import CallsLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, hash_key
-from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, new_claim, now, swap
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, new_claim, now, read_call, swap
 from airflow_provider_voiceinfra.ledger.schema import calls
 
 _VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
@@ -19,12 +20,17 @@ _VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its
 
 @dataclass(frozen=True)
 class ClaimRequest:
-    """Asks for the right to dial once for a key; see ``CallLedger.claim``."""
+    """Asks for the right to dial once for a key; see ``CallLedger.claim``.
+
+    :param token: whose claim it becomes. If ``claim_many`` raises, the same request may be made again, and
+        finds what it has claimed; once it was answered, make another one.
+    """
 
     key: str = field(repr=False)
     call: OutboundCall
     conn_id: str
     origin: CallOrigin
+    token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,22 +56,18 @@ class BatchesLedger(CallsLedger):
         :param requests: each key once.
         :return: for each request, in order, the call's entry, and whether the right to dial is the caller's.
         """
-        claims = [new_claim(one.key, one.call.to_request(), one.conn_id, one.origin) for one in requests]
-        won: dict[str, CallEntry] = {}
         try:
             with self._database.writing() as connection:
-                taken = _taken(connection, [str(claim["key_hash"]) for claim in claims])
-                new = [claim for claim in claims if claim["key_hash"] not in taken]
-                if new:
-                    connection.execute(insert(calls), new)
-                won = {str(claim["key_hash"]): CallEntry.from_row(claim) for claim in new}
+                won = _claim(connection, requests)
         except exc.IntegrityError:
-            won = {}  # another process was faster with one of them, so all are asked for one by one
-        found = []
-        for request in requests:
-            entry = won.get(hash_key(request.key))
-            found.append((entry, True) if entry is not None else self._claim_one(request))
-        return found
+            # Another process was faster with one of them; the others are not to suffer for it.
+            if len(requests) > 1:
+                return [found for request in requests for found in self.claim_many([request])]
+            won = {}
+        return [
+            (won[request.token], True) if request.token in won else self._claim_one(request)
+            for request in requests
+        ]
 
     def settle_many(self, settlements: Sequence[Settlement]) -> list[CallEntry]:
         """Store what became of calls; it is durable before this returns.
@@ -78,7 +80,8 @@ class BatchesLedger(CallsLedger):
                 ids = [one.call_id for one in settlements if one.call_id is not None]
                 plain = len(set(ids)) == len(ids) and not _given(connection, ids)
                 if plain:
-                    settled = [_settle(connection, settlement) for settlement in settlements]
+                    for place, one in sorted(enumerate(settlements), key=lambda item: item[1].entry.key_hash):
+                        settled[place] = _settle(connection, one)
         except exc.IntegrityError:
             settled = [None] * len(settlements)  # another process has just stored one of the call_ids
         return [
@@ -106,13 +109,41 @@ class BatchesLedger(CallsLedger):
         return self.mark_unknown(entry, settlement.code, settlement.message)
 
 
-def _taken(connection: Connection, hashes: Sequence[str]) -> set[str]:
-    found: set[str] = set()
+def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str, CallEntry]:
+    """Claim what is undisputed; return the calls that are the caller's, by the tokens of the requests."""
+    claims = [
+        {**new_claim(one.key, one.call.to_request(), one.conn_id, one.origin), "token": one.token}
+        for one in requests
+    ]
+    # All who claim many do so in the same order, or two of them might wait for each other.
+    claims.sort(key=lambda claim: str(claim["key_hash"]))
+    taken = _taken(connection, [claim["key_hash"] for claim in claims])
+    new = [claim for claim in claims if claim["key_hash"] not in taken]
+    if new:
+        connection.execute(insert(calls), new)
+    won = {claim["token"]: CallEntry.from_row(claim) for claim in new}
+    for claim in claims:
+        entry = taken.get(claim["key_hash"])
+        if entry is None:
+            continue
+        if entry.state is CallState.REFUSED:
+            values = {**claim, "dials": calls.c.dials + 1, "redials": entry.redials}
+        elif entry.state is CallState.CLAIMED and entry.token == claim["token"]:
+            # It was stored, and then the ledger did not answer.
+            values = {"renewed_at": claim["renewed_at"]}
+        else:
+            continue
+        if swap(connection, entry, (entry.state,), values):
+            won[claim["token"]] = read_call(connection, entry.key_hash)
+    return won
+
+
+def _taken(connection: Connection, hashes: Sequence[str]) -> dict[str, CallEntry]:
+    found: dict[str, CallEntry] = {}
     for start in range(0, len(hashes), _VALUES_AT_ONCE):
         chunk = hashes[start : start + _VALUES_AT_ONCE]
-        found.update(
-            connection.execute(select(calls.c.key_hash).where(calls.c.key_hash.in_(chunk))).scalars()
-        )
+        rows = connection.execute(select(calls).where(calls.c.key_hash.in_(chunk))).mappings()
+        found.update((row["key_hash"], CallEntry.from_row(row)) for row in rows)
     return found
 
 

@@ -45,7 +45,7 @@ class CampaignsLedger:
         """
         self._begin_campaign(campaign_id, conn_id, origin)
         with self._database.writing() as connection:
-            entry = _read(connection, campaign_id)
+            entry = _read(connection, campaign_id, lock=True)
             if entry.runs_in != _task(origin) and _is_alive(entry):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
             values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
@@ -97,7 +97,10 @@ class CampaignsLedger:
             )
 
     def cancel_campaign(self, campaign_id: str) -> bool:
-        """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before."""
+        """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.
+
+        One that had finished and has been taken up again since is unfinished.
+        """
         return self._set_cancelled(campaign_id, now())
 
     def uncancel_campaign(self, campaign_id: str) -> bool:
@@ -120,9 +123,7 @@ class CampaignsLedger:
 
     def campaigns(self, *, limit: int = 100) -> list[CampaignEntry]:
         """Return campaigns, newest first."""
-        query = (
-            select(campaigns).order_by(campaigns.c.created_at.desc(), campaigns.c.campaign_id).limit(limit)
-        )
+        query = select(campaigns).order_by(campaigns.c.created_at.desc(), campaigns.c.campaign_id)
         with self._database.reading() as connection:
             return [_campaign(row) for row in connection.execute(query.limit(limit))]
 
@@ -136,10 +137,12 @@ class CampaignsLedger:
             pass  # it goes on where it was
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
+        # One that is continued stays marked as finished until its contacts are loaded anew, which takes time.
+        goes_on = campaigns.c.finished_at.is_(None) | (campaigns.c.runner_seen_at > campaigns.c.finished_at)
         condition = (
             campaigns.c.cancelled_at.is_not(None)
             if moment is None
-            else campaigns.c.cancelled_at.is_(None) & campaigns.c.finished_at.is_(None)
+            else campaigns.c.cancelled_at.is_(None) & goes_on
         )
         with self._database.writing() as connection:
             changed = connection.execute(
@@ -159,10 +162,10 @@ def _is_alive(entry: CampaignEntry) -> bool:
     return entry.runner is not None and seen is not None and now() - seen < RUNNER_LEASE
 
 
-def _read(connection: Connection, campaign_id: str) -> CampaignEntry:
-    return _campaign(
-        connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).one()
-    )
+def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:
+    query = select(campaigns).where(campaigns.c.campaign_id == campaign_id)
+    # Of two that want it at the same time, the second is to see that the first has it.
+    return _campaign(connection.execute(query.with_for_update() if lock else query).one())
 
 
 def _campaign(row: Row[Any]) -> CampaignEntry:

@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, Attempt, ContactEntry
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import CallState, decode_request, encode_request
+from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.ledger.schema import calls, campaigns, completions, contacts
 
 _BATCH = 2000
@@ -32,13 +34,17 @@ class ContactsLedger:
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
+        :raises CampaignBusyError: if another process has begun to load contacts meanwhile, which are those
+            that count.
         """
         number, first = self._begin_load(campaign_id)
         batch, rows = _Batch(campaign_id, number, first), iter(found)
         while entries := list(islice(rows, _BATCH)):
             with self._database.writing() as connection:
+                _hold_load(connection, campaign_id, number)
                 batch.store(connection, entries)
         with self._database.writing() as connection:
+            _hold_load(connection, campaign_id, number)
             if number > 1:
                 _withdraw_older(connection, campaign_id, number)
             connection.execute(
@@ -100,7 +106,10 @@ class ContactsLedger:
         yield from map(_contact, self._stream_rows(query.order_by(contacts.c.position)))
 
     def attempts(self, campaign_id: str) -> Iterator[Attempt]:
-        """Return every call to the contacts of a campaign, by position and number."""
+        """Return every call to the contacts of a campaign, by position and number.
+
+        Of a call that was redialled, and whose first answer came late, there are two; the newer is last.
+        """
         query = (
             select(
                 *(calls.c[name] for name in _ATTEMPT),
@@ -109,7 +118,7 @@ class ContactsLedger:
             )
             .select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
             .where(calls.c.campaign_id == campaign_id, calls.c.position.is_not(None))
-            .order_by(calls.c.position, calls.c.attempt)
+            .order_by(calls.c.position, calls.c.attempt, calls.c.claimed_at)
         )
         for row in self._stream_rows(query):
             values = dict(row._mapping)
@@ -195,6 +204,19 @@ class _Batch:
             )
             known.update(connection.execute(query).scalars())
         return known
+
+
+def _hold_load(connection: Connection, campaign_id: str, number: int) -> None:
+    """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
+    held = connection.execute(
+        update(campaigns)
+        .where(campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number)
+        .values(runner_seen_at=now())
+    )
+    if held.rowcount != 1:
+        names = (campaigns.c.dag_id, campaigns.c.run_id, campaigns.c.task_id)
+        task = connection.execute(select(*names).where(campaigns.c.campaign_id == campaign_id)).one()
+        raise CampaignBusyError(campaign_id, *task)
 
 
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
 from airflow_provider_voiceinfra.ledger import migrate
 from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
@@ -22,6 +22,8 @@ from airflow_provider_voiceinfra.ledger.schema import (
     counters,
     deliveries,
 )
+
+_last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,8 @@ class CallLedger(BatchesLedger, CompletionsLedger, DeliveriesLedger, CampaignsLe
             ).rowcount
             ended = connection.execute(delete(completions).where(completions.c.received_at < before)).rowcount
             dropped = connection.execute(delete(deliveries).where(deliveries.c.received_at < before)).rowcount
-            forgotten = connection.execute(
-                delete(contacts).where(contacts.c.campaign_id.in_(_last_run_before(before)))
-            ).rowcount
+            # Whoever takes one of these campaigns up meanwhile waits for this, and then loads contacts anew.
+            connection.execute(update(campaigns).where(_last_run < before).values(loaded_by=None))
+            idle = select(campaigns.c.campaign_id).where(_last_run < before)
+            forgotten = connection.execute(delete(contacts).where(contacts.c.campaign_id.in_(idle))).rowcount
         return Purged(calls=emptied, completions=ended, deliveries=dropped, contacts=forgotten)
-
-
-def _last_run_before(before: datetime) -> Select[tuple[str]]:
-    last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
-    return select(campaigns.c.campaign_id).where(last_run < before)

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.schema import calls, completions, deliveries
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.schema import calls, campaigns, completions, deliveries
 from tests.cli.conftest import Run, claim, complete
 
 OLD = datetime.now(timezone.utc) - timedelta(days=100)
@@ -17,14 +19,18 @@ OLD = datetime.now(timezone.utc) - timedelta(days=100)
 
 @pytest.fixture
 def old_ledger(ledger: CallLedger) -> CallLedger:
-    """Return a ledger with a call of a hundred days ago, its completion, a delivery, and a call of today."""
+    """Return a ledger with an old call, its completion, a delivery and a campaign, and a call of today."""
     claim(ledger, "old", call_id="call_old")
     complete(ledger, "call_old")
     ledger.keep_delivery(b"old", conn_id="c", reason="r")
+    ledger.take_campaign("old", conn_id="c", origin=CallOrigin())
+    contacts = [ContactEntry(0, row, None, None, None, "invalid", "r") for row in (1, 2, 3)]
+    ledger.load_contacts("old", contacts, loaded_by="r")
     with ledger._database.writing() as connection:
         connection.execute(update(calls).values(claimed_at=OLD))
         connection.execute(update(completions).values(received_at=OLD))
         connection.execute(update(deliveries).values(received_at=OLD))
+        connection.execute(update(campaigns).values(runner_seen_at=OLD))
     claim(ledger, "new", call_id="call_new")
     return ledger
 
@@ -34,7 +40,12 @@ def test_it_says_what_will_go_and_what_has_gone(run: Run, old_ledger: CallLedger
 
     assert ran.code == 0
     assert "completion records, with transcripts and summaries, will be deleted" in ran.out
-    assert "1 calls emptied, 1 completion records and 1 kept deliveries deleted" in ran.out
+    assert "contacts of campaigns that were last run before then will be deleted" in ran.out
+    assert (
+        "1 calls emptied, 1 completion records, 1 kept deliveries and 3 contacts of campaigns deleted"
+        in ran.out
+    )
+    assert list(old_ledger.all_contacts("old")) == []
     old, new = old_ledger.call_by_id("call_old"), old_ledger.call_by_id("call_new")
     assert old is not None
     assert old.to_number is None
@@ -53,6 +64,7 @@ def test_without_a_yes_nothing_goes(
     assert ran.code == 1
     assert "nothing was deleted" in ran.err
     assert old_ledger.completion("call_old") is not None
+    assert len(list(old_ledger.all_contacts("old"))) == 3
 
 
 def test_a_yes_at_the_terminal_counts(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_voiceinfra import ledger as ledger_package
 from airflow_provider_voiceinfra.exceptions import LedgerError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.migrate import current_revision
-from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE, metadata
-from tests.ledger.examples import claim
+from airflow_provider_voiceinfra.ledger.rows import new_claim
+from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE, calls, metadata
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete
 
 SCRIPTS = Path(ledger_package.__path__[0]) / "migrations"
 
@@ -128,6 +131,52 @@ def test_downgrade_removes_what_was_made(ledger: CallLedger, ledger_url: str) ->
         assert current_revision(connection) is None
     assert tables(ledger_url) <= {VERSION_TABLE}
     assert Database(ledger_url).upgrade() is True
+
+
+def move(url: str, revision: str, *, up: bool) -> None:
+    """Bring a schema to some revision."""
+    moving = config()
+    with Database(url).engine.begin() as connection:
+        moving.attributes["connection"] = connection
+        (command.upgrade if up else command.downgrade)(moving, revision)
+
+
+def test_upgrade_to_campaigns_keeps_every_call(ledger_url: str) -> None:
+    move(ledger_url, "0001", up=True)
+    rows = [new_claim(f"key {number}", CALL.to_request(), CONN_ID, FIRST_TRY) for number in range(3)]
+    rows[1] |= {"state": "accepted", "call_id": "call_1", "answered_at": rows[1]["claimed_at"]}
+    for row in rows:
+        del row["position"], row["attempt"]  # which the version before did not know
+    with Database(ledger_url).engine.begin() as connection:
+        connection.execute(calls.insert(), [{"answered_at": None, **row} for row in rows])
+    ledger = CallLedger(ledger_url)
+    complete(ledger, "call_1")
+    entry = ledger.call_by_id("call_1")
+    assert entry is not None
+    assert (entry.key_hash, entry.origin) == (rows[1]["key_hash"], FIRST_TRY)
+    for number, row in enumerate(rows):
+        again, won = ledger.claim(f"key {number}", CALL, conn_id=CONN_ID, origin=FIRST_TRY)
+        assert (again.token, won) == (row["token"], False)
+
+
+def test_downgrade_from_campaigns_keeps_every_call(ledger: CallLedger, ledger_url: str) -> None:
+    origin = replace(FIRST_TRY, campaign_id="c", position=1, attempt=1)
+    entry = ledger.accept(claim(ledger, origin=origin), "call_1")
+    complete(ledger, "call_1")
+    move(ledger_url, "0001", up=False)
+    assert "voiceinfra_contacts" not in tables(ledger_url)
+    engine = create_engine(ledger_url)
+    columns = {column["name"] for column in inspect(engine).get_columns("voiceinfra_calls")}
+    assert columns == {column.name for column in calls.c} - {"position", "attempt"}
+    double = "INSERT INTO voiceinfra_calls (key_hash, {0}) SELECT 'x', {0} FROM voiceinfra_calls"
+    with engine.begin() as connection, pytest.raises(IntegrityError, match="call_id"):
+        connection.execute(text(double.format(", ".join(columns - {"key_hash"}))))
+    engine.dispose()
+    upgraded = Database(ledger_url)
+    assert upgraded.upgrade() is True
+    assert ledger.call_by_key("key") == replace(entry, origin=replace(origin, position=None, attempt=None))
+    assert ledger.completion("call_1") is not None
+    test_migrations_build_what_the_schema_says(ledger, ledger_url)
 
 
 def test_migration_that_fails_leaves_nothing_behind(ledger_url: str) -> None:

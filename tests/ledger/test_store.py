@@ -14,11 +14,13 @@ from sqlalchemy import Dialect, create_engine, exc, text
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger, connect
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.connect import Database, database
-from airflow_provider_voiceinfra.ledger.entries import CallState, Recorded
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState, Recorded
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, UtcDateTime, calls
 from airflow_provider_voiceinfra.ledger.store import Purged
-from tests.ledger.examples import CALL, CONN_ID, claim, complete, unknown
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
+from tests.ledger.racing import Rival, after_statement
 
 InChild = Callable[[Callable[[], object]], str]
 
@@ -261,12 +263,22 @@ class TestFork:
             holder.join()
 
 
+def begin_campaign(ledger: CallLedger, campaign_id: str) -> str:
+    """Run a campaign with a contact and a row that is left out; return the runner."""
+    campaign, _ = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
+    contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
+    left_out = ContactEntry(0, 2, None, None, None, "invalid", "to_number is missing")
+    ledger.load_contacts(campaign_id, [contact, left_out], loaded_by="somebody")
+    return str(campaign.runner)
+
+
 class TestPurge:
     def test_personal_data_goes_and_a_tombstone_stays(self, ledger: CallLedger, ledger_url: str) -> None:
         accepted = ledger.accept(claim(ledger, "key of +14155550100"), "call_1")
         complete(ledger, "call_1")
         ledger.keep_delivery(b"+14155550100", conn_id=CONN_ID, reason="x")
-        assert ledger.purge(now() + SOON) == Purged(calls=1, completions=1, deliveries=1)
+        begin_campaign(ledger, "campaign")
+        assert ledger.purge(now() + SOON) == Purged(calls=1, completions=1, deliveries=1, contacts=2)
         entry = ledger.call_by_id("call_1")
         assert entry is not None
         assert (entry.key_hash, entry.state) == (accepted.key_hash, CallState.ACCEPTED)
@@ -274,7 +286,7 @@ class TestPurge:
         assert ledger.completion("call_1") is None
         assert ledger.deliveries() == []
         with database(ledger_url).reading() as connection:
-            for table in ("calls", "completions", "deliveries"):
+            for table in ("calls", "completions", "deliveries", "campaigns", "contacts"):
                 rows = connection.execute(text(f"SELECT * FROM voiceinfra_{table}")).all()
                 assert "415555" not in repr(rows)
 
@@ -293,9 +305,54 @@ class TestPurge:
     def test_younger_ones_stay(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
         complete(ledger, "call_1")
-        assert ledger.purge(now() - timedelta(days=1)) == Purged(0, 0, 0)
+        begin_campaign(ledger, "campaign")
+        assert ledger.purge(now() - timedelta(days=1)) == Purged(0, 0, 0, 0)
         assert ledger.call_by_key("key") == entry
         assert ledger.completion("call_1") is not None
+        assert len(list(ledger.all_contacts("campaign"))) == 2
+
+    def test_contacts_stay_as_long_as_their_campaign_is_run(self, ledger: CallLedger) -> None:
+        # However old it is: what counts is when it last showed life.
+        runner = begin_campaign(ledger, "at work")
+        begin_campaign(ledger, "idle")
+        before = now()
+        ledger.beat("at work", runner, {})
+        assert ledger.purge(before) == Purged(0, 0, 0, contacts=2)
+        assert len(list(ledger.all_contacts("at work"))) == 2
+        assert list(ledger.all_contacts("idle")) == []
+
+    def test_campaign_without_its_contacts_is_known_and_loads_them_anew(self, ledger: CallLedger) -> None:
+        begin_campaign(ledger, "idle")
+        kept = begin_campaign(ledger, "at work")
+        before = now()
+        ledger.beat("at work", kept, {})
+        ledger.purge(before)
+        assert {entry.campaign_id: entry.loaded_by for entry in ledger.campaigns()} == {
+            "idle": None,
+            "at work": "somebody",
+        }
+
+    def test_call_of_a_campaign_keeps_its_place_and_forgets_its_contact(self, ledger: CallLedger) -> None:
+        origin = CallOrigin(campaign_id="campaign", contact_key="+14155550100", position=7, attempt=2)
+        ledger.accept(claim(ledger, origin=origin), "call_1")
+        ledger.purge(now() + SOON)
+        [attempt] = ledger.attempts("campaign")
+        assert (attempt.position, attempt.number, attempt.call_id) == (7, 2, "call_1")
+        entry = ledger.call_by_id("call_1")
+        assert entry is not None
+        assert entry.origin == CallOrigin(campaign_id="campaign", position=7, attempt=2)
+
+    def test_campaign_that_is_taken_up_during_a_purge_misses_nobody(
+        self, ledger: CallLedger, ledger_url: str
+    ) -> None:
+        begin_campaign(ledger, "campaign")
+        rival = Rival(lambda: begin_campaign(ledger, "campaign"))
+        after_statement(ledger_url, "DELETE", "contacts", rival)
+        assert ledger.purge(now() + SOON).contacts == 2
+        rival.result()
+        assert ledger.count_contacts("campaign") == {"": 1, "invalid": 1}
+        [entry] = ledger.campaigns()
+        assert entry.loaded_by == "somebody"
 
     def test_second_purge_finds_nothing(self, ledger: CallLedger) -> None:
         claim(ledger)
