@@ -273,7 +273,7 @@ class TestAdopt:
     @pytest.mark.parametrize(
         ("start", "fields"),
         [
-            (timedelta(seconds=-11), {}),
+            (timedelta(seconds=-60), {}),
             (timedelta(hours=1, seconds=1), {}),
             (None, {"agent_id": "another"}),
             (None, {"agent_id": None}),
