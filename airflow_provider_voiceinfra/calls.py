@@ -32,6 +32,10 @@ class CallOutcome(str, Enum):
     VOICEMAIL = "voicemail"
     FAILED = "failed"
 
+    def __str__(self) -> str:
+        # What a template makes of it is passed on to the same places as the plain word.
+        return self.value
+
 
 @dataclass(frozen=True)
 class OutboundCall:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH
@@ -39,7 +39,7 @@ def number(name: str, value: Any, *, whole: bool = False) -> float:
     """
     try:
         found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not (0 < found < math.inf) or (whole and found != int(found)):
         kind = "a whole number from 1 on" if whole else "a number above 0"
@@ -50,34 +50,38 @@ def number(name: str, value: Any, *, whole: bool = False) -> float:
 def campaign_id(value: Any, ti: Any) -> str:
     """Return the id of a campaign: the user's own, or the task instance's.
 
-    :raises InvalidCallError: if the user's own is empty, too long, or what a template made of nothing.
+    :raises InvalidCallError: if the user's own is empty, too long, not printable, or what a template made of
+        nothing.
     """
     if value is None:
         own = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
         digest = hashlib.sha256(own.encode()).hexdigest()[:16]
         return own if len(own) <= MAX_CAMPAIGN_ID else f"{own[: MAX_CAMPAIGN_ID - 17]}/{digest}"
     given = str(value)
-    if not given.strip() or given == _NOTHING or len(given) > MAX_CAMPAIGN_ID:
+    empty = given.strip() in ("", _NOTHING)
+    if empty or len(given) > MAX_CAMPAIGN_ID or not given.isprintable():
         raise InvalidCallError(
-            "campaign_id", f"{given[:50]!r} names no campaign; use 1 to {MAX_CAMPAIGN_ID} characters"
+            "campaign_id",
+            f"{given[:50]!r} names no campaign; use 1 to {MAX_CAMPAIGN_ID} printable characters",
         )
     return given
 
 
 def moment(name: str, value: Any) -> datetime:
-    """Return a moment, given as a datetime or as text in ISO 8601.
+    """Return a moment in UTC, given as a datetime or as text in ISO 8601.
 
     :raises InvalidCallError: naming the argument.
     """
     try:
         found = value if isinstance(value, datetime) else _parsed(str(value))
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidCallError(
-            name, f"must be a moment with its time zone, such as 2026-01-31T20:00:00+01:00, not {value!r}"
-        )
-    return found
+        if found is not None and found.tzinfo is not None:
+            return found.astimezone(timezone.utc)
+    # Some odd forms end in errors of other kinds than ValueError.
+    except (ValueError, OverflowError, TypeError, LookupError, AttributeError):
+        pass
+    raise InvalidCallError(
+        name, f"must be a moment with its time zone, such as 2026-01-31T20:00:00+01:00, not {value!r}"
+    )
 
 
 def _parsed(text: str) -> datetime | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow.sdk.log import mask_secret
 
+from airflow_provider_voiceinfra.exceptions import ContactsError
+
 _E164 = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
 # Fields that hold a number and nothing else; one that is refused for its form must not be shown either.
 _NUMBER_FIELDS = frozenset({"to_number", "from_number"})
@@ -15,10 +17,17 @@ _LEAST_DIGITS = 7
 
 
 class Hidden(Sequence[Any]):
-    """Contacts, as Airflow's page of rendered templates shows them: how many, and not whom."""
+    """Contacts, as Airflow's page of rendered templates shows them: how many, and not whom.
+
+    :param items: the contacts; of what is no list of them only its kind is kept, to refuse it by.
+    """
 
     def __init__(self, items: Collection[Any]) -> None:
-        self._items = items if isinstance(items, Sequence) else list(items)
+        self.kind: type[Any] = type(items)
+        if isinstance(items, (str, bytes, Mapping)):
+            self._items: Sequence[Any] = ()
+        else:
+            self._items = items if isinstance(items, Sequence) else list(items)
 
     def __getitem__(self, index: Any) -> Any:
         return self._items[index]
@@ -30,7 +39,29 @@ class Hidden(Sequence[Any]):
         return iter(self._items)
 
     def __repr__(self) -> str:
+        if issubclass(self.kind, (str, bytes, Mapping)):
+            return f"{self.kind.__name__}, not shown"
         return f"{len(self)} rows, not shown"
+
+
+def check_list_or_location(name: str, value: object) -> None:
+    """Refuse what was meant to be a list, but is not one any more.
+
+    :raises ContactsError: naming the field and the remedy.
+    """
+    kind = value.kind if isinstance(value, Hidden) else type(value)
+    if issubclass(kind, str) and (isinstance(value, Hidden) or _is_written_out(value)):
+        raise ContactsError(
+            f"{name}: is a list written out as text. Pass the output of the task that makes it, or set "
+            "render_template_as_native_obj=True on the DAG."
+        )
+    if issubclass(kind, (bytes, Mapping)):
+        raise ContactsError(f"{name}: must be a list, or the path or URL of a file, not {kind.__name__}")
+
+
+def _is_written_out(value: object) -> bool:
+    """Tell whether a text is what a template makes of a list, and no path or URL."""
+    return isinstance(value, str) and (value.lstrip()[:1] in tuple("[{(") or "\n" in value.strip())
 
 
 class MaskedNumbersMixin:
@@ -47,10 +78,11 @@ class MaskedNumbersMixin:
         # public render_template_fields is passed by for mapped ones.
         super()._do_render_template_fields(*args, **kwargs)  # type: ignore[misc]  # the operator's
         for name in self.hidden_fields:
-            value = getattr(self, name, None)
-            if isinstance(value, Collection) and not isinstance(value, (str, Hidden)):
+            value: Any = getattr(self, name, None)
+            is_rows = isinstance(value, Collection) and not isinstance(value, (str, Hidden))
+            if is_rows or _is_written_out(value):
                 setattr(self, name, Hidden(value))
-        for name in set(self.template_fields) - self.hidden_fields:
+        for name in self.template_fields:
             for number in set(_numbers_in(getattr(self, name, None), name)):
                 mask_secret(number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.zones import zones_for
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
 
 # Contacts that are read from the ledger at a time, and looked at in one go, so that no tick takes long.
 BUFFER = 500
@@ -126,6 +129,8 @@ class Agenda:
             closes = window.closes_at(now, zones)
             return [Turn(contact, attempt, min(filter(None, (not_after, closes)), default=None))]
         opens = window.next_opening(now, zones)
-        if opens is not None:  # one that never opens was found when the contacts were loaded
+        if opens is not None:
             self.put(opens, contact.position, attempt, WINDOW)
+        else:  # found when the contacts were loaded, unless the window was changed since then
+            log.warning("Row %d has no hour in the next two weeks; it is not called.", contact.row_number)
         return []

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # Claims and answers that are stored in one transaction, at most.
 _BATCH = 200
+# The longest wait before a dead ledger is asked again, in seconds.
+_LONGEST_WAIT = 10.0
 
 
 @dataclass
@@ -90,24 +94,37 @@ class Bookkeeper:
         self._thread.join()
 
     def _work(self) -> None:
-        ended = False
+        batch: list[_Claim | Answer | None] = []
         try:
-            while not ended:
+            while None not in batch:
                 batch = [self._items.get()]
                 while len(batch) < _BATCH and not self._items.empty():
                     batch.append(self._items.get())
-                ended = None in batch
                 self._store_answers([item for item in batch if isinstance(item, Answer)])
                 self._store_claims([item for item in batch if isinstance(item, _Claim)])
         except BaseException as error:
             self.broken = error
+            self._clean_up_after(batch)
             raise
-        finally:
-            while not ended:  # nobody may wait for a thread that is no more
-                item = self._items.get()
-                ended = item is None
-                if isinstance(item, _Claim):
-                    item.stored.set()
+
+    def _clean_up_after(self, batch: Sequence[_Claim | Answer | None]) -> None:
+        """Have nobody wait for a thread that is no more, and save what can be saved."""
+        items = deque(batch)
+        while True:
+            item = items.popleft() if items else self._items.get()
+            if item is None:
+                return
+            if isinstance(item, _Claim):
+                item.stored.set()
+            elif item.settlement is not None:
+                self._save(item.settlement)
+
+    def _save(self, settlement: Settlement) -> None:
+        try:
+            self._ledger.settle_many([settlement])
+        except Exception:
+            if settlement.call_id is not None:
+                log.exception("Call %s was placed, and the ledger does not have it.", settlement.call_id)
 
     def _store_claims(self, claims: Sequence[_Claim]) -> None:
         if not claims:
@@ -126,21 +143,34 @@ class Bookkeeper:
 
     def _store_answers(self, answers: Sequence[Answer]) -> None:
         settlements = [answer.settlement for answer in answers if answer.settlement is not None]
-        settled = iter(self._stored(lambda: self._ledger.settle_many(settlements)) if settlements else [])
+        placed = [settlement.call_id for settlement in settlements if settlement.call_id is not None]
+        work = partial(self._ledger.settle_many, settlements)
+        settled = iter(self._stored(work, placed=placed) if settlements else [])
         for answer in answers:
             entry = answer.dialled.entry if answer.settlement is None else next(settled)
             self._done(replace(answer.dialled, entry=entry))
 
-    def _stored(self, work: Callable[[], T], give_up: Callable[[], bool] = lambda: False) -> T:
-        """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile."""
+    def _stored(
+        self,
+        work: Callable[[], T],
+        *,
+        give_up: Callable[[], bool] = lambda: False,
+        placed: Sequence[str] = (),
+    ) -> T:
+        """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile.
+
+        :param placed: calls that ring, and are not stored before this returns.
+        """
+
+        def tell(state: RetryCallState) -> None:
+            log.warning("The ledger cannot be written; trying again, and dialling nobody meanwhile.")
+            if placed and state.attempt_number == 1:  # in case this process ends before the ledger is back
+                log.warning("Placed, and not yet in the ledger: call %s", ", call ".join(placed))
+
         return Retrying(
             retry=retry_if_exception_type(LedgerUnavailableError),
             stop=lambda state: give_up(),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
-            before_sleep=_tell,
+            wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT),
+            before_sleep=tell,
             reraise=True,
         )(work)
-
-
-def _tell(state: RetryCallState) -> None:
-    log.warning("The ledger cannot be written; trying again, and dialling nobody meanwhile.")

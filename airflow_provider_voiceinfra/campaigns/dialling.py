@@ -17,11 +17,8 @@ from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
     CallOutcomeUnknownError,
-    InvalidRequestError,
-    NotFoundError,
     RateLimitedError,
     TryAgainError,
-    UnauthorizedError,
 )
 from airflow_provider_voiceinfra.ledger.batches import Settlement
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
@@ -104,12 +101,6 @@ class Dialler:
             raise broken
         return found
 
-    def drain(self, pause: float) -> None:
-        """Wait until nothing is under way any more, and then for some seconds."""
-        while self.outstanding:
-            self.wait(1.0)
-        self._halt.wait(pause)
-
     def close(self) -> None:
         """Begin no further request, and return once the answers of those under way are stored."""
         self._closed = True
@@ -171,9 +162,6 @@ class Dialler:
 
 
 def _not_placed(job: Job, entry: CallEntry, error: CallNotPlacedError) -> Answer:
-    again = isinstance(error, TryAgainError)
     # What decides how the campaign goes on later must not depend on the API's own choice of words.
-    own = again or isinstance(error, (UnauthorizedError, NotFoundError, InvalidRequestError))
-    code = error.default_code if own else error.code
-    settlement = Settlement(entry, CallState.REFUSED, code=code, message=str(error))
-    return Answer(Dialled(job, entry, again=again, error=error), settlement)
+    settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
+    return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)

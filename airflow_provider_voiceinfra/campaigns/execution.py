@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -13,12 +13,19 @@ from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
 from airflow_provider_voiceinfra.campaigns.dialling import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.campaigns.loading import ContactLoader, describe
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.report import CANCELLED, EXPIRED, Tally, contact_results
+from airflow_provider_voiceinfra.campaigns.report import (
+    CANCELLED,
+    EXPIRED,
+    ContactResult,
+    Tally,
+    contact_results,
+)
 from airflow_provider_voiceinfra.campaigns.result_files import check_results_path, write_results
 from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.campaigns.text_lines import shown
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import CallRefusedError, LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -28,6 +35,8 @@ log = logging.getLogger(__name__)
 MIN_PAUSE = timedelta(seconds=60)
 # How long a process that has lost the campaign to this one may go on dialling: two of its beats, in seconds.
 HANDOVER = 2.0
+# How often to show the others that this process is alive while it writes the results, in seconds.
+_BEAT_INTERVAL = 5.0
 
 
 class CampaignExecution:
@@ -55,6 +64,7 @@ class CampaignExecution:
         self._ledger = ledger
         self._may_pause = may_pause
         self._tell = tell
+        self._progress: Mapping[str, Any] = {}
         self._runner: CampaignRunner | None = None
         self._stopped = False
 
@@ -122,7 +132,7 @@ class CampaignExecution:
                 runner=runner,
                 origin=self._orders.origin,
                 min_pause=MIN_PAUSE if self._may_pause else None,
-                tell=self._tell,
+                tell=self._take_progress,
             )
             if self._stopped:
                 return End.STOPPED
@@ -130,27 +140,59 @@ class CampaignExecution:
         finally:
             dialler.close()
 
+    def _take_progress(self, progress: Mapping[str, Any]) -> None:
+        self._progress = progress
+        self._tell(progress)
+
     def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
-        """Write the results, and return the summary; a retry writes them anew."""
+        """Write the results, and return the summary; a retry writes them anew.
+
+        :raises CallRefusedError: if the API has refused every call for what a person may mend.
+        """
         if end is End.STOPPED:
             return {}
         tally = Tally()
         unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
-        results = tally.count(contact_results(self._ledger, self._plan, unplaced=unplaced))
-        if self._orders.results_path:
-            write_results(self._orders.results_path, results)
+        found = contact_results(self._ledger, self._plan, unplaced=unplaced)
+        results = tally.count(self._showing_life(str(campaign.runner), found))
+        path = self._orders.results_path
+        if path:
+            self._write(path, results)
         else:
             for _ in results:
                 pass  # counting them is all there is to do
+        if end is End.FINISHED and tally.refusal:
+            raise CallRefusedError(
+                f"The API refused every call of the campaign, the last one like this: {tally.refusal} Nobody "
+                "was called. Mend that and clear this task; it goes on with everybody."
+            )
         summary = {
             "campaign_id": campaign.campaign_id,
             **tally.summary(),
             "started_at": campaign.created_at.isoformat(timespec="seconds"),
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "results_path": self._orders.results_path,
+            "results_path": shown(path) if path else None,
         }
-        self._ledger.finish_campaign(campaign.campaign_id, summary)
+        self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
         return summary
+
+    def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
+        """Pass results on; of very many, writing takes long enough to be taken for dead."""
+        shown_at = time.monotonic()
+        for result in results:
+            if time.monotonic() > shown_at + _BEAT_INTERVAL:
+                shown_at = time.monotonic()
+                self._ledger.beat(self._plan.campaign_id, runner, self._progress)
+            yield result
+
+    def _write(self, path: Any, results: Iterable[ContactResult]) -> None:
+        try:
+            write_results(path, results)
+        except OSError as error:
+            raise VoiceInfraError(
+                f"results_path: {shown(path)} cannot be written: {error.strerror or error}. Nothing is lost: "
+                "how each call went is in the ledger, and a retry writes the file and calls nobody twice."
+            ) from error
 
     def _release(self, runner: str, *, forget_load: bool) -> None:
         try:

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.campaigns.contacts import INVALID, Contact, ContactReader, SkippedRow
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 from airflow_provider_voiceinfra.campaigns.zones import zones_for
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 # Skipped rows that are told of one by one.
 _MOST_SHOWN = 20
@@ -41,6 +43,8 @@ class ContactLoader:
 
         :raises ContactsError: naming rows that are invalid, if there are any.
         """
+        if isinstance(self._contacts, Iterator):
+            self._contacts = list(self._contacts)  # it is read once more to be stored
         self._read_anew()
         invalid = [row for row in self._rows() if isinstance(row, SkippedRow) and row.reason == INVALID]
         if invalid:
@@ -104,8 +108,12 @@ class ContactLoader:
 def describe(row: SkippedRow) -> str:
     """Return a skipped row in words."""
     number = f" ({row.number})" if row.number else ""
-    field = f"{row.field} " if row.field else ""
-    return f"row {row.row}{number}: {field}{row.message}"
+    return f"row {row.row}{number}: {_why(row)}"
+
+
+def _why(row: SkippedRow) -> str:
+    # The name of a column comes from the file, and may be anything.
+    return f"{mask_numbers_in(storable_text(row.field))} {row.message}".strip()
 
 
 def _to_call(contact: Contact) -> ContactEntry:
@@ -113,4 +121,4 @@ def _to_call(contact: Contact) -> ContactEntry:
 
 
 def _skipped(row: SkippedRow) -> ContactEntry:
-    return ContactEntry(0, row.row, None, None, None, row.reason, f"{row.field} {row.message}".strip())
+    return ContactEntry(0, row.row, None, None, None, row.reason, _why(row))

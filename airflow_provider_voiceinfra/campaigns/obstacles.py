@@ -10,11 +10,13 @@ from airflow_provider_voiceinfra.campaigns.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallRefusedError,
+    InvalidPhoneError,
     InvalidRequestError,
     NotFoundError,
     RateLimitedError,
     UnauthorizedError,
 )
+from airflow_provider_voiceinfra.ledger.entries import CallState
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ FIRST_REST = timedelta(seconds=2)
 LONGEST_REST = timedelta(seconds=60)
 # How long it may be out of reach before the task fails, and Airflow's own retries and alerts take over.
 PATIENCE = timedelta(minutes=15)
-# So many refusals in a row, and nothing accepted before, are no matter of single contacts.
+# So many refusals in a row are no matter of single contacts.
 MOST_REFUSALS = 10
 
 
@@ -39,7 +41,8 @@ class Obstacles:
         self._rests_until = now()
         self._unreachable_since: datetime | None = None
         self._refusals = 0
-        self._accepted = False
+        self.accepted = False
+        """Whether the API has ever taken a call of this campaign."""
         self.current: str | None = None
         """What is in the way, for people; ``None`` if nothing is."""
 
@@ -59,14 +62,23 @@ class Obstacles:
             raise error
         if isinstance(error, ApiUnreachableError):
             self._note_unreachable(error)
-        elif error is not None or dialled.entry is not None:
-            self._unreachable_since, self._rest, self.current = None, FIRST_REST, None
-        if error is None and dialled.entry is not None:
-            self._accepted = True
-        elif isinstance(error, (NotFoundError, InvalidRequestError)) and not self._accepted:
-            self._note_refusal(error)
+            return
+        accepted = error is None and _is_accepted(dialled)
+        if error is None and not accepted:
+            return  # it was not sent, or before this process began
+        self._unreachable_since, self._rest, self.current = None, FIRST_REST, None
+        if accepted:
+            self.accepted, self._refusals = True, 0
         elif isinstance(error, RateLimitedError):
             self.current = "rate limit"
+        elif isinstance(error, CallRefusedError) and self._concerns_all(error):
+            self._note_refusal(error)
+
+    def _concerns_all(self, error: CallRefusedError) -> bool:
+        """Tell whether a refusal may be a matter of the whole campaign rather than of one contact."""
+        if isinstance(error, (NotFoundError, InvalidRequestError)):
+            return not self.accepted  # once a call was taken, it is the agent or the values of that contact
+        return not isinstance(error, InvalidPhoneError)  # say 402 or 403, which the API does not document
 
     def _note_unreachable(self, error: ApiUnreachableError) -> None:
         now = self._now()
@@ -84,8 +96,13 @@ class Obstacles:
         self._refusals += 1
         if self._refusals >= MOST_REFUSALS:
             raise CallRefusedError(
-                f"The campaign was stopped: the API refused its first {self._refusals} calls, the last one "
-                f"with: {error} Nobody was called. Mend that and clear this task; it goes on with everybody.",
+                f"The campaign was stopped: the API refused {self._refusals} calls in a row, the last one "
+                f"with: {error} None of them was placed. Mend that and clear this task; it goes on with "
+                "everybody.",
                 code=error.code,
                 http_status=error.http_status,
             )
+
+
+def _is_accepted(dialled: Dialled) -> bool:
+    return dialled.entry is not None and dialled.entry.state is CallState.ACCEPTED

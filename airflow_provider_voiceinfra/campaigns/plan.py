@@ -44,7 +44,7 @@ class RedialPolicy:
                 raise InvalidCallError("redial", f"is no JSON: {error}") from error
         if not isinstance(spec, Mapping):
             raise InvalidCallError("redial", 'must be a mapping such as {"waits": [30, 60]}, in minutes')
-        unknown = sorted(set(spec) - {"outcomes", "waits", "attempts"})
+        unknown = sorted(str(name) for name in set(spec) - {"outcomes", "waits", "attempts"})
         if unknown:
             raise InvalidCallError("redial", f"knows outcomes, waits and attempts, not {', '.join(unknown)}")
         waits = _waits(spec.get("waits"))
@@ -77,9 +77,10 @@ def _waits(value: object) -> tuple[timedelta, ...]:
 
 def _outcomes(value: object) -> frozenset[str]:
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, (list, tuple, set, frozenset)) or not values or set(values) - set(_REDIALLABLE):
+    listed = list(values) if isinstance(values, (list, tuple, set, frozenset)) else []
+    if not listed or any(outcome not in _REDIALLABLE for outcome in listed):
         raise InvalidCallError("redial", f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}")
-    return frozenset(values)
+    return frozenset(CallOutcome(outcome).value for outcome in listed)
 
 
 @dataclass(frozen=True)

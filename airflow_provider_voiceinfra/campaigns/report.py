@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
-from airflow_provider_voiceinfra.campaigns.standings import Standing, standings
+from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, ContactEntry
 from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -40,9 +40,10 @@ COLUMNS = (
     *RECORD_COLUMNS,
     "data",
 )
-# The rest of a record, such as what the agent extracted, goes into the column data. The transcript, which is
-# long and personal, does not.
-_NOT_DATA = frozenset({*COLUMNS, "event", "call_outcome", "transcript"})
+# The rest of a record, such as what the agent extracted under whatever name, goes into the column data. The
+# transcript, which is long and personal, does not.
+_TOLD_ELSEWHERE = ("call_id", "agent_id", "from_number", "to_number", "call_outcome", *RECORD_COLUMNS)
+_NOT_DATA = frozenset({*_TOLD_ELSEWHERE, "event", "transcript"})
 _BATCH = 500
 
 
@@ -55,6 +56,7 @@ class ContactResult:
     :param reason: for people, why that is the outcome; ``None`` if it says enough itself.
     :param attempts: how many calls were placed.
     :param completion: the record of the last call; ``None`` if there is none.
+    :param mendable: whether the API refused the call for what a person may mend, such as an unknown agent.
     """
 
     contact: ContactEntry
@@ -63,6 +65,7 @@ class ContactResult:
     attempts: int
     call_id: str | None = None
     completion: CompletionEntry | None = None
+    mendable: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values of all columns, as plain JSON."""
@@ -105,6 +108,14 @@ class Tally:
         self._contacts = 0
         self._placed = 0
         self._attempts = 0
+        self._mendable = 0
+        self._refusal: str | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nobody was called, if the API refused every call for what a person may mend."""
+        skipped = sum(self._outcomes[name] for name in SKIPPED.values())
+        return self._refusal if self._mendable == self._contacts - skipped else None
 
     def count(self, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
         """Pass results on, counted."""
@@ -114,6 +125,9 @@ class Tally:
             self._outcomes[name if name in _COUNTED else OTHER] += 1
             self._placed += result.attempts > 0
             self._attempts += result.attempts
+            if result.mendable and not result.attempts:
+                self._mendable += 1
+                self._refusal = result.reason
             yield result
 
     def summary(self) -> dict[str, int]:
@@ -140,14 +154,14 @@ def _result(
     completions: Mapping[str, CompletionEntry],
     unplaced: str,
 ) -> ContactResult:
-    if how is None or how.outcome is None:
-        placed = how.placed if how else 0
+    mendable = how is not None and how.stage is Stage.DIAL and how.outcome == "refused"
+    if how is None or how.outcome is None or (contact.skipped and mendable and not how.placed):
         if contact.skipped:
-            return ContactResult(contact, contact.skipped, contact.reason, placed)
-        return ContactResult(contact, unplaced, "nobody was called before the campaign ended", placed)
+            return ContactResult(contact, contact.skipped, contact.reason, 0)
+        return ContactResult(contact, unplaced, "nobody was called before the campaign ended", 0)
     call_id = how.last.call_id if how.last else None
     completion = completions.get(call_id) if call_id else None
-    return ContactResult(contact, how.outcome, how.reason, how.placed, call_id, completion)
+    return ContactResult(contact, how.outcome, how.reason, how.placed, call_id, completion, mendable)
 
 
 def _merged(

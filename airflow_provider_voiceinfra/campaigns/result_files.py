@@ -6,29 +6,55 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_voiceinfra.campaigns.report import COLUMNS, ContactResult
 from airflow_provider_voiceinfra.campaigns.text_lines import opened_for_writing, shown, suffixes
 from airflow_provider_voiceinfra.exceptions import ContactsError
 
 # A spreadsheet takes a cell that begins so for a formula, also with the wide forms of these characters; a
-# plain number, such as a phone number, is harmless.
-_FORMULA = re.compile(r"\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+# plain number, such as a phone number, is harmless. Some ignore characters without width before it.
+_FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@|%\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 _HARMLESS = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def check_results_path(path: object) -> None:
-    """Refuse a path that tells no format, before anybody is called.
+    """Refuse a path that tells no format, or that cannot be written here, before anybody is called.
 
-    :raises ContactsError: naming what is possible.
+    Whether a place elsewhere can be written is not known before it is.
+
+    :raises ContactsError: naming what is wrong, and what is possible.
     """
     if suffixes(path)[0] not in _WRITERS:
         raise ContactsError(
             f"results_path: {shown(path)} must end in .csv or .jsonl, or one of them followed by .gz"
         )
+    local = _local(path)
+    if local is None:
+        return
+    if not os.path.isdir(local.parent):
+        raise ContactsError(
+            f"results_path: there is no folder {local.parent} on this worker; create it, or name another"
+        )
+    if os.path.isdir(local):
+        raise ContactsError(f"results_path: {local} is a folder; name a file in it")
+    if not os.access(local if os.path.exists(local) else local.parent, os.W_OK):
+        raise ContactsError(f"results_path: {local} must not be written by the user that runs this worker")
+
+
+def _local(path: object) -> Path | None:
+    """Return a path of this machine's own; ``None`` if it is elsewhere."""
+    if isinstance(path, Path):
+        return path
+    parts = urlsplit(str(path))
+    if "://" not in str(path):
+        return Path(str(path))
+    return Path(parts.path) if parts.scheme == "file" and not parts.netloc else None
 
 
 def write_results(path: Any, results: Iterable[ContactResult]) -> None:

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 # How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost.
 SLOW_TICK = timedelta(seconds=1)
-# How long to wait before a dead ledger is asked again, in seconds.
-LEDGER_PAUSE = 5.0
+# How long to wait before a dead ledger is asked again.
+LEDGER_PAUSE = timedelta(seconds=5)
 
 
 class End(str, Enum):
@@ -46,11 +46,12 @@ class Pause:
     """Nothing is to be dialled for a while.
 
     :param until: when to go on at the latest, aware UTC.
-    :param calls: go on earlier when ``"any"`` or ``"all"`` of the calls that are not over have ended.
+    :param calls: go on earlier when fewer than so many calls of the campaign have no completion; ``None`` if
+        calls do not matter.
     """
 
     until: datetime
-    calls: str | None
+    calls: int | None
 
 
 class CampaignRunner:
@@ -103,14 +104,23 @@ class CampaignRunner:
         """
         while True:
             try:
-                return self._run(CampaignState(self._plan, self._ledger, self._now))
+                return self._run(CampaignState(self._plan, self._ledger, self._origin, self._now))
             except LedgerUnavailableError as error:
                 log.warning("The campaign rests until the ledger is back: %s", error)
-                self._dialler.drain(LEDGER_PAUSE)
+                self._rest()
                 if self._stopped:
                     return End.STOPPED
 
+    def _rest(self) -> None:
+        """Wait until nothing is under way any more, and then for a while."""
+        # Neither a cancellation nor another process that takes the campaign over could be seen meanwhile.
+        self._dialler.hold(True)
+        until = self._now() + LEDGER_PAUSE
+        while not self._stopped and (self._dialler.outstanding or self._now() < until):
+            self._dialler.wait(TICK)
+
     def _run(self, state: CampaignState) -> End | Pause:
+        self._obstacles.accepted |= state.progress.placed > 0
         slow_at = self._now()
         while not self._stopped:
             dialled = self._dialler.wait(TICK)
@@ -175,7 +185,9 @@ class CampaignRunner:
             position=contact.position,
             attempt=turn.attempt,
         )
-        key = f"{self._plan.campaign_id}/{contact.contact_key}/{turn.attempt}"
+        # Without slashes of its own, or contacts of two campaigns could have a key in common.
+        contact_key = str(contact.contact_key).replace("%", "%25").replace("/", "%2F")
+        key = f"{self._plan.campaign_id}/{contact_key}/{turn.attempt}"
         return Job(key, contact.call, origin, turn.not_after)
 
     def _end(self, state: CampaignState) -> End | None:
@@ -187,15 +199,34 @@ class CampaignRunner:
 
     def _pause(self, state: CampaignState) -> Pause | None:
         """Return how long nothing is to be dialled, if that is worth giving the worker back for."""
-        lines, agenda, now = state.lines, state.agenda, self._now()
+        lines, now = state.lines, self._now()
         if self._min_pause is None or self._cancelled or lines.placing or lines.unanswered:
             return None
-        left, full = not agenda.is_empty, lines.in_use >= self._plan.max_active_calls
-        next_at = (agenda.next_at or now) if left and not full else None
-        moments = [moment for moment in (next_at, lines.next_due, self._plan.deadline) if moment]
-        until = min((moment for moment in moments if moment >= now), default=now)
+        until = self._next_event(state)
         # While people are on the phone, something is likely to happen soon.
         quiet_until = state.moved_at + self._min_pause if lines.active else now
         if until - now < self._min_pause or now < quiet_until:
             return None
-        return Pause(until, None if not lines.active else "any" if left and full else "all")
+        if not lines.active:
+            return Pause(until, None)
+        return self._pause_for_calls(state, until)
+
+    def _next_event(self, state: CampaignState) -> datetime:
+        """Return when there is something to do at the latest, whatever the calls under way do."""
+        lines, now = state.lines, self._now()
+        moments = [lines.next_due] if lines.next_due else []
+        if not self._is_late():
+            moments += [self._plan.deadline] if self._plan.deadline else []
+            if not state.agenda.is_empty and lines.in_use < self._plan.max_active_calls:
+                moments.append(state.agenda.next_at or now)
+        return min(moments, default=now)
+
+    def _pause_for_calls(self, state: CampaignState, until: datetime) -> Pause | None:
+        lines = state.lines
+        unended = set(self._ledger.open_calls(self._plan.campaign_id))
+        if not lines.active.keys() <= unended:
+            return None  # some have ended this very moment
+        full = lines.in_use >= self._plan.max_active_calls and not state.agenda.is_empty
+        if (full or self._plan.redial) and not self._is_late():
+            return Pause(until, len(unended))  # the next one that ends gives something to do
+        return Pause(until, len(unended) - len(lines.active) + 1)

@@ -113,7 +113,7 @@ def _refused(position: int, attempts: Sequence[Attempt], placed: int) -> Standin
     last = attempts[-1]
     if last.error_code in AGAIN_CODES:
         before = attempts[-2] if len(attempts) > 1 else None
-        outcome = before.outcome if before else None
+        outcome = (before.outcome or "unknown") if before else None
         return Standing(position, Stage.DIAL, last.number, None, outcome, None, before, placed)
     reason = f"the API refused the call: {last.error_message or last.error_code}"
     stage = Stage.DIAL if last.error_code in MENDABLE_CODES else Stage.OVER

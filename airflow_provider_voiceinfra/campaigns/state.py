@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)
@@ -27,12 +27,16 @@ class CampaignState:
 
     :param plan: the campaign's orders.
     :param ledger: where its contacts are, and what became of their calls.
+    :param origin: the task instance that runs it.
     :param now: the present, aware.
     """
 
-    def __init__(self, plan: CampaignPlan, ledger: CallLedger, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin, now: Callable[[], datetime]
+    ) -> None:
         self._plan = plan
         self._ledger = ledger
+        self._origin = origin
         self._now = now
         counts = ledger.count_contacts(plan.campaign_id)
         self.progress = Progress(counts.pop("", 0), counts, now)
@@ -52,7 +56,7 @@ class CampaignState:
         """Put a contact that was called before where it belongs."""
         last, now = standing.last, self._now()
         self.progress.count_placed(standing.placed)
-        if standing.stage is Stage.DIAL:
+        if standing.stage is Stage.DIAL and not self._was_refused_in_this_try(standing):
             why = REDIAL if standing.due else AGAIN
             self.agenda.put(standing.due or now, standing.position, standing.next_attempt, why)
             return
@@ -68,6 +72,13 @@ class CampaignState:
                 self._await_answer(entry, standing.position, standing.next_attempt)
                 return
         self.progress.contact_done(standing.outcome or "unknown", before=True)
+
+    def _was_refused_in_this_try(self, standing: Standing) -> bool:
+        """Tell whether nobody can have mended yet what a call was refused for."""
+        if standing.last is None or standing.last.state is not CallState.REFUSED:
+            return False
+        entry = self._ledger.call_by_hash(standing.last.key_hash)
+        return entry is not None and _task_try(entry.origin) == _task_try(self._origin)
 
     def _await_answer(self, entry: CallEntry, position: int, attempt: int) -> None:
         if entry.state is CallState.CLAIMED:  # its owner is gone: only this process dials for the campaign
@@ -154,8 +165,13 @@ class CampaignState:
                 self.agenda.put(now, call.position, call.attempt, AGAIN)
             elif found.call_id:
                 log.info("Call %s, whose answer was lost, was found.", found.call_id)
+                self.progress.call_placed()
                 self.lines.active[found.call_id] = replace(call, due=now + self._plan.completion_timeout)
                 self._look_up([found.call_id])
         for call_id, _ in self.lines.give_up(now):
             self.progress.contact_done("unknown")
             log.warning("No completion record of call %s has come in time; its line is free.", call_id)
+
+
+def _task_try(origin: CallOrigin) -> tuple[object, ...]:
+    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index, origin.try_number

@@ -87,14 +87,20 @@ class CampaignsLedger:
                 .values(**values)
             )
 
-    def finish_campaign(self, campaign_id: str, summary: Mapping[str, Any]) -> None:
-        """Store a campaign's result."""
+    def finish_campaign(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
+        """Store a campaign's result.
+
+        :raises CampaignBusyError: if another process has taken the campaign over, and goes on with it.
+        """
         with self._database.writing() as connection:
             connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
                 .values(summary=json.dumps(summary), finished_at=now(), loaded_by=None)
             )
+            entry = _read(connection, campaign_id)
+        if entry.runner != runner:
+            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
 
     def cancel_campaign(self, campaign_id: str) -> bool:
         """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.

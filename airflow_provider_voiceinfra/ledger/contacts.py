@@ -181,8 +181,8 @@ class _Batch:
             connection.execute(_UPDATE, again)
 
     def _row(self, entry: ContactEntry) -> dict[str, Any]:
-        # A skipped row has no key that could be relied on; each counts for itself, in each load.
-        own = f"load/{self._number}/row/{entry.row_number}" if entry.skipped else f"key/{entry.contact_key}"
+        # A skipped row has no key that could be relied on, so its place in the list stands for it.
+        own = f"row/{entry.row_number}" if entry.skipped else f"key/{entry.contact_key}"
         return {
             "campaign_id": self._campaign_id,
             "contact_hash": hashlib.sha256(own.encode("utf-8", "surrogatepass")).hexdigest(),

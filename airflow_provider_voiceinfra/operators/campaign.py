@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
+from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin, check_list_or_location
 from airflow_provider_voiceinfra.results import final_errors_fail_the_task
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
@@ -204,6 +204,8 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
         from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
         from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 
+        for name in sorted(self.hidden_fields):
+            check_list_or_location(name, getattr(self, name))
         ti, rate = context["ti"], self.max_calls_per_second
         plan = CampaignPlan(
             campaign_id=options.campaign_id(self.campaign_id, ti),
@@ -221,7 +223,7 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
             contacts=self.contacts,
             reading=self._reading(),
             refuse_invalid=self.invalid_contacts == "fail",
-            max_calls_per_second=options.number("max_calls_per_second", rate) if rate else None,
+            max_calls_per_second=None if rate in (None, "") else options.number("max_calls_per_second", rate),
             results_path=self.results_path or None,
         )
 

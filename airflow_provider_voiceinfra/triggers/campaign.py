@@ -31,13 +31,14 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
 
     :param campaign_id: the campaign.
     :param until: when to fire at the latest, ISO 8601 with an offset.
-    :param calls: fire when ``"any"`` or ``"all"`` of the campaign's calls that are not over have ended; if
+    :param calls: fire when fewer than so many calls of the campaign have no completion. A number rather than
+        call ids: there may be many, and one that ends before this trigger starts counts like any other. If
         not set, calls do not matter.
     :param not_before: fire no earlier than this, ISO 8601 with an offset, see ``earliest_wake_up``.
     """
 
     def __init__(
-        self, campaign_id: str, until: str, calls: str | None = None, not_before: str | None = None
+        self, campaign_id: str, until: str, calls: int | None = None, not_before: str | None = None
     ) -> None:
         super().__init__()
         self.campaign_id = campaign_id
@@ -60,7 +61,7 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
     async def _first_of(self, watcher: CompletionWatcher, ledger: CallLedger) -> None:
         waits = [asyncio.create_task(self._until_cancelled(ledger))]
         if self.calls is not None:
-            waits.append(asyncio.create_task(self._until_calls_end(watcher, ledger)))
+            waits.append(asyncio.create_task(self._until_calls_end(watcher, ledger, self.calls)))
         try:
             done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in done:
@@ -78,14 +79,12 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
                 self.log.warning("Cannot see whether the campaign is cancelled, trying again: %s", error)
             await asyncio.sleep(CANCEL_INTERVAL)
 
-    async def _until_calls_end(self, watcher: CompletionWatcher, ledger: CallLedger) -> None:
-        # The calls are looked up here rather than passed, since there may be many.
-        call_ids: set[str] = set()
+    async def _until_calls_end(self, watcher: CompletionWatcher, ledger: CallLedger, fewer_than: int) -> None:
+        unended: set[str] = set()
 
-        def find() -> str | None:
-            open_calls = set(ledger.open_calls(self.campaign_id))
-            if not call_ids:
-                call_ids.update(open_calls)
-            return "over" if (self.calls == "any" and open_calls < call_ids) or not open_calls else None
+        def find() -> int | None:
+            found = ledger.open_calls(self.campaign_id)
+            unended.update(found)
+            return len(found) if len(found) < fewer_than else None
 
-        await watcher.wait_for_match(lambda entry: not call_ids or entry.call_id in call_ids, find)
+        await watcher.wait_for_match(lambda entry: entry.call_id in unended, find)

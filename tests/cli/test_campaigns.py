@@ -71,7 +71,7 @@ def finish(ledger: CallLedger, id_: str = "spring", **numbers: int) -> None:
     """End a campaign."""
     entry = begin(ledger, id_)
     summary = {**Tally().summary(), **numbers, "results_path": "results.csv"}
-    ledger.finish_campaign(id_, {"campaign_id": id_, **summary})
+    ledger.finish_campaign(id_, str(entry.runner), {"campaign_id": id_, **summary})
     ledger.release_campaign(id_, str(entry.runner))
 
 
@@ -391,7 +391,7 @@ def test_one_that_was_cancelled_and_is_over_goes_on_when_its_task_is_cleared(
 ) -> None:
     entry = begin(ledger)
     ledger.cancel_campaign("spring")
-    ledger.finish_campaign("spring", {**Tally().summary(), "contacts": 3, "cancelled": 3})
+    ledger.finish_campaign("spring", str(entry.runner), {**Tally().summary(), "contacts": 3, "cancelled": 3})
     ledger.release_campaign("spring", str(entry.runner))
     cancelled = shown(run)
 

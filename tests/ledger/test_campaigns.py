@@ -271,7 +271,7 @@ class TestCancel:
     def test_finished_campaign_cannot_be_cancelled(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         clock.forward(5)
-        ledger.finish_campaign("c", {})
+        ledger.finish_campaign("c", runner, {})
         assert not ledger.cancel_campaign("c")
         ledger.release_campaign("c", runner)
         assert not ledger.cancel_campaign("c")
@@ -284,7 +284,7 @@ class TestCancel:
         self, ledger: CallLedger, clock: Clock, loaded: bool
     ) -> None:
         runner = runner_of(ledger)
-        ledger.finish_campaign("c", {})
+        ledger.finish_campaign("c", runner, {})
         ledger.release_campaign("c", runner)
         clock.forward(5)
         runner = runner_of(ledger, ANOTHER_RUN)
@@ -294,9 +294,9 @@ class TestCancel:
         assert ledger.beat("c", runner, {}).cancelled_at is not None
 
     def test_campaign_that_was_cancelled_and_is_over_can_be_continued(self, ledger: CallLedger) -> None:
-        runner_of(ledger)
+        runner = runner_of(ledger)
         ledger.cancel_campaign("c")
-        ledger.finish_campaign("c", {"cancelled": 3})
+        ledger.finish_campaign("c", runner, {"cancelled": 3})
         assert ledger.uncancel_campaign("c")
         assert not ledger.is_cancelled("c")
 
@@ -305,26 +305,33 @@ class TestFinish:
     def test_result_is_stored_and_the_next_run_loads_its_own_contacts(
         self, ledger: CallLedger, clock: Clock
     ) -> None:
-        runner_of(ledger)
+        runner = runner_of(ledger)
         set_loaded(ledger)
         clock.forward(9)
-        ledger.finish_campaign("c", {"contacts": 3, "results_path": None})
+        ledger.finish_campaign("c", runner, {"contacts": 3, "results_path": None})
         entry = stored(ledger)
         assert entry.summary == {"contacts": 3, "results_path": None}
         assert (entry.finished_at, entry.loaded_by) == (START + timedelta(seconds=9), None)
 
     def test_campaign_with_new_contacts_is_not_finished_any_more(self, ledger: CallLedger) -> None:
-        runner_of(ledger)
-        ledger.finish_campaign("c", {"contacts": 3})
+        runner = runner_of(ledger)
+        ledger.finish_campaign("c", runner, {"contacts": 3})
         set_loaded(ledger)
         assert (stored(ledger).finished_at, stored(ledger).summary) == (None, None)
+
+    def test_process_that_lost_the_campaign_cannot_end_it(self, ledger: CallLedger) -> None:
+        lost = runner_of(ledger)
+        runner_of(ledger, SECOND_TRY)
+        with pytest.raises(CampaignBusyError):
+            ledger.finish_campaign("c", lost, {"contacts": 3})
+        assert stored(ledger).finished_at is None
 
     def test_other_campaigns_go_on(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
         other, _ = take(ledger, ANOTHER_RUN, "another")
         ledger.beat("c", runner, {"active": 1})
         ledger.cancel_campaign("c")
-        ledger.finish_campaign("c", {})
+        ledger.finish_campaign("c", runner, {})
         ledger.release_campaign("c", runner, forget_load=True)
         assert stored(ledger, "another") == other
 

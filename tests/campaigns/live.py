@@ -1,0 +1,248 @@
+"""A campaign against a real sandbox and a real ledger, with webhooks; its judge is the sandbox's audit log."""
+
+from __future__ import annotations
+
+import http.server
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.campaigns.dialling import Dialler
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.report import Tally, contact_results
+from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from tests.sandbox_process import SandboxProcess
+
+CONN_ID = "voiceinfra_default"
+ORIGIN = CallOrigin("dag", "run", "task", -1, 1)
+AREA_CODES = (202, 212, 213, 214, 215, 216, 217, 218, 219, 224)
+
+
+def numbers(count: int, endings: Collection[int] = range(90)) -> list[str]:
+    """Return different numbers; by default none of which stands for a fault."""
+    return [f"+1{area}55501{line:02d}" for area in AREA_CODES for line in endings][:count]
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Wait for what another thread or process brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.01)
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Records every webhook that comes; the signature is the receiver's own affair, tested there."""
+
+    def __init__(self, ledger: CallLedger) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.ledger = ledger
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.ledger.complete(CompletionRecord.from_body(body), body, conn_id=CONN_ID)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def webhooks(sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[None]:
+    """Have the sandbox's webhooks recorded in the ledger."""
+    with Receiver(ledger) as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        sandbox.configure(webhook_url=receiver.url)
+        try:
+            yield
+        finally:
+            sandbox.reset(settings=True)
+            receiver.shutdown()
+            thread.join()
+
+
+class FlakyLedger:
+    """A ledger whose database is away for some operations.
+
+    :param fails: tells by an operation's name whether it fails now: ``"before"`` anything is done, ``"after"``
+        it was done, as when a connection breaks during a commit; ``None`` if it works.
+    """
+
+    def __init__(self, ledger: CallLedger, fails: Callable[[str], str | None]) -> None:
+        self._ledger = ledger
+        self._fails = fails
+        self._lock = threading.Lock()
+        self.failures: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        work = getattr(self._ledger, name)
+        if not callable(work):
+            return work
+
+        def unreliable(*args: Any, **kwargs: Any) -> Any:
+            with self._lock:
+                how = self._fails(name)
+                self.failures[name] += how is not None
+            if how == "before":
+                raise LedgerUnavailableError(f"the database is away before {name}")
+            found = work(*args, **kwargs)
+            if how == "after":
+                raise LedgerUnavailableError(f"the database is away after {name}")
+            return self._broken_stream(name, found) if isinstance(found, Iterator) else found
+
+        return unreliable
+
+    def _broken_stream(self, name: str, rows: Iterator[Any]) -> Iterator[Any]:
+        for row in rows:
+            with self._lock:
+                if self._fails(f"{name}, next") is not None:
+                    raise LedgerUnavailableError(f"the database is away during {name}")
+            yield row
+
+
+def at_random(seed: int, share: float, after: float = 0.2) -> Callable[[str], str | None]:
+    """Return what lets a share of all operations fail, and some of them after they were done."""
+    chance = random.Random(seed)
+
+    def fails(name: str) -> str | None:
+        if chance.random() >= share / (20 if name.endswith(", next") else 1):
+            return None
+        return "after" if chance.random() < after else "before"
+
+    return fails
+
+
+class Bench:
+    """One campaign.
+
+    :param ledger: the real one.
+    """
+
+    def __init__(self, ledger: CallLedger, sandbox: SandboxProcess, campaign_id: str = "campaign") -> None:
+        self.ledger = ledger
+        self.sandbox = sandbox
+        self.campaign_id = campaign_id
+        self.told: list[dict[str, object]] = []
+        self.runner: CampaignRunner | None = None
+        self.dialler: Dialler | None = None
+
+    def plan(self, **values: Any) -> CampaignPlan:
+        values = {"max_active_calls": 10, "completion_timeout": timedelta(seconds=30), **values}
+        return CampaignPlan(self.campaign_id, **values)
+
+    def load(self, called: Sequence[str], keys: Sequence[str] = ()) -> None:
+        """Store contacts, which are told apart by their numbers unless there are keys."""
+        self.take()
+        entries = []
+        for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1):
+            request = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": number}
+            entries.append(ContactEntry(0, row, key, request, None))
+        self.ledger.load_contacts(self.campaign_id, entries, loaded_by="load")
+
+    def take(self, origin: CallOrigin = ORIGIN) -> str:
+        entry, _ = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
+        return str(entry.runner)
+
+    def make_dialler(self, ledger: Any = None, **options: Any) -> Dialler:
+        connection = VoiceInfraConnection(
+            CONN_ID,
+            self.sandbox.api_key,
+            options.pop("base_url", self.sandbox.base_url),
+            timeout=options.pop("timeout", 5.0),
+        )
+        pace = AdaptivePace(start=options.pop("start", 200.0), most=options.pop("most", None))
+        options = {"conn_id": CONN_ID, "threads": 8, "pace": pace, **options}
+        return Dialler(ledger or self.ledger, lambda: VoiceInfraClient(connection), **options)
+
+    def run(
+        self,
+        plan: CampaignPlan,
+        ledger: Any = None,
+        *,
+        origin: CallOrigin = ORIGIN,
+        min_pause: timedelta | None = None,
+        taken: str | None = None,
+        **options: Any,
+    ) -> End | Pause:
+        """Run it in this thread, as one process would."""
+        token = taken or self.take(origin)
+        self.dialler = self.make_dialler(ledger, **options)
+        try:
+            self.runner = CampaignRunner(
+                plan,
+                ledger or self.ledger,
+                self.dialler,
+                runner=token,
+                origin=origin,
+                min_pause=min_pause,
+                tell=self.told.append,
+            )
+            return self.runner.run()
+        finally:
+            self.dialler.close()
+
+    @contextmanager
+    def running(self, plan: CampaignPlan, *args: Any, **options: Any) -> Iterator[list[Any]]:
+        """Run it in a thread; yield a list that holds how it ended once the block is left."""
+        ended: list[Any] = []
+
+        def work() -> None:
+            try:
+                ended.append(self.run(plan, *args, **options))
+            except Exception as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield ended
+            thread.join(60)
+            assert not thread.is_alive(), "the campaign hangs"
+        finally:
+            if thread.is_alive() and self.runner is not None:
+                with suppress(Exception):
+                    self.runner.stop()
+                thread.join(30)
+
+    def summary(self, plan: CampaignPlan) -> dict[str, int]:
+        """Return what the summary of the campaign says, but for what is 0."""
+        tally = Tally()
+        for _ in tally.count(contact_results(self.ledger, plan, unplaced="expired")):
+            pass
+        return {name: number for name, number in tally.summary().items() if number}
+
+    def dialled(self) -> Counter[str]:
+        """Return how often each number really rang."""
+        return Counter(call["to_number"] for call in self.sandbox.audit()["calls"])
+
+    def most_at_once(self) -> int:
+        """Return how many calls were under way at a time, at most."""
+        events = []
+        for call in self.sandbox.audit()["calls"]:
+            began = datetime.fromisoformat(call["time"])
+            events += [(began, 1), (began + timedelta(seconds=call["seconds"]), -1)]
+        active = most = 0
+        for _, change in sorted(events):
+            active += change
+            most = max(most, active)
+        return most

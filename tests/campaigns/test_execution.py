@@ -1,0 +1,410 @@
+"""Whole campaigns, from their contacts to their results, against a real sandbox, receiver and ledger."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.runner import End, Pause
+from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import (
+    CallRefusedError,
+    CampaignBusyError,
+    ContactsError,
+    UnauthorizedError,
+    VoiceInfraError,
+)
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from tests.receiver_process import ReceiverProcess
+from tests.sandbox_process import SandboxProcess
+
+CONN_ID = "voiceinfra_default"
+TASK = CallOrigin("dag", "run", "call", -1, 1)
+ONCE_MORE = RedialPolicy.parse({"waits": [0], "attempts": 2})
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> CallLedger:
+    return CallLedger(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, ledger: CallLedger) -> Iterator[SandboxProcess]:
+    ledger.upgrade()
+    with (
+        ReceiverProcess(ledger._database.engine.url.render_as_string(hide_password=False)) as receiver,
+        SandboxProcess(call_seconds=0, webhook_url=receiver.webhook_url) as sandbox,
+    ):
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxProcess) -> SandboxProcess:
+    running.reset(settings=True)
+    return running
+
+
+class Campaign:
+    """One campaign, and the tasks that run it one after the other."""
+
+    def __init__(self, campaign_id: str, sandbox: SandboxProcess, ledger: CallLedger, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.ledger = ledger
+        self.folder = folder
+        self.plan = CampaignPlan(campaign_id, unknown_timeout=timedelta(seconds=2))
+        self.api_key = "vk_sandbox_key"
+        self.tries = 0
+
+    def execution(self, contacts: Any, **options: Any) -> CampaignExecution:
+        """Return the next try of the task."""
+        self.tries += 1
+        plan = {name: options.pop(name) for name in list(options) if hasattr(self.plan, name)}
+        reading = {
+            name: options.pop(name) for name in ("do_not_call", "agent_id", "contact_key") if name in options
+        }
+        of_execution = {name: options.pop(name) for name in ("may_pause", "tell") if name in options}
+        orders = CampaignOrders(
+            plan=replace(self.plan, **plan),
+            origin=options.pop("origin", replace(TASK, try_number=self.tries)),
+            conn_id=CONN_ID,
+            contacts=contacts,
+            reading={"agent_id": "agent_demo", **reading},
+            **{"results_path": str(self.folder / "results.csv"), **options},
+        )
+        connection = VoiceInfraConnection(
+            CONN_ID, self.api_key, self.sandbox.base_url, from_number="+12025550100", timeout=2
+        )
+        return CampaignExecution(orders, connection, self.ledger, **of_execution)
+
+    def run(self, contacts: Any, **options: Any) -> dict[str, Any]:
+        """Run the campaign to its end and return the summary."""
+        found = self.execution(contacts, **options).run()
+        assert not isinstance(found, Pause)
+        end, summary = found
+        assert end is End.FINISHED
+        return summary
+
+    def lines(self, name: str = "results.csv") -> list[dict[str, Any]]:
+        """Return the lines of a result file by row, whatever its format."""
+        return sorted(read_lines(self.folder / name), key=lambda line: int(line["row"]))
+
+    def outcomes(self) -> dict[str, str]:
+        return {line["row"]: line["outcome"] for line in self.lines()}
+
+    def dialled(self) -> dict[str, int]:
+        """Return how often each number rang, by the sandbox's audit log: the truth."""
+        return dict(Counter(call["to_number"] for call in self.sandbox.audit()["calls"]))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    if ".csv" in path.name:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    found = [json.loads(line) for line in text.splitlines()]
+    # As a CSV file has them, to be compared.
+    return [
+        {
+            name: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+            for name, value in line.items()
+        }
+        for line in found
+    ]
+
+
+def number(line: int, area: int = 415) -> str:
+    return f"+1{area}55501{line:02d}"
+
+
+def rows(*lines: int, **values: Any) -> list[dict[str, Any]]:
+    return [{"to_number": number(line), **values} for line in lines]
+
+
+def adds_up(summary: Mapping[str, Any]) -> bool:
+    apart = {"campaign_id", "contacts", "placed", "attempts", "started_at", "finished_at", "results_path"}
+    return sum(value for name, value in summary.items() if name not in apart) == summary["contacts"]
+
+
+@pytest.fixture
+def campaign(
+    request: pytest.FixtureRequest, sandbox: SandboxProcess, ledger: CallLedger, tmp_path: Path
+) -> Campaign:
+    return Campaign(request.node.name, sandbox, ledger, tmp_path)
+
+
+CONTACTS = f"""\ufeffto_number;name;agent_id
+{number(0)};answered;
+{number(7)};=voicemail;
+{number(8)};failed;
+{number(95)};its webhook never comes;
+{number(90)};the answer is an error, and nobody rang;
+{number(91)};the answer is an error, and somebody rang;
+{number(1)};of an agent of its own;unknown_agent
+12;no number;
+{number(0)};again;
+{number(2)};asked not to be called;
+"""
+
+
+def test_each_row_has_one_line_that_agrees_with_the_summary_and_the_api_however_often_it_is_written(
+    campaign: Campaign,
+) -> None:
+    path = campaign.folder / "contacts.csv"
+    path.write_text(CONTACTS, encoding="utf-8")
+    options = {
+        "do_not_call": [number(2)],
+        "redial": ONCE_MORE,
+        "completion_timeout": timedelta(seconds=3),
+    }
+
+    summary = campaign.run(str(path), **options)
+
+    lines = campaign.lines()
+    assert [(line["row"], line["outcome"], line["attempts"]) for line in lines] == [
+        ("2", "answered", "1"),
+        ("3", "voicemail", "2"),
+        ("4", "failed", "2"),
+        ("5", "unknown", "1"),
+        ("6", "unknown", "0"),
+        ("7", "answered", "1"),
+        ("8", "refused", "0"),
+        ("9", "invalid", "0"),
+        ("10", "duplicate", "0"),
+        ("11", "do_not_call", "0"),
+    ]
+    dialled = campaign.dialled()
+    assert {line["to_number"]: int(line["attempts"]) for line in lines if int(line["attempts"])} == dialled
+    ids = {call["call_id"] for call in campaign.sandbox.audit()["calls"]}
+    assert {line["call_id"] for line in lines if line["call_id"]} <= ids
+    counted = Counter(line["outcome"] for line in lines)
+    counted["duplicates"] = counted.pop("duplicate")
+    assert {name: summary[name] for name in counted} == counted
+    assert adds_up(summary)
+    assert (summary["contacts"], summary["placed"], summary["attempts"]) == (10, 5, sum(dialled.values()))
+    assert summary["results_path"] == str(campaign.folder / "results.csv")
+    entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+    assert entry is not None
+    assert entry.summary == summary
+    assert entry.finished_at is not None
+
+    for name in ("again.csv", "again.csv.gz", "again.jsonl", "again.jsonl.gz"):
+        results = f"file://{campaign.folder / name}"
+        again = campaign.run(str(path), **options, results_path=results)
+        assert campaign.lines(name) == lines
+        assert again == {**summary, "finished_at": again["finished_at"], "results_path": results}
+    assert campaign.dialled() == dialled
+
+
+def test_a_cleared_campaign_reads_its_contacts_anew_and_calls_who_is_new_or_mended(
+    campaign: Campaign,
+) -> None:
+    campaign.run([*rows(0), {"to_number": "12"}, *rows(1)])
+    summary = campaign.run(rows(0, 2, 3))
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2, 3)}
+    assert [(line["to_number"], line["outcome"]) for line in campaign.lines()] == [
+        (number(0), "answered"),
+        (number(2), "answered"),
+        # Once it was on the list and was called; now it is gone, and row 3 is another one's.
+        *sorted([(number(1), "answered"), (number(3), "answered")]),
+    ]
+    assert (summary["contacts"], summary["invalid"], summary["attempts"]) == (4, 0, 4)
+
+
+def test_who_is_gone_from_the_list_before_being_called_is_withdrawn(campaign: Campaign) -> None:
+    campaign.api_key = "revoked"
+    with pytest.raises(UnauthorizedError):
+        campaign.run(rows(0, 1))
+    campaign.api_key = "vk_sandbox_key"
+    summary = campaign.run(rows(1))
+    assert campaign.dialled() == {number(1): 1}
+    assert {line["to_number"]: line["outcome"] for line in campaign.lines()} == {
+        number(0): "withdrawn",
+        number(1): "answered",
+    }
+    assert (summary["contacts"], summary["withdrawn"]) == (2, 1)
+
+
+def test_the_same_try_does_not_read_the_contacts_again(campaign: Campaign) -> None:
+    opens = datetime.now(timezone.utc) + timedelta(hours=2)
+    closed = CallingWindow.parse(f"{opens:%H:%M}-{opens + timedelta(minutes=5):%H:%M} UTC")
+    asleep = campaign.execution(rows(0), window=closed, may_pause=True).run()
+    assert isinstance(asleep, Pause)
+    assert timedelta(hours=1) < asleep.until - datetime.now(timezone.utc) < timedelta(hours=3)
+    assert campaign.sandbox.counts()["requests"] == 0
+    summary = campaign.run(campaign.folder / "gone.csv")  # it would be refused if it were read
+    assert (summary["contacts"], summary["answered"]) == (1, 1)
+
+
+# What a person must mend.
+
+
+def test_a_wrong_key_stops_the_campaign_and_keeps_everybody(campaign: Campaign) -> None:
+    campaign.api_key = "revoked"
+    for _ in range(2):
+        with pytest.raises(UnauthorizedError):
+            campaign.run(rows(*range(6)))
+    assert campaign.dialled() == {}
+    assert not (campaign.folder / "results.csv").exists()
+    campaign.api_key = "vk_sandbox_key"
+    summary = campaign.run(rows(*range(6)))
+    assert campaign.dialled() == {number(line): 1 for line in range(6)}
+    assert (summary["answered"], summary["attempts"]) == (6, 6)
+
+
+@pytest.mark.parametrize("contacts", [1, 3, 12])
+def test_an_unknown_agent_stops_the_campaign_and_keeps_everybody(campaign: Campaign, contacts: int) -> None:
+    for _ in range(2):
+        with pytest.raises(CallRefusedError, match=r"refused .* Mend that and clear this task.*everybody"):
+            campaign.run(rows(*range(contacts)), agent_id="unknown_agent", max_active_calls=1)
+        entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+        assert entry is not None
+        assert entry.finished_at is None
+    assert campaign.dialled() == {}
+    summary = campaign.run(rows(*range(contacts)))
+    assert set(campaign.dialled().values()) == {1}
+    assert summary["attempts"] == contacts
+
+
+def test_many_contacts_with_a_wrong_agent_stop_nobody_elses_calls(campaign: Campaign) -> None:
+    contacts = [*rows(0, 1), *rows(*range(10, 22), agent_id="unknown_agent")]
+    first = campaign.run(contacts, max_active_calls=2)
+    again = campaign.run([*contacts, *rows(2)], max_active_calls=2)
+    assert (first["answered"], first["refused"]) == (2, 12)
+    assert (again["answered"], again["refused"]) == (3, 12)
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2)}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl.gz"])
+def test_a_disk_that_is_full_loses_nothing(campaign: Campaign, name: str) -> None:
+    path = campaign.folder / name
+    path.symlink_to("/dev/full")
+    with pytest.raises(VoiceInfraError, match=f"{name} cannot be written: No space left.*Nothing is lost"):
+        campaign.run(rows(0, 7), results_path=str(path))
+    assert campaign.dialled() == {number(0): 1, number(7): 1}
+    path.unlink()
+    campaign.run(rows(0, 7), results_path=str(path))
+    assert [line["outcome"] for line in campaign.lines(name)] == ["answered", "voicemail"]
+    assert campaign.dialled() == {number(0): 1, number(7): 1}
+
+
+# Ends of other kinds.
+
+
+def test_who_was_not_called_by_the_deadline_is_expired(campaign: Campaign) -> None:
+    summary = campaign.run([*rows(0, 1), {"to_number": "12"}], deadline=datetime.now(timezone.utc))
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert campaign.outcomes() == {"1": "expired", "2": "expired", "3": "invalid"}
+    assert (summary["expired"], summary["invalid"], summary["placed"]) == (2, 1, 0)
+
+
+def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaign) -> None:
+    campaign.sandbox.configure(call_seconds=1)
+
+    def cancel(progress: Mapping[str, Any]) -> None:
+        if progress["placed"]:
+            campaign.ledger.cancel_campaign(campaign.plan.campaign_id)
+
+    contacts = rows(*range(7))
+    found = campaign.execution(contacts, max_active_calls=1, tell=cancel).run()
+    assert isinstance(found, tuple)
+    end, summary = found
+    assert end is End.CANCELLED
+    placed = sum(campaign.dialled().values())
+    assert 0 < placed < 7
+    assert (summary["answered"], summary["cancelled"]) == (placed, 7 - placed)
+    assert Counter(campaign.outcomes().values()) == {"answered": placed, "cancelled": 7 - placed}
+
+    campaign.ledger.uncancel_campaign(campaign.plan.campaign_id)
+    assert campaign.run(contacts)["answered"] == 7
+    assert campaign.dialled() == {number(line): 1 for line in range(7)}
+
+
+def test_one_that_is_told_to_stop_leaves_the_rest_to_the_next(campaign: Campaign) -> None:
+    stopped = campaign.execution(rows(0))
+    stopped.stop()
+    assert stopped.run() == (End.STOPPED, {})
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert not (campaign.folder / "results.csv").exists()
+    assert campaign.run(rows(0))["answered"] == 1
+
+
+def test_another_task_may_not_run_it_at_the_same_time(campaign: Campaign) -> None:
+    campaign.ledger.take_campaign(
+        campaign.plan.campaign_id, conn_id=CONN_ID, origin=replace(TASK, run_id="another")
+    )
+    with pytest.raises(CampaignBusyError, match="is being run by task 'call' of DAG 'dag', run 'another'"):
+        campaign.run(rows(0))
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert list(campaign.ledger.all_contacts(campaign.plan.campaign_id)) == []
+
+
+def test_another_run_goes_on_with_it_under_the_same_id(campaign: Campaign) -> None:
+    campaign.run(rows(0))
+    summary = campaign.run(rows(0, 1), origin=replace(TASK, run_id="second evening"))
+    assert campaign.dialled() == {number(0): 1, number(1): 1}
+    assert summary["answered"] == 2
+
+
+def test_nobody_on_the_list_is_a_campaign_that_is_over(campaign: Campaign) -> None:
+    summary = campaign.run([])
+    assert (summary["contacts"], summary["attempts"]) == (0, 0)
+    assert campaign.lines() == []
+
+
+def test_without_a_results_path_there_is_a_summary_all_the_same(campaign: Campaign) -> None:
+    summary = campaign.run(rows(0), results_path=None)
+    assert (summary["answered"], summary["results_path"]) == (1, None)
+    assert list(campaign.folder.iterdir()) == []
+
+
+def test_a_path_object_is_as_good_as_its_text(campaign: Campaign) -> None:
+    summary = campaign.run(rows(0), results_path=campaign.folder / "other.csv")
+    assert summary["results_path"] == str(campaign.folder / "other.csv")
+    assert len(campaign.lines("other.csv")) == 1
+
+
+# What people see.
+
+
+def test_logs_hold_no_whole_number(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    contacts = [
+        *rows(0, 7, 90, 91),
+        *rows(1, agent_id="unknown_agent"),
+        *rows(2, 2, 3),
+        *rows(4, timezone=number(5)),
+        {"to_number": "(415) 555-0106"},
+    ]
+    campaign.run(contacts, redial=ONCE_MORE, do_not_call=[number(3)])
+    assert "Left out as invalid: row 9" in caplog.text
+    assert "Left out as duplicate: row 7 (+1415***0102)" in caplog.text
+    assert "contacts are to be called; left out: {" in caplog.text
+    text = caplog.text.replace("such as +14155550100", "")
+    assert "55501" not in text
+    assert "555-01" not in text
+
+
+def test_a_refused_list_leaves_no_trace_and_can_be_sent_anew(campaign: Campaign) -> None:
+    path = campaign.folder / "contacts.csv"
+    path.write_bytes(f"to_number,name\n{number(0)},Ann\n{number(1)},Jos\u00e9\n".encode("cp1252"))
+    with pytest.raises(ContactsError, match=r"contacts.csv, row 3: column 2: .*save it as 'CSV UTF-8'"):
+        campaign.run(str(path))
+    assert campaign.sandbox.counts()["requests"] == 0
+    path.write_text(f"to_number,name\n{number(0)},Ann\n{number(1)},Jos\u00e9\n", encoding="utf-8")
+    assert campaign.run(str(path))["answered"] == 2

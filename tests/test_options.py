@@ -1,0 +1,122 @@
+"""Values that users give to a campaign, also as the texts that templates make of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pendulum
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra import options
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from tests.airflow_task import TaskInstance
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "found"),
+    [
+        (3, True, 3),
+        ("3", True, 3),
+        (" 3 ", True, 3),
+        (3.0, True, 3),
+        ("0.5", False, 0.5),
+        (Decimal("2.5"), False, 2.5),
+    ],
+)
+def test_numbers_may_be_text(value: Any, whole: bool, found: float) -> None:
+    assert options.number("max_active_calls", value, whole=whole) == found
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, "0", "", "None", None, "ten", True, [], float("nan"), "inf", "1e999", 10**400, 1.5]
+)
+def test_what_is_no_whole_number_from_1_on_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidCallError, match="max_active_calls: must be a whole number from 1 on"):
+        options.number("max_active_calls", value, whole=True)
+
+
+@pytest.mark.parametrize("value", [0, "0", -0.5, "None", "fast"])
+def test_what_is_no_rate_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidCallError, match="max_calls_per_second: must be a number above 0, not"):
+        options.number("max_calls_per_second", value)
+
+
+def test_the_id_of_a_campaign_is_that_of_its_task_instance_unless_it_is_given() -> None:
+    ti = TaskInstance(map_index=3)
+    assert options.campaign_id(None, ti) == "outreach/manual__2026-03-01/call/3"
+    assert options.campaign_id("spring", ti) == "spring"
+    assert options.campaign_id(2026, ti) == "2026"  # of a native template
+    longest = "x" * options.MAX_CAMPAIGN_ID
+    assert options.campaign_id(longest, ti) == longest
+
+
+def test_long_names_of_tasks_make_ids_that_fit_and_differ() -> None:
+    ids = {options.campaign_id(None, TaskInstance(run_id="r" * 300, map_index=index)) for index in range(9)}
+    assert len(ids) == 9
+    assert {len(campaign_id) for campaign_id in ids} == {options.MAX_CAMPAIGN_ID}
+
+
+@pytest.mark.parametrize(
+    "value", ["", "  ", "None", " None ", "x" * (options.MAX_CAMPAIGN_ID + 1), "a\nb", "a\0b", "\ud800"]
+)
+def test_what_names_no_campaign_is_refused(value: str) -> None:
+    with pytest.raises(InvalidCallError, match=r"campaign_id: .* names no campaign; use 1 to 250 printable"):
+        options.campaign_id(value, TaskInstance())
+
+
+MOMENT = datetime(2026, 1, 31, 19, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        MOMENT,
+        datetime(2026, 1, 31, 20, tzinfo=timezone(timedelta(hours=1))),
+        pendulum.datetime(2026, 1, 31, 14, tz="America/New_York"),
+        "2026-01-31T20:00:00+01:00",
+        "2026-01-31 19:00:00+00:00",
+        "2026-01-31T19:00Z",
+        "20260131T190000Z",
+    ],
+)
+def test_moments_are_understood_in_the_forms_that_templates_give(value: Any) -> None:
+    found = options.moment("deadline", value)
+    assert found == MOMENT
+    assert found.tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 1, 31, 20),  # noqa: DTZ001 # naive is the point
+        "2026-01-31T20:00:00",
+        "2026-01-31",
+        "2026",
+        "20:00",
+        "now",
+        "tomorrow",
+        "None",
+        "P1D",
+        "2026-01-31T20:00:00Z/P1D",
+        "2026-02-30T20:00:00Z",
+        "2026-01-31T20:00:00+99:99",
+        "2026-01-31T20:00:00 Europe/Paris",
+        "9999-12-31T23:59:59-01:00",
+        1769889600,
+        "²²²²-01-01T00:00:00Z",
+    ],
+)
+def test_what_is_no_moment_with_its_zone_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidCallError, match="deadline: must be a moment with its time zone, such as 2026"):
+        options.moment("deadline", value)
+
+
+@given(st.text(max_size=30) | st.text("0123456789-:TZ+/.W ", max_size=30).map("2026{}".format))
+def test_any_text_is_a_moment_or_is_refused_in_words(text: str) -> None:
+    with suppress(InvalidCallError):
+        assert options.moment("deadline", text).tzinfo is timezone.utc
