@@ -56,7 +56,8 @@ format: $(STAMP) ## mend what ruff can mend by itself
 test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
 	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
 
-bench: $(STAMP) ## run the benchmarks and print their tables
+bench: $(STAMP) ## run the benchmarks and print their tables, which takes some hours
+	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
 
 constraints: $(STAMP) ## write constraints/*.txt anew

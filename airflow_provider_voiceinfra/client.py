@@ -87,6 +87,12 @@ class VoiceInfraClient:
                 "User-Agent": f"airflow-provider-voiceinfra/{__version__}",
             }
         )
+        # Proxies and certificates of the environment, looked up once: for each request it takes longer than
+        # all else that requests does.
+        found = self._session.merge_environment_settings(connection.base_url, {}, None, None, None)
+        self._session.proxies, self._session.verify = found["proxies"], found["verify"]
+        self._session.cert = found["cert"]
+        self._session.trust_env = False
         self._last_used = -math.inf
 
     def __enter__(self) -> VoiceInfraClient:

@@ -21,6 +21,7 @@
         IdempotencyConflictError    the key was used before for a different request
         ClaimLostError              another process took this call over
         CampaignBusyError           another task is running this campaign
+        CampaignContinuedError      another run has continued this campaign with contacts of its own
       CompletionTimeoutError        no completion record arrived in time
       UnwantedOutcomeError          the call is over, with an outcome that the task must not accept
 
@@ -193,6 +194,20 @@ class CampaignBusyError(LedgerError):
             f"campaign {mask_numbers_in(campaign_id)!r} is being run by task {task_id!r} of DAG {dag_id!r}, "
             f"run {run_id!r}. Nobody was called twice, and nobody is forgotten: that task goes on with it. "
             "Wait for its end, or give this one a campaign_id of its own."
+        )
+        self.campaign_id = campaign_id
+
+
+class CampaignContinuedError(LedgerError):
+    """Another run has continued this campaign with contacts of its own, while this one slept.
+
+    :param campaign_id: the campaign.
+    """
+
+    def __init__(self, campaign_id: str) -> None:
+        super().__init__(
+            f"campaign {mask_numbers_in(campaign_id)!r} was continued by another run while this task slept, "
+            "and the contacts of that run are those that count now. This task calls nobody else."
         )
         self.campaign_id = campaign_id
 

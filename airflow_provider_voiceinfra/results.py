@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_voiceinfra.exceptions import (
     CallOutcomeUnknownError,
     CallRefusedError,
+    CampaignContinuedError,
     ConfigurationError,
     ContactsError,
     IdempotencyConflictError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _FINAL = (
     CallOutcomeUnknownError,
     CallRefusedError,
+    CampaignContinuedError,
     ConfigurationError,
     ContactsError,
     IdempotencyConflictError,

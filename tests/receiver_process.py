@@ -63,7 +63,7 @@ class ReceiverProcess:
     def _is_ready(self) -> bool:
         try:
             return requests.get(f"http://127.0.0.1:{self.port}/health", timeout=5).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def _stop(self) -> None:

@@ -62,11 +62,18 @@ class Agenda:
         self._fresh: deque[ContactEntry] = deque()
         self._read_up_to = 0
         self._all_read = False
+        self._unread = False
+        self._told = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is left to dial, now or later."""
         return self._all_read and not self._fresh and not self._due
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the last look stopped before the end although there was room."""
+        return self._unread
 
     @property
     def next_at(self) -> datetime | None:
@@ -101,6 +108,7 @@ class Agenda:
             if not self._fresh:
                 break
             turns += self._turn(self._fresh.popleft(), 1, now)
+        self._unread = len(turns) < most and (bool(self._fresh) or not self._all_read)
         return turns
 
     def _take_due(self, now: datetime, most: int) -> Iterator[tuple[ContactEntry, int]]:
@@ -131,6 +139,10 @@ class Agenda:
         opens = window.next_opening(now, zones)
         if opens is not None:
             self.put(opens, contact.position, attempt, WINDOW)
-        else:  # found when the contacts were loaded, unless the window was changed since then
-            log.warning("Row %d has no hour in the next two weeks; it is not called.", contact.row_number)
+        elif not self._told:  # found when contacts are loaded, unless the window was changed since then
+            self._told = True
+            log.warning(
+                "Row %d has no hour in the next two weeks, perhaps others, too: not called.",
+                contact.row_number,
+            )
         return []

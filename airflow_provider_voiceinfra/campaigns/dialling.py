@@ -5,8 +5,10 @@ With ``placing`` the only code that can ring a phone, under the same rule: claim
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
@@ -26,6 +28,8 @@ from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 # Requests under way at a time, at most; at 50 ms each that is some 900 calls per second.
 MAX_THREADS = 48
+# No 429 holds a campaign up for longer, whatever it asks for, in seconds.
+LONGEST_RETRY_AFTER = 900.0
 
 
 class Dialler:
@@ -59,6 +63,7 @@ class Dialler:
         self._books = Bookkeeper(ledger, conn_id, self._done.put)
         self._halt = threading.Event()
         self._closed = False
+        self._alive_until = math.inf
         self._broken: BaseException | None = None
         self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for worker in self._workers:
@@ -76,6 +81,10 @@ class Dialler:
             self._halt.set()
         elif not self._closed:
             self._halt.clear()
+
+    def prolong(self, seconds: float) -> None:
+        """Send for so many seconds from now; after that nothing, until this is called again."""
+        self._alive_until = time.monotonic() + seconds
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue jobs, each key once."""
@@ -127,23 +136,27 @@ class Dialler:
 
     def _dial(self, job: Job, client: VoiceInfraClient) -> Answer:
         sent_at = self.pace.acquire(self._halt)
-        if sent_at is None or job.is_late:
+        if sent_at is None or not self._may_send(job):
             return Answer(Dialled(job, None, again=True))
         entry, won = self._books.claim(job)
         if entry is None:
             return Answer(Dialled(job, None, again=True))
         if not won:  # it was called by an earlier try
             return Answer(Dialled(job, entry))
-        if self._halt.is_set() or job.is_late:  # the ledger took its time
+        if not self._may_send(job):  # the ledger took its time
             settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
             return Answer(Dialled(job, entry, again=True), settlement)
         return self._send(job, entry, sent_at, client)
+
+    def _may_send(self, job: Job) -> bool:
+        return not (self._halt.is_set() or job.is_late or time.monotonic() > self._alive_until)
 
     def _send(self, job: Job, entry: CallEntry, sent_at: float, client: VoiceInfraClient) -> Answer:
         try:
             placed = client.place(job.call)
         except RateLimitedError as error:
-            self.pace.rate_limited(error.retry_after, sent_at)
+            wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
+            self.pace.rate_limited(wait, sent_at)
             self._count("calls.rate_limited")
             return _not_placed(job, entry, error)
         except CallNotPlacedError as error:
@@ -151,8 +164,7 @@ class Dialler:
             if not isinstance(error, TryAgainError):
                 self._count("calls.refused")
             return _not_placed(job, entry, error)
-        except CallOutcomeUnknownError as error:
-            self.pace.accepted(sent_at)
+        except CallOutcomeUnknownError as error:  # tells nothing about the rate
             self._count("calls.unknown")
             settlement = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
             return Answer(Dialled(job, entry, error=error), settlement)

@@ -25,7 +25,12 @@ from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pa
 from airflow_provider_voiceinfra.campaigns.text_lines import shown
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.exceptions import CallRefusedError, LedgerUnavailableError, VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import (
+    CallRefusedError,
+    CampaignContinuedError,
+    LedgerUnavailableError,
+    VoiceInfraError,
+)
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -45,6 +50,7 @@ class CampaignExecution:
     :param orders: what it is to do.
     :param connection: the account's values.
     :param ledger: where it is kept.
+    :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
     :param tell: told of progress once a second or so.
     """
@@ -55,6 +61,7 @@ class CampaignExecution:
         connection: VoiceInfraConnection,
         ledger: CallLedger,
         *,
+        resumed: bool = False,
         may_pause: bool = False,
         tell: Callable[[Mapping[str, Any]], None] = lambda progress: None,
     ) -> None:
@@ -62,6 +69,7 @@ class CampaignExecution:
         self._plan = orders.plan
         self._connection = connection
         self._ledger = ledger
+        self._resumed = resumed
         self._may_pause = may_pause
         self._tell = tell
         self._progress: Mapping[str, Any] = {}
@@ -81,39 +89,55 @@ class CampaignExecution:
         :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
         :raises CampaignBusyError: if another task runs this campaign.
         """
-        if self._orders.results_path:
-            check_results_path(self._orders.results_path)
+        orders = self._orders
+        if orders.results_path:
+            inputs = (orders.contacts, orders.reading.get("do_not_call"))
+            check_results_path(orders.results_path, inputs)
         campaign, from_another = self._ledger.take_campaign(
             self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
         )
-        if from_another:
-            time.sleep(HANDOVER)
-        forget_load = False
+        runner, forget_load = str(campaign.runner), False
         try:
-            if campaign.cancelled_at is None and campaign.loaded_by != self._orders.loader:
-                self._load()
-            end = self._dial(str(campaign.runner))
+            if from_another:
+                time.sleep(HANDOVER)
+            loaded = self._orders.has_loaded(campaign.loaded_by, resumed=self._resumed)
+            if not loaded and campaign.cancelled_at is None:
+                self._refuse_if_continued(campaign)
+                self._load(runner)
+                loaded = True
+            end = self._dial(runner, loaded=loaded)
             return end if isinstance(end, Pause) else (end, self._finish(campaign, end))
-        except LedgerUnavailableError:
+        except (LedgerUnavailableError, CampaignContinuedError):
             raise
         except Exception:
             forget_load = True  # what is wrong may be mended in what the contacts are made from
             raise
         finally:
-            self._release(str(campaign.runner), forget_load=forget_load)
+            self._release(runner, forget_load=forget_load)
 
-    def _load(self) -> None:
+    def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
+        """Leave a campaign alone that another run has continued with its own contacts meanwhile."""
+        if self._resumed and campaign.loaded_by is not None:
+            raise CampaignContinuedError(campaign.campaign_id)
+
+    def _load(self, runner: str) -> None:
         orders = self._orders
         loader = ContactLoader(orders.contacts, orders.reader(self._connection), self._plan.window)
         if orders.refuse_invalid:
             loader.refuse_invalid()
-        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader)
+        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader, runner=runner)
         for row in loader.shown:
             log.warning("Left out as %s: %s", row.reason, describe(row))
         skipped = {reason: number for reason, number in loader.counts.items() if reason}
-        log.info("%d contacts are to be called; left out: %s.", loader.counts[""], skipped or "none")
+        log.info(
+            "%d contacts are on the list, those who were called before included; left out: %s.",
+            loader.counts[""],
+            skipped or "none",
+        )
+        if self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline:
+            log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
 
-    def _dial(self, runner: str) -> End | Pause:
+    def _dial(self, runner: str, *, loaded: bool) -> End | Pause:
         conn_id = self._orders.conn_id
         most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
         dialler = Dialler(
@@ -131,6 +155,7 @@ class CampaignExecution:
                 dialler,
                 runner=runner,
                 origin=self._orders.origin,
+                loaded=loaded,
                 min_pause=MIN_PAUSE if self._may_pause else None,
                 tell=self._take_progress,
             )

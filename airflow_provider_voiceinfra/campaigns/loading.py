@@ -55,14 +55,17 @@ class ContactLoader:
                 "them, or set invalid_contacts='skip' to call the others."
             )
 
-    def load(self, ledger: CallLedger, campaign_id: str, *, loaded_by: str) -> None:
+    def load(
+        self, ledger: CallLedger, campaign_id: str, *, loaded_by: str, runner: str | None = None
+    ) -> None:
         """Store all contacts; nobody has been called when this raises.
 
         :param loaded_by: the run that brings them.
+        :param runner: what ``CallLedger.take_campaign`` gave this process.
         :raises ContactsError: if the contacts as a whole cannot be used.
         """
         self._read_anew()
-        ledger.load_contacts(campaign_id, self._entries(), loaded_by=loaded_by)
+        ledger.load_contacts(campaign_id, self._entries(), loaded_by=loaded_by, runner=runner)
 
     def _read_anew(self) -> None:
         self.counts, self.shown = Counter(), []

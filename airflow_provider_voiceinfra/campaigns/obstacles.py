@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
+    CallOutcomeUnknownError,
     CallRefusedError,
     InvalidPhoneError,
     InvalidRequestError,
     NotFoundError,
     RateLimitedError,
     UnauthorizedError,
+    VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger.entries import CallState
 
@@ -27,6 +29,8 @@ LONGEST_REST = timedelta(seconds=60)
 PATIENCE = timedelta(minutes=15)
 # So many refusals in a row are no matter of single contacts.
 MOST_REFUSALS = 10
+# After so many lost answers in a row, one call at a time tells whether the API works again.
+MOST_UNKNOWN = 5
 
 
 class Obstacles:
@@ -41,6 +45,7 @@ class Obstacles:
         self._rests_until = now()
         self._unreachable_since: datetime | None = None
         self._refusals = 0
+        self._unknown = 0
         self.accepted = False
         """Whether the API has ever taken a call of this campaign."""
         self.current: str | None = None
@@ -51,22 +56,33 @@ class Obstacles:
         """Whether nothing should be dialled at present."""
         return self._now() < self._rests_until
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether answers were lost so often that no more than one call should be tried at a time."""
+        return self._unknown >= MOST_UNKNOWN
+
     def note(self, dialled: Dialled) -> None:
         """Learn from one call.
 
         :raises CallRefusedError: if the API would refuse every call.
-        :raises ApiUnreachableError: if the API could not be reached for a long time.
+        :raises VoiceInfraError: if the API failed, or could not be reached, for a long time.
         """
         error = dialled.error
         if isinstance(error, UnauthorizedError):
             raise error
         if isinstance(error, ApiUnreachableError):
-            self._note_unreachable(error)
+            self._note_failure(error, "the API cannot be reached")
+            return
+        if isinstance(error, CallOutcomeUnknownError):
+            self._unknown += 1
+            if self.is_failing:
+                self._note_failure(error, "the API fails")
             return
         accepted = error is None and _is_accepted(dialled)
         if error is None and not accepted:
             return  # it was not sent, or before this process began
         self._unreachable_since, self._rest, self.current = None, FIRST_REST, None
+        self._unknown = 0
         if accepted:
             self.accepted, self._refusals = True, 0
         elif isinstance(error, RateLimitedError):
@@ -80,17 +96,20 @@ class Obstacles:
             return not self.accepted  # once a call was taken, it is the agent or the values of that contact
         return not isinstance(error, InvalidPhoneError)  # say 402 or 403, which the API does not document
 
-    def _note_unreachable(self, error: ApiUnreachableError) -> None:
+    def _note_failure(self, error: VoiceInfraError, obstacle: str) -> None:
         now = self._now()
         self._unreachable_since = self._unreachable_since or now
         if now - self._unreachable_since > PATIENCE:
-            raise error
+            minutes = PATIENCE.total_seconds() / 60
+            raise VoiceInfraError(
+                f"For {minutes:.0f} minutes {obstacle}: {error} A retry goes on."
+            ) from error
         if self.in_the_way:  # one of several that were under way together
             return
-        log.warning("%s Nobody was called; trying again in %g s.", error, self._rest.total_seconds())
+        log.warning("%s Dialling nobody for %g s.", error, self._rest.total_seconds())
         self._rests_until = now + self._rest
         self._rest = min(2 * self._rest, LONGEST_REST)
-        self.current = "the API cannot be reached"
+        self.current = obstacle
 
     def _note_refusal(self, error: CallRefusedError) -> None:
         self._refusals += 1

@@ -39,10 +39,23 @@ class CampaignOrders:
 
     @property
     def loader(self) -> str:
-        """What names the run that brings the contacts; the same for each try of a task instance."""
+        """What names who brings the contacts: each try, since a person may have mended them before it."""
+        return f"{self._task}/{self.origin.try_number}"
+
+    def has_loaded(self, loaded_by: str | None, *, resumed: bool) -> bool:
+        """Tell whether the contacts that the campaign has are those that this try is to call.
+
+        :param resumed: whether this try goes on after a pause, and has read the contacts before it.
+        """
+        if resumed and loaded_by is not None:  # whether a pause counts as a try is Airflow's affair
+            return loaded_by.rpartition("/")[0] == self._task
+        return loaded_by == self.loader
+
+    @property
+    def _task(self) -> str:
         origin = self.origin
         task = json.dumps([origin.dag_id, origin.run_id, origin.task_id, origin.map_index])
-        return hashlib.sha256(task.encode()).hexdigest()
+        return hashlib.sha256(task.encode()).hexdigest()[:48]
 
     def reader(self, connection: VoiceInfraConnection) -> ContactReader:
         """Return what reads the contacts, with the connection's agent and caller ID where none are given."""

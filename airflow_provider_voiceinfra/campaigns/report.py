@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, ContactEntry
@@ -74,13 +75,14 @@ class ContactResult:
         return {
             "row": self.contact.row_number,
             "contact_key": self.contact.contact_key,
-            "to_number": request.get("to_number"),
+            # Of the last call, since the contact may have been given another number after it.
+            "to_number": record.get("to_number") or request.get("to_number"),
             "outcome": self.outcome,
             "reason": self.reason,
             "attempts": self.attempts,
             "call_id": self.call_id,
-            "agent_id": request.get("agent_id"),
-            "from_number": request.get("from_number"),
+            "agent_id": record.get("agent_id") or request.get("agent_id"),
+            "from_number": record.get("from_number") or request.get("from_number"),
             **{name: record.get(name) for name in RECORD_COLUMNS},
             "data": {name: value for name, value in record.items() if name not in _NOT_DATA} or None,
         }
@@ -121,8 +123,7 @@ class Tally:
         """Pass results on, counted."""
         for result in results:
             self._contacts += 1
-            name = SKIPPED.get(result.outcome, result.outcome)
-            self._outcomes[name if name in _COUNTED else OTHER] += 1
+            self._outcomes[_counted_as(result)] += 1
             self._placed += result.attempts > 0
             self._attempts += result.attempts
             if result.mendable and not result.attempts:
@@ -146,6 +147,14 @@ class Tally:
 
 
 _COUNTED = frozenset({*SKIPPED.values(), *OUTCOMES})
+_API_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
+
+
+def _counted_as(result: ContactResult) -> str:
+    if result.completion is not None:  # the API's own word, whatever else it may mean here
+        return result.outcome if result.outcome in {*_API_OUTCOMES, "unknown"} else OTHER
+    name = SKIPPED.get(result.outcome, result.outcome)
+    return name if name in _COUNTED else OTHER
 
 
 def _result(

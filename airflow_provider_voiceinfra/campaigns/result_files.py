@@ -23,17 +23,20 @@ _FORMULA = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]*[=+\-@|%\uff1d\uff0b\uff0d
 _HARMLESS = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
-def check_results_path(path: object) -> None:
+def check_results_path(path: object, inputs: Iterable[object] = ()) -> None:
     """Refuse a path that tells no format, or that cannot be written here, before anybody is called.
 
     Whether a place elsewhere can be written is not known before it is.
 
+    :param inputs: files that the campaign reads; what is no path or URL is passed over.
     :raises ContactsError: naming what is wrong, and what is possible.
     """
     if suffixes(path)[0] not in _WRITERS:
         raise ContactsError(
             f"results_path: {shown(path)} must end in .csv or .jsonl, or one of them followed by .gz"
         )
+    if any(_is_same(path, one) for one in inputs if isinstance(one, (str, Path))):
+        raise ContactsError(f"results_path: {shown(path)} is a file that the campaign reads; name another")
     local = _local(path)
     if local is None:
         return
@@ -45,6 +48,13 @@ def check_results_path(path: object) -> None:
         raise ContactsError(f"results_path: {local} is a folder; name a file in it")
     if not os.access(local if os.path.exists(local) else local.parent, os.W_OK):
         raise ContactsError(f"results_path: {local} must not be written by the user that runs this worker")
+
+
+def _is_same(path: object, other: object) -> bool:
+    local, other_local = _local(path), _local(other)
+    if local is None or other_local is None:
+        return str(path) == str(other)
+    return os.path.realpath(local) == os.path.realpath(other_local)
 
 
 def _local(path: object) -> Path | None:

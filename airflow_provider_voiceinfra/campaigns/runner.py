@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.campaigns.jobs import Job
 from airflow_provider_voiceinfra.campaigns.obstacles import Obstacles
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
-from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 # How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost.
 SLOW_TICK = timedelta(seconds=1)
+# How long after a beat requests may be sent, in seconds: a process that was paused for longer may have lost
+# the campaign to another one.
+ALIVE = 10.0
 # How long to wait before a dead ledger is asked again.
 LEDGER_PAUSE = timedelta(seconds=5)
 
@@ -62,6 +65,7 @@ class CampaignRunner:
     :param dialler: places calls.
     :param runner: what ``CallLedger.take_campaign`` gave this process.
     :param origin: the task instance that runs it.
+    :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
     :param now: the present, aware.
     :param tell: told of progress once a second or so.
@@ -75,6 +79,7 @@ class CampaignRunner:
         *,
         runner: str,
         origin: CallOrigin,
+        loaded: bool = True,
         min_pause: timedelta | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         tell: Callable[[dict[str, object]], None] = lambda progress: None,
@@ -84,6 +89,7 @@ class CampaignRunner:
         self._dialler = dialler
         self._runner = runner
         self._origin = origin
+        self._loaded = loaded
         self._min_pause = min_pause
         self._now = now
         self._tell = tell
@@ -100,7 +106,7 @@ class CampaignRunner:
 
         :raises CampaignBusyError: if another process has taken the campaign over.
         :raises CallRefusedError: if the API would refuse every call; what was placed is stored.
-        :raises ApiUnreachableError: if the API could not be reached for a long time.
+        :raises VoiceInfraError: if the API failed, or could not be reached, for a long time.
         """
         while True:
             try:
@@ -121,19 +127,20 @@ class CampaignRunner:
 
     def _run(self, state: CampaignState) -> End | Pause:
         self._obstacles.accepted |= state.progress.placed > 0
-        slow_at = self._now()
+        beat_at: datetime | None = None
+        hurry = False
         while not self._stopped:
-            dialled = self._dialler.wait(TICK)
+            dialled = self._dialler.wait(0.0 if hurry else TICK)
             for one in dialled:
                 self._obstacles.note(one)
             state.take_dialled(dialled)
-            if self._now() >= state.looked_at + timedelta(seconds=TICK):
+            if abs(self._now() - state.looked_at) >= timedelta(seconds=TICK):  # a clock may be set back
                 state.take_completions()
-            if self._now() >= slow_at:
-                slow_at = self._now() + SLOW_TICK
+            if beat_at is None or abs(self._now() - beat_at) >= SLOW_TICK:
+                beat_at = self._now()
                 state.look_after_lines()
                 self._beat(state)
-            self._fill_lines(state)
+            hurry = self._fill_lines(state)
             end = self._end(state) or self._pause(state)
             if end is not None:
                 self._beat(state)
@@ -146,6 +153,7 @@ class CampaignRunner:
         if entry.cancelled_at is not None and not self._cancelled:
             log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
         self._cancelled = entry.cancelled_at is not None
+        self._dialler.prolong(ALIVE)
         self._tell(progress)
 
     def _progress(self, state: CampaignState) -> dict[str, object]:
@@ -164,17 +172,21 @@ class CampaignRunner:
     def _is_late(self) -> bool:
         return self._plan.deadline is not None and self._now() >= self._plan.deadline
 
-    def _fill_lines(self, state: CampaignState) -> None:
-        may_dial = not (self._cancelled or self._is_late() or self._obstacles.in_the_way)
+    def _fill_lines(self, state: CampaignState) -> bool:
+        """Submit those whose turn it is; tell whether there may be more although nobody was found."""
+        may_dial = self._loaded and not (self._cancelled or self._is_late() or self._obstacles.in_the_way)
         self._dialler.hold(not may_dial)
         room = min(self._plan.max_active_calls - state.lines.in_use, self._dialler.room)
+        if self._obstacles.is_failing:
+            room = min(room, 1 - self._dialler.outstanding)
         if not may_dial or room <= 0:
-            return
+            return False
         jobs = []
         for turn in state.agenda.take(self._now(), room):
             jobs.append(self._job(turn))
             state.lines.placing[jobs[-1].key] = (turn.contact.position, turn.attempt)
         self._dialler.submit(jobs)
+        return not jobs and state.agenda.is_unread  # many whose window is closed
 
     def _job(self, turn: Turn) -> Job:
         contact = turn.contact
@@ -195,6 +207,11 @@ class CampaignRunner:
             return None
         if self._cancelled:
             return End.CANCELLED
+        if not self._loaded:
+            raise VoiceInfraError(
+                "The cancellation was taken back before the contacts of this try were read. A retry, or "
+                "clearing the task, reads them and goes on."
+            )
         return End.FINISHED if self._is_late() or state.agenda.is_empty else None
 
     def _pause(self, state: CampaignState) -> Pause | None:

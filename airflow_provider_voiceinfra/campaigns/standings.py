@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from itertools import groupby
@@ -11,6 +11,7 @@ from itertools import groupby
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
+    CallRefusedError,
     InvalidRequestError,
     NotFoundError,
     RateLimitedError,
@@ -34,7 +35,13 @@ AGAIN_CODES = frozenset(
     }
 )
 # What a person may have mended before the campaign goes on.
-MENDABLE_CODES = frozenset({NotFoundError.default_code, InvalidRequestError.default_code})
+MENDABLE_CODES = frozenset(
+    {
+        NotFoundError.default_code,
+        InvalidRequestError.default_code,
+        CallRefusedError.default_code,  # say 402 or 403, which the API does not document
+    }
+)
 
 
 class Stage(str, Enum):
@@ -90,7 +97,7 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
         return Standing(position, stage, last.number, due, outcome, reason, last, placed)
 
     if last.state is CallState.REFUSED:
-        return _refused(position, attempts, placed)
+        return _refused(position, attempts, plan, placed)
     if last.state is not CallState.ACCEPTED:
         return so_far(
             Stage.ANSWER,
@@ -109,12 +116,14 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
     return so_far(Stage.OVER, None, last.outcome or "unknown", None)
 
 
-def _refused(position: int, attempts: Sequence[Attempt], placed: int) -> Standing:
+def _refused(position: int, attempts: Sequence[Attempt], plan: CampaignPlan, placed: int) -> Standing:
     last = attempts[-1]
     if last.error_code in AGAIN_CODES:
-        before = attempts[-2] if len(attempts) > 1 else None
-        outcome = (before.outcome or "unknown") if before else None
-        return Standing(position, Stage.DIAL, last.number, None, outcome, None, before, placed)
+        if len(attempts) == 1:
+            return Standing(position, Stage.DIAL, last.number, None, None, None, None, placed)
+        before = standing(position, attempts[:-1], plan)
+        # A redial is placed only as long as the plan wants it.
+        return replace(before, next_attempt=last.number) if before.stage is Stage.DIAL else before
     reason = f"the API refused the call: {last.error_message or last.error_code}"
     stage = Stage.DIAL if last.error_code in MENDABLE_CODES else Stage.OVER
     return Standing(position, stage, last.number, None, "refused", reason, last, placed)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, Agenda
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled
@@ -14,6 +16,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
+from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -49,8 +52,10 @@ class CampaignState:
         # Before the calls are read, so that no completion falls between the two.
         self._cursor = ledger.last_sequence()
         self._sought: dict[str, int] = {}
-        for standing in standings(ledger.attempts(plan.campaign_id), plan):
-            self._place(standing)
+        attempts = cast("Generator[Attempt, None, None]", ledger.attempts(plan.campaign_id))
+        with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
+            for standing in standings(attempts, plan):
+                self._place(standing)
 
     def _place(self, standing: Standing) -> None:
         """Put a contact that was called before where it belongs."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, true, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, Attempt, ContactEntry
@@ -25,7 +25,14 @@ class ContactsLedger:
 
     _database: Database
 
-    def load_contacts(self, campaign_id: str, found: Iterable[ContactEntry], *, loaded_by: str) -> None:
+    def load_contacts(
+        self,
+        campaign_id: str,
+        found: Iterable[ContactEntry],
+        *,
+        loaded_by: str,
+        runner: str | None = None,
+    ) -> None:
         """Store whom a campaign is to call: the newest load is what counts.
 
         A contact that the campaign has already, by its key, keeps its place and takes the newest request. One
@@ -34,10 +41,12 @@ class ContactsLedger:
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
-        :raises CampaignBusyError: if another process has begun to load contacts meanwhile, which are those
-            that count.
+        :param runner: what ``take_campaign`` gave the process that loads; if not set, it is not asked whether
+            another process has taken the campaign over.
+        :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
+            contacts meanwhile, which are those that count.
         """
-        number, first = self._begin_load(campaign_id)
+        number, first = self._begin_load(campaign_id, runner)
         batch, rows = _Batch(campaign_id, number, first), iter(found)
         while entries := list(islice(rows, _BATCH)):
             with self._database.writing() as connection:
@@ -138,14 +147,17 @@ class ContactsLedger:
         with self._database.reading() as connection:
             yield from connection.execute(query.execution_options(yield_per=500))
 
-    def _begin_load(self, campaign_id: str) -> tuple[int, int]:
+    def _begin_load(self, campaign_id: str, runner: str | None) -> tuple[int, int]:
         """Return the number of a new load, and the position that comes before its first new contact."""
+        own = campaigns.c.runner == runner if runner is not None else true()
         with self._database.writing() as connection:
-            connection.execute(
+            begun = connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id)
+                .where(campaigns.c.campaign_id == campaign_id, own)
                 .values(loads=campaigns.c.loads + 1, loaded_by=None)
             )
+            if begun.rowcount != 1:
+                raise _busy(connection, campaign_id)
             number = connection.execute(
                 select(campaigns.c.loads).where(campaigns.c.campaign_id == campaign_id)
             ).scalar_one()
@@ -214,9 +226,13 @@ def _hold_load(connection: Connection, campaign_id: str, number: int) -> None:
         .values(runner_seen_at=now())
     )
     if held.rowcount != 1:
-        names = (campaigns.c.dag_id, campaigns.c.run_id, campaigns.c.task_id)
-        task = connection.execute(select(*names).where(campaigns.c.campaign_id == campaign_id)).one()
-        raise CampaignBusyError(campaign_id, *task)
+        raise _busy(connection, campaign_id)
+
+
+def _busy(connection: Connection, campaign_id: str) -> CampaignBusyError:
+    names = (campaigns.c.dag_id, campaigns.c.run_id, campaigns.c.task_id)
+    task = connection.execute(select(*names).where(campaigns.c.campaign_id == campaign_id)).one()
+    return CampaignBusyError(campaign_id, *task)
 
 
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:

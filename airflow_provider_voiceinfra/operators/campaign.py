@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -153,12 +154,12 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
     def execute(self, context: Context) -> Any:
         """Run the campaign, or go on with it."""
         with final_errors_fail_the_task():
-            return self._run(context)
+            return self._run(context, resumed=False)
 
     def resume(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after having slept."""
         with final_errors_fail_the_task():
-            return self._run(context)
+            return self._run(context, resumed=True)
 
     def on_kill(self) -> None:
         """Dial nobody else; say that the calls under way go on."""
@@ -166,7 +167,7 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
         if self._execution is not None:
             self._execution.stop()
 
-    def _run(self, context: Context) -> Any:
+    def _run(self, context: Context, *, resumed: bool) -> Any:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
         from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
         from airflow_provider_voiceinfra.campaigns.runner import End, Pause
@@ -174,7 +175,12 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
         orders = self._orders(context)
         self._execution = CampaignExecution(
-            orders, connection, open_ledger(), may_pause=self.deferrable, tell=self._tell_progress
+            orders,
+            connection,
+            open_ledger(),
+            resumed=resumed,
+            may_pause=self.deferrable,
+            tell=self._tell_progress,
         )
         if not connection.webhook_secrets:
             self.log.warning(
@@ -194,7 +200,7 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException(
                 "The campaign was cancelled; its summary is in XCom. To go on with it, run `airflow "
-                "voiceinfra campaign ID --resume` and clear this task."
+                f"voiceinfra campaign {shlex.quote(orders.plan.campaign_id)} --resume` and clear this task."
             )
         return summary
 

@@ -1,4 +1,4 @@
-"""A campaign against a real sandbox and a real ledger, with webhooks; its judge is the sandbox's audit log."""
+"""A campaign against a real sandbox and a real ledger, with webhooks; its judge is the sandbox's audit."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -84,8 +84,8 @@ def webhooks(sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[None]:
 class FlakyLedger:
     """A ledger whose database is away for some operations.
 
-    :param fails: tells by an operation's name whether it fails now: ``"before"`` anything is done, ``"after"``
-        it was done, as when a connection breaks during a commit; ``None`` if it works.
+    :param fails: tells by an operation's name whether it fails now: ``"before"`` anything is done, or
+        ``"after"`` it was done, as when a connection breaks during a commit; ``None`` if it works.
     """
 
     def __init__(self, ledger: CallLedger, fails: Callable[[str], str | None]) -> None:
@@ -108,16 +108,17 @@ class FlakyLedger:
             found = work(*args, **kwargs)
             if how == "after":
                 raise LedgerUnavailableError(f"the database is away after {name}")
-            return self._broken_stream(name, found) if isinstance(found, Iterator) else found
+            return self._broken_stream(name, found) if isinstance(found, Generator) else found
 
         return unreliable
 
-    def _broken_stream(self, name: str, rows: Iterator[Any]) -> Iterator[Any]:
-        for row in rows:
-            with self._lock:
-                if self._fails(f"{name}, next") is not None:
-                    raise LedgerUnavailableError(f"the database is away during {name}")
-            yield row
+    def _broken_stream(self, name: str, rows: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        with closing(rows):
+            for row in rows:
+                with self._lock:
+                    if self._fails(f"{name}, next") is not None:
+                        raise LedgerUnavailableError(f"the database is away during {name}")
+                yield row
 
 
 def at_random(seed: int, share: float, after: float = 0.2) -> Callable[[str], str | None]:
@@ -142,7 +143,7 @@ class Bench:
         self.ledger = ledger
         self.sandbox = sandbox
         self.campaign_id = campaign_id
-        self.told: list[dict[str, object]] = []
+        self.told: list[dict[str, Any]] = []
         self.runner: CampaignRunner | None = None
         self.dialler: Dialler | None = None
 
@@ -209,7 +210,7 @@ class Bench:
         def work() -> None:
             try:
                 ended.append(self.run(plan, *args, **options))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 # the test looks at it
                 ended.append(error)
 
         thread = threading.Thread(target=work)
@@ -217,7 +218,7 @@ class Bench:
         try:
             yield ended
             thread.join(60)
-            assert not thread.is_alive(), "the campaign hangs"
+            assert not thread.is_alive(), f"the campaign hangs: {self.told[-1:]}"
         finally:
             if thread.is_alive() and self.runner is not None:
                 with suppress(Exception):

@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     CallRefusedError,
     CampaignBusyError,
+    CampaignContinuedError,
     ContactsError,
     UnauthorizedError,
     VoiceInfraError,
@@ -78,7 +79,8 @@ class Campaign:
         reading = {
             name: options.pop(name) for name in ("do_not_call", "agent_id", "contact_key") if name in options
         }
-        of_execution = {name: options.pop(name) for name in ("may_pause", "tell") if name in options}
+        names = ("may_pause", "resumed", "tell")
+        of_execution = {name: options.pop(name) for name in names if name in options}
         orders = CampaignOrders(
             plan=replace(self.plan, **plan),
             origin=options.pop("origin", replace(TASK, try_number=self.tries)),
@@ -240,15 +242,47 @@ def test_who_is_gone_from_the_list_before_being_called_is_withdrawn(campaign: Ca
     assert (summary["contacts"], summary["withdrawn"]) == (2, 1)
 
 
-def test_the_same_try_does_not_read_the_contacts_again(campaign: Campaign) -> None:
+def test_a_task_that_slept_does_not_read_the_contacts_again(campaign: Campaign) -> None:
     opens = datetime.now(timezone.utc) + timedelta(hours=2)
     closed = CallingWindow.parse(f"{opens:%H:%M}-{opens + timedelta(minutes=5):%H:%M} UTC")
     asleep = campaign.execution(rows(0), window=closed, may_pause=True).run()
     assert isinstance(asleep, Pause)
     assert timedelta(hours=1) < asleep.until - datetime.now(timezone.utc) < timedelta(hours=3)
     assert campaign.sandbox.counts()["requests"] == 0
-    summary = campaign.run(campaign.folder / "gone.csv")  # it would be refused if it were read
+    gone = campaign.folder / "gone.csv"  # it would be refused if it were read
+    summary = campaign.run(gone, resumed=True)
     assert (summary["contacts"], summary["answered"]) == (1, 1)
+
+
+def test_each_try_reads_the_contacts_since_a_person_may_have_mended_them(campaign: Campaign) -> None:
+    stopped = campaign.execution(rows(0, 1))
+    stopped.stop()
+    assert stopped.run() == (End.STOPPED, {})
+    summary = campaign.run(rows(0, 1), do_not_call=[rows(1)[0]["to_number"]])
+    assert (summary["answered"], summary["do_not_call"]) == (1, 1)
+    assert campaign.dialled() == {rows(0)[0]["to_number"]: 1}
+
+
+def test_a_task_that_slept_leaves_a_campaign_alone_that_another_run_has_continued(
+    campaign: Campaign,
+) -> None:
+    opens = datetime.now(timezone.utc) + timedelta(hours=2)
+    closed = CallingWindow.parse(f"{opens:%H:%M}-{opens + timedelta(minutes=5):%H:%M} UTC")
+    assert isinstance(campaign.execution(rows(0), window=closed, may_pause=True).run(), Pause)
+    night_two = replace(TASK, run_id="night two")
+    later = campaign.execution(rows(1), window=closed, may_pause=True, origin=night_two)
+    assert isinstance(later.run(), Pause)
+    with pytest.raises(CampaignContinuedError):
+        campaign.run(rows(0), resumed=True)
+    assert campaign.dialled() == {}
+
+
+def test_results_never_replace_what_the_campaign_reads(campaign: Campaign) -> None:
+    contacts = campaign.folder / "contacts.csv"
+    contacts.write_text("to_number\n+14155550100\n")
+    with pytest.raises(ContactsError, match="is a file that the campaign reads"):
+        campaign.run(contacts, results_path=f"file://{contacts}")
+    assert campaign.dialled() == {}
 
 
 # What a person must mend.
@@ -394,7 +428,7 @@ def test_logs_hold_no_whole_number(campaign: Campaign, caplog: pytest.LogCapture
     campaign.run(contacts, redial=ONCE_MORE, do_not_call=[number(3)])
     assert "Left out as invalid: row 9" in caplog.text
     assert "Left out as duplicate: row 7 (+1415***0102)" in caplog.text
-    assert "contacts are to be called; left out: {" in caplog.text
+    assert "contacts are on the list, those who were called before included; left out: {" in caplog.text
     text = caplog.text.replace("such as +14155550100", "")
     assert "55501" not in text
     assert "555-01" not in text

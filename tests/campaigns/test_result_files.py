@@ -16,7 +16,7 @@ from airflow.sdk import ObjectStoragePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.campaigns.report import COLUMNS, ContactResult
+from airflow_provider_voiceinfra.campaigns.report import COLUMNS, OUTCOMES, ContactResult, Tally
 from airflow_provider_voiceinfra.campaigns.result_files import check_results_path, write_results
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
@@ -229,3 +229,11 @@ def test_a_disk_that_is_full_is_an_error_of_its_own_kind(tmp_path: Path, name: s
     check_results_path(tmp_path / name)
     with pytest.raises(OSError, match="No space left on device"):
         write_results(tmp_path / name, [result()])
+
+
+@pytest.mark.parametrize("word", ["cancelled", "expired", "invalid", "do_not_call", "withdrawn"])
+def test_outcomes_of_the_api_are_never_counted_as_words_of_our_own(word: str) -> None:
+    called = ContactResult(ContactEntry(1, 2, "a", {}, None), word, None, 1, "call_a", completion())
+    tally = Tally()
+    assert list(tally.count([called])) == [called]
+    assert (tally.summary()["other"], sum(tally.summary()[name] for name in OUTCOMES)) == (1, 0)

@@ -90,13 +90,16 @@ def test_a_call_that_was_refused_for_no_fault_of_its_own_is_dialled_under_its_nu
 
 
 @pytest.mark.parametrize("code", sorted(AGAIN_CODES))
-@pytest.mark.parametrize(("outcome", "told"), [("failed", "failed"), (None, "unknown")])
-def test_a_redial_that_did_not_get_through_leaves_the_outcome_of_the_call_before(
-    code: str, outcome: str | None, told: str
-) -> None:
-    found = standing(4, [ended(1, outcome), refused(code, 2)], PLAN)
-    assert (found.stage, found.next_attempt, found.outcome, found.placed) == (Stage.DIAL, 2, told, 1)
-    assert found.last == ended(1, outcome)
+def test_a_redial_that_did_not_get_through_leaves_the_outcome_of_the_call_before(code: str) -> None:
+    found = standing(4, [ended(1, "failed"), refused(code, 2)], PLAN)
+    assert (found.stage, found.next_attempt, found.outcome, found.placed) == (Stage.DIAL, 2, "failed", 1)
+    assert found.last == ended(1, "failed")
+
+
+@pytest.mark.parametrize("code", sorted(AGAIN_CODES))
+def test_a_redial_that_did_not_get_through_is_given_up_when_the_plan_has_none_any_more(code: str) -> None:
+    found = standing(4, [ended(1, "failed"), refused(code, 2)], replace(PLAN, redial=None))
+    assert (found.stage, found.outcome, found.placed) == (Stage.OVER, "failed", 1)
 
 
 @pytest.mark.parametrize("code", sorted(MENDABLE_CODES))
@@ -106,7 +109,7 @@ def test_what_a_person_may_have_mended_is_dialled_again_and_reported_as_refused_
     assert found.reason == "the API refused the call: no such agent"
 
 
-@pytest.mark.parametrize("code", ["invalid_phone", "refused", "some_new_code"])
+@pytest.mark.parametrize("code", ["invalid_phone", "some_new_code"])
 def test_a_refusal_for_good_ends_it(code: str) -> None:
     found = standing(4, [refused(code)], PLAN)
     assert (found.stage, found.outcome, found.due) == (Stage.OVER, "refused", None)

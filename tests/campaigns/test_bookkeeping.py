@@ -1,0 +1,220 @@
+"""One thread writes for many: nothing is told of before it is stored, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns import bookkeeping
+from airflow_provider_voiceinfra.campaigns.bookkeeping import Answer, Bookkeeper
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.batches import Settlement
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
+
+ORIGIN = CallOrigin("dag", "run", "task", -1, 1, "c", "key", 1, 1)
+CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550199")
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> CallLedger:
+    ledger = CallLedger(ledger_url)
+    ledger.check()
+    return ledger
+
+
+@pytest.fixture
+def told() -> list[Dialled]:
+    return []
+
+
+@pytest.fixture
+def make(told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
+    made: list[Bookkeeper] = []
+
+    def make(ledger: Any) -> Bookkeeper:
+        made.append(Bookkeeper(ledger, CONN_ID, told.append))
+        return made[-1]
+
+    yield make
+    for books in made:
+        books.close()
+
+
+def job(key: object = "key") -> Job:
+    return Job(str(key), CALL, ORIGIN)
+
+
+def accepted(one: Job, entry: CallEntry | None, call_id: str) -> Answer:
+    assert entry is not None
+    return Answer(Dialled(one, entry), Settlement(entry, CallState.ACCEPTED, call_id=call_id))
+
+
+def state_of(ledger: CallLedger, key: object = "key") -> tuple[CallState, str | None]:
+    entry = ledger.call_by_key(str(key))
+    assert entry is not None
+    return entry.state, entry.call_id
+
+
+def test_of_many_threads_that_claim_one_key_one_may_dial(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    makers = [make(ledger) for _ in range(3)]
+    for key in range(20):
+        with ThreadPoolExecutor(12) as pool:
+            found = list(pool.map(lambda number, key=key: makers[number % 3].claim(job(key)), range(12)))
+        assert sum(won for _, won in found) == 1
+
+
+def test_what_is_told_of_is_stored(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper], told: list[Dialled]
+) -> None:
+    books = make(ledger)
+    entry, won = books.claim(job())
+    assert won
+    assert state_of(ledger) == (CallState.CLAIMED, None)
+    books.settle(accepted(job(), entry, "call_1"))
+    until(lambda: told)
+    assert state_of(ledger) == (CallState.ACCEPTED, "call_1")
+    assert told[0].entry == ledger.call_by_key("key")
+
+
+def test_a_claim_of_which_the_ledger_did_not_say_that_it_was_stored_is_still_the_callers(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    failures = iter(["after", "before", "after"])
+    books = make(FlakyLedger(ledger, lambda name: next(failures, None)))
+    entry, won = books.claim(job())
+    assert won
+    assert entry is not None
+    assert state_of(ledger) == (CallState.CLAIMED, None)
+
+
+def test_an_answer_outlasts_a_dead_ledger_and_its_call_id_is_in_the_log(
+    ledger: CallLedger,
+    make: Callable[[Any], Bookkeeper],
+    told: list[Dialled],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    away: list[bool] = []
+    flaky = FlakyLedger(ledger, lambda name: "before" if away else None)
+    books = make(flaky)
+    entry, _ = books.claim(job())
+    away.append(True)
+    books.settle(accepted(job(), entry, "call_1"))
+    until(lambda: flaky.failures["settle_many"] > 5)
+    assert told == []
+    assert "call_1" in caplog.text
+    away.clear()
+    until(lambda: told)
+    assert state_of(ledger) == (CallState.ACCEPTED, "call_1")
+
+
+def test_a_claim_waits_for_a_dead_ledger_until_it_is_given_up(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    flaky = FlakyLedger(ledger, lambda name: "before")
+    books = make(flaky)
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(books.claim, job(key)) for key in range(5)]
+        until(lambda: flaky.failures["claim_many"] > 5)
+        assert not any(claim.done() for claim in waiting)
+        books.give_up_claims()
+        assert [claim.result(30) for claim in waiting] == [(None, False)] * 5
+
+
+class Poisoned(FlakyLedger):
+    """A ledger that breaks, rather than being away, once it is asked to store a certain answer."""
+
+    def __init__(self, ledger: CallLedger) -> None:
+        super().__init__(ledger, lambda name: None)
+        self.may_break = threading.Event()
+        self.asked = threading.Event()
+
+    def settle_many(self, settlements: Sequence[Settlement]) -> list[CallEntry]:
+        self.asked.set()
+        self.may_break.wait(30)
+        if any(settlement.call_id == "poison" for settlement in settlements):
+            raise ZeroDivisionError("a bug")
+        return self._ledger.settle_many(settlements)
+
+
+def test_when_the_thread_breaks_nobody_waits_for_ever_and_what_rings_is_stored(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    poisoned = Poisoned(ledger)
+    books = make(poisoned)
+    entries = {key: books.claim(job(key))[0] for key in ("busy", "bad", "good", "late")}
+    books.settle(accepted(job("busy"), entries["busy"], "call_0"))  # held up, so that a batch gathers
+    until(poisoned.asked.is_set)
+    books.settle(accepted(job("bad"), entries["bad"], "poison"))
+    books.settle(accepted(job("good"), entries["good"], "call_1"))
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(books.claim, job(key)) for key in ("first", "second", "third")]
+        until(lambda: books._items.qsize() >= 5)
+        poisoned.may_break.set()
+        for claim in waiting:
+            assert claim.result(30)[1] is False
+    until(lambda: books.broken)
+    books.settle(accepted(job("late"), entries["late"], "call_2"))
+    assert books.claim(job("too late")) == (None, False)
+    books.close()
+    assert isinstance(books.broken, ZeroDivisionError)
+    assert state_of(ledger, "good") == (CallState.ACCEPTED, "call_1")
+    assert state_of(ledger, "late") == (CallState.ACCEPTED, "call_2")
+    assert "Call poison was placed, and the ledger does not have it." in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_threads_and_a_ledger_that_fails_never_lock_each_other_out(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper], told: list[Dialled], seed: int
+) -> None:
+    books = make(FlakyLedger(ledger, at_random(seed, 0.3)))
+    dialled: list[str] = []
+
+    def dial(number: int) -> None:
+        chance = random.Random(seed * 1000 + number)
+        one = job(number % 60)  # some are asked for several times
+        entry, won = books.claim(one)
+        if won and entry is not None:
+            dialled.append(one.key)
+            books.settle(accepted(one, entry, f"call_{one.key}"))
+        elif chance.random() < 0.5:
+            books.settle(Answer(Dialled(one, entry)))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(dial, range(150)))
+    books.close()
+    assert sorted(dialled) == sorted({str(number) for number in range(60)})
+    assert {state_of(ledger, number) for number in range(60)} == {
+        (CallState.ACCEPTED, f"call_{number}") for number in range(60)
+    }
+    assert len(told) >= 60
+
+
+def test_only_a_ledger_that_is_away_is_asked_again(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    class Broken(FlakyLedger):
+        def claim_many(self, requests: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+    books = make(Broken(ledger, lambda name: None))
+    assert books.claim(job()) == (None, False)
+    until(lambda: books.broken)
+    assert not isinstance(books.broken, LedgerUnavailableError)

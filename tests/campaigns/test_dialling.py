@@ -1,0 +1,400 @@
+"""Threads that dial: what each answer leads to, what is not sent any more, and how they end."""
+
+from __future__ import annotations
+
+import http.server
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns import bookkeeping, dialling
+from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.campaigns.dialling import Dialler
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
+from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
+from tests.sandbox_process import SandboxProcess
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[SandboxProcess]:
+    with SandboxProcess(call_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxProcess) -> SandboxProcess:
+    running.reset(settings=True)
+    return running
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> CallLedger:
+    ledger = CallLedger(ledger_url)
+    ledger.check()
+    return ledger
+
+
+@pytest.fixture
+def bench(ledger: CallLedger, sandbox: SandboxProcess) -> Bench:
+    return Bench(ledger, sandbox)
+
+
+def jobs(count: int, not_after: datetime | None = None) -> list[Job]:
+    return [
+        Job(
+            f"campaign/{number}/1",
+            OutboundCall(number, agent_id="agent_demo", from_number="+14155550199"),
+            CallOrigin("dag", "run", "task", -1, 1, "campaign", number, position, 1),
+            not_after,
+        )
+        for position, number in enumerate(numbers(count), 1)
+    ]
+
+
+@contextmanager
+def closing(dialler: Dialler) -> Iterator[Dialler]:
+    try:
+        yield dialler
+    finally:
+        dialler.close()
+
+
+def all_of(dialler: Dialler, found: list[Dialled] | None = None) -> list[Dialled]:
+    """Wait for every job that is under way."""
+    found = [] if found is None else found
+    deadline = time.monotonic() + 30
+    while dialler.outstanding:
+        assert time.monotonic() < deadline, "a job never came back"
+        found += dialler.wait(0.1)
+    return found
+
+
+def states(ledger: CallLedger) -> dict[str, int]:
+    found = [entry.state.value for entry in ledger.calls(limit=10_000)]
+    return {state: found.count(state) for state in set(found)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "code", "again"),
+    [
+        (None, CallState.ACCEPTED, None, False),
+        ("error_before", CallState.UNKNOWN, "server_error", False),
+        ("error_after", CallState.UNKNOWN, "server_error", False),
+        ("cut_after", CallState.UNKNOWN, "answer_lost", False),
+        ("cut_before", CallState.UNKNOWN, "answer_lost", False),
+        ("gateway_html", CallState.UNKNOWN, "server_error", False),
+        ("hang", CallState.UNKNOWN, "answer_lost", False),
+        ("bad_json_2xx", CallState.UNKNOWN, "no_call_id", False),
+        ("rate_limited", CallState.REFUSED, "rate_limited", True),
+    ],
+)
+def test_every_answer_is_stored_as_what_it_means(
+    bench: Bench,
+    ledger: CallLedger,
+    sandbox: SandboxProcess,
+    fault: str | None,
+    state: CallState,
+    code: str | None,
+    again: bool,
+) -> None:
+    if fault:
+        sandbox.fault(fault)
+    with closing(bench.make_dialler(timeout=1.0)) as dialler:
+        dialler.submit(jobs(1))
+        [dialled] = all_of(dialler)
+    entry = ledger.call_by_key(dialled.job.key)
+    assert entry is not None
+    assert (entry.state, entry.error_code, dialled.again) == (state, code, again)
+    assert dialled.entry == entry
+    assert (dialled.error is None) is (state is CallState.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"api_keys": ["vk_other"]}, "unauthorized"),
+        ({"agents": ["agent_other"]}, "not_found"),
+        ({"from_numbers": ["+14155550198"]}, "validation_error"),
+    ],
+)
+def test_every_refusal_is_stored_under_our_own_word_for_it(
+    bench: Bench, ledger: CallLedger, sandbox: SandboxProcess, settings: dict[str, Any], code: str
+) -> None:
+    dialler = bench.make_dialler()
+    sandbox.configure(**settings)
+    with closing(dialler):
+        dialler.submit(jobs(1))
+        [dialled] = all_of(dialler)
+    entry = ledger.call_by_key(dialled.job.key)
+    assert entry is not None
+    assert (entry.state, entry.error_code, dialled.again) == (CallState.REFUSED, code, False)
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    """An API, or a gateway before it, that refuses in words that mean something else to us."""
+
+    status, code = 403, "rate_limited"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = f'{{"error": {{"code": "{self.code}", "message": "no"}}}}'.encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("code", ["rate_limited", "unauthorized", "interrupted", "not_found", "unreachable"])
+@pytest.mark.parametrize(("status", "stored"), [(403, "refused"), (422, "invalid_phone")])
+def test_the_apis_own_words_do_not_decide_how_the_campaign_goes_on(
+    bench: Bench, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, code: str, status: int, stored: str
+) -> None:
+    monkeypatch.setattr(_Answers, "status", status)
+    monkeypatch.setattr(_Answers, "code", code)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        with closing(bench.make_dialler(base_url=f"http://127.0.0.1:{server.server_address[1]}")) as dialler:
+            dialler.submit(jobs(1))
+            [dialled] = all_of(dialler)
+        server.shutdown()
+        thread.join()
+    assert dialled.entry is not None
+    assert (dialled.entry.state, dialled.entry.error_code) == (CallState.REFUSED, stored)
+    assert code in str(dialled.entry.error_message)  # for people
+
+
+def test_a_429_does_not_hold_the_campaign_up_for_days_whatever_it_asks_for(
+    bench: Bench, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "LONGEST_RETRY_AFTER", 0.1)
+    sandbox.configure(rate_limit=0.05, rate_burst=1)  # so that Retry-After is 20 s
+    with closing(bench.make_dialler()) as dialler:
+        dialler.submit(jobs(2))
+        found = all_of(dialler)
+        assert sum(dialled.again for dialled in found) == 1
+        dialler.submit([dialled.job for dialled in found if dialled.again])
+        until(lambda: sandbox.counts()["requests"] == 3, 10)
+
+
+def test_a_call_that_was_claimed_before_is_not_dialled(
+    bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+) -> None:
+    [job] = jobs(1)
+    claimed, _ = ledger.claim(job.key, job.call, conn_id=CONN_ID, origin=job.origin)
+    with closing(bench.make_dialler()) as dialler:
+        dialler.submit([job])
+        [dialled] = all_of(dialler)
+    assert (dialled.entry, dialled.again, dialled.error) == (claimed, False, None)
+    assert sandbox.audit()["requests"] == []
+
+
+class TestLateJobs:
+    def test_a_late_job_is_not_even_claimed(self, bench: Bench, ledger: CallLedger) -> None:
+        with closing(bench.make_dialler()) as dialler:
+            dialler.submit(jobs(3, not_after=datetime.now(timezone.utc)))
+            found = all_of(dialler)
+        assert [(dialled.again, dialled.entry) for dialled in found] == [(True, None)] * 3
+        assert states(ledger) == {}
+
+    def test_a_job_that_became_late_while_it_was_claimed_is_not_sent_and_may_be_dialled_later(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        not_after = datetime.now(timezone.utc) + timedelta(seconds=1)
+
+        def slow(name: str) -> None:
+            if name == "claim_many":
+                time.sleep(max(0.0, (not_after - datetime.now(timezone.utc)).total_seconds()))
+
+        with closing(bench.make_dialler(FlakyLedger(ledger, slow))) as dialler:
+            dialler.submit(jobs(1, not_after))
+            [dialled] = all_of(dialler)
+            assert dialled.again
+            assert dialled.entry is not None
+            assert (dialled.entry.state, dialled.entry.error_code) == (CallState.REFUSED, "interrupted")
+            assert sandbox.audit()["requests"] == []
+            dialler.submit(jobs(1))
+            [dialled] = all_of(dialler)
+        assert dialled.entry is not None
+        assert dialled.entry.state is CallState.ACCEPTED
+        assert len(sandbox.audit()["calls"]) == 1
+
+
+class TestHolding:
+    def test_queued_jobs_come_back_undialled_even_at_a_slow_pace(
+        self, bench: Bench, sandbox: SandboxProcess
+    ) -> None:
+        with closing(bench.make_dialler(most=0.2, start=0.2)) as dialler:
+            dialler.submit(jobs(20))
+            until(lambda: sandbox.audit()["calls"])
+            dialler.hold(True)
+            seen = sandbox.counts()["requests"]
+            found = all_of(dialler)
+            assert sum(not dialled.again for dialled in found) == seen == sandbox.counts()["requests"]
+
+    def test_dialling_goes_on_afterwards(self, bench: Bench, sandbox: SandboxProcess) -> None:
+        with closing(bench.make_dialler()) as dialler:
+            dialler.hold(True)
+            dialler.submit(jobs(5))
+            assert all(dialled.again for dialled in all_of(dialler))
+            dialler.hold(False)
+            dialler.submit(jobs(5))
+            assert not any(dialled.again for dialled in all_of(dialler))
+        assert len(sandbox.audit()["calls"]) == 5
+
+
+class TestALongSleep:
+    """Of the whole machine, say: meanwhile another process may have taken the campaign over."""
+
+    def test_nothing_is_sent_after_it_until_somebody_has_looked(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        with closing(bench.make_dialler()) as dialler:
+            dialler.prolong(-1)
+            dialler.submit(jobs(5))
+            assert all(dialled.again for dialled in all_of(dialler))
+            assert sandbox.audit()["requests"] == []
+            assert states(ledger) == {}
+            dialler.prolong(30)
+            dialler.submit(jobs(5))
+            assert not any(dialled.again for dialled in all_of(dialler))
+
+
+class TestClosing:
+    def test_answers_under_way_are_stored_and_nothing_is_sent_afterwards(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        sandbox.configure(latency_ms=500)
+        dialler = bench.make_dialler()
+        dialler.submit(jobs(16))
+        until(lambda: len(sandbox.audit()["calls"]) >= 3)
+        dialler.close()
+        calls = {call["call_id"] for call in sandbox.audit()["calls"]}
+        requests = sandbox.counts()["requests"]
+        stored = ledger.calls(state=CallState.ACCEPTED)
+        assert {entry.call_id for entry in stored} == calls
+        assert CallState.CLAIMED.value not in states(ledger)
+        dialler.hold(False)  # of no effect any more
+        dialler.submit(jobs(20)[16:])
+        assert dialler.wait(0.5) is not None
+        assert sandbox.counts()["requests"] == requests
+
+    def test_it_may_be_closed_while_the_ledger_is_away_and_nobody_is_dialled(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        flaky = FlakyLedger(ledger, lambda name: "before")
+        dialler = bench.make_dialler(flaky)
+        dialler.submit(jobs(10))
+        until(lambda: flaky.failures["claim_many"] > 3)
+        dialler.close()
+        assert sandbox.audit()["requests"] == []
+
+    def test_twice(self, bench: Bench) -> None:
+        dialler = bench.make_dialler()
+        dialler.close()
+        dialler.close()
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_held_let_go_and_closed_at_any_moment_it_never_hangs_or_forgets_a_call(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess, seed: int
+    ) -> None:
+        chance = random.Random(seed)
+        sandbox.configure(latency_ms=5, fault_rate=0.2, faults=["rate_limited", "cut_after", "error_before"])
+        dialler = bench.make_dialler(FlakyLedger(ledger, at_random(seed, 0.1)), threads=12)
+        queued, end = jobs(300), time.monotonic() + chance.uniform(0.2, 1.5)
+        while time.monotonic() < end:
+            dialler.hold(chance.random() < 0.3)
+            take = min(dialler.room, chance.randrange(1, 9), len(queued))
+            dialler.submit([queued.pop() for _ in range(take)])
+            queued += [dialled.job for dialled in dialler.wait(0.02) if dialled.again]
+        closer = threading.Thread(target=dialler.close)
+        closer.start()
+        closer.join(30)
+        assert not closer.is_alive(), "it hangs"
+
+        calls = sandbox.audit()["calls"]
+        assert len({call["to_number"] for call in calls}) == len(calls)
+        answered = {call["call_id"] for call in calls if call["fault"] != "cut_after"}
+        assert {entry.call_id for entry in ledger.calls(state=CallState.ACCEPTED, limit=1000)} == answered
+
+
+class TestCrashes:
+    def test_of_a_worker_comes_out_of_waiting(self, bench: Bench) -> None:
+        class Client:
+            def place(self, call: OutboundCall) -> None:
+                raise ZeroDivisionError("a bug")
+
+            def close(self) -> None:
+                """Nothing is open."""
+
+        pace = AdaptivePace(start=100)
+        client: Any = Client()
+        dialler = Dialler(bench.ledger, lambda: client, conn_id=CONN_ID, pace=pace, threads=3)
+        with closing(dialler):
+            dialler.submit(jobs(10))
+            with pytest.raises(ZeroDivisionError):
+                all_of(dialler)
+        assert states(bench.ledger).get("claimed", 0) >= 1  # which the next process takes for unknown
+
+    def test_of_what_makes_the_clients_too(self, bench: Bench) -> None:
+        def fail() -> VoiceInfraClient:
+            raise ZeroDivisionError("a bug")
+
+        dialler = Dialler(bench.ledger, fail, conn_id=CONN_ID, pace=AdaptivePace(), threads=3)
+        with closing(dialler):
+            dialler.submit(jobs(10))
+            with pytest.raises(ZeroDivisionError):
+                all_of(dialler)
+
+    def test_of_the_thread_that_writes_ends_the_campaign_and_loses_no_call(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        class Broken(FlakyLedger):
+            settled = 0
+
+            def settle_many(self, settlements: Any) -> Any:
+                self.settled += 1
+                if self.settled == 3:
+                    raise ZeroDivisionError("a bug")
+                return self._ledger.settle_many(settlements)
+
+        sandbox.configure(latency_ms=50)
+        bench.load(numbers(60))
+        plan = bench.plan(max_active_calls=60)
+        with bench.running(plan, Broken(ledger, lambda name: None)) as ended:
+            pass
+        assert isinstance(ended[0], ZeroDivisionError)
+        calls = {call["call_id"] for call in sandbox.audit()["calls"]}
+        assert {entry.call_id for entry in ledger.calls(state=CallState.ACCEPTED)} == calls
+
+
+def test_the_queue_is_short_at_a_slow_pace_so_that_what_is_urgent_does_not_wait(bench: Bench) -> None:
+    connection = VoiceInfraConnection(CONN_ID, "vk", bench.sandbox.base_url)
+    for rate, room in ((0.1, 4), (5.0, 9), (500.0, 16)):
+        pace = AdaptivePace(start=rate, most=rate)
+        dialler = Dialler(
+            bench.ledger, lambda: VoiceInfraClient(connection), conn_id="c", pace=pace, threads=8
+        )
+        with closing(dialler):
+            assert dialler.room == room

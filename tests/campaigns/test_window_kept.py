@@ -1,0 +1,166 @@
+"""Nobody is called at an indecent hour, and nobody is forgotten, whatever the clocks and the dialler do."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.runner import End
+from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+from airflow_provider_voiceinfra.campaigns.zones import zones_for
+from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
+from tests.campaigns.test_windows import MOMENTS, ZONES, moments, slow_is_open, utc, window_specs
+
+# Numbers of one zone, of two with the same hour or not the same, without summer time, and of all of America.
+AREA_CODES = (202, 415, 208, 605, 701, 709, 907, 808, 928, 787, 800)
+MINUTES = st.integers(0, 600).map(lambda minutes: timedelta(minutes=minutes))
+SECONDS = st.integers(0, 60).map(lambda seconds: timedelta(seconds=seconds))
+
+contacts = st.lists(
+    st.tuples(st.sampled_from(AREA_CODES), st.one_of(st.none(), st.sampled_from(ZONES))),
+    min_size=1,
+    max_size=8,
+)
+habits = st.builds(
+    Habits,
+    queued=st.one_of(SECONDS, MINUTES),
+    step=st.sampled_from([timedelta(seconds=3), timedelta(seconds=40), timedelta(minutes=20)]),
+    length=st.one_of(SECONDS, st.just(timedelta(minutes=40))),
+    room=st.integers(1, 10),
+    webhook_lost=st.sampled_from([0.0, 0.0, 0.3]),
+    rate_limited=st.sampled_from([0.0, 0.0, 0.3]),
+    answer_lost=st.sampled_from([0.0, 0.0, 0.2]),
+    killed=st.sampled_from([0.0, 0.0, 0.2]),
+)
+redials = st.one_of(
+    st.none(),
+    st.builds(
+        lambda waits, attempts: RedialPolicy(
+            frozenset({"voicemail"}), tuple(timedelta(minutes=wait) for wait in waits), attempts
+        ),
+        st.lists(st.sampled_from([0, 1, 45, 600, 2000]), min_size=1, max_size=3),
+        st.integers(2, 4),
+    ),
+)
+
+
+def is_decent(specs: list[dict[str, object]], zone: str | None, at: datetime, zones: tuple[str, ...]) -> bool:
+    """Ask the clocks on the wall."""
+    return slow_is_open(specs, at, (zone,) if zone else zones)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    specs=window_specs(),
+    zone=st.one_of(st.none(), st.none(), st.sampled_from(ZONES)),
+    start=moments(),
+    people=contacts,
+    habits=habits,
+    redial=redials,
+    lines=st.integers(1, 6),
+    lasts=st.one_of(st.none(), MINUTES, st.integers(10, 96).map(lambda hours: timedelta(hours=hours))),
+    seed=st.integers(0, 2**32),
+)
+def test_no_call_is_sent_outside_the_window_and_nobody_is_forgotten(
+    specs: list[dict[str, object]],
+    zone: str | None,
+    start: datetime,
+    people: list[tuple[int, str | None]],
+    habits: Habits,
+    redial: RedialPolicy | None,
+    lines: int,
+    lasts: timedelta | None,
+    seed: int,
+) -> None:
+    window = CallingWindow.parse([{**spec, **({"timezone": zone} if zone else {})} for spec in specs])
+    ledger = MemoryLedger(Clock(start))
+    for line, (area_code, own_zone) in enumerate(people):
+        number = f"+1{area_code}55501{line:02d}"
+        if window.next_opening(start, zones_for(own_zone, number)) is not None:
+            ledger.add(number, own_zone)
+    deadline = start + lasts if lasts is not None else None
+    world = World(ledger, habits, seed)
+    plan = CampaignPlan("c", lines, window, redial, deadline, timedelta(hours=1))
+
+    end = run(world, plan)
+
+    assert end is End.FINISHED
+    for job, at in world.sent:
+        contact = ledger.contacts[job.origin.position or 0]
+        zones = zones_for(contact.timezone, job.call.to_number) or ()
+        assert is_decent(specs, zone, at, zones), (at, zones)
+        assert deadline is None or at < deadline
+    attempts = [(job.origin.position, job.origin.attempt) for job, _ in world.sent]
+    assert len(set(attempts)) == len(attempts)
+    if deadline is None:
+        assert {position for position, _ in attempts} == set(ledger.contacts)
+
+
+def test_the_hour_that_is_skipped_is_not_used_and_the_one_that_comes_twice_is() -> None:
+    for change, spec, expected in (
+        (utc(2026, 3, 8), "sun 02:00-03:00", utc(2026, 3, 15, 6)),
+        (utc(2026, 11, 1), "sun 01:00-01:30", utc(2026, 11, 1, 5)),
+    ):
+        ledger = MemoryLedger(Clock(change))
+        ledger.add("+12125550100")
+        world = World(ledger, Habits(queued=timedelta(0), step=timedelta(0)), seed=0)
+        run(world, CampaignPlan("c", window=CallingWindow.parse(spec)))
+        [(_, at)] = world.sent
+        assert expected <= at < expected + timedelta(seconds=2)
+
+
+def test_a_job_that_waited_in_the_queue_till_the_window_closed_is_called_the_next_day() -> None:
+    ledger = MemoryLedger(Clock(utc(2026, 6, 1, 20)))  # a Monday, 16:00 in New York
+    for line in range(50):
+        ledger.add(f"+121255501{line:02d}")
+    world = World(ledger, Habits(queued=timedelta(hours=3), room=20), seed=1)
+
+    run(world, CampaignPlan("c", 50, CallingWindow.parse("mon-fri 09:00-17:00")))
+
+    local = [at.astimezone(ZoneInfo("America/New_York")) for _, at in world.sent]
+    assert len(local) == 50
+    assert {at.day for at in local} == {1, 2}
+    assert all(9 <= at.hour < 17 for at in local)
+
+
+def test_nobody_is_called_at_or_after_the_deadline_however_long_jobs_have_waited() -> None:
+    start = utc(2026, 6, 1, 12)
+    for window in (None, CallingWindow.parse("00:00-24:00 UTC")):
+        ledger = MemoryLedger(Clock(start))
+        for line in range(100):
+            ledger.add(f"+121255501{line:02d}")
+        habits = Habits(queued=timedelta(hours=2), step=timedelta(minutes=20), room=20)
+        world = World(ledger, habits, seed=3)
+        deadline = start + timedelta(hours=1)
+
+        assert run(world, CampaignPlan("c", 50, window, deadline=deadline)) is End.FINISHED
+
+        assert 0 < len(world.sent) < 100
+        assert max(at for _, at in world.sent) < deadline
+
+
+def test_redials_wait_for_the_window_too() -> None:
+    ledger = MemoryLedger(Clock(utc(2026, 3, 7, 21)))  # in New York a Saturday, 16:00, before clocks change
+    ledger.add("+12125550100")
+    world = World(ledger, Habits(outcomes=("voicemail",)), seed=2)
+    redial = RedialPolicy.parse({"waits": [90], "attempts": 3})
+
+    run(world, CampaignPlan("c", window=CallingWindow.parse("10:00-17:00"), redial=redial))
+
+    local = [at.astimezone(ZoneInfo("America/New_York")) for _, at in world.sent]
+    assert [(at.day, at.hour) for at in local] == [(7, 16), (8, 10), (8, 11)]
+
+
+def test_moments_of_the_property_are_around_changes_of_the_clock_in_both_directions() -> None:
+    for zone in ("America/New_York", "Europe/London", "Australia/Lord_Howe"):
+        offsets = [
+            at.astimezone(ZoneInfo(zone)).utcoffset()
+            for near in MOMENTS[zone]
+            for at in (near - timedelta(hours=1), near + timedelta(hours=1))
+        ]
+        assert offsets[0] != offsets[1]
+        assert offsets[2] != offsets[3]

@@ -1,0 +1,182 @@
+"""The campaign's trigger: what wakes a campaign that sleeps, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.triggers import campaign as module
+from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
+from airflow_provider_voiceinfra.triggers.voiceinfra import read_event
+
+CONN_ID = "voiceinfra_default"
+
+
+@pytest.fixture
+def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
+    monkeypatch.setattr(module, "CANCEL_INTERVAL", 0.02)
+    ledger = CallLedger(ledger_url)
+    ledger.take_campaign("campaign", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task", -1, 1))
+    return ledger
+
+
+def place(ledger: CallLedger, count: int, campaign_id: str = "campaign") -> list[str]:
+    """Place calls of a campaign and return their ids."""
+    call_ids = [f"{campaign_id}_{number}" for number in range(count)]
+    for position, call_id in enumerate(call_ids, 1):
+        call = OutboundCall(f"+141555501{position:02d}", "agent_demo", "+14155550199")
+        origin = CallOrigin(campaign_id=campaign_id, position=position, attempt=1)
+        entry, _ = ledger.claim(f"{campaign_id}/{position}/1", call, conn_id=CONN_ID, origin=origin)
+        ledger.accept(entry, call_id)
+    return call_ids
+
+
+def complete(ledger: CallLedger, call_id: str) -> None:
+    body = json.dumps({"call_id": call_id, "event": "call.completed", "call_outcome": "answered"}).encode()
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id=CONN_ID)
+
+
+def later(seconds: float) -> str:
+    return (datetime.now(timezone.utc) + timedelta(seconds=seconds)).isoformat()
+
+
+async def first_event(trigger: Any) -> Any:
+    event = await asyncio.wait_for(anext(trigger.run()), 60)
+    return read_event(event.payload)["status"]
+
+
+async def while_running(trigger: Any, *meanwhile: Awaitable[Any]) -> tuple[list[bool], Any]:
+    """Do one thing after the other while a trigger runs; tell after which it had fired, and its event."""
+    waiting = asyncio.create_task(first_event(trigger))
+    fired = []
+    for step in meanwhile:
+        await asyncio.sleep(0.3)  # so that it has looked
+        fired.append(waiting.done())
+        await step
+    return fired, await waiting
+
+
+async def in_thread(work: Any, *args: Any) -> None:
+    await asyncio.to_thread(work, *args)
+
+
+def test_survives_its_journey_through_the_database() -> None:
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=7, not_before=later(5))
+    path, kwargs = trigger.serialize()
+    assert path == "airflow_provider_voiceinfra.triggers.campaign.VoiceInfraCampaignTrigger"
+    again = VoiceInfraCampaignTrigger(**json.loads(json.dumps(kwargs)))
+    assert again.serialize() == trigger.serialize()
+
+
+@pytest.mark.parametrize("seconds", [0.3, -60], ids=["soon", "passed while the triggerer was away"])
+def test_fires_at_its_moment(ledger: CallLedger, seconds: float) -> None:
+    place(ledger, 2)
+    for calls in (None, 1):
+        moment = later(seconds)
+        trigger = VoiceInfraCampaignTrigger("campaign", moment, calls=calls)
+        assert asyncio.run(first_event(trigger)) == "timed_out"
+        assert datetime.now(timezone.utc) >= datetime.fromisoformat(moment)
+
+
+@pytest.mark.parametrize("calls", [None, 1])
+def test_fires_when_the_campaign_is_cancelled(ledger: CallLedger, calls: int | None) -> None:
+    place(ledger, 2)
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=calls)
+    fired, status = asyncio.run(while_running(trigger, in_thread(ledger.cancel_campaign, "campaign")))
+    assert (fired, status) == ([False], "completed")
+
+
+def test_fires_at_once_if_it_was_cancelled_before(ledger: CallLedger) -> None:
+    ledger.cancel_campaign("campaign")
+    assert asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60)))) == "completed"
+
+
+def test_any_call_that_ends_wakes_it(ledger: CallLedger) -> None:
+    first, second, _ = place(ledger, 3)
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=3)
+    fired, status = asyncio.run(while_running(trigger, in_thread(complete, ledger, second)))
+    assert (fired, status) == ([False], "completed")
+    assert first in ledger.open_calls("campaign")
+
+
+def test_all_calls_must_end_to_wake_it(ledger: CallLedger) -> None:
+    first, second, third, _ = place(ledger, 4)  # of which the last one's webhook is not expected any more
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=2)
+    steps = [in_thread(complete, ledger, call_id) for call_id in (third, first, second)]
+    assert asyncio.run(while_running(trigger, *steps)) == ([False, False, False], "completed")
+
+
+def test_a_call_that_ended_before_the_triggerer_began_counts(ledger: CallLedger) -> None:
+    first, _ = place(ledger, 2)
+    complete(ledger, first)
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=2)
+    assert asyncio.run(first_event(trigger)) == "completed"
+
+
+def test_calls_of_others_do_not_wake_it(ledger: CallLedger) -> None:
+    [own] = place(ledger, 1)
+    [other] = place(ledger, 1, "another")
+    trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=1)
+    steps = [in_thread(complete, ledger, call_id) for call_id in (other, own)]
+    assert asyncio.run(while_running(trigger, *steps)) == ([False, False], "completed")
+
+
+def test_does_not_wake_the_task_too_early(ledger: CallLedger) -> None:
+    ledger.cancel_campaign("campaign")
+    not_before = later(0.5)
+    asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60), not_before=not_before)))
+    assert datetime.now(timezone.utc) >= datetime.fromisoformat(not_before)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "calls", "moment"])
+def test_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    [call_id] = place(ledger, 1)
+    away = [True]
+
+    def breaking(name: str) -> None:
+        work = getattr(CallLedger, name)
+
+        def unreliable(self: CallLedger, *args: Any, **kwargs: Any) -> Any:
+            if away[0]:
+                raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
+            return work(self, *args, **kwargs)
+
+        monkeypatch.setattr(CallLedger, name, unreliable)
+
+    for name in ("is_cancelled", "open_calls", "last_sequence", "completions_after"):
+        breaking(name)
+
+    async def back() -> None:
+        away[0] = False
+
+    happens: list[Awaitable[Any]] = []
+    if how == "cancelled":
+        happens = [in_thread(ledger.cancel_campaign, "campaign"), back()]
+    elif how == "calls":
+        happens = [in_thread(complete, ledger, call_id), back()]
+    trigger = VoiceInfraCampaignTrigger("campaign", later(0.5 if how == "moment" else 60), calls=1)
+    fired, status = asyncio.run(while_running(trigger, *happens))
+    assert not any(fired)
+    assert status == ("timed_out" if how == "moment" else "completed")
+
+
+def test_a_bug_is_not_mistaken_for_a_wait_that_ended(
+    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: CallLedger, campaign_id: str) -> bool:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(CallLedger, "is_cancelled", fail)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60))))
