@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def pytest_make_collect_report() -> Iterator[None]:
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(autouse=True)
+def _close_idle_connections() -> Iterator[None]:
+    """Close what the ledgers of a test keep open for their next use: there are thousands of tests."""
+    yield
+    connect = sys.modules.get("airflow_provider_voiceinfra.ledger.connect")
+    for database in list(connect._databases.values()) if connect else []:
+        database.engine.dispose()
 
 
 @pytest.fixture(scope="session")

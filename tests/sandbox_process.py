@@ -63,7 +63,10 @@ class SandboxProcess:
     def _ready_line(self) -> str:
         assert self.process is not None
         assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], self.start_timeout)
+        # Not select(): in a process with a thousand open files it refuses any further one.
+        poll = select.poll()
+        poll.register(self.process.stdout, select.POLLIN | select.POLLHUP)
+        readable = poll.poll(self.start_timeout * 1000)
         return self.process.stdout.readline() if readable else ""
 
     def stop(self) -> int | None:
