@@ -122,7 +122,7 @@ class Bookkeeper:
     def _save(self, settlement: Settlement) -> None:
         try:
             self._ledger.settle_many([settlement])
-        except Exception:
+        except Exception:  # the others are still to be saved, whatever is wrong with this one
             if settlement.call_id is not None:
                 log.exception("Call %s was placed, and the ledger does not have it.", settlement.call_id)
 
