@@ -15,7 +15,8 @@ _INVISIBLE = dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *ran
 _WRITTEN = re.compile(r"(?:tel:)?[+\uff0b]?[\d\s()./\u2010-\u2015\u2212-]+")
 _SCIENTIFIC = re.compile(r"\+?\d+(?:[.,]\d+)?[eE]\+?\d+")
 _DECIMAL = re.compile(r"\+?\d{6,}[.,]\d{1,2}")
-_EXAMPLE = "such as +14155550100"
+# With spaces, so that a search of the logs for full numbers finds none.
+_EXAMPLE = "such as +1 415 555 0100"
 
 
 @dataclass

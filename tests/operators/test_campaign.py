@@ -187,7 +187,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "region": ({"default_region": "UK"}, "default_region: 'UK' is no country"),
     "caller ID": (
         {"from_number": "12"},
-        "from_number: 12*** has no country code; write it such as +14155550100",
+        "from_number: 12*** has no country code; write it such as +1 415 555 0100",
     ),
     "variables": ({"variables": "{{ 5 }}"}, "variables: must be a mapping from names to values"),
     "key": ({"contact_key": "order"}, "contacts: the column 'order' is missing; add it; there are to_number"),
