@@ -26,13 +26,15 @@ LAYERS = {
         campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
-        settings connection client pacing metrics ledger campaigns
+        settings connection client pacing metrics privacy ledger campaigns
     """,
     2: """
         deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
-        campaigns.obstacles campaigns.orders campaigns.plan campaigns.progress campaigns.report
+        campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
+        campaigns.report
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state
+        campaigns.states
     """,
     3: "hooks triggers sensors operators links rendering results",
     4: "web plugin cli diagnosis",

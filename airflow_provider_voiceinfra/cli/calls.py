@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_voiceinfra.cli.output import print_document, print_rows
-from airflow_provider_voiceinfra.cli.privacy import Privacy
+from airflow_provider_voiceinfra.cli.privacy import privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
+from airflow_provider_voiceinfra.privacy import Privacy
 
 _TABLE = (
     "claimed_at",
@@ -42,7 +43,7 @@ def list_calls(args: Namespace) -> bool:
         limit=args.limit,
     )
     ended = ledger.completions([entry.call_id for entry in entries if entry.call_id], with_body=False)
-    privacy = Privacy.of(args)
+    privacy = privacy_of(args)
     print_rows([_row(entry, ended, privacy) for entry in entries], args.output, _TABLE)
     return True
 
@@ -56,7 +57,7 @@ def show_call(args: Namespace) -> bool:
     completion = ledger.completion(call_id) if call_id else None
     if entry is None and completion is None:
         return complain("there is neither a call nor a completion with this call_id or idempotency key.")
-    privacy = Privacy.of(args)
+    privacy = privacy_of(args)
     ended = {completion.call_id: completion} if completion else {}
     print_document(
         {

@@ -8,8 +8,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.report import CANCELLED, OTHER, OUTCOMES, SKIPPED
-from airflow_provider_voiceinfra.cli.campaign_states import is_alive, is_over, meaning, state_of, task_of
+from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR, overview
+from airflow_provider_voiceinfra.campaigns.states import is_alive, is_over, meaning, state_of, task_of
 from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -21,20 +21,12 @@ _LISTED = (*_TABLE, "conn_id", "task_id", "map_index", "seen_at", "cancelled_at"
 # An id that was mistyped is looked for among so many, and so many that may have been meant are named.
 _SEARCHED = 1000
 _NAMED = 5
-_PACE = ("rate", "allowed_rate", "limit", "expected_end")
-_LINES = ("active", "max_active_calls")
-_WAITING_FOR = {
-    "window": "until their calling window opens",
-    "redial": "to be called again after a voicemail or a failure",
-    "again": "to be sent again, since the API could not take the call",
-    "answer": "for word of a call whose answer was lost",
-}
 
 
 @command
 def list_campaigns(args: Namespace) -> bool:
     """List campaigns, newest first."""
-    documents = [_document(entry, {}) for entry in open_ledger().campaigns(limit=args.limit)]
+    documents = [overview(entry, {}) for entry in open_ledger().campaigns(limit=args.limit)]
     rows = [{name: document[name] for name in _LISTED} for document in documents]
     if _is_for_people(args):
         rows = [{**row, "outcomes": _in_short(row["outcomes"])} for row in rows]
@@ -57,7 +49,7 @@ def campaign(args: Namespace) -> bool:
         return _resume(ledger, entry, args)
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
     counts = {} if entry.progress else ledger.count_contacts(entry.campaign_id)
-    document = _document(entry, counts)
+    document = overview(entry, counts)
     print_document(_in_words(document) if _is_for_people(args) else document, args.output)
     return True
 
@@ -111,62 +103,6 @@ def _unknown(ledger: CallLedger, wanted: str) -> str:
     return f"{text}. {'Those that are alike' if alike else 'The newest'}: {named}."
 
 
-def _document(entry: CampaignEntry, counts: Mapping[str, int]) -> dict[str, Any]:
-    """Return all there is to show of a campaign, as plain JSON.
-
-    :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
-    """
-    told, summary = entry.progress or {}, entry.summary
-    alive, dials = is_alive(entry), entry.cancelled_at is None and summary is None
-    return {
-        "campaign_id": entry.campaign_id,
-        "state": state_of(entry).value,
-        "meaning": meaning(entry),
-        **{name: getattr(entry, name) for name in ("conn_id", "dag_id", "run_id", "task_id", "map_index")},
-        "started_at": _moment(entry.created_at),
-        "seen_at": _moment(entry.runner_seen_at),
-        "cancelled_at": _moment(entry.cancelled_at),
-        "finished_at": _moment(entry.finished_at),
-        **(_so_far(told, counts) if summary is None else _in_the_end(summary)),
-        # What only holds while somebody dials would mislead afterwards.
-        **{name: told.get(name) if alive and dials else None for name in _PACE},
-        **{name: told.get(name) if summary is None else None for name in _LINES},
-        "waiting": {} if summary else _waiting(told, dials),
-        "next_at": told.get("next_at") if dials else None,
-        "obstacle": told.get("obstacle") if dials else None,
-        "refusals": told.get("refusals", []),
-        "summary": summary,
-    }
-
-
-def _so_far(told: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "contacts": told.get("contacts", counts.get("")),
-        "done": told.get("done", 0),
-        "outcomes": told.get("outcomes", {}),
-        "skipped": told.get("skipped", {reason: number for reason, number in counts.items() if reason}),
-        "calls_placed": told.get("placed", 0),
-    }
-
-
-def _in_the_end(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same numbers from a summary, which counts skipped rows among the contacts."""
-    skipped = {reason: summary[name] for reason, name in SKIPPED.items() if summary.get(name)}
-    contacts = summary["contacts"] - sum(skipped.values())
-    return {
-        "contacts": contacts,
-        "done": contacts - summary[CANCELLED],
-        "outcomes": {name: summary[name] for name in (*OUTCOMES, OTHER) if summary.get(name)},
-        "skipped": skipped,
-        "calls_placed": summary["attempts"],
-    }
-
-
-def _waiting(told: Mapping[str, Any], dials: bool) -> dict[str, int]:
-    waiting = told.get("waiting", {})
-    return {why: number for why, number in waiting.items() if number and (dials or why == "answer")}
-
-
 def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a campaign's document for people, without those that say nothing."""
     fields = {
@@ -187,7 +123,7 @@ def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:
         "rate": _rate(document),
         "lines": _lines(document),
         "waiting": "; ".join(
-            f"{number} {_WAITING_FOR.get(why, f'for {why}')}" for why, number in document["waiting"].items()
+            f"{number} {WAITING_FOR.get(why, f'for {why}')}" for why, number in document["waiting"].items()
         ),
         "next call": document["next_at"],
         "expected end": document["expected_end"],

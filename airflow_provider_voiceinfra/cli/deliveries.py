@@ -7,11 +7,12 @@ from argparse import Namespace
 from typing import Any
 
 from airflow_provider_voiceinfra.cli.output import print_document, print_rows
-from airflow_provider_voiceinfra.cli.privacy import Privacy
+from airflow_provider_voiceinfra.cli.privacy import privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
+from airflow_provider_voiceinfra.privacy import Privacy
 from airflow_provider_voiceinfra.receiving import Outcome, replay
 
 _ALL = 1_000_000_000
@@ -26,7 +27,7 @@ def deliveries(args: Namespace) -> bool:
     if args.replay is not None:
         return _replay(ledger, args)
     kept = ledger.deliveries(include_replayed=args.include_replayed, limit=args.limit)
-    privacy = Privacy.of(args)
+    privacy = privacy_of(args)
     print_rows([_row(delivery, privacy) for delivery in kept], args.output)
     return True
 
@@ -35,7 +36,7 @@ def _show(ledger: CallLedger, args: Namespace) -> bool:
     delivery = ledger.delivery(args.show)
     if delivery is None:
         return complain(f"there is no delivery {args.show}.")
-    privacy = Privacy.of(args)
+    privacy = privacy_of(args)
     print_document({**_row(delivery, privacy), "body": _body(delivery.body, privacy)}, args.output)
     return True
 

@@ -10,9 +10,9 @@ import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, WINDOW
+from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR
 from airflow_provider_voiceinfra.campaigns.report import Tally
-from airflow_provider_voiceinfra.cli.campaign_states import State
-from airflow_provider_voiceinfra.cli.campaigns import _WAITING_FOR
+from airflow_provider_voiceinfra.campaigns.states import State
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry, ContactEntry
@@ -224,7 +224,7 @@ def test_what_says_nothing_is_left_out_for_people(run: Run, ledger: CallLedger) 
 
 
 def test_whatever_a_campaign_waits_for_has_words_for_people() -> None:
-    assert set(_WAITING_FOR) == {WINDOW, REDIAL, AGAIN, "answer"}
+    assert set(WAITING_FOR) == {WINDOW, REDIAL, AGAIN, "answer"}
 
 
 def test_a_rate_is_not_told_once_nobody_dials(run: Run, ledger: CallLedger) -> None:

@@ -45,11 +45,14 @@ def state_of(entry: CampaignEntry) -> State:
     return State.RUNNING if is_alive(entry) else State.SILENT
 
 
-def meaning(entry: CampaignEntry) -> str:
-    """Return what a campaign's state means, and what to do about it if there is anything to do."""
+def meaning(entry: CampaignEntry, *, resume: str = "--resume") -> str:
+    """Return what a campaign's state means, and what to do about it if there is anything to do.
+
+    :param resume: what takes a cancellation back, in the words of whoever shows this.
+    """
     state = state_of(entry)
     if state is State.CANCELLED:
-        return _meaning_of_cancelled(entry)
+        return _meaning_of_cancelled(entry, resume)
     if state is State.FINISHED:
         left = (entry.summary or {}).get(CANCELLED)
         return (
@@ -73,9 +76,9 @@ def meaning(entry: CampaignEntry) -> str:
     return "Its task is running."
 
 
-def _meaning_of_cancelled(entry: CampaignEntry) -> str:
+def _meaning_of_cancelled(entry: CampaignEntry, resume: str) -> str:
     if is_over(entry):
-        return f"It is over. To go on with it after all, use --resume and clear {task_of(entry)}."
+        return f"It is over. To go on with it after all, use {resume} and clear {task_of(entry)}."
     if is_alive(entry):
         notices = "The running task notices within a second or so"
     elif entry.runner is None:
@@ -84,7 +87,7 @@ def _meaning_of_cancelled(entry: CampaignEntry) -> str:
         notices = "Its task has not shown itself for a minute, and notices when Airflow runs it again"
     return (
         f"Nobody else is dialled. {notices}. Calls under way go on: the API cannot cancel a call. Once "
-        "they are over, the task ends as failed, with its summary in XCom. --resume takes this back."
+        f"they are over, the task ends as failed, with its summary in XCom. {resume} takes this back."
     )
 
 
