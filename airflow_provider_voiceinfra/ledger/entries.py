@@ -117,6 +117,7 @@ class CallEntry:
         values = dict(row)
         origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})
         request = values.pop("request")
+        del values["to_number_end"]  # which only lists are searched by
         values["state"] = CallState(values["state"])
         return cls(origin=origin, request=decode_request(request) if request else None, **values)
 

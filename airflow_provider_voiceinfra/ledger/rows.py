@@ -81,6 +81,7 @@ def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -
         "agent_id": request.get("agent_id"),
         "from_number": request.get("from_number"),
         "to_number": request.get("to_number"),
+        "to_number_end": (request.get("to_number") or "")[-4:] or None,
         "request": encode_request(request),
         "call_id": None,
         "adopted": False,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from airflow_provider_voiceinfra.ledger.personal import PersonalBytes, PersonalText
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 VERSION_TABLE = "voiceinfra_alembic_version"
 MAX_BODY = 2**24 - 1  # MySQL's MEDIUMBLOB; other databases take more
 
@@ -69,6 +69,8 @@ calls = Table(
     Column("agent_id", String(255)),
     Column("from_number", PersonalText(64)),
     Column("to_number", PersonalText(64)),
+    # The digits that a masked number shows, for people who look for a call.
+    Column("to_number_end", String(4)),
     Column("request", PersonalBytes(MAX_BODY)),
     Column("call_id", String(255), unique=True),
     Column("adopted", Boolean(create_constraint=False), nullable=False),
@@ -89,9 +91,15 @@ calls = Table(
     Column("answered_at", UtcDateTime),
     Column("unsettled_since", UtcDateTime),
     Column("purged_at", UtcDateTime),
+    # Lists of calls follow one of these, ordered by time.
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
     Index("ix_voiceinfra_calls_to_number", "to_number", "claimed_at"),
-    Index("ix_voiceinfra_calls_run", "dag_id", "run_id"),
+    Index("ix_voiceinfra_calls_to_number_end", "to_number_end", "claimed_at"),
+    Index("ix_voiceinfra_calls_conn", "conn_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_state", "state", "claimed_at"),
+    Index("ix_voiceinfra_calls_dag", "dag_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_run", "dag_id", "run_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_campaign_time", "campaign_id", "claimed_at"),
     Index("ix_voiceinfra_calls_campaign", "campaign_id", "position", "attempt"),
 )
 
@@ -112,6 +120,8 @@ completions = Table(
     Column("body", PersonalBytes(MAX_BODY), nullable=False),
     Index("ix_voiceinfra_completions_received_at", "received_at"),
     Index("ix_voiceinfra_completions_to_number", "to_number", "received_at"),
+    Index("ix_voiceinfra_completions_conn", "conn_id", "received_at"),
+    Index("ix_voiceinfra_completions_duration", "duration_seconds", "call_id"),
 )
 
 deliveries = Table(
@@ -127,6 +137,16 @@ deliveries = Table(
     Column("received_at", UtcDateTime, nullable=False),
     Column("replayed_at", UtcDateTime),
     Index("ix_voiceinfra_deliveries_received_at", "received_at"),
+)
+
+# The last webhook for each connection that was not believed; those for unknown ones share the empty id.
+rejections = Table(
+    "voiceinfra_rejections",
+    metadata,
+    Column("conn_id", String(250), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("rejected_at", UtcDateTime, nullable=False),
+    Column("number", Integer, nullable=False),
 )
 
 campaigns = Table(

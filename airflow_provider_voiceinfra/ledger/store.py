@@ -9,11 +9,13 @@ from sqlalchemy import delete, func, select, update
 
 from airflow_provider_voiceinfra.ledger import migrate
 from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
+from airflow_provider_voiceinfra.ledger.browsing import BrowsingLedger
 from airflow_provider_voiceinfra.ledger.campaigns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
 from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
+from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
 from airflow_provider_voiceinfra.ledger.schema import (
     calls,
     campaigns,
@@ -22,6 +24,7 @@ from airflow_provider_voiceinfra.ledger.schema import (
     counters,
     deliveries,
 )
+from airflow_provider_voiceinfra.ledger.statistics import StatisticsLedger
 
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
@@ -36,7 +39,16 @@ class Purged:
     contacts: int
 
 
-class CallLedger(BatchesLedger, CompletionsLedger, DeliveriesLedger, CampaignsLedger, ContactsLedger):
+class CallLedger(
+    BatchesLedger,
+    CompletionsLedger,
+    DeliveriesLedger,
+    RejectionsLedger,
+    CampaignsLedger,
+    ContactsLedger,
+    BrowsingLedger,
+    StatisticsLedger,
+):
     """The ledger of calls, completions and campaigns in one SQL database.
 
     Creating one opens nothing; the first use connects, and creates or upgrades the tables.
@@ -76,7 +88,15 @@ class CallLedger(BatchesLedger, CompletionsLedger, DeliveriesLedger, CampaignsLe
         :param before: aware; calls claimed, webhooks received, and campaigns last run earlier than this.
         """
         blank = dict.fromkeys(
-            ("idempotency_key", "from_number", "to_number", "request", "error_message", "contact_key")
+            (
+                "idempotency_key",
+                "from_number",
+                "to_number",
+                "to_number_end",
+                "request",
+                "error_message",
+                "contact_key",
+            )
         )
         with self._database.writing() as connection:
             emptied = connection.execute(

@@ -31,6 +31,7 @@ from airflow_provider_voiceinfra.web.webhook import Once, Receiver, build_router
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf
 
 HEALTH_SECONDS = 1.0
 
@@ -42,6 +43,8 @@ def create_app(
     ledger: CallLedger | None = None,
     secrets_for: SecretsFor | None = None,
     settings: Settings | None = None,
+    with_pages: bool = False,
+    visitor: VisitorOf | None = None,
 ) -> FastAPI:
     """Return the receiver as an ASGI application; nothing is connected or read before it serves.
 
@@ -52,6 +55,9 @@ def create_app(
     :param secrets_for: returns the webhook secrets of a connection, ``None`` if there is no such connection;
         if not set, Airflow's connections, remembered for some seconds.
     :param settings: if not set, the section ``[voiceinfra]`` of Airflow's configuration.
+    :param with_pages: whether the pages are served too, under ``/ui``. They need Airflow's login, so only its
+        API server can serve them.
+    :param visitor: the dependency that tells who asks for a page; if not set, Airflow's login.
     """
     receiver = Receiver(
         settings=Once(lambda: settings or load_settings()),
@@ -75,6 +81,11 @@ def create_app(
     async def get_health() -> JSONResponse:
         return health.answer(await receiver.in_thread(health.is_ok))
 
+    if with_pages:
+        # Jinja and the pages are of no use to a receiver on its own.
+        from airflow_provider_voiceinfra.web.pages.app import build_pages
+
+        app.mount("/ui", build_pages(receiver, visitor))
     return app
 
 

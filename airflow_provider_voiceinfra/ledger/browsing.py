@@ -1,0 +1,123 @@
+"""The part of the ledger that pages read: lists of calls by filter, page after page.
+
+Each question does a bounded amount of work, however many calls there are: pages follow a key and never count
+rows from the start, and a search that finds too little within its bound says how far it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from airflow_provider_voiceinfra.exceptions import LedgerError
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
+from airflow_provider_voiceinfra.ledger.listed import CallFilter, CallsPage, ListedCall, Order
+from airflow_provider_voiceinfra.ledger.schema import calls, completions
+from airflow_provider_voiceinfra.ledger.searching import Cursor, Search, completed, listed
+
+_STREAM_CHUNK = 1000
+
+
+class BrowsingLedger:
+    """Lists calls."""
+
+    _database: Database
+
+    def page_of_calls(
+        self,
+        wanted: CallFilter,
+        *,
+        order: Order = Order.NEWEST,
+        after: str | None = None,
+        before: str | None = None,
+        last: bool = False,
+        limit: int = 50,
+    ) -> CallsPage:
+        """Return a page of a list of calls.
+
+        :param after: from the page before it.
+        :param before: from the page behind it.
+        :param last: whether the last page of all is wanted.
+        :param limit: how many calls at most.
+        :raises ValueError: if ``after`` or ``before`` is not what a page has given out.
+        """
+        backwards = last or before is not None
+        start = Cursor.read(before if backwards else after)
+        search = Search(wanted, order, backwards=backwards)
+        with self._database.reading() as connection:
+            rows, end, searched_to = search.run(connection, start, limit)
+            found = completed(connection, rows)
+        onwards = end.written() if end else None
+        if not backwards:
+            came_from = Cursor.of(found[0], order).written() if after and found else after
+            return CallsPage(found, before=came_from, after=onwards, searched_to=searched_to)
+        found.reverse()
+        came_from = None if last else (Cursor.of(found[-1], order).written() if found else before)
+        return CallsPage(found, before=onwards, after=came_from, searched_to=searched_to)
+
+    def stream_calls(self, wanted: CallFilter, *, order: Order = Order.NEWEST) -> Iterator[ListedCall]:
+        """Yield all calls of a list, some at a time, each time in a transaction of its own."""
+        after: str | None = None
+        while True:
+            page = self.page_of_calls(wanted, order=order, after=after, limit=_STREAM_CHUNK)
+            yield from page.calls
+            if page.after is None:
+                return
+            if page.after == after:
+                raise LedgerError("The list of calls does not come to its end.")
+            after = page.after
+
+    def calls_to_contact(self, entry: CallEntry, *, limit: int = 50) -> list[ListedCall]:
+        """Return all calls to the contact of a call, newest first.
+
+        Of a campaign's call these are the campaign's calls to that contact; of another one, the calls to the
+        same number through the same connection.
+        """
+        origin = entry.origin
+        if origin.campaign_id is not None and origin.position is not None:
+            same = (calls.c.campaign_id == origin.campaign_id, calls.c.position == origin.position)
+        elif entry.to_number is not None:
+            same = (calls.c.to_number == entry.to_number, calls.c.conn_id == entry.conn_id)
+        else:
+            same = (calls.c.key_hash == entry.key_hash, calls.c.conn_id == entry.conn_id)
+        query = listed().where(*same).order_by(calls.c.claimed_at.desc(), calls.c.key_hash.desc())
+        return self._list(query.limit(limit))
+
+    def listed_call(self, key_hash: str) -> ListedCall | None:
+        """Return one call."""
+        return next(iter(self._list(listed().where(calls.c.key_hash == key_hash))), None)
+
+    def known_connections(self) -> list[str]:
+        """Return the connections of all calls."""
+        return self._distinct("conn_id")
+
+    def known_dags(self) -> list[str]:
+        """Return the DAGs of all calls."""
+        return self._distinct("dag_id")
+
+    def last_completion(self, conn_id: str) -> CompletionEntry | None:
+        """Return the newest completion that a connection has brought, without its body."""
+        columns = [column for column in completions.c if column.name != "body"]
+        query = select(*columns).where(completions.c.conn_id == conn_id)
+        query = query.order_by(completions.c.received_at.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else CompletionEntry(**row._mapping)
+
+    def _list(self, query: Select[Any]) -> list[ListedCall]:
+        with self._database.reading() as connection:
+            return completed(connection, connection.execute(query).all())
+
+    def _distinct(self, name: str) -> list[str]:
+        # From each value straight to the next greater one: as many look-ups in an index as there are values,
+        # where DISTINCT would read every row.
+        column = calls.c[name]
+        found = select(func.min(column).label("value")).cte("found", recursive=True)
+        greater = select(func.min(column)).where(column > found.c.value).scalar_subquery()
+        found = found.union_all(select(greater).where(found.c.value.is_not(None)))
+        query = select(found.c.value).where(found.c.value.is_not(None))
+        with self._database.reading() as connection:
+            return [row.value for row in connection.execute(query)]

@@ -1,0 +1,128 @@
+"""What lists of calls are asked by, and what they hand out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
+
+OPEN = "open"
+"""The outcome of a call that was accepted and is not over, as far as is known."""
+
+
+class Order(str, Enum):
+    """In which order calls are listed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LONGEST = "longest"
+    SHORTEST = "shortest"
+
+
+@dataclass(frozen=True)
+class CallFilter:
+    """Which calls are wanted; what is not set does not matter.
+
+    :param outcome: an outcome, or ``OPEN``.
+    :param digits: the number's last digits, 4 to 15.
+    :param since: claimed at or after this moment, aware.
+    :param until: claimed before this moment, aware.
+    :param hidden_dags: calls of these DAGs are left out.
+    :param only_conns: if set, only calls of these connections.
+    :param dagless_conns: if set, of calls without a DAG only those of these connections.
+    """
+
+    conn_id: str | None = None
+    dag_id: str | None = None
+    run_id: str | None = None
+    campaign_id: str | None = None
+    state: CallState | None = None
+    outcome: str | None = None
+    digits: str | None = field(default=None, repr=False)
+    since: datetime | None = None
+    until: datetime | None = None
+    hidden_dags: frozenset[str] = frozenset()
+    only_conns: frozenset[str] | None = None
+    dagless_conns: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class ListedCall:
+    """One call with what is known of its end, without its request and its record."""
+
+    key_hash: str
+    state: CallState
+    conn_id: str
+    agent_id: str | None
+    from_number: str | None = field(repr=False)
+    to_number: str | None = field(repr=False)
+    call_id: str | None
+    adopted: bool
+    error_code: str | None
+    error_message: str | None
+    origin: CallOrigin
+    dials: int
+    redials: int
+    claimed_at: datetime
+    answered_at: datetime | None
+    purged_at: datetime | None
+    outcome: str | None
+    duration_seconds: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    received_at: datetime | None
+
+
+@dataclass(frozen=True)
+class CallsPage:
+    """Some calls of a list.
+
+    :param before: what ``page_of_calls`` wants for the page before this one; ``None`` if this is the first.
+    :param after: the same for the next page; ``None`` if this is the last.
+    :param searched_to: set if the search stopped before the page was full: how far it came; ``after`` goes
+        on.
+    """
+
+    calls: list[ListedCall]
+    before: str | None
+    after: str | None
+    searched_to: datetime | None
+
+
+@dataclass(frozen=True)
+class CallStatistics:
+    """Figures about the newest calls of a list.
+
+    :param calls: how many were considered.
+    :param is_complete: whether those are all.
+    :param since: when the oldest of them was claimed.
+    :param hours: for each hour, its start in UTC, and its calls by outcome (by state where there is none;
+        accepted calls that are not over count as ``OPEN``).
+    :param outcomes: all calls by the same.
+    :param durations: for each span of seconds, its start, its end, and its calls.
+    """
+
+    calls: int
+    is_complete: bool
+    since: datetime | None
+    hours: list[tuple[datetime, dict[str, int]]]
+    outcomes: dict[str, int]
+    durations: list[tuple[int, int, int]]
+    mean_duration: float | None
+    median_duration: float | None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The last webhook for a connection that was not believed.
+
+    :param conn_id: the connection; empty for webhooks to connections that do not exist.
+    :param number: how many were rejected since the first.
+    """
+
+    conn_id: str
+    reason: str
+    rejected_at: datetime
+    number: int

@@ -1,0 +1,41 @@
+"""The part of the ledger that remembers, of each connection, the last webhook that was not believed."""
+
+from __future__ import annotations
+
+from sqlalchemy import exc, insert, select, update
+
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.listed import Rejection
+from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.schema import rejections
+
+
+class RejectionsLedger:
+    """Stores one row for each connection, so that nobody can fill the database with what is not believed."""
+
+    _database: Database
+
+    def note_rejection(self, conn_id: str, reason: str) -> None:
+        """Remember that a webhook was not believed.
+
+        :param conn_id: the connection; empty for webhooks to connections that do not exist.
+        :param reason: for people, without anything of the webhook's body.
+        """
+        of_it = rejections.c.conn_id == conn_id
+        values = {"reason": reason, "rejected_at": now()}
+        with self._database.writing() as connection:
+            counted = update(rejections).where(of_it).values(**values, number=rejections.c.number + 1)
+            if connection.execute(counted).rowcount:
+                return
+        try:
+            with self._database.writing() as connection:
+                connection.execute(insert(rejections).values(conn_id=conn_id, number=1, **values))
+        except exc.IntegrityError:
+            pass  # another process was faster, and its rejection is as new as this one
+
+    def rejections(self) -> list[Rejection]:
+        """Return the last rejection of each connection, newest first."""
+        columns = [rejections.c[name] for name in Rejection.__dataclass_fields__]
+        query = select(*columns).order_by(rejections.c.rejected_at.desc())
+        with self._database.reading() as connection:
+            return [Rejection(**row._mapping) for row in connection.execute(query)]

@@ -1,0 +1,1 @@
+"""The pages in Airflow's user interface: calls, campaigns, and the set-up of connections."""

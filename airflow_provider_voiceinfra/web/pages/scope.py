@@ -1,0 +1,101 @@
+"""What of the ledger one visitor may see; every page asks here, so that no page forgets to."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fastapi import HTTPException, Request
+
+from airflow_provider_voiceinfra.ledger.listed import CallFilter
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.privacy import Privacy
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.web.pages.visitors import Visitor
+
+MASK_DIGITS = 4
+"""How many last digits of a number everybody sees."""
+_CSRF_HEADER = "x-voiceinfra-request"
+
+
+class Scope:
+    """What one visitor may see, as far as one request asks for it.
+
+    :param visitor: who looks.
+    :param ledger: what they look at.
+    """
+
+    def __init__(self, visitor: Visitor, ledger: CallLedger) -> None:
+        self.visitor = visitor
+        self.ledger = ledger
+        self._readable: dict[str, bool] = {}
+
+    @classmethod
+    def of(cls, request: Request) -> Scope:
+        """Return the scope of a request that has been let in."""
+        return cls(request.state.visitor, request.app.state.ledger())
+
+    @cached_property
+    def connections(self) -> frozenset[str]:
+        """Those connections in the ledger that the visitor may read."""
+        return frozenset(self.visitor.readable_connections(self.ledger.known_connections()))
+
+    @cached_property
+    def hidden_dags(self) -> frozenset[str]:
+        """Those DAGs in the ledger that the visitor may not read."""
+        known = self.ledger.known_dags()
+        return frozenset(known) - self.visitor.readable_dags(known)
+
+    def may_read(self, conn_id: str) -> bool:
+        """Tell whether the visitor may read a connection, and so what was said through it."""
+        if conn_id not in self._readable:
+            self._readable[conn_id] = conn_id in self.visitor.readable_connections([conn_id])
+        return self._readable[conn_id]
+
+    def shows(self, dag_id: str | None, conn_id: str) -> bool:
+        """Tell whether a call or a campaign is shown to the visitor at all."""
+        if dag_id is None:
+            return self.may_read(conn_id)
+        return dag_id in self.visitor.readable_dags([dag_id])
+
+    def may_change(self, campaign: CampaignEntry) -> bool:
+        """Tell whether the visitor may cancel a campaign."""
+        if campaign.dag_id is None:
+            return self.visitor.may_edit_connection(campaign.conn_id)
+        return self.visitor.may_edit_runs_of(campaign.dag_id)
+
+    def privacy(self, conn_id: str) -> Privacy:
+        """Return what may be shown of what went through a connection."""
+        allowed = self.may_read(conn_id)
+        return Privacy(show_numbers=allowed, include_transcript=allowed)
+
+    def filter(self, **wanted: Any) -> CallFilter:
+        """Return a filter of calls that leaves out what the visitor must not see.
+
+        :param wanted: the fields of the filter that the visitor chose.
+        """
+        # More digits than a mask shows would let a visitor guess the hidden ones.
+        guesses = len(wanted.get("digits") or "") > MASK_DIGITS
+        return CallFilter(
+            **wanted,
+            hidden_dags=self.hidden_dags,
+            dagless_conns=self.connections,
+            only_conns=self.connections if guesses else None,
+        )
+
+
+def require_own_page(request: Request) -> None:
+    """Refuse a change that another site has made this visitor's browser ask for.
+
+    No other site can send the header without asking first, which Airflow does not grant; and a browser tells
+    where a request came from, unless it is old or the address is neither https nor loopback.
+
+    :raises HTTPException: 403.
+    """
+    origin = request.headers.get("sec-fetch-site", "same-origin")
+    if _CSRF_HEADER not in request.headers or origin != "same-origin":
+        raise HTTPException(
+            403, "This request did not come from a page of this Airflow; nothing was changed."
+        )

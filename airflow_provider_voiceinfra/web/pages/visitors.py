@@ -1,0 +1,119 @@
+"""Who looks at a page, and what Airflow's auth manager lets them see and do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from fastapi import Depends, HTTPException, Request
+
+
+class Visitor(Protocol):
+    """Somebody who is logged in to Airflow."""
+
+    @property
+    def name(self) -> str:
+        """What they are called, for logs."""
+        ...
+
+    def may_see_pages(self) -> bool:
+        """Tell whether plugins' pages are shown to them at all."""
+        ...
+
+    def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
+        """Return those of these connections that they may read."""
+        ...
+
+    def may_edit_connection(self, conn_id: str) -> bool:
+        """Tell whether they may change a connection."""
+        ...
+
+    def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
+        """Return those of these DAGs that they may read."""
+        ...
+
+    def may_edit_runs_of(self, dag_id: str) -> bool:
+        """Tell whether they may change the runs of a DAG, as by marking one as failed."""
+        ...
+
+
+VisitorOf = Callable[..., Any]
+"""A FastAPI dependency that returns the visitor of a request, or raises the 401 or 403 that answers it."""
+
+
+def airflow_visitor() -> VisitorOf:
+    """Return the dependency that asks Airflow who is logged in."""
+    # Loaded by the API server alone, and there it is loaded already.
+    from airflow.api_fastapi.core_api.security import get_user
+
+    logged_in = Depends(get_user)
+
+    def visitor(user: Any = logged_in) -> Visitor:
+        return AirflowVisitor(user)
+
+    return visitor
+
+
+class AirflowVisitor:
+    """A user of Airflow, with the permissions that its auth manager gives.
+
+    :param user: as the auth manager knows them.
+    """
+
+    def __init__(self, user: Any) -> None:
+        from airflow.api_fastapi.app import get_auth_manager
+
+        self._user = user
+        self._manager: Any = get_auth_manager()
+
+    @property
+    def name(self) -> str:
+        """What they are called, for logs."""
+        return str(self._user.get_name())
+
+    def may_see_pages(self) -> bool:
+        """Tell whether plugins' pages are shown to them at all."""
+        from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+
+        return bool(self._manager.is_authorized_view(access_view=AccessView.PLUGINS, user=self._user))
+
+    def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
+        """Return those of these connections that they may read."""
+        wanted = set(conn_ids)
+        return set(self._manager.filter_authorized_connections(conn_ids=wanted, user=self._user))
+
+    def may_edit_connection(self, conn_id: str) -> bool:
+        """Tell whether they may change a connection."""
+        from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
+
+        details = ConnectionDetails(conn_id=conn_id)
+        return bool(self._manager.is_authorized_connection(method="PUT", details=details, user=self._user))
+
+    def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
+        """Return those of these DAGs that they may read."""
+        return set(self._manager.filter_authorized_dag_ids(dag_ids=set(dag_ids), user=self._user))
+
+    def may_edit_runs_of(self, dag_id: str) -> bool:
+        """Tell whether they may change the runs of a DAG, as by marking one as failed."""
+        from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+
+        return bool(
+            self._manager.is_authorized_dag(
+                method="PUT",
+                access_entity=DagAccessEntity.RUN,
+                details=DagDetails(id=dag_id),
+                user=self._user,
+            )
+        )
+
+
+def admit(visitor: VisitorOf) -> Callable[..., None]:
+    """Return the dependency that lets visitors in, and says on the request who they are."""
+    who = Depends(visitor)
+
+    def check(request: Request, found: Any = who) -> None:
+        if not found.may_see_pages():
+            raise HTTPException(403, "Your Airflow account may not see the pages of plugins.")
+        request.state.visitor = found
+
+    return check

@@ -1,0 +1,144 @@
+/* What the pages of VoiceInfra do in the browser, beside htmx: Airflow's colours and time zone, links out of the
+   frame, copying, and charts. Loaded in the head, so that a page never shows in the wrong colours first. */
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  const outer = frameOwner();
+
+  /** Return Airflow's own document if this page is framed by it. */
+  function frameOwner() {
+    try {
+      return window.parent !== window ? window.parent.document : null;
+    } catch {
+      return null; // framed by somebody else, whom the browser keeps out
+    }
+  }
+
+  // --- Colours -----------------------------------------------------------------------------------------------
+
+  const TOKENS = {
+    "--bg": "bg", "--bg-subtle": "bg-subtle", "--bg-muted": "bg-muted", "--fg": "fg", "--fg-muted": "fg-muted",
+    "--border": "border", "--brand": "brand-solid", "--brand-fg": "brand-fg", "--brand-muted": "brand-muted",
+  };
+
+  function isDark() {
+    if (outer) return outer.documentElement.classList.contains("dark");
+    const stored = localStorage.getItem("theme");
+    return stored === "dark" || (stored !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  }
+
+  function follow() {
+    root.classList.toggle("dark", isDark());
+    if (outer) takeColours();
+    document.dispatchEvent(new CustomEvent("voiceinfra:colours"));
+  }
+
+  /** Take over the colours of the Airflow around this page, which its administrator may have changed. */
+  function takeColours() {
+    const theirs = getComputedStyle(outer.documentElement);
+    for (const [ours, token] of Object.entries(TOKENS)) {
+      const value = theirs.getPropertyValue(`--chakra-colors-${token}`).trim();
+      if (value) root.style.setProperty(ours, value);
+    }
+  }
+
+  follow();
+  if (outer) {
+    new MutationObserver(follow).observe(outer.documentElement, { attributeFilter: ["class", "style"] });
+  } else {
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
+  }
+  window.addEventListener("storage", (event) => { if (["theme", "timezone"].includes(event.key)) { follow(); tell(document); } });
+
+  // --- Times, in the zone that Airflow's own pages use ---------------------------------------------------------
+
+  function zone() {
+    const stored = (localStorage.getItem("timezone") || "").replaceAll('"', "");
+    try {
+      return new Intl.DateTimeFormat("en", { timeZone: stored || "UTC" }) && (stored || "UTC");
+    } catch {
+      return "UTC";
+    }
+  }
+
+  function tell(part) {
+    const timeZone = zone();
+    const written = new Intl.DateTimeFormat("sv-SE", {
+      timeZone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
+    });
+    for (const time of part.querySelectorAll("time[datetime]")) {
+      const moment = new Date(time.dateTime);
+      if (Number.isNaN(moment.getTime())) continue;
+      time.textContent = written.format(moment);
+      time.title = `${time.dateTime} (shown in ${timeZone})`;
+    }
+  }
+
+  // --- Links out of the frame, which the frame itself may not follow -------------------------------------------
+
+  function leave(link, event) {
+    if (!outer || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const twin = outer.createElement("a");
+    twin.href = link.href;
+    if (link.dataset.out === "new") {
+      twin.target = "_blank";
+      twin.rel = "noopener noreferrer";
+    }
+    outer.body.append(twin);
+    twin.click();
+    twin.remove();
+  }
+
+  // --- Copying -------------------------------------------------------------------------------------------------
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    const text = source.value ?? source.textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch { // no permission, or neither https nor loopback
+      const range = document.createRange();
+      range.selectNodeContents(source);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      if (source.select) source.select();
+      document.execCommand("copy");
+    }
+    say(button.dataset.copied || "Copied.");
+  }
+
+  function say(text) {
+    document.getElementById("notice").textContent = text;
+  }
+
+  document.addEventListener("click", (event) => {
+    const target = event.target instanceof Element ? event.target : null;
+    const button = target?.closest("[data-copy]");
+    if (button) copy(button);
+    const link = target?.closest("a[data-out]");
+    if (link) leave(link, event);
+  });
+
+  // --- What htmx brings ------------------------------------------------------------------------------------------
+
+  document.addEventListener("DOMContentLoaded", () => { tell(document); });
+  document.addEventListener("htmx:load", (event) => { tell(event.detail.elt); });
+  // An answer that refuses is shown in place of what was asked for, not swallowed.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const status = event.detail.xhr.status;
+    if (status === 401) {
+      event.detail.shouldSwap = false;
+      say("You are not logged in to Airflow any more. Log in, then reload this page.");
+    } else if (status >= 400 && event.detail.requestConfig.verb === "get" && event.detail.requestConfig.triggeringEvent?.type === "htmx:poll") {
+      event.detail.shouldSwap = false;
+      say("This page could not be brought up to date; it tries again.");
+    } else if (status >= 400) {
+      event.detail.shouldSwap = true;
+    }
+  });
+  document.addEventListener("htmx:sendError", () => { say("Airflow's API server cannot be reached."); });
+
+  window.voiceinfra = { isDark: () => root.classList.contains("dark"), say };
+})();

@@ -1,0 +1,193 @@
+"""What the tests of the pages share: a ledger with calls in it, visitors, and a browser without a screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import HTTPException, Request
+from fastapi.testclient import TestClient
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.app import create_app
+
+OWN = {"X-VoiceInfra-Request": "page", "Sec-Fetch-Site": "same-origin"}
+"""The headers with which a page asks for a change."""
+PARTIAL = {"HX-Request": "true"}
+"""The header with which a page asks for a part of itself."""
+
+
+@dataclass
+class FakeVisitor:
+    """Somebody with just these permissions; ``None`` stands for all there are."""
+
+    name: str = "somebody"
+    pages: bool = True
+    connections: Collection[str] | None = None
+    editable_connections: Collection[str] | None = None
+    dags: Collection[str] | None = None
+    editable_dags: Collection[str] | None = None
+
+    def may_see_pages(self) -> bool:
+        return self.pages
+
+    def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
+        return {one for one in conn_ids if self.connections is None or one in self.connections}
+
+    def may_edit_connection(self, conn_id: str) -> bool:
+        return self.editable_connections is None or conn_id in self.editable_connections
+
+    def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
+        return {one for one in dag_ids if self.dags is None or one in self.dags}
+
+    def may_edit_runs_of(self, dag_id: str) -> bool:
+        return self.editable_dags is None or dag_id in self.editable_dags
+
+
+VIEWER = FakeVisitor("viewer", connections=(), editable_connections=(), editable_dags=())
+"""As the viewer of Airflow's simple auth manager: every DAG, no connection, no change."""
+USER = FakeVisitor("user", connections=(), editable_connections=())
+OP = FakeVisitor("op")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> CallLedger:
+    return CallLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture
+def client_of(ledger: CallLedger) -> Iterator[Client]:
+    """Return what makes a client of the pages for a visitor; for nobody if that is ``None``."""
+    opened: list[TestClient] = []
+
+    def make(visitor: FakeVisitor | None = OP, **options: Any) -> TestClient:
+        def found(request: Request) -> Any:
+            if visitor is None:
+                raise HTTPException(401, "Not authenticated")
+            return visitor
+
+        settings = Settings(sql_alchemy_conn="sqlite:////nowhere.db")
+        app = create_app(
+            **{
+                "ledger": ledger,
+                "settings": settings,
+                "secrets_for": lambda _: ("secret-of-the-tests",),
+                "with_pages": True,
+                "visitor": found,
+                **options,
+            }
+        )
+        opened.append(TestClient(app, base_url="http://testserver/ui/", follow_redirects=False))
+        return opened[-1]
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture
+def client(client_of: Client) -> TestClient:
+    """Return a client of the pages for somebody who may see and do everything."""
+    return client_of()
+
+
+@dataclass
+class Calls:
+    """Puts calls into the ledger as the real parts do."""
+
+    ledger: CallLedger
+    number: int = field(default=0)
+
+    def place(
+        self,
+        to_number: str = "+14155550123",
+        *,
+        outcome: str | None = "answered",
+        conn_id: str = "voiceinfra_default",
+        call: dict[str, Any] | None = None,
+        record: dict[str, Any] | None = None,
+        **origin: Any,
+    ) -> CallEntry:
+        """Place a call, and end it if an outcome is given.
+
+        :param call: further fields of the request.
+        :param record: further fields of the completion.
+        :param origin: where it comes from; by default a task of the DAG ``outreach``.
+        """
+        self.number += 1
+        whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
+        entry, _ = self.ledger.claim(
+            f"key-{self.number}",
+            OutboundCall(to_number, "agent_1", "+12025550100", **(call or {})),
+            conn_id=conn_id,
+            origin=CallOrigin(**whence),
+        )
+        entry = self.ledger.accept(entry, f"call_{self.number}")
+        if outcome is not None:
+            self.complete(entry, call_outcome=outcome, **(record or {}))
+        return entry
+
+    def complete(self, entry: CallEntry, **fields: Any) -> None:
+        """Let the webhook of a call arrive."""
+        body = json.dumps(
+            {
+                "event": "call.completed",
+                "call_id": entry.call_id,
+                "agent_id": entry.agent_id,
+                "from_number": entry.from_number,
+                "to_number": entry.to_number,
+                "call_outcome": "answered",
+                "duration_seconds": 42,
+                "start_time": "2026-01-02T03:04:05Z",
+                "end_time": "2026-01-02T03:04:47Z",
+                "summary": "They will come.",
+                "transcript": "Agent: Good morning.\nCaller: Hello.",
+                **fields,
+            }
+        ).encode()
+        record = CompletionRecord.from_body(body, datetime.now(timezone.utc))
+        self.ledger.complete(record, body, conn_id=entry.conn_id)
+
+
+@pytest.fixture
+def calls(ledger: CallLedger) -> Calls:
+    return Calls(ledger)
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+
+def text_of(html: str) -> str:
+    """Return what a person reads of a page."""
+    parser = _Text()
+    parser.feed(html)
+    return " ".join(" ".join(parser.text).split())
+
+
+def elements_of(html: str, name: str) -> list[dict[str, str | None]]:
+    """Return the attributes of all elements of a name."""
+    parser = _Text()
+    parser.feed(html)
+    return [attributes for tag, attributes in parser.elements if tag == name]
