@@ -120,15 +120,16 @@ class VoiceInfraClient:
             return _placed(answer)
         raise _error(answer)
 
-    def probe(self) -> None:
+    def probe(self) -> str | None:
         """Check the key without placing a call: a request that lacks every field can only be refused.
 
+        :return: the code of the API's refusal; ``None`` if the answer was not the API's own.
         :raises UnauthorizedError: if the key is not taken.
         :raises VoiceInfraError: if the API cannot be reached or answers otherwise than documented.
         """
         answer = self._post({})
         if answer.status in (400, 422):
-            return
+            return _error_fields(answer)[0]
         if 200 <= answer.status < 300:
             raise VoiceInfraError(
                 f"{self._connection.base_url} took an empty request (HTTP {answer.status}), which the "

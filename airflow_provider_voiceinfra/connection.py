@@ -16,6 +16,9 @@ DEFAULT_CONN_ID = "voiceinfra_default"
 DEFAULT_BASE_URL = "https://api.voiceinfra.ai/v1"
 DEFAULT_TIMEOUT = 30.0
 MAX_TIMEOUT = 300.0
+# A secret is all that keeps a stranger from making calls look completed, and Airflow's logs hide none of
+# fewer than five characters.
+LEAST_SECRET_LENGTH = 16
 
 
 class AirflowConnection(Protocol):

@@ -19,17 +19,18 @@ _CONNECTION_FORM: dict[str, Any] = {
     "hook-class-name": f"{_PACKAGE}.hooks.voiceinfra.VoiceInfraHook",
     "ui-field-behaviour": {
         # The port stays: from Airflow 3.3 on, the Test button of a saved connection without a port is
-        # answered "400 Bad Request", since the form sends port 0 and nothing is stored.
+        # answered "400 Bad Request", since the button sends port 0 and nothing is stored. A form can neither
+        # have a default here nor explain it; a longer label would push its field out of line.
         "hidden-fields": ["login", "schema"],
         "relabeling": {
             "password": "API key",
             "host": "API base URL",
-            "port": "Port (fill in, or the Test button fails)",
+            "port": "Port (enter 443)",
         },
         "placeholders": {
             "password": "from the VoiceInfra dashboard",
             "host": "https://api.voiceinfra.ai/v1",
-            "port": "443",
+            "port": "or the Test button says: Bad Request",
         },
     },
     "conn-fields": {

@@ -88,10 +88,12 @@ def test_the_form_shares_its_limits_and_defaults_with_the_connection() -> None:
     assert FORM["ui-field-behaviour"]["placeholders"]["host"] == connection.DEFAULT_BASE_URL
 
 
-def test_the_port_is_not_hidden() -> None:
-    # Airflow 3.3 refuses to test a saved connection without a port.
-    assert FORM["ui-field-behaviour"]["hidden-fields"] == ["login", "schema"]
-    assert "port" in FORM["ui-field-behaviour"]["relabeling"]
+def test_the_port_is_asked_for() -> None:
+    # Airflow 3.3 refuses to test a saved connection without a port, and a form cannot preset one.
+    behaviour = FORM["ui-field-behaviour"]
+    assert behaviour["hidden-fields"] == ["login", "schema"]
+    assert "enter 443" in behaviour["relabeling"]["port"]
+    assert "Bad Request" in behaviour["placeholders"]["port"]
 
 
 def test_the_secret_s_name_makes_airflow_mask_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection
+from airflow_provider_voiceinfra.connection import CONN_TYPE, LEAST_SECRET_LENGTH, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import read_connection
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
@@ -13,10 +13,6 @@ from airflow_provider_voiceinfra.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
-
-# A secret is all that keeps a stranger from making calls look completed, and Airflow's logs hide none of
-# fewer than five characters.
-LEAST_SECRET_LENGTH = 16
 
 
 def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None]:

@@ -10,14 +10,9 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_voiceinfra import metrics, options
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.connection import (
-    CONN_TYPE,
-    DEFAULT_BASE_URL,
-    DEFAULT_CONN_ID,
-    VoiceInfraConnection,
-)
+from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
-from airflow_provider_voiceinfra.exceptions import NotFoundError, UnauthorizedError, VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
 
 if TYPE_CHECKING:
@@ -153,32 +148,16 @@ class VoiceInfraHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Check the connection and its API key without placing a call.
 
-        A request that lacks every required field can only be refused: with 400 or 422 for a good key, with
-        401 for a bad one.
-
         :return: whether calls could be placed, and a sentence for the user.
         """
+        from airflow_provider_voiceinfra.hooks.verdicts import judge
+
         try:
-            self._client.probe()
-        except UnauthorizedError:
-            return (
-                False,
-                "The API key is not accepted (401). Compare the field 'API key' with the vendor's dashboard, "
-                "where it may have been revoked.",
-            )
-        except NotFoundError:
-            return False, (
-                f"There is no VoiceInfra API at {self.connection.base_url} (404). The base URL ends in /v1, "
-                f"as in {DEFAULT_BASE_URL}; leave it empty for that one."
-            )
-        except VoiceInfraError as error:
-            return False, str(error)
-        if not self.connection.webhook_secrets:
-            return True, (
-                "The API key is accepted, so calls can be placed. But the webhook secret is missing: "
-                "completions cannot be verified, so no task will learn how a call went."
-            )
-        return True, "The API key is accepted, and a webhook secret is set."
+            return judge(self.connection, self.get_conn)
+        except ConfigurationError as error:
+            # Airflow's Test button makes up an id, which says nothing to anybody.
+            message = str(error).removeprefix(f"Connection {self.voiceinfra_conn_id!r}: ")
+            return False, message[0].upper() + message[1:]
 
     def _place_bare(self, call: OutboundCall) -> PlacedCall:
         def send() -> PlacedCall:

@@ -46,6 +46,9 @@ class AirflowStack:
     :param env: further environment variables, which win over the ones set here.
     :param standalone: start everything with ``airflow standalone``, as a user would; otherwise each
         component on its own, so that a test can stop and start one of them.
+    :param users: who may log in besides ``admin``: a name, and its role (``viewer``, ``user``, ``op`` or
+        ``admin``); their passwords are in ``passwords``.
+    :param path: what Airflow is served under, such as ``/af``, as behind a proxy that strips nothing.
     """
 
     def __init__(
@@ -57,14 +60,18 @@ class AirflowStack:
         parallelism: int = 4,
         env: Mapping[str, str] | None = None,
         standalone: bool = False,
+        users: Mapping[str, str] | None = None,
+        path: str = "",
     ) -> None:
         self.home = home.resolve()
         self.dags_folder = dags_folder.resolve()
         self.port = free_port()
-        self.base_url = f"http://127.0.0.1:{self.port}"
+        self.base_url = f"http://127.0.0.1:{self.port}{path}"
+        self.roles = {USERNAME: "admin", **(users or {})}
+        self.passwords = {name: secrets.token_urlsafe(12) for name in self.roles}
         self.username = USERNAME
-        self.password = secrets.token_urlsafe(12)
-        self.api = AirflowApi(self.base_url, self.username, self.password)
+        self.password = self.passwords[USERNAME]
+        self.api = self.api_of(USERNAME)
         self.standalone = standalone
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: Guard | None = None
@@ -82,6 +89,10 @@ class AirflowStack:
         """Where the components' own output goes; the tasks' logs are in ``home/logs``."""
         return self.home / "components"
 
+    def api_of(self, user: str) -> AirflowApi:
+        """Return a client of the REST API for one of the users; it is logged in by its ``login()``."""
+        return AirflowApi(self.base_url, user, self.passwords[user])
+
     def webhook_url(self, conn_id: str = "voiceinfra_default") -> str:
         """Return the address that the vendor, or the sandbox, sends the webhooks of a connection to."""
         return f"{self.base_url}/voiceinfra/webhooks/{conn_id}"
@@ -96,7 +107,9 @@ class AirflowStack:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.base_url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{name}:{role}" for name, role in self.roles.items()
+            ),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
@@ -119,7 +132,7 @@ class AirflowStack:
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = self.home / "passwords.json"
         passwords.touch(mode=0o600)
-        passwords.write_text(json.dumps({self.username: self.password}))
+        passwords.write_text(json.dumps(self.passwords))
         self._guard = Guard(self.marker)
         if self.standalone:
             self.start_component(STANDALONE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import requests
@@ -24,7 +24,7 @@ class ApiError(Exception):
 class AirflowApi:
     """A logged-in client of one Airflow.
 
-    :param base_url: of the API server, without a path.
+    :param base_url: of the API server, with the path that Airflow is served under, if there is one.
     :param username: of the simple auth manager.
     :param password: its password.
     """
@@ -43,13 +43,24 @@ class AirflowApi:
             raise ApiError("POST", "/auth/token", answer)
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def request(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Any:
         """Send one request and return the decoded body.
 
-        :param path: from the server's root, for example ``/api/v2/version``.
+        :param path: from the base URL, for example ``/api/v2/version``.
+        :param params: go into the query.
         :raises ApiError: on any answer from 400 on.
         """
-        answer = self._session.request(method, self.base_url + path, json=body, params=params, timeout=60)
+        answer = self._session.request(
+            method, self.base_url + path, json=body, params=params, headers=headers, timeout=60
+        )
         if answer.status_code >= 400:
             raise ApiError(method, path, answer)
         return answer.json() if answer.content else None

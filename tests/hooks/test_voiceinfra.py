@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -141,39 +140,11 @@ def test_connection_test_takes_a_good_key_without_placing_a_call(sandbox: Sandbo
     assert sandbox.counts()["accepted"] == 0
 
 
-def test_connection_test_says_what_a_missing_secret_means(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(monkeypatch, sandbox.base_url, extra={"webhook_secret": None})
-    good, message = VoiceInfraHook().test_connection()
-    assert good
-    assert "completions cannot be verified" in message
-
-
 def test_connection_test_refuses_a_revoked_key(sandbox: SandboxProcess) -> None:
     sandbox.configure(api_keys=[])
     good, message = VoiceInfraHook().test_connection()
     assert not good
     assert "not accepted (401)" in message
-    assert "vk_sandbox_key" not in message
-
-
-def test_connection_test_says_why_the_api_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
-        connect(monkeypatch, f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
-        good, message = VoiceInfraHook().test_connection()
-    assert not good
-    assert "could not be reached" in message
-
-
-def test_connection_test_notices_another_server(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(monkeypatch, f"{sandbox.url}/somewhere")
-    good, message = VoiceInfraHook().test_connection()
-    assert not good
-    assert "base URL" in message
 
 
 @pytest.mark.parametrize(
@@ -192,6 +163,8 @@ def test_bad_connection_is_refused_with_its_field_and_remedy(
     good, message = VoiceInfraHook().test_connection()
     assert not good
     assert says in message
+    assert "Connection 'voiceinfra_default': " not in message, "the Test button makes up an id"
+    assert message[0].isupper()
     with pytest.raises(ConfigurationError, match=says):
         VoiceInfraHook().place_call(CALL)
 

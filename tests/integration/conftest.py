@@ -19,6 +19,8 @@ from tests.sandbox_process import SandboxProcess
 WEBHOOK_SECRET = "it-webhook-secret-7f3a9c"
 API_KEY = "vk_it_key_51c2e8d0"
 CALL_SECONDS = 2.0
+# Beside admin, one for each role of Airflow's simple auth manager.
+USERS = {"viewer": "viewer", "user": "user", "op": "op"}
 DAGS = Path(__file__).with_name("dags")
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 
@@ -74,6 +76,7 @@ def deployment(
         dags_folder=DAGS,
         sql_alchemy_conn=metadata_url,
         parallelism=8,
+        users=USERS,
         env={
             "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
                 gate.base_url,
@@ -84,6 +87,10 @@ def deployment(
             ),
             "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
             "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # A proxy of this machine would be asked for hosts that are not there.
+            "NO_PROXY": "*",
+            "no_proxy": "*",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(DAGS, EXAMPLES),
         },
     )

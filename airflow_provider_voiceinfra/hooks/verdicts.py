@@ -1,0 +1,171 @@
+"""What a connection test answers: whether calls could be placed, and a sentence for whoever set it up."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from airflow_provider_voiceinfra.connection import DEFAULT_BASE_URL, LEAST_SECRET_LENGTH, VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    CallNotPlacedError,
+    CallOutcomeUnknownError,
+    NotFoundError,
+    RateLimitedError,
+    UnauthorizedError,
+    VoiceInfraError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.client import VoiceInfraClient
+
+# What Airflow shows in place of a secret. A client may send it back: for what is saved, or the Test button,
+# Airflow puts the stored secret in its place again, but not for a test that is queued.
+MASK = "***"
+
+Verdict = tuple[bool, str]
+
+# Why no connection came about; an untrusted certificate is a TLS error as well, so it comes first.
+_OBSTACLES: tuple[tuple[type[Exception], str, str], ...] = (
+    (
+        socket.gaierror,
+        "its host name cannot be resolved",
+        "Check how it is spelt, and whether this machine has a network.",
+    ),
+    (
+        ConnectionRefusedError,
+        "nothing listens there",
+        "Check host and port of the base URL, and network and proxy of this machine.",
+    ),
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate is not trusted",
+        "Check the base URL. If a proxy here signs with a certificate of its own, set REQUESTS_CA_BUNDLE.",
+    ),
+    (
+        ssl.SSLError,
+        "what listens there does not speak https",
+        "Check the port. The sandbox on this machine is reached by http://, which has to be written.",
+    ),
+    (
+        TimeoutError,
+        "no connection came about in time",
+        "Check the base URL, and whether a firewall or a proxy stands in the way.",
+    ),
+)
+
+
+def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+    """Try the key of a connection without placing a call.
+
+    A request that lacks every required field can only be refused: with 400 or 422 for a good key, with 401
+    for a bad one.
+
+    :param connection: its values.
+    :param client: makes the client; not asked for one if there is no key to try.
+    :return: whether calls could be placed, and a sentence for the user, free of secrets.
+    """
+    if connection.api_key == MASK:
+        return False, (
+            f"The API key is {MASK!r}, which Airflow shows in place of a key, so nothing was sent. Give the "
+            "key itself."
+        )
+    try:
+        code = client().probe()
+    except VoiceInfraError as error:
+        return False, _refusal(connection, error)
+    if code is None:
+        return False, _stranger(connection, "refused an empty request as the API would")
+    return True, _acceptance(connection.webhook_secrets)
+
+
+def _acceptance(secrets: tuple[str, ...]) -> str:
+    remedy = "Set a long random one, here and in the VoiceInfra dashboard."
+    unverified = "completions cannot be verified, so no task will learn how a call went."
+    if not secrets:
+        problem = f"But the webhook secret is missing: {unverified} {remedy}"
+    elif MASK in secrets:
+        problem = (
+            f"But the webhook secret is {MASK!r}, which Airflow shows in place of a secret: {unverified} "
+            "Give the secret itself."
+        )
+    elif min(map(len, secrets)) < LEAST_SECRET_LENGTH:
+        problem = (
+            f"But a webhook secret is shorter than {LEAST_SECRET_LENGTH} characters and could be guessed. "
+            f"{remedy}"
+        )
+    else:
+        return "The API key is accepted, and a webhook secret is set."
+    return f"The API key is accepted, so calls can be placed. {problem}"
+
+
+def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:
+    if isinstance(error, ApiUnreachableError):
+        return _unreachable(connection, error)
+    if isinstance(error, RateLimitedError):
+        return (
+            "The API is there, but the account's rate limit is met (429), so the key was not tried. Test "
+            "again in a minute."
+        )
+    if isinstance(error, CallOutcomeUnknownError):
+        return _failure(connection, error)
+    if isinstance(error, NotFoundError):
+        return (
+            f"There is no VoiceInfra API at {connection.base_url} (404). The base URL ends in /v1; leave it "
+            f"empty for {DEFAULT_BASE_URL}."
+        )
+    if isinstance(error, UnauthorizedError):
+        return (
+            f"The API key is not accepted (401) at {connection.base_url}. Compare the field 'API key' with "
+            "the VoiceInfra dashboard, where it may have been revoked."
+        )
+    if isinstance(error, CallNotPlacedError):
+        return _stranger(connection, f"answered HTTP {error.http_status}")
+    return str(error)
+
+
+def _stranger(connection: VoiceInfraConnection, did: str) -> str:
+    return (
+        f"{connection.base_url} {did}, but not in the words of the VoiceInfra API. The base URL leads "
+        f"somewhere else (it ends in /v1; leave it empty for {DEFAULT_BASE_URL}), or a gateway stands in the "
+        "way."
+    )
+
+
+def _failure(connection: VoiceInfraConnection, error: CallOutcomeUnknownError) -> str:
+    if error.http_status is not None:
+        what = f"{connection.base_url} failed (HTTP {error.http_status})"
+    elif any(isinstance(cause, TimeoutError) for cause in _causes(error)):
+        what = f"{connection.base_url} took the request, but gave no answer in {connection.timeout:g} s"
+    else:
+        what = f"{connection.base_url} took the request, but broke the connection off without an answer"
+    return (
+        f"{what}, so the key could not be tested (nobody is called by a test). Try again; if this stays, "
+        "check the base URL, and gateways on the way to it."
+    )
+
+
+def _unreachable(connection: VoiceInfraConnection, error: ApiUnreachableError) -> str:
+    causes = list(_causes(error))
+    # requests is loaded by now: the error is one of its own.
+    from requests.exceptions import ProxyError
+
+    if any(isinstance(cause, ProxyError) for cause in causes):
+        why = "the proxy that this machine is told to use does not take the request"
+        remedy = "Check the variables HTTPS_PROXY and NO_PROXY."
+    else:
+        why = f"no connection came about ({type(error.__cause__).__name__})"
+        remedy = "Check the base URL, and network and proxy of this machine."
+        for kind, known_why, known_remedy in reversed(_OBSTACLES):
+            if any(isinstance(cause, kind) for cause in causes):
+                why, remedy = known_why, known_remedy
+    return f"{connection.base_url} could not be reached: {why}. Nothing was sent. {remedy}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

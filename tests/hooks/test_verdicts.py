@@ -1,0 +1,230 @@
+"""Each way that a connection test can go: the right verdict, and a sentence that the documentation has."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
+from airflow_provider_voiceinfra.hooks.verdicts import judge
+from tests.sandbox_process import SandboxProcess
+from tests.test_client import answering, http, server
+
+KEY = "vk_sandbox_key"
+SECRET = "a-webhook-secret-of-some-length"
+DOCUMENTED = " ".join((Path(__file__).parents[2] / "docs" / "connection.md").read_text().split())
+OWN_400 = b'{"error": {"code": "validation_error", "message": "agent_id is missing"}}'
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxProcess]:
+    with SandboxProcess(call_seconds=0) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _fresh(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.reset(settings=True)
+    # A proxy of this machine would be asked for hosts that are not there, and answer in its own way.
+    monkeypatch.setenv("no_proxy", "*")
+
+
+def verdict(base_url: str, **values: Any) -> tuple[bool, str]:
+    """Judge a connection; whatever is said of it names no secret, and is documented as it is said."""
+    values = {"api_key": KEY, "webhook_secrets": (SECRET,), "timeout": 5.0, **values}
+    connection = VoiceInfraConnection("c", base_url=base_url, **values)
+    good, sentence = judge(connection, lambda: VoiceInfraClient(connection))
+    assert all(secret == "***" or secret not in sentence for secret in (KEY, *connection.webhook_secrets))
+    general = re.sub(r"HTTP \d+", "HTTP N", sentence.replace(base_url, "`URL`"))
+    row = f"| {'good' if good else 'bad'} | {re.sub(r'in [0-9.]+ s,', 'in N s,', general)} |"
+    assert row in DOCUMENTED
+    return good, sentence
+
+
+def verdict_on(raw: bytes, **values: Any) -> tuple[bool, str]:
+    with server(answering(raw)) as url:
+        return verdict(url, **values)
+
+
+def test_good_key_is_good_and_calls_nobody(sandbox: SandboxProcess) -> None:
+    assert verdict(sandbox.base_url) == (True, "The API key is accepted, and a webhook secret is set.")
+    assert sandbox.counts()["calls"] == 0
+
+
+@pytest.mark.parametrize(
+    ("secrets", "says"),
+    [
+        ((), "the webhook secret is missing: completions cannot be verified"),
+        (("***",), "the webhook secret is '***', which Airflow shows"),
+        (("x" * (LEAST_SECRET_LENGTH - 1),), "shorter than 16 characters and could be guessed"),
+        ((SECRET, "hunter2"), "shorter than 16 characters"),
+    ],
+    ids=["missing", "masked", "short", "one of two is short"],
+)
+def test_good_key_with_a_bad_secret_works_and_says_what_is_wrong(
+    sandbox: SandboxProcess, secrets: tuple[str, ...], says: str
+) -> None:
+    good, sentence = verdict(sandbox.base_url, webhook_secrets=secrets)
+    assert good
+    assert "calls can be placed. But" in sentence
+    assert says in sentence
+
+
+def test_mask_instead_of_a_key_is_not_sent(sandbox: SandboxProcess) -> None:
+    good, sentence = verdict(sandbox.base_url, api_key="***")
+    assert not good
+    assert "Give the key itself" in sentence
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_revoked_key_is_bad(sandbox: SandboxProcess) -> None:
+    sandbox.configure(api_keys=[])
+    good, sentence = verdict(sandbox.base_url)
+    assert not good
+    assert "not accepted (401)" in sentence
+    assert "revoked" in sentence
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (http(404, b"<html>Not here</html>"), "There is no VoiceInfra API at"),
+        (http(200, b"<html>Welcome</html>"), "took an empty request (HTTP 200)"),
+        (http(400, b"<html>What?</html>"), "but not in the words of the VoiceInfra API"),
+        (http(422, b'{"detail": "no"}'), "but not in the words of the VoiceInfra API"),
+        (http(405), "answered HTTP 405, but not in the words"),
+        (http(301, Location="https://nothing.invalid/"), "answered HTTP 301, but not in the words"),
+    ],
+    ids=["404", "page", "400 page", "422 of another API", "405", "redirect"],
+)
+def test_server_that_is_not_the_api_is_bad_and_the_key_is_not_blamed(raw: bytes, says: str) -> None:
+    good, sentence = verdict_on(raw)
+    assert not good
+    assert says in sentence
+    assert "base URL" in sentence
+
+
+def test_refusal_in_the_words_of_the_api_is_good() -> None:
+    assert verdict_on(http(400, OWN_400))[0]
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (http(429), "rate limit is met (429), so the key was not tried"),
+        (http(503, b"<html>Down</html>"), "failed (HTTP 503), so the key could not be tested"),
+        (b"", "broke the connection off without an answer"),
+    ],
+    ids=["429", "503", "cut"],
+)
+def test_failure_that_says_nothing_of_the_key_is_told_as_such(raw: bytes, says: str) -> None:
+    good, sentence = verdict_on(raw)
+    assert not good
+    assert says in sentence
+    assert "may have been placed" not in sentence, "an empty request places no call"
+
+
+def test_answer_that_does_not_come_is_told_with_the_time(sandbox: SandboxProcess) -> None:
+    sandbox.fault("hang_before")
+    good, sentence = verdict(sandbox.base_url, timeout=0.5)
+    assert not good
+    assert "gave no answer in 0.5 s" in sentence
+
+
+def test_port_on_which_nothing_listens_is_told() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        good, sentence = verdict(f"http://127.0.0.1:{unused.getsockname()[1]}/v1")
+    assert not good
+    assert "could not be reached: nothing listens there. Nothing was sent." in sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://nothing.invalid/v1", "its host name cannot be resolved"),
+        ("https://a b/v1", "no connection came about (InvalidURL)"),
+    ],
+)
+def test_host_that_cannot_be_found_is_told(url: str, says: str) -> None:
+    good, sentence = verdict(url)
+    assert not good
+    assert says in sentence
+
+
+def test_plain_http_behind_an_https_url_is_told(sandbox: SandboxProcess) -> None:
+    good, sentence = verdict(sandbox.base_url.replace("http:", "https:"))
+    assert not good
+    assert "what listens there does not speak https" in sentence
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """Return the means to serve https with a certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "server.pem"
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    file.write_bytes(private + certificate.public_bytes(encoding))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def test_certificate_that_nobody_vouches_for_is_told(tmp_path: Path) -> None:
+    context = self_signed(tmp_path)
+
+    def answer(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the client turns away
+            context.wrap_socket(connection, server_side=True).close()
+
+    with server(answer) as url:
+        good, sentence = verdict(url.replace("http:", "https:"))
+    assert not good
+    assert "its certificate is not trusted" in sentence
+
+
+def test_proxy_that_is_not_there_is_blamed_instead_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.delenv("no_proxy")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv("https_proxy", f"http://user:proxy-password@127.0.0.1:{unused.getsockname()[1]}")
+        good, sentence = verdict("https://nothing.invalid/v1")
+    assert not good
+    assert "the proxy that this machine is told to use" in sentence
+    assert "proxy-password" not in sentence
+
+
+def test_host_that_takes_no_connection_is_told_in_time() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        good, sentence = verdict(f"http://127.0.0.1:{full.getsockname()[1]}/v1", timeout=0.3)
+        for filler in fillers:
+            filler.close()
+    assert not good
+    assert "no connection came about in time" in sentence

@@ -1,0 +1,105 @@
+"""A real headless Chromium that visits the real Airflow of the integration tests.
+
+What is here for a test:
+
+- ``page``: a fresh page, in which admin is logged in. ``page.goto("connections")`` is relative to Airflow's
+  base URL, so write no slash in front: then it holds for an Airflow that is served under a path as well.
+- ``open_page(user, **options)``: the same for ``"admin"``, ``"op"``, ``"user"``, ``"viewer"``, or ``None``:
+  nobody. Options are those of Playwright's ``new_context``: ``color_scheme="dark"``,
+  ``viewport={"width": 400, "height": 800}``. With ``logins=`` it visits another Airflow.
+- ``logins``: the contexts behind it; for an Airflow of your own, ``Logins(chromium, airflow)``.
+- ``watch``: fails the test afterwards if any of its pages wrote an error to the console, raised one, opened a
+  dialog, or asked another machine for something. ``watch.allow(regex)`` lets one kind of complaint pass;
+  ``watch.complaints`` lists them all.
+- ``accessibility_violations(page)`` in ``visits``: what axe-core finds that is serious.
+- ``deployment``, from the directory above: Airflow, the sandbox, the ledger.
+
+When a test fails, its pages are saved as pictures in its ``tmp_path``, which the report names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.browser import FLAGS, find_browser
+from harness.processes import HarnessError
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from tests.integration.browser.visits import Logins, Watch
+from tests.integration.conftest import Deployment
+
+OpenPage = Callable[..., Page]
+WATCH = pytest.StashKey[tuple[Watch, Path]]()
+# The machine may be busy with other tests; what is there sooner is seen sooner.
+PATIENCE = 30_000  # milliseconds
+
+
+# Not for the whole session: while Playwright runs, its thread counts as running an event loop, in which no
+# test that comes after these could call asyncio.run().
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """Start a browser once for all tests in this directory; skip where none is installed."""
+    try:
+        path = find_browser()
+    except HarnessError as exc:
+        pytest.skip(str(exc))
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def logins(chromium: Browser, deployment: Deployment) -> Logins:
+    """The users of the shared Airflow, each logged in when first needed."""
+    return Logins(chromium, deployment.airflow)
+
+
+@pytest.fixture
+def watch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watch]:
+    """Watch the pages of a test, and fail it for what they complained of."""
+    watch = Watch()
+    request.node.stash[WATCH] = watch, tmp_path
+    yield watch
+    unexpected = watch.unexpected()
+    pictures = watch.screenshots(tmp_path) if unexpected else []
+    watch.close()
+    assert not unexpected, f"see {', '.join(map(str, pictures))}"
+
+
+@pytest.fixture
+def open_page(logins: Logins, watch: Watch) -> OpenPage:
+    """Return the function that opens a page for a user, in a context of its own."""
+    shared = logins
+
+    def open_page(user: str | None = "admin", *, logins: Logins = shared, **options: Any) -> Page:
+        context = logins.new_context(user, **options)
+        context.set_default_timeout(PATIENCE)
+        watch.follow(context)
+        return context.new_page()
+
+    return open_page
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """A page in which admin is logged in."""
+    return open_page("admin")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Take pictures of the pages of a test that has failed, while they are still open."""
+    report = yield
+    if report.when == "call" and report.failed and WATCH in item.stash:
+        watch, folder = item.stash[WATCH]
+        try:
+            taken = "\n".join(map(str, watch.screenshots(folder)))
+        except Error as exc:  # the browser itself may be what has failed
+            taken = f"none could be taken: {exc}"
+        report.sections.append(("Pictures of the pages", taken))
+    return report
