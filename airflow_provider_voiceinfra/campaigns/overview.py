@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.report import CANCELLED, OTHER, OUTCOMES, SKIPPED
-from airflow_provider_voiceinfra.campaigns.states import is_alive, meaning, state_of
+from airflow_provider_voiceinfra.campaigns.states import has_failed, is_alive, meaning, state_of
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 
 _PACE = ("rate", "allowed_rate", "limit", "expected_end")
@@ -20,18 +20,22 @@ WAITING_FOR = {
 }
 
 
-def overview(entry: CampaignEntry, counts: Mapping[str, int], *, resume: str = "--resume") -> dict[str, Any]:
+def overview(
+    entry: CampaignEntry, counts: Mapping[str, int], *, resume: str = "--resume", task: str | None = None
+) -> dict[str, Any]:
     """Return all there is to show of a campaign, as plain JSON without anything personal.
 
     :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
     :param resume: what takes a cancellation back, in the words of whoever shows this.
+    :param task: the state of its task instance, as Airflow calls it; ``None`` if that is not known.
     """
     told, summary = entry.progress or {}, entry.summary
-    alive, dials = is_alive(entry), entry.cancelled_at is None and summary is None
+    alive = is_alive(entry)
+    dials = entry.cancelled_at is None and summary is None and not has_failed(entry, task)
     return {
         "campaign_id": entry.campaign_id,
         "state": state_of(entry).value,
-        "meaning": meaning(entry, resume=resume),
+        "meaning": meaning(entry, resume=resume, task=task),
         **{name: getattr(entry, name) for name in ("conn_id", "dag_id", "run_id", "task_id", "map_index")},
         "started_at": _moment(entry.created_at),
         "seen_at": _moment(entry.runner_seen_at),

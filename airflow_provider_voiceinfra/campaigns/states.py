@@ -7,7 +7,18 @@ from enum import Enum
 
 from airflow_provider_voiceinfra.campaigns.report import CANCELLED
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.campaigns import RUNNER_LEASE
+from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE
+
+_TASK_FAILED = ("failed", "upstream_failed")
+# What Airflow's word for the task of a campaign that nobody runs means.
+_WHILE_WAITING = {
+    "deferred": "Its task sleeps until there is something to do, and then goes on by itself.",
+    "up_for_reschedule": "Its task sleeps until there is something to do, and then goes on by itself.",
+    "up_for_retry": "Its last try failed, and its log says why. Airflow runs the task again by itself.",
+    "scheduled": "Its task is about to run.",
+    "queued": "Its task is about to run.",
+    "restarting": "Its task is about to run again.",
+}
 
 
 class State(str, Enum):
@@ -45,12 +56,28 @@ def state_of(entry: CampaignEntry) -> State:
     return State.RUNNING if is_alive(entry) else State.SILENT
 
 
-def meaning(entry: CampaignEntry, *, resume: str = "--resume") -> str:
+def has_failed(entry: CampaignEntry, task: str | None) -> bool:
+    """Tell whether it has stopped before its end, and goes on only if somebody sees to it.
+
+    :param task: the state of its task instance, as Airflow calls it; ``None`` if that is not known.
+    """
+    return task in _TASK_FAILED and state_of(entry) in (State.WAITING, State.SILENT)
+
+
+def meaning(entry: CampaignEntry, *, resume: str = "--resume", task: str | None = None) -> str:
     """Return what a campaign's state means, and what to do about it if there is anything to do.
 
     :param resume: what takes a cancellation back, in the words of whoever shows this.
+    :param task: the state of its task instance, as Airflow calls it; ``None`` if that is not known.
     """
     state = state_of(entry)
+    if has_failed(entry, task):
+        return (
+            "Its task has failed, so nobody else is called. The task's log says why; to go on with everybody "
+            f"who is left, clear {task_of(entry)}."
+        )
+    if state is State.WAITING and task in _WHILE_WAITING:
+        return _WHILE_WAITING[task]
     if state is State.CANCELLED:
         return _meaning_of_cancelled(entry, resume)
     if state is State.FINISHED:
@@ -89,6 +116,15 @@ def _meaning_of_cancelled(entry: CampaignEntry, resume: str) -> str:
         f"Nobody else is dialled. {notices}. Calls under way go on: the API cannot cancel a call. Once "
         f"they are over, the task ends as failed, with its summary in XCom. {resume} takes this back."
     )
+
+
+def after_resuming(entry: CampaignEntry) -> str:
+    """Return what is to be done once a campaign's cancellation was taken back."""
+    if is_over(entry):
+        return f"Now clear {task_of(entry)}: it goes on with everybody who was not called."
+    if is_alive(entry):
+        return f"It goes on within a second or so. If its task has failed already, clear {task_of(entry)}."
+    return f"It goes on when its task runs again. If that has failed already, clear {task_of(entry)}."
 
 
 def task_of(entry: CampaignEntry) -> str:

@@ -9,26 +9,21 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exc, insert, select, update
+from sqlalchemy import Connection, exc, insert, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE, CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.ledger.schema import campaigns
 
-# A process that runs a campaign shows every second or so that it is alive.
-RUNNER_LEASE = timedelta(seconds=60)
 
-
-class CampaignsLedger:
+class CampaignsLedger(CampaignLists):
     """Stores campaigns, and lets one process at a time run each."""
-
-    _database: Database
 
     def take_campaign(
         self, campaign_id: str, *, conn_id: str, origin: CallOrigin
@@ -121,18 +116,6 @@ class CampaignsLedger:
         entry = self.campaign(campaign_id)
         return entry is not None and entry.cancelled_at is not None
 
-    def campaign(self, campaign_id: str) -> CampaignEntry | None:
-        """Return one campaign."""
-        with self._database.reading() as connection:
-            row = connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
-        return None if row is None else _campaign(row)
-
-    def campaigns(self, *, limit: int = 100) -> list[CampaignEntry]:
-        """Return campaigns, newest first."""
-        query = select(campaigns).order_by(campaigns.c.created_at.desc(), campaigns.c.campaign_id)
-        with self._database.reading() as connection:
-            return [_campaign(row) for row in connection.execute(query.limit(limit))]
-
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
         values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
         values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
@@ -171,11 +154,4 @@ def _is_alive(entry: CampaignEntry) -> bool:
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:
     query = select(campaigns).where(campaigns.c.campaign_id == campaign_id)
     # Of two that want it at the same time, the second is to see that the first has it.
-    return _campaign(connection.execute(query.with_for_update() if lock else query).one())
-
-
-def _campaign(row: Row[Any]) -> CampaignEntry:
-    values = dict(row._mapping)
-    for name in ("progress", "summary"):
-        values[name] = json.loads(values[name]) if values[name] else None
-    return CampaignEntry(**values)
+    return campaign_of(connection.execute(query.with_for_update() if lock else query).one())

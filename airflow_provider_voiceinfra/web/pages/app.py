@@ -74,7 +74,9 @@ def asset(name: str) -> Response:
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 401:
-        return _stranger()
+        return _to_stranger(401, "You are not logged in to Airflow. Log in, then open this page again.")
+    if not hasattr(request.state, "visitor"):  # nobody has been asked who they are, or they were not let in
+        return _to_stranger(error.status_code, str(error.detail))
     return _message(request, error.status_code, str(error.detail))
 
 
@@ -97,8 +99,7 @@ def _message(request: Request, status: int, text: str) -> Response:
     return page(request, "message.html", status=status, title="VoiceInfra", text=text, current="")
 
 
-def _stranger() -> Response:
-    """Answer somebody who is not logged in, with nothing of ours in it."""
-    text = html.escape("You are not logged in to Airflow. Log in, then open this page again.")
-    body = f"<!doctype html><title>Log in to Airflow</title><p>{text}</p>"
-    return HTMLResponse(body, 401, headers=security_headers())
+def _to_stranger(status: int, text: str) -> Response:
+    """Answer somebody who has not been let in, with nothing of ours in it."""
+    body = f"<!doctype html><title>VoiceInfra</title><p>{html.escape(text)}</p>"
+    return HTMLResponse(body, status, headers=security_headers())

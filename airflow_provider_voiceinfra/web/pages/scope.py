@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, Request
 
-from airflow_provider_voiceinfra.ledger.listed import CallFilter
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.listed import CallFilter
 from airflow_provider_voiceinfra.privacy import Privacy
 
 if TYPE_CHECKING:

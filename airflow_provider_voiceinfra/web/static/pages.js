@@ -17,9 +17,10 @@
 
   // --- Colours -----------------------------------------------------------------------------------------------
 
+  // What an administrator may have changed; the rest is in pages.css.
   const TOKENS = {
-    "--bg": "bg", "--bg-subtle": "bg-subtle", "--bg-muted": "bg-muted", "--fg": "fg", "--fg-muted": "fg-muted",
-    "--border": "border", "--brand": "brand-solid", "--brand-fg": "brand-fg", "--brand-muted": "brand-muted",
+    "--bg": "bg", "--fg": "fg", "--fg-muted": "fg-muted", "--link": "fg-info",
+    "--brand-button": "brand-solid", "--brand-muted": "brand-muted",
   };
 
   function isDark() {
@@ -73,6 +74,20 @@
       time.textContent = written.format(moment);
       time.title = `${time.dateTime} (shown in ${timeZone})`;
     }
+    askIn(part, timeZone);
+  }
+
+  /** Let the fields in which a time is entered be of that zone too, and say so. */
+  function askIn(part, timeZone) {
+    for (const named of part.querySelectorAll("[data-zone]")) {
+      if (named instanceof HTMLInputElement) named.value = timeZone; else named.textContent = timeZone;
+    }
+    for (const input of part.querySelectorAll("input[data-moment]")) {
+      const parts = new Intl.DateTimeFormat("sv-SE", {
+        timeZone, dateStyle: "short", timeStyle: input.step ? "medium" : "short",
+      });
+      input.value = parts.format(new Date(input.dataset.moment)).replace(" ", "T");
+    }
   }
 
   // --- Links out of the frame, which the frame itself may not follow -------------------------------------------
@@ -125,13 +140,18 @@
 
   document.addEventListener("DOMContentLoaded", () => { tell(document); });
   document.addEventListener("htmx:load", (event) => { tell(event.detail.elt); });
+  /** Tell whether nobody asked for an answer but the page itself, which keeps itself up to date. */
+  function isPoll(detail) {
+    return !detail.requestConfig.triggeringEvent && Boolean(detail.requestConfig.elt?.matches('[hx-trigger^="every"]'));
+  }
+
   // An answer that refuses is shown in place of what was asked for, not swallowed.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const status = event.detail.xhr.status;
     if (status === 401) {
       event.detail.shouldSwap = false;
       say("You are not logged in to Airflow any more. Log in, then reload this page.");
-    } else if (status >= 400 && event.detail.requestConfig.verb === "get" && event.detail.requestConfig.triggeringEvent?.type === "htmx:poll") {
+    } else if (status >= 400 && isPoll(event.detail)) {
       event.detail.shouldSwap = false;
       say("This page could not be brought up to date; it tries again.");
     } else if (status >= 400) {
@@ -140,5 +160,59 @@
   });
   document.addEventListener("htmx:sendError", () => { say("Airflow's API server cannot be reached."); });
 
-  window.voiceinfra = { isDark: () => root.classList.contains("dark"), say };
+  // --- Parts that keep themselves up to date -------------------------------------------------------------------
+  // What somebody has opened, scrolled, selected or moved to in such a part is left as it is, by the elements' ids.
+
+  let kept = [];
+  let focused = null;
+
+  function isSelectingIn(part) {
+    const selection = getSelection();
+    return !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(part);
+  }
+
+  function keep(part) {
+    focused = part.contains(document.activeElement) ? document.activeElement.id : null;
+    kept = [...part.querySelectorAll("details[id], .scroll[id]")].map(({ id, open, scrollLeft, scrollTop }) => {
+      return { id, open, scrollLeft, scrollTop };
+    });
+  }
+
+  function putBack() {
+    for (const { id, open, scrollLeft, scrollTop } of kept.splice(0)) {
+      const element = document.getElementById(id);
+      if (element) Object.assign(element, open === undefined ? { scrollLeft, scrollTop } : { open });
+    }
+    // Not before now: what is in a closed disclosure cannot have the focus.
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    focused = null;
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (isPoll(event.detail) && document.hidden) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!isPoll(event.detail)) return;
+    if (isSelectingIn(event.detail.target)) event.detail.shouldSwap = false;
+    else keep(event.detail.target);
+  });
+  document.addEventListener("htmx:afterSwap", putBack);
+
+  // --- Questions that a page asks back, in a disclosure ----------------------------------------------------------
+
+  function close(details) {
+    details.open = false;
+    details.querySelector("summary").focus();
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element ? event.target.closest("[data-close]") : null;
+    if (button) close(button.closest("details"));
+  });
+  document.addEventListener("keydown", (event) => {
+    const asked = event.key === "Escape" && event.target instanceof Element && event.target.closest("details.ask[open]");
+    if (asked) close(asked);
+  });
+
+  window.voiceinfra = { isDark: () => root.classList.contains("dark"), say, zone };
 })();

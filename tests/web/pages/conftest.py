@@ -109,6 +109,7 @@ class Calls:
 
     ledger: CallLedger
     number: int = field(default=0)
+    prefix: str = ""
 
     def place(
         self,
@@ -126,17 +127,42 @@ class Calls:
         :param record: further fields of the completion.
         :param origin: where it comes from; by default a task of the DAG ``outreach``.
         """
+        entry = self._claim(to_number, conn_id, call or {}, origin)
+        entry = self.ledger.accept(entry, f"{self.prefix}call_{self.number}")
+        if outcome is not None:
+            self.complete(entry, call_outcome=outcome, **(record or {}))
+        return entry
+
+    def refused(
+        self,
+        message: str,
+        to_number: str = "+14155550123",
+        *,
+        conn_id: str = "voiceinfra_default",
+        **origin: Any,
+    ) -> CallEntry:
+        """Let the API refuse a call."""
+        entry = self._claim(to_number, conn_id, {}, origin)
+        self.ledger.refuse(entry, "invalid_phone", message)
+        return entry
+
+    def unknown(
+        self, to_number: str = "+14155550123", *, conn_id: str = "voiceinfra_default", **origin: Any
+    ) -> CallEntry:
+        """Lose the answer to a call."""
+        entry = self._claim(to_number, conn_id, {}, origin)
+        self.ledger.mark_unknown(entry, "timeout", "no answer came within 30 s")
+        return entry
+
+    def _claim(self, to_number: str, conn_id: str, call: dict[str, Any], origin: dict[str, Any]) -> CallEntry:
         self.number += 1
         whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
         entry, _ = self.ledger.claim(
-            f"key-{self.number}",
-            OutboundCall(to_number, "agent_1", "+12025550100", **(call or {})),
+            f"{self.prefix}key-{self.number}",
+            OutboundCall(to_number, "agent_1", "+12025550100", **call),
             conn_id=conn_id,
             origin=CallOrigin(**whence),
         )
-        entry = self.ledger.accept(entry, f"call_{self.number}")
-        if outcome is not None:
-            self.complete(entry, call_outcome=outcome, **(record or {}))
         return entry
 
     def complete(self, entry: CallEntry, **fields: Any) -> None:

@@ -1,0 +1,36 @@
+"""What Airflow's own database says of tasks; only its API server, which serves the pages, may read that."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+
+log = logging.getLogger(__name__)
+
+
+def task_state(entry: CampaignEntry) -> str | None:
+    """Return the state of the task instance that runs a campaign, or ran it last, as Airflow calls it.
+
+    :return: ``None`` if there is no such task instance, or Airflow's database cannot be asked.
+    """
+    if entry.dag_id is None or entry.run_id is None or entry.task_id is None:
+        return None
+    try:
+        # Loaded by the API server alone, and there it is loaded already.
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        query = select(TaskInstance.state).where(
+            TaskInstance.dag_id == entry.dag_id,
+            TaskInstance.run_id == entry.run_id,
+            TaskInstance.task_id == entry.task_id,
+            TaskInstance.map_index == (-1 if entry.map_index is None else entry.map_index),
+        )
+        with create_session() as session:
+            state = session.scalar(query)
+    except Exception as error:  # noqa: BLE001  a page that does not know it is better than none
+        log.debug("Airflow's database could not be asked for a task's state: %s", type(error).__name__)
+        return None
+    return None if state is None else str(getattr(state, "value", state))

@@ -1,0 +1,143 @@
+"""What a table shows of each call; every page that lists calls gets its rows here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.listed import OPEN, ListedCall
+from airflow_provider_voiceinfra.privacy import Privacy
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.web.pages.scope import Scope
+
+# How a call stands, in a word or two, and what that means.
+STANDINGS = {
+    OPEN: ("not over yet", "The API has taken the call; no webhook has told its end so far."),
+    CallState.CLAIMED.value: ("being sent", "The call is about to be sent to the API, or has just been."),
+    CallState.REFUSED.value: ("refused", "The API did not take the call, so nothing rang."),
+    CallState.UNKNOWN.value: (
+        "unknown",
+        "It is not known whether this call was placed. Open it to see what to do.",
+    ),
+}
+_OVER = ("over", "The call is over; its webhook tells no outcome.")
+
+
+@dataclass(frozen=True)
+class CallRow:
+    """One call as a table shows it to one visitor.
+
+    :param call: what the ledger knows; templates take from it only what everybody may see.
+    :param privacy: what the visitor may see of it.
+    """
+
+    call: ListedCall
+    privacy: Privacy
+
+    @property
+    def address(self) -> str:
+        """The address of its own page."""
+        return address_of("call", key=self.call.key_hash)
+
+    @property
+    def number(self) -> str | None:
+        """The number that was called, as far as it is shown."""
+        return self.privacy.number(self.call.to_number)
+
+    @property
+    def error(self) -> str | None:
+        """Why it was not placed, or why that is not known."""
+        return self.privacy.text(self.call.error_message)
+
+    @property
+    def standing(self) -> str:
+        """Its outcome, or what is known as long as there is none."""
+        call = self.call
+        if call.outcome is not None:
+            return call.outcome
+        if call.received_at is not None:
+            return "over"
+        return OPEN if call.state is CallState.ACCEPTED else call.state.value
+
+    @property
+    def word(self) -> str:
+        """Its standing, for people."""
+        return self._in_words[0]
+
+    @property
+    def meaning(self) -> str:
+        """What its standing means; empty for an outcome, which says it."""
+        return self._in_words[1]
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether somebody has to look after it."""
+        return self.standing == CallState.UNKNOWN.value and self.call.outcome is None
+
+    @property
+    def campaign_address(self) -> str | None:
+        """The address of its campaign."""
+        campaign = self.call.origin.campaign_id
+        return None if campaign is None else address_of("campaign", id=campaign)
+
+    @property
+    def dag_address(self) -> str:
+        """The address of the list of its DAG's calls."""
+        return address_of("calls", dag_id=self.call.origin.dag_id)
+
+    @property
+    def run_calls_address(self) -> str:
+        """The address of the list of its DAG run's calls."""
+        return address_of("calls", dag_id=self.call.origin.dag_id, run_id=self.call.origin.run_id)
+
+    @property
+    def run_address(self) -> str | None:
+        """Where Airflow shows its DAG run."""
+        return run_address(self.call.origin)
+
+    @property
+    def task_address(self) -> str | None:
+        """Where Airflow shows its task."""
+        return task_address(self.call.origin)
+
+    @property
+    def _in_words(self) -> tuple[str, str]:
+        if self.call.outcome is not None:
+            return self.call.outcome, ""
+        return STANDINGS.get(self.standing, _OVER)
+
+
+def rows_of(scope: Scope, calls: Iterable[ListedCall]) -> list[CallRow]:
+    """Return calls as a table shows them to a visitor."""
+    found = list(calls)
+    privacies = {conn_id: scope.privacy(conn_id) for conn_id in {call.conn_id for call in found}}
+    return [CallRow(call, privacies[call.conn_id]) for call in found]
+
+
+def address_of(page: str, **query: str | None) -> str:
+    """Return the address of a page, relative to another.
+
+    :param query: what is asked of it; what is ``None`` is left out.
+    """
+    asked = urlencode({name: value for name, value in query.items() if value is not None})
+    return f"{page}?{asked}" if asked else page
+
+
+def run_address(origin: CallOrigin) -> str | None:
+    """Return where Airflow shows the DAG run that a call comes from, relative to a page."""
+    if origin.dag_id is None or origin.run_id is None:
+        return None
+    return f"../../dags/{quote(origin.dag_id, safe='')}/runs/{quote(origin.run_id, safe='')}"
+
+
+def task_address(origin: CallOrigin) -> str | None:
+    """Return where Airflow shows the task that a call comes from, relative to a page."""
+    run = run_address(origin)
+    if run is None or origin.task_id is None:
+        return None
+    mapped = "" if origin.map_index is None or origin.map_index < 0 else f"/mapped/{origin.map_index}"
+    return f"{run}/tasks/{quote(origin.task_id, safe='')}{mapped}"

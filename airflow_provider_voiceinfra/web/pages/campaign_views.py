@@ -1,0 +1,234 @@
+"""What the pages show of a campaign: its bar, what it waits for, and when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR, overview
+from airflow_provider_voiceinfra.campaigns.report import OTHER, OUTCOMES
+from airflow_provider_voiceinfra.campaigns.states import State, has_failed, is_alive, is_over, state_of
+from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, CampaignEntry
+
+BAR_WIDTH = 1000
+RESUME = '"Resume"'
+"""What takes a cancellation back, on a page."""
+
+# How often a page asks for news, in seconds.
+_WHILE_RUNNING = 2
+_WHILE_ASLEEP = 10
+_UNDER_WAY = "under way"
+_LEFT_OUT = {
+    "invalid": "not valid, such as a number that is none",
+    "duplicate": "the same contact as an earlier row",
+    "do_not_call": "on the do-not-call list",
+    WITHDRAWN: "not on the newest list any more",
+}
+_OBSTACLES = {
+    "rate limit": "The API's rate limit was met; it is called more slowly until it takes more again.",
+    "the API cannot be reached": (
+        "The API cannot be reached. It is tried again by itself, at longer and longer intervals; if that "
+        "lasts, the task fails, and a retry goes on."
+    ),
+    "the API fails": (
+        "The API fails: answers to calls get lost. One call at a time tells whether it works again; if that "
+        "lasts, the task fails, and a retry goes on."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One colour of a bar, and its place in it.
+
+    :param name: for people.
+    :param fill: its style class.
+    """
+
+    name: str
+    number: int
+    fill: str
+    start: float
+    width: float
+
+
+@dataclass(frozen=True)
+class CampaignView:
+    """One campaign, as the list and its own page show it.
+
+    :param shown: all there is to say, from ``overview``.
+    :param parts: the bar's colours, from the left; none if it is not known how many contacts there are.
+    :param task: what Airflow says of its task; ``None`` if that is not known.
+    """
+
+    bar_width: ClassVar[int] = BAR_WIDTH
+
+    entry: CampaignEntry
+    shown: Mapping[str, Any]
+    parts: list[Part]
+    task: str | None
+
+    @property
+    def state(self) -> State:
+        """What it is up to."""
+        return state_of(self.entry)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its figures are of this moment."""
+        return is_alive(self.entry)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, and does not go on."""
+        return is_over(self.entry)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether its task has failed before the campaign's end."""
+        return has_failed(self.entry, self.task)
+
+    @property
+    def state_told(self) -> str:
+        """What it is up to, in the words of its badges."""
+        return f"{self.state.value}, task failed" if self.has_failed else self.state.value
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        """Whether there is anything to cancel."""
+        return self.entry.cancelled_at is None and not self.is_over
+
+    @property
+    def poll_seconds(self) -> int | None:
+        """After how many seconds there may be news; ``None`` if there will be none."""
+        if self.is_over:
+            return None
+        return _WHILE_RUNNING if self.is_alive else _WHILE_ASLEEP
+
+    @property
+    def percent(self) -> int | None:
+        """How much of it is done."""
+        contacts = self.shown["contacts"]
+        return 100 * self.shown["done"] // contacts if contacts else None
+
+    @property
+    def in_words(self) -> str:
+        """What the bar shows, for those who do not see it."""
+        if not self.parts:
+            return "Nobody was called so far."
+        return ", ".join(f"{part.number:,} {part.name}" for part in self.parts)
+
+    @property
+    def under_way(self) -> int:
+        """How many contacts are being called."""
+        return self.shown["active"] or 0
+
+    @property
+    def left(self) -> int | None:
+        """How many contacts are neither done nor being called."""
+        contacts = self.shown["contacts"]
+        return None if contacts is None else max(0, contacts - self.shown["done"] - self.under_way)
+
+    @property
+    def waits(self) -> list[str]:
+        """What those who are left wait for, in words."""
+        return list(_waits(self))
+
+    @property
+    def left_out(self) -> list[tuple[int, str]]:
+        """How many rows were left out, and why."""
+        return [
+            (number, _LEFT_OUT.get(reason, reason))
+            for reason, number in self.shown["skipped"].items()
+            if number
+        ]
+
+    @property
+    def obstacle(self) -> str | None:
+        """What keeps it from dialling as it would."""
+        obstacle = self.shown["obstacle"]
+        return None if obstacle is None else _OBSTACLES.get(obstacle, obstacle)
+
+    @property
+    def address(self) -> str:
+        """The address of its own page."""
+        return "campaign?" + urlencode({"id": self.entry.campaign_id})
+
+    @property
+    def calls_address(self) -> str:
+        """The address of the list of its calls."""
+        return "calls?" + urlencode({"campaign_id": self.entry.campaign_id})
+
+    @property
+    def run_address(self) -> str | None:
+        """The address of its DAG run in Airflow."""
+        if self.entry.dag_id is None or self.entry.run_id is None:
+            return None
+        return f"../../dags/{quote(self.entry.dag_id, safe='')}/runs/{quote(self.entry.run_id, safe='')}"
+
+    @property
+    def task_name(self) -> str | None:
+        """Its task, with the index of a mapped one."""
+        index = self.entry.map_index
+        return f"{self.entry.task_id}[{index}]" if index is not None and index >= 0 else self.entry.task_id
+
+    @property
+    def task_address(self) -> str | None:
+        """The address of its task instance in Airflow."""
+        if self.run_address is None or self.entry.task_id is None:
+            return None
+        index = self.entry.map_index
+        mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
+        return f"{self.run_address}/tasks/{quote(self.entry.task_id, safe='')}{mapped}"
+
+
+def view_of(
+    entry: CampaignEntry, counts: Mapping[str, int] | None = None, *, task: str | None = None
+) -> CampaignView:
+    """Return what to show of a campaign.
+
+    :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
+    :param task: the state of its task instance, as Airflow calls it.
+    """
+    shown = overview(entry, counts or {}, resume=RESUME, task=task)
+    return CampaignView(entry, shown, list(_parts(shown)), task)
+
+
+def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:
+    """Yield the outcomes in the order in which they are always named, and what is under way after them."""
+    contacts, outcomes = shown["contacts"], shown["outcomes"]
+    if not contacts:
+        return
+    known = [*OUTCOMES, OTHER]
+    names = [*known, *sorted(outcomes.keys() - set(known))]
+    numbers = [(name, outcomes.get(name, 0), name if name in OUTCOMES else OTHER) for name in names]
+    start = 0.0
+    for name, number, fill in [*numbers, (_UNDER_WAY, shown["active"] or 0, "open")]:
+        if number > 0:
+            width = min(BAR_WIDTH * number / contacts, BAR_WIDTH - start)
+            yield Part(name, number, f"fill-{fill}", round(start, 2), round(width, 2))
+            start += width
+
+
+def _waits(view: CampaignView) -> Iterator[str]:
+    shown, waiting = view.shown, view.shown["waiting"]
+    if view.is_over or view.has_failed:
+        return
+    for why, number in waiting.items():
+        yield f"{_people(number)} {WAITING_FOR.get(why, f'for {why}')}."
+    untouched = (view.left or 0) - sum(number for why, number in waiting.items() if why != "answer")
+    if untouched <= 0 or view.entry.cancelled_at is not None:
+        return
+    lines = shown["max_active_calls"]
+    if lines is None:
+        yield f"{_people(untouched)} until all contacts are loaded."
+    elif view.is_alive and view.under_way >= lines:
+        yield f"{_people(untouched)} for a free line: all {lines:,} are in use."
+    else:
+        yield f"{_people(untouched)} for their turn."
+
+
+def _people(number: int) -> str:
+    return f"{number:,} contact waits" if number == 1 else f"{number:,} contacts wait"

@@ -1,0 +1,141 @@
+"""Who gets what from every route and method, without an Airflow; the same table is asked of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from starlette.routing import Mount
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from tests.web.pages import access
+from tests.web.pages.access import METHODS, ROLES, TABLE, Access
+from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client
+
+VISITORS = {access.NOBODY: None, access.VIEWER: VIEWER, access.USER: USER, access.OP: OP, access.ADMIN: OP}
+CAMPAIGN = "campaign-of-the-tests"
+NUMBER = "+14155550123"
+RECORD = {"summary": "A summary.", "transcript": "Agent: a transcript."}
+BODY = b'{"event": "call.started", "call_id": "call_of_a_delivery"}'
+
+
+@pytest.fixture
+def places(ledger: CallLedger, calls: Calls) -> dict[str, str]:
+    """Put one of each kind into the ledger, and return what stands for it in a path."""
+    entry = calls.place(
+        NUMBER, record=RECORD, campaign_id=CAMPAIGN, position=1, attempt=1, contact_key=NUMBER
+    )
+    origin = CallOrigin(dag_id="outreach", run_id="run_1", task_id="call", map_index=-1)
+    ledger.take_campaign(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
+    ledger.keep_delivery(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
+    [delivery] = ledger.deliveries()
+    return {
+        "key": entry.key_hash,
+        "campaign": CAMPAIGN,
+        "dag": "outreach",
+        "run": "run_1",
+        "delivery": str(delivery.id),
+    }
+
+
+def ask(
+    client: TestClient, one: Access, places: dict[str, str], method: str | None = None, **options: Any
+) -> Any:
+    """Send a request of the table."""
+    data = {name: value.format(**places) for name, value in one.data.items()}
+    url = f"http://testserver{one.path.format(**places)}"
+    return client.request(method or one.method, url, data=data or None, **{"headers": OWN, **options})
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("one", TABLE, ids=lambda one: f"{one.method} {one.route}")
+def test_each_role_gets_what_the_table_says(
+    one: Access, role: str, client_of: Client, places: dict[str, str]
+) -> None:
+    assert ask(client_of(VISITORS[role]), one, places).status_code == one.answers[role]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_other_method_is_refused(role: str, client_of: Client, places: dict[str, str]) -> None:
+    known = {(one.method, one.route) for one in TABLE}
+    client = client_of(VISITORS[role])
+    for one in TABLE:
+        for method in METHODS:
+            if (method, one.route) not in known:
+                answer = ask(client, one, places, method)
+                assert answer.status_code == 405, (method, one.path)
+                assert CAMPAIGN not in answer.text
+
+
+def test_visitor_who_is_not_logged_in_gets_no_byte_of_data(client_of: Client, places: dict[str, str]) -> None:
+    client = client_of(None)
+    told = (CAMPAIGN, NUMBER, NUMBER[-4:], "outreach", "A summary", "a transcript", "call_1", "call_of_a")
+    for one in (*TABLE, Access("GET", "/ui/no_such_page", {}), Access("GET", "/ui/static/none", {})):
+        for headers in (OWN, {}, {"HX-Request": "true"}):
+            text = ask(client, one, places, headers=headers).text
+            assert not [word for word in told if word in text], one.path
+            assert len(text) < 400, one.path
+
+
+def test_every_route_is_in_the_table(client: TestClient) -> None:
+    assert isinstance(client.app, FastAPI)
+    found = set(routes(client.app, ""))
+    named = {(one.method, one.route) for one in TABLE}
+    named |= {(method, path.replace("pages.css", "{name}")) for method, path in named}
+    named |= {(method, path.replace("/voiceinfra_default", "/{conn_id:path}")) for method, path in named}
+    assert found - named == set()
+
+
+def routes(app: FastAPI, prefix: str) -> Iterator[tuple[str, str]]:
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                yield method, prefix + route.path
+        elif isinstance(route, Mount) and isinstance(route.app, FastAPI):
+            yield from routes(route.app, prefix + route.path)
+        else:
+            yield "ANY", prefix + getattr(route, "path", repr(route))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"X-VoiceInfra-Request": "page", "Sec-Fetch-Site": "cross-site"},
+        {"X-VoiceInfra-Request": "page", "Sec-Fetch-Site": "same-site"},
+        {"X-VoiceInfra-Request": "page", "Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "one",
+    [one for one in TABLE if one.method == "POST" and one.path.startswith("/ui/")],
+    ids=lambda one: one.path,
+)
+def test_nothing_is_changed_for_another_site(
+    one: Access, headers: dict[str, str], client: TestClient, places: dict[str, str], ledger: CallLedger
+) -> None:
+    if one.path.endswith("resume"):
+        ledger.cancel_campaign(CAMPAIGN)
+    before = ledger.campaign(CAMPAIGN), ledger.deliveries(include_replayed=True)
+    assert ask(client, one, places, headers=headers).status_code == 403
+    assert (ledger.campaign(CAMPAIGN), ledger.deliveries(include_replayed=True)) == before
+
+
+def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, places: dict[str, str]) -> None:
+    for one in (*TABLE, Access("GET", "/ui/no_such_page", {})):
+        if not one.path.startswith("/ui/"):
+            continue
+        headers = ask(client, one, places).headers
+        policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == "'none'", one.path
+        assert policy["frame-ancestors"] == policy["script-src"] == policy["style-src"] == "'self'", one.path
+        assert headers["x-content-type-options"] == "nosniff", one.path
+        assert headers["referrer-policy"] == "no-referrer", one.path
+        assert "no-store" in headers["cache-control"] or "static" in one.path, one.path
