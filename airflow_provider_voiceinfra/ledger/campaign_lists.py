@@ -19,6 +19,8 @@ from airflow_provider_voiceinfra.ledger.searching import Cursor
 # A process that runs a campaign shows every second or so that it is alive.
 RUNNER_LEASE = timedelta(seconds=60)
 
+# PostgreSQL stores no text with it, and refuses to be asked for one.
+_NUL = "\0"
 _c = campaigns.c
 _is_over = _c.finished_at.is_not(None) & or_(_c.runner_seen_at.is_(None), _c.runner_seen_at <= _c.finished_at)
 _goes_on = _c.cancelled_at.is_(None) & ~_is_over
@@ -71,6 +73,8 @@ class CampaignLists:
 
     def campaign(self, campaign_id: str) -> CampaignEntry | None:
         """Return one campaign."""
+        if _NUL in campaign_id:
+            return None
         return next(iter(self._entries(select(campaigns).where(_c.campaign_id == campaign_id))), None)
 
     def campaigns(self, *, limit: int = 100) -> list[CampaignEntry]:
@@ -79,6 +83,8 @@ class CampaignLists:
 
     def campaigns_of_run(self, dag_id: str, run_id: str, *, limit: int = 100) -> list[CampaignEntry]:
         """Return the campaigns that a DAG run runs, or was the last to run, newest first."""
+        if _NUL in dag_id + run_id:
+            return []
         query = select(campaigns).where(_c.dag_id == dag_id, _c.run_id == run_id)
         return self._entries(_newest_first(query).limit(limit))
 
@@ -141,7 +147,9 @@ def _conditions(wanted: CampaignFilter) -> list[ColumnElement[bool]]:
         if wanted.state not in _IN_STATE:
             raise ValueError(f"campaigns have no state {wanted.state!r}")
         found.append(_IN_STATE[wanted.state](now() - RUNNER_LEASE))
-    if wanted.text:
+    if wanted.text and _NUL in wanted.text:
+        found.append(false())
+    elif wanted.text:
         columns = (_c.campaign_id, _c.dag_id, _c.run_id)
         found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
     if wanted.dag_ids is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from datetime import datetime, timezone
 
-from sqlalchemy import exc, insert, select, update
+from sqlalchemy import exc, func, insert, select, update
 
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
+from airflow_provider_voiceinfra.ledger.listed import ListedDelivery
 from airflow_provider_voiceinfra.ledger.schema import deliveries
 
 
@@ -48,6 +50,31 @@ class DeliveriesLedger:
             query = query.where(deliveries.c.replayed_at.is_(None))
         with self._database.reading() as connection:
             return [KeptDelivery(**row._mapping) for row in connection.execute(query)]
+
+    def listed_deliveries(
+        self,
+        conn_ids: Collection[str],
+        *,
+        include_replayed: bool = False,
+        before: int | None = None,
+        limit: int = 20,
+    ) -> list[ListedDelivery]:
+        """Return kept deliveries of some connections, newest first, without their bodies.
+
+        :param conn_ids: the connections.
+        :param include_replayed: whether those that a replay made use of are included.
+        :param before: the id of a delivery; only those that came before it.
+        """
+        names = [name for name in ListedDelivery.__dataclass_fields__ if name != "size"]
+        columns = [*(deliveries.c[name] for name in names), func.length(deliveries.c.body).label("size")]
+        query = select(*columns).where(deliveries.c.conn_id.in_(list(conn_ids)))
+        if not include_replayed:
+            query = query.where(deliveries.c.replayed_at.is_(None))
+        if before is not None:
+            query = query.where(deliveries.c.id < before)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(deliveries.c.id.desc()).limit(limit))
+            return [ListedDelivery(**row._mapping) for row in rows]
 
     def delivery(self, delivery_id: int) -> KeptDelivery | None:
         """Return one kept delivery."""

@@ -10,10 +10,12 @@ from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
 
 OPEN = "open"
 """The outcome of a call that was accepted and is not over, as far as is known."""
+OVER = "over"
+"""The outcome of a call that is over, if its record does not say how it ended."""
 
 
 class Order(str, Enum):
-    """In which order calls are listed."""
+    """In which order calls are listed; by duration, only those are that have one."""
 
     NEWEST = "newest"
     OLDEST = "oldest"
@@ -81,8 +83,8 @@ class CallsPage:
 
     :param before: what ``page_of_calls`` wants for the page before this one; ``None`` if this is the first.
     :param after: the same for the next page; ``None`` if this is the last.
-    :param searched_to: set if the search stopped before the page was full: how far it came; ``after`` goes
-        on.
+    :param searched_to: set if the search stopped before the page was full: when the last call was claimed
+        that it looked at; ``after``, or ``before`` on the way back, goes on.
     """
 
     calls: list[ListedCall]
@@ -95,9 +97,9 @@ class CallsPage:
 class CallStatistics:
     """Figures about the newest calls of a list.
 
-    :param calls: how many were considered.
-    :param is_complete: whether those are all.
-    :param since: when the oldest of them was claimed.
+    :param calls: how many are in them.
+    :param is_complete: whether those are all; otherwise there may be others, claimed before ``since``.
+    :param since: when the oldest call was claimed that was looked at; ``None`` if there is none.
     :param hours: for each hour, its start in UTC, and its calls by outcome (by state where there is none;
         accepted calls that are not over count as ``OPEN``).
     :param outcomes: all calls by the same.
@@ -126,3 +128,19 @@ class Rejection:
     reason: str
     rejected_at: datetime
     number: int
+
+
+@dataclass(frozen=True)
+class ListedDelivery:
+    """A signed webhook that could not be used as a completion, without its body.
+
+    :param size: of the body, in bytes.
+    """
+
+    id: int
+    conn_id: str
+    reason: str
+    event: str | None
+    size: int
+    received_at: datetime
+    replayed_at: datetime | None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from airflow_provider_voiceinfra import metrics, receiving, signing
@@ -23,6 +24,7 @@ from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.connections import ConnectionsUnavailableError, SecretsFor
+from airflow_provider_voiceinfra.web.rejections import Rejections
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -33,6 +35,7 @@ RETRY_AFTER_SECONDS = 10
 THREADS = 16
 # Deliveries that may wait for a thread, each with its body in memory.
 MAX_WAITING = 512
+TOO_LARGE = "it is larger than [voiceinfra] max_webhook_bytes"
 
 T = TypeVar("T")
 
@@ -63,7 +66,17 @@ class Receiver:
     settings: Once[Settings]
     ledger: Once[CallLedger]
     secrets_for: SecretsFor
+    rejections: Rejections = field(init=False)
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(THREADS))
+
+    def __post_init__(self) -> None:
+        self.rejections = Rejections(self.ledger, self.secrets_for)
+
+    def after_rejection(self, conn_id: str, reason: str) -> BackgroundTask | None:
+        """Return what is left to do once a rejection has been answered."""
+        if not self.rejections.is_due(conn_id):
+            return None
+        return BackgroundTask(self.in_thread, self.rejections.write, conn_id, reason)
 
     async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run blocking work in one of the receiver's own threads."""
@@ -123,8 +136,11 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
         receipt = await receiver.in_thread(receiver.deliver, delivery)
     except _BodyTooLargeError:
         await receiver.in_thread(metrics.count, "webhooks.rejected")
-        log.warning("A webhook was refused: it is larger than [voiceinfra] max_webhook_bytes")
-        return JSONResponse({"error": "too_large"}, 413)
+        log.warning("A webhook was refused: %s", TOO_LARGE)
+        conn_id = request.path_params.get("conn_id") or DEFAULT_CONN_ID
+        return JSONResponse(
+            {"error": "too_large"}, 413, background=receiver.after_rejection(conn_id, TOO_LARGE)
+        )
     except ClientDisconnect:
         log.info("A webhook's sender hung up before its body was complete; nothing of it is stored")
         return Response(status_code=400)  # nobody is there to read it
@@ -134,7 +150,7 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
     except Exception as exc:  # noqa: BLE001  whatever it is, the sender has to try again, and learns no more
         log.error("A webhook could not be stored, for an error of ours: %s", place_of(exc))
         return _try_again()
-    return _answer(delivery, receipt)
+    return _answer(delivery, receipt, receiver)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -149,12 +165,13 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _answer(delivery: Delivery, receipt: Receipt) -> Response:
+def _answer(delivery: Delivery, receipt: Receipt, receiver: Receiver) -> Response:
     if receipt.outcome is Outcome.REJECTED:
         # What nobody is known to have signed is a stranger's text: shown short, quoted, and without numbers.
         shown = mask_numbers_in(delivery.conn_id[:64])
         log.warning("A webhook for connection %r was refused: %s", shown, receipt.reason)
-        return JSONResponse({"error": "unauthorized"}, 401)
+        later = receiver.after_rejection(delivery.conn_id, receipt.reason or "")
+        return JSONResponse({"error": "unauthorized"}, 401, background=later)
     if receipt.outcome is Outcome.KEPT:
         log.warning(
             "A signed webhook for connection %r could not be used and was kept: %s. "

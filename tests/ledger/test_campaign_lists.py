@@ -174,3 +174,11 @@ class TestRun:
         assert of_run() == ["three", "one"]
         assert of_run(limit=1) == ["three"]
         assert ledger.campaigns_of_run("dag", "r3") == []
+
+
+def test_what_no_database_can_hold_is_not_found(ledger: CallLedger) -> None:
+    begin(ledger, "one")
+
+    assert ledger.campaign("one\0") is None
+    assert ledger.campaigns_of_run("dag", "run\0") == []
+    assert found(ledger, text="one\0") == set()

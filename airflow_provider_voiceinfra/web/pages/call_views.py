@@ -132,7 +132,13 @@ class CallView:
     def told(self) -> list[tuple[str, Shown]]:
         """What the agent was told for this call."""
         request = (self.entry.request if self.entry and self.may_read else None) or {}
-        return [(label, shown(value)) for name, label in _TOLD_THE_AGENT.items() if (value := request.get(name))]
+        values = ((label, request.get(name)) for name, label in _TOLD_THE_AGENT.items())
+        return [(label, shown(value)) for label, value in values if value]
+
+    @property
+    def has_told(self) -> bool:
+        """Whether there is anything that was said, or asked for, to show."""
+        return bool(self.told) or self.record is not None or self.is_unreadable
 
     @property
     def times(self) -> list[tuple[str, datetime, str]]:
@@ -218,9 +224,10 @@ class CallView:
             return bool(getattr(self.completion, name) == value)
         return name in _DOCUMENTED and bool(self._own(name) == value)
 
-    def _own(self, name: str) -> Any:
+    def _own(self, name: str) -> str | None:
         """Return what the call has, or else its webhook."""
-        return getattr(self.entry, name, None) or getattr(self.completion, name, None)
+        found: str | None = getattr(self.entry, name, None) or getattr(self.completion, name, None)
+        return found
 
     def _number(self, name: str) -> str | None:
         return self.privacy.number(self._own(name))

@@ -121,7 +121,7 @@ def calls(request: Request) -> Response:
         "rows": rows_of(scope, found.calls),
         "found": _count(place.shown + len(found.calls), found),
         "shown": place.shown + len(found.calls),
-        "pager": _pager(wanted, found),
+        "pager": _pager(wanted, place, found),
         "search": _further(wanted, place, found),
         "is_backwards": place.is_backwards,
         "goes_on": goes_on,
@@ -183,13 +183,18 @@ def _count(number: int, found: CallsPage) -> str:
     return f"{calls} on this page." if number else "No calls."
 
 
-def _pager(wanted: Wanted, found: CallsPage) -> dict[str, str | None]:
+def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | None]:
     """Return where the pages around a page are; ``None`` stands for a page that is not there."""
+    before, after = found.before, found.after
+    # As long as the page is being filled, what lies beyond its end is not another page's.
+    unfinished = _is_unfinished(place.shown + len(found.calls), found)
+    back = before if not (unfinished and place.is_backwards) else None
+    onwards = after if not unfinished or place.is_backwards else None
     return {
-        "first": wanted.address() if found.before else None,
-        "previous": wanted.address(before=found.before) if found.before else None,
-        "next": wanted.address(after=found.after) if found.after else None,
-        "last": wanted.address(last="1") if found.after else None,
+        "first": wanted.address() if before else None,
+        "previous": wanted.address(before=back) if back else None,
+        "next": wanted.address(after=onwards) if onwards else None,
+        "last": wanted.address(last="1") if after else None,
     }
 
 

@@ -80,7 +80,7 @@ def _check(name: str, value: str) -> None:
     if not value or len(value) > _LONGEST_ID or any(unicodedata.category(one) == "Cc" for one in value):
         raise HTTPException(
             400,
-            f"{name}: this is the id of none. Open this page by the tab Calls of a DAG run, which fills it in.",
+            f"{name}: nothing has this id. Open this page by the tab Calls of a DAG run, which fills it in.",
         )
 
 

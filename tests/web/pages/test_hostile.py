@@ -1,0 +1,390 @@
+"""Markup, script and worse, from webhooks and from the API's answers, on every page: shown as the text it is.
+
+Each page is made twice, once with hostile words in it and once with plain ones. The two must be built of the same
+elements with the same attributes, whatever the words are; and the words must be there to be read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.listed import CallFilter
+from airflow_provider_voiceinfra.placing import CallPlacer, UnknownPolicy
+from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from tests.web.pages.conftest import OWN, PARTIAL, VIEWER, Client, FakeVisitor, text_of
+
+SECRET = "secret-of-the-tests"
+FROM = "+12025550100"
+NUMBERS = {"answered": "+14155550100", "refused": "+14155550101", "lost": "+14155550102"}
+
+# Each of these would do harm somewhere if it were not escaped there.
+TRICKS = (
+    "<script>alert(1)</script>",
+    "\"><img src=x onerror=alert(1)>",
+    "' onfocus='alert(1)' autofocus='",
+    "</textarea></title></style></script><svg/onload=alert(1)>",
+    "javascript:alert(1)//",
+    "data:text/html,<script>alert(1)</script>",
+    "{{7*7}}{%raw%}${7*7}#{7*7}<%=7*7%>",
+    "\u202egnp.exe\u2066\u200b",
+    "&lt;b&gt;&amp;amp;&#x3c;",
+    "<!--]]>--!><?php ?>",
+    "=HYPERLINK(\"http://127.0.0.1/\")",
+    "../../x?y=1&z=2#a%00%2e%2e\\",
+)
+# Where a browser would follow, load or send something.
+ADDRESSES = ("href", "src", "action", "formaction", "hx-get", "hx-post", "data", "poster", "srcset")
+# What holds words of data; only that they are there is compared.
+WORDS = ("title", "aria-label", "value", "placeholder", "data-chart", "datetime", *ADDRESSES)
+SAFE_ADDRESS = re.compile(r"(?!//)[\w./-]*(\?[\w.~+%&=:*-]*)?", re.ASCII)
+
+Word = Callable[[str], str]
+
+
+class _Structure(HTMLParser):
+    """What a page is built of: its elements, and their attributes but for the words in them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ADDRESSES]
+        kept = sorted((name, None if name in WORDS else value) for name, value in attrs)
+        self.elements.append((tag, tuple(kept)))
+
+    def handle_comment(self, data: str) -> None:
+        self.elements.append(("comment", ((data, None),)))
+
+    def handle_decl(self, decl: str) -> None:
+        self.elements.append(("declaration", ((decl, None),)))
+
+    def handle_pi(self, data: str) -> None:
+        self.elements.append(("instruction", ((data, None),)))
+
+
+def structure(html: str) -> _Structure:
+    parser = _Structure()
+    parser.feed(html)
+    parser.close()
+    return parser
+
+
+def told(html: str) -> str:
+    """Return all that can be read of a page, in its text and in its attributes."""
+    attributes: list[str] = []
+
+    class Attributes(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            attributes.extend(value or "" for _, value in attrs)
+
+    Attributes().feed(html)
+    return " ".join([text_of(html), *(" ".join(one.split()) for one in attributes)])
+
+
+# --- Where the words come from ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the address of an API that answers whatever a test wants: ``status`` and ``body``."""
+    answer: dict[str, Any] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps(answer["body"]).encode()
+            self.send_response(answer["status"])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1", answer
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class World:
+    """A ledger that was filled with words as they come in, and a client of its pages."""
+
+    word: Word
+    ledger: CallLedger
+    client: TestClient
+    api: tuple[str, dict[str, Any]]
+
+    def origin(self, **more: Any) -> CallOrigin:
+        names = ("dag_id", "run_id", "task_id")
+        whence = {name: self.word(name) for name in names}
+        return CallOrigin(**{**whence, "map_index": -1, "try_number": 1, **more})
+
+    def place(self, name: str, status: int, body: dict[str, Any], **origin: Any) -> str:
+        """Let the API answer a call, and return its key."""
+        base_url, answer = self.api
+        answer |= {"status": status, "body": body}
+        # What is sent is checked before it is, so that the worst characters never get into an agent's id.
+        agent_id = "".join(one for one in self.word("agent_id") if one.isprintable())
+        call = OutboundCall(
+            NUMBERS[name],
+            agent_id,
+            FROM,
+            first_message=self.word("first_message"),
+            context=self.word("context"),
+            variables={self.word("variable"): [self.word("variable's value"), {self.word("inner"): 1}]},
+        )
+        connection = VoiceInfraConnection(self.word("conn_id"), "vk_key", base_url=base_url)
+        with VoiceInfraClient(connection) as client:
+            placer = CallPlacer(self.ledger, client, conn_id=self.word("conn_id"))
+            try:
+                placer.step(self.word(name), call, UnknownPolicy(), origin=self.origin(**origin))
+            except VoiceInfraError:
+                assert status == 404
+        entry = self.ledger.call_by_key(self.word(name))
+        assert entry is not None
+        return entry.key_hash
+
+    def receive(self, body: dict[str, Any] | bytes, *, secret: str = SECRET, event: str | None = None) -> int:
+        """Send a webhook to the receiver's own route."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {SIGNATURE_HEADER: sign(secret, raw)}
+        if event is not None:
+            headers["X-VoiceInfra-Event"] = event.encode("ascii", "ignore").decode()
+        where = f"http://testserver/webhooks/{quote(self.word('conn_id'), safe='')}"
+        return self.client.post(where, content=raw, headers=headers).status_code
+
+
+def fill(world: World) -> dict[str, str]:
+    """Fill a ledger, and return the addresses of all pages by what they are about."""
+    word, ledger = world.word, world.ledger
+    campaign = {"campaign_id": word("campaign_id"), "position": 1, "attempt": 1}
+    campaign["contact_key"] = word("contact_key")
+    entry, _ = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
+    keys = {
+        "answered": world.place("answered", 200, {"call_id": word("call_id"), "status": word("status")}, **campaign),
+        "refused": world.place(
+            "refused", 404, {"error": {"code": word("code"), "message": word("message")}}, **campaign
+        ),
+        "lost": world.place("lost", 500, {"error": {"code": word("code"), "message": word("message")}}),
+    }
+    record = {
+        "event": "call.completed",
+        "agent_id": word("agent"),
+        "from_number": FROM,
+        "to_number": NUMBERS["answered"],
+        "call_outcome": word("outcome")[:60],
+        "duration_seconds": 7,
+        "start_time": word("start_time"),
+        "summary": word("summary"),
+        "transcript": f"Agent: {word('said')}\nCaller: {word('answer')}",
+        "recording_url": word("recording_url"),
+        word("field"): {word("name"): [word("value"), {word("deep"): word("deepest")}]},
+        word("plain"): word("text"),
+    }
+    assert world.receive({**record, "call_id": word("call_id")}) == 200
+    assert world.receive({**record, "call_id": word("inbound"), "from_number": word("from"), "to_number": word("to")}) == 200
+    assert world.receive({"call_id": "kept", word("kept field"): word("kept value")}, event=word("event")) == 200
+    assert world.receive(word("no JSON").encode("utf-8", "surrogatepass")) == 200
+    assert world.receive({"call_id": "believed by nobody"}, secret="wrong") == 401
+    # As the campaign's own parts write it: what it met, and what came of it.
+    refusals = [{"at": "2026-01-02T03:04:05+00:00"} | {name: word(name) for name in ("code", "message", "to_number")}]
+    progress = {
+        **{"contacts": 9, "done": 2, "placed": 2, "active": 1, "max_active_calls": 5, "rate": 1.0},
+        **{"outcomes": {word("outcome"): 2}, "skipped": {word("reason"): 1}, "waiting": {word("waiting"): 1}},
+        **{"obstacle": word("obstacle"), "refusals": refusals, "next_at": word("next_at")},
+    }
+    assert entry.runner is not None
+    ledger.beat(word("campaign_id"), entry.runner, progress)
+    return addresses(world, keys)
+
+
+def addresses(world: World, keys: dict[str, str]) -> dict[str, str]:
+    def asked(**query: str) -> str:
+        return "&".join(f"{name}={quote(world.word(value), safe='')}" for name, value in query.items())
+
+    [delivery, *_] = world.ledger.deliveries()
+    by = {f"calls of this {name}": f"calls?{asked(**{name: name})}" for name in ("dag_id", "run_id", "campaign_id")}
+    return {
+        "calls": "calls",
+        "longest calls": "calls?order=longest",
+        **by,
+        "calls of nobody": f"calls?{asked(run_id='of another run', outcome='another outcome')}",
+        "charts": "charts",
+        **{f"call that was {name}": f"call?key={key}" for name, key in keys.items()},
+        "call by its id": f"call?{asked(id='call_id')}",
+        "inbound call": f"call?{asked(id='inbound')}",
+        "campaigns": "campaigns",
+        "campaigns found": f"campaigns?{asked(text='campaign_id')}",
+        "campaign": f"campaign?{asked(id='campaign_id')}",
+        "run": f"run?{asked(dag_id='dag_id', run_id='run_id')}",
+        "run without calls": f"run?{asked(dag_id='dag_id', run_id='another run')}",
+        "setup": "setup",
+        "kept delivery": f"setup?show={delivery.id}",
+        # What is refused may say what it was asked for.
+        "no such call": f"call?{asked(id='none')}",
+        "no such key": f"call?{asked(key='none')}",
+        "no such campaign": f"campaign?{asked(id='none')}",
+        "no such order": f"calls?{asked(order='none')}",
+        "no such state": f"calls?{asked(state='none')}",
+        "no such place": f"calls?{asked(after='none')}",
+        "no such zone": f"calls?since=2026-01-01T00:00&{asked(zone='none')}",
+        "no such state of campaigns": f"campaigns?{asked(state='none')}",
+        "no such page": quote(world.word("none"), safe=""),
+        "no such file": "static/" + quote(world.word("none"), safe=""),
+    }
+
+
+# What a reader must find on each page, word for word.
+EXPECTED = {
+    "calls": ("campaign_id", "dag_id", "run_id", "task_id", "conn_id", "code", "message"),
+    "calls of this dag_id": ("dag_id", "conn_id"),
+    "calls of nobody": ("of another run", "another outcome"),
+    "charts": (),
+    "call that was answered": (
+        *("call_id", "agent_id", "conn_id", "dag_id", "run_id", "task_id", "campaign_id", "contact_key"),
+        *("first_message", "context", "variable", "variable's value", "inner", "answered", "agent"),
+        *("start_time", "summary", "said", "answer", "recording_url"),
+        *("field", "name", "value", "deep", "deepest", "plain", "text"),
+    ),
+    "call that was refused": ("code", "message", "refused", "first_message"),
+    "call that was lost": ("message", "lost"),
+    "inbound call": ("inbound", "agent", "from", "to", "said", "deepest"),
+    "campaigns": ("campaign_id", "dag_id", "run_id", "conn_id"),
+    "campaign": ("campaign_id", "obstacle", "message", "code", "reason", "waiting", "next_at"),
+    "run": ("dag_id", "run_id", "campaign_id", "task_id"),
+    "run without calls": ("dag_id", "another run"),
+    "setup": ("conn_id",),
+}
+
+
+def hostile(trick: str) -> Word:
+    # The name goes first, since what is too long is cut off at its end; ids have a length.
+    return lambda name: f"{name}{trick}"
+
+
+def plain(name: str) -> str:
+    return f"{name} plain"
+
+
+def readable(word: Word, name: str) -> str:
+    text = word(name)
+    if name == "agent_id":
+        text = "".join(one for one in text if one.isprintable())
+    return " ".join(text.split()).rstrip(".") if name in ("code", "message") else " ".join(text.split())
+
+
+@pytest.fixture
+def world_of(client_of: Client, tmp_path: Path, api: tuple[str, dict[str, Any]]) -> Callable[..., World]:
+    def make(word: Word, visitor: FakeVisitor | None = None) -> World:
+        ledger = CallLedger(f"sqlite:///{tmp_path / word('')[:0]}{id(word)}.db")
+        options = {"visitor": visitor} if visitor else {}
+        return World(word, ledger, client_of(**options, ledger=ledger), api)
+
+    return make
+
+
+@pytest.mark.parametrize("partial", [False, True], ids=["page", "part"])
+@pytest.mark.parametrize("trick", TRICKS, ids=range(len(TRICKS)))
+def test_page_is_built_of_the_same_elements_whatever_the_words_are(
+    world_of: Callable[..., World], trick: str, partial: bool
+) -> None:
+    bad, good = world_of(hostile(trick)), world_of(plain)
+    ours, theirs = fill(bad), fill(good)
+    for name, address in ours.items():
+        headers = PARTIAL if partial else {}
+        answer, twin = bad.client.get(address, headers=headers), good.client.get(theirs[name], headers=headers)
+        assert answer.status_code == twin.status_code, (name, answer.text)
+        assert answer.status_code < 500, name
+        assert (answer.status_code >= 400) == name.startswith("no such"), (name, answer.text)
+        found = structure(answer.text)
+        assert found.elements == structure(twin.text).elements, name
+        assert [one for one in found.addresses if not SAFE_ADDRESS.fullmatch(one)] == [], name
+        assert "media-src" not in answer.headers["content-security-policy"], name
+        if "location" in answer.headers:
+            assert SAFE_ADDRESS.fullmatch(answer.headers["location"]), name
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=range(len(TRICKS)))
+def test_words_are_there_to_be_read(world_of: Callable[..., World], trick: str) -> None:
+    world = world_of(hostile(trick))
+    where = fill(world)
+    for name, words in EXPECTED.items():
+        text = told(world.client.get(where[name]).text)
+        missing = [word for word in words if readable(world.word, word) not in text]
+        assert missing == [], (name, text)
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=range(len(TRICKS)))
+def test_changes_that_are_refused_show_words_as_text(world_of: Callable[..., World], trick: str) -> None:
+    bad, good = world_of(hostile(trick)), world_of(plain)
+    for path, field in (
+        *(("campaign/cancel", "id"), ("campaign/resume", "id")),
+        *(("setup/check", "conn_id"), ("setup/test", "conn_id"), ("setup/replay", "id")),
+    ):
+        answers = [
+            world.client.post(path, data={field: world.word("none")}, headers=OWN | PARTIAL) for world in (bad, good)
+        ]
+        assert answers[0].status_code == answers[1].status_code < 500, path
+        assert structure(answers[0].text).elements == structure(answers[1].text).elements, path
+
+
+def test_those_who_may_read_less_get_no_more_elements(world_of: Callable[..., World]) -> None:
+    bad = world_of(hostile(TRICKS[0] + TRICKS[1]), VIEWER)
+    good = world_of(plain, VIEWER)
+    ours, theirs = fill(bad), fill(good)
+    for name, address in ours.items():
+        answer, twin = bad.client.get(address), good.client.get(theirs[name])
+        assert answer.status_code == twin.status_code, name
+        assert structure(answer.text).elements == structure(twin.text).elements, name
+
+
+@pytest.mark.parametrize(
+    "formula", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "\r=1+1", "\n=1+1", " =1+1", "\uff1d1+1", "|x", "%x"]
+)
+def test_no_cell_of_the_file_is_a_formula(world_of: Callable[..., World], formula: str) -> None:
+    world = world_of(lambda name: f"{formula} {name}")
+    fill(world)
+    answer = world.client.get("calls.csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    assert len(rows) == 1 + len(world.ledger.page_of_calls(CallFilter()).calls)
+    cells = [cell for row in rows for cell in row]
+    assert [cell for cell in cells if re.match(r"\s*[=+@|%\uff1d-](?!\d+$)", cell) or cell[:1] in "\t\r\n"[:3] and cell] == []
+    assert any(formula.strip() in cell for cell in cells)
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=range(len(TRICKS)))
+def test_file_holds_the_words_as_they_are(world_of: Callable[..., World], trick: str) -> None:
+    world = world_of(hostile(trick))
+    fill(world)
+    cells = {cell for row in csv.reader(io.StringIO(world.client.get("calls.csv").text)) for cell in row}
+    for name in ("call_id", "conn_id", "dag_id", "run_id", "task_id", "campaign_id"):
+        assert world.word(name) in cells, name
