@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR, overview
-from airflow_provider_voiceinfra.campaigns.states import is_alive, is_over, meaning, state_of, task_of
+from airflow_provider_voiceinfra.campaigns.states import after_resuming, meaning, state_of
 from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -71,13 +71,7 @@ def _resume(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
     entry = ledger.campaign(entry.campaign_id) or entry
     if not changed:
         return _tell(entry, False, f"Nothing to do: it is not cancelled. {meaning(entry)}", args)
-    if is_over(entry):
-        todo = f"Now clear {task_of(entry)}: it goes on with everybody who was not called."
-    elif is_alive(entry):
-        todo = f"It goes on within a second or so. If its task has failed already, clear {task_of(entry)}."
-    else:
-        todo = f"It goes on when its task runs again. If that has failed already, clear {task_of(entry)}."
-    return _tell(entry, True, f"The cancellation is taken back. {todo}", args)
+    return _tell(entry, True, f"The cancellation is taken back. {after_resuming(entry)}", args)
 
 
 def _tell(entry: CampaignEntry, changed: bool, text: str, args: Namespace) -> bool:

@@ -112,6 +112,9 @@ def admit(visitor: VisitorOf) -> Callable[..., None]:
     who = Depends(visitor)
 
     def check(request: Request, found: Any = who) -> None:
+        if any("\0" in value for value in request.query_params.values()):
+            # PostgreSQL takes it in no text, so it can be part of nothing that there is.
+            raise HTTPException(400, "This address cannot be read: it holds a NUL character.")
         if not found.may_see_pages():
             raise HTTPException(403, "Your Airflow account may not see the pages of plugins.")
         request.state.visitor = found
