@@ -39,7 +39,7 @@ RUN = "tonight"
 # By their numbers, the sandbox answers the first, never answers the second, and refuses the third.
 SINGLE_CALLS = {"friday": "+14155550101", "lost": "+14155550194", "refused": "+14155550193"}
 WIDTHS = {"wide": (1400, 900), "narrow": (400, 800)}
-COLOURS = 64
+COLOURS = 128
 TIMEOUT = 600.0
 
 Goto = Callable[[Page], None]
@@ -104,6 +104,8 @@ class Studio:
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             self.airflow.check_alive()
+            if self.airflow.api.run_state(CAMPAIGN_DAG, RUN) == "failed":
+                raise RuntimeError(self.airflow.api.task_log(CAMPAIGN_DAG, RUN, "call_everybody"))
             entries = self.ledger.campaigns(limit=1)
             done = (entries[0].progress or {}).get("done", 0) if entries else 0
             if done >= number:

@@ -87,7 +87,7 @@ def _write_csv(file: Any, results: Iterable[ContactResult]) -> None:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for result in results:
-        writer.writerow([_cell(value) for value in result.to_dict().values()])
+        writer.writerow([spreadsheet_cell(value) for value in result.to_dict().values()])
     text.flush()
     text.detach()
 
@@ -100,7 +100,8 @@ def _write_jsonl(file: IO[bytes], results: Iterable[ContactResult]) -> None:
 _WRITERS = {".csv": _write_csv, ".jsonl": _write_jsonl}
 
 
-def _cell(value: object) -> str:
+def spreadsheet_cell(value: object) -> str:
+    """Return a value as a cell that no spreadsheet takes for a formula."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)

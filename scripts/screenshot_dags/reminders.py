@@ -15,7 +15,7 @@ def nightly_reminders():
     """Remind everybody on the list."""
     VoiceInfraCampaignOperator(
         task_id="call_everybody",
-        campaign_id="reminders/{{ ds or run_id }}",
+        campaign_id="reminders/{{ run_id }}",
         contacts="{{ var.value.reminders }}",
         first_message="Hello, this is a reminder of your appointment on {appointment}.",
         call_context="The appointment can be moved to the next day, not cancelled.",

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
-from airflow_provider_voiceinfra.web.pages import call, calls, campaigns, charts, run, setup
+from airflow_provider_voiceinfra.web.pages import call, calls, campaigns, charts, export, run, setup
 from airflow_provider_voiceinfra.web.pages.rendering import assets, page, security_headers
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf, admit, airflow_visitor
@@ -41,7 +41,7 @@ def build_pages(receiver: Receiver, visitor: VisitorOf | None = None) -> FastAPI
     app.state.ledger = receiver.ledger
     app.state.receiver = receiver
     app.router.redirect_slashes = False
-    for module in (calls, charts, call, campaigns, setup, run):
+    for module in (calls, charts, export, call, campaigns, setup, run):
         app.include_router(module.router)
     app.include_router(_router)
     app.add_exception_handler(HTTPException, _refusal)

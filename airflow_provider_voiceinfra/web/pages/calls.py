@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.ledger.listed import CallsPage, Order
-from airflow_provider_voiceinfra.web.pages import export, filters
+from airflow_provider_voiceinfra.web.pages import filters
 from airflow_provider_voiceinfra.web.pages.call_rows import rows_of
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import is_partial, moment, page
@@ -28,7 +28,6 @@ _MOST_SUGGESTED = 500
 _DELAY = 300  # milliseconds between two rounds, so that the database gets its breath
 
 router = APIRouter(route_class=PageRoute)
-router.include_router(export.router)
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def page_of(scope: Scope, wanted: Wanted, place: Place) -> CallsPage:
             last=place.last,
             limit=PAGE - place.shown,
         )
-    except (ValueError, TypeError, OverflowError):
+    except ValueError:
         raise HTTPException(
             400,
             "This address leads to no page of this list (after, before): it was cut off, or made for another "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from airflow_provider_voiceinfra.campaigns.result_files import _cell as harmless_cell
+from airflow_provider_voiceinfra.campaigns.result_files import spreadsheet_cell
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.listed import ListedCall
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
@@ -90,7 +90,7 @@ def _lines(calls: Iterator[ListedCall], scope: Scope) -> Iterator[str]:
 
 def _written(rows: Any) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows([harmless_cell(value) for value in row] for row in rows)
+    csv.writer(text).writerows([spreadsheet_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 

@@ -67,7 +67,13 @@ def test_all_that_is_known_of_a_call_is_shown(client: TestClient, calls: Calls) 
     told = shown(client, address(calls.place(NUMBER, call=TOLD, record=SAID)))
     for part in (
         *(f"Call to {NUMBER}", "answered", "42 s", "agent_1", FROM, "call_1", "voiceinfra_default", "key-1"),
-        *("They will come.", "Good morning from the clinic.", "Be brief with them.", "visit day Monday", "seats 2"),
+        *(
+            "They will come.",
+            "Good morning from the clinic.",
+            "Be brief with them.",
+            "visit day Monday",
+            "seats 2",
+        ),
         *("will_come yes", "wishes ground floor", "lead_source a form", "outreach", "run_1"),
         *("Agent Will you come?", "Caller Certainly.", "Started 2026-01-02 03:04:05 UTC"),
         *("Ended 2026-01-02 03:04:47 UTC", "Claimed", "Sent", "Answered by the API", "Webhook received"),
@@ -119,7 +125,11 @@ def test_recording_is_played_from_its_origin_and_no_other(client: TestClient, ca
     policy = answer.headers["content-security-policy"]
     assert policy.endswith("; media-src https://recordings.example")
     link = next(one for one in elements_of(answer.text, "a") if one.get("id") == "open-recording")
-    assert (link["href"], link["data-out"], link["rel"]) == (SAID["recording_url"], "new", "noopener noreferrer")
+    assert (link["href"], link["data-out"], link["rel"]) == (
+        SAID["recording_url"],
+        "new",
+        "noopener noreferrer",
+    )
     assert [one["data-copy"] for one in elements_of(answer.text, "button")] == ["recording-address"]
 
 
@@ -195,14 +205,22 @@ def test_completion_without_a_call_is_shown_to_those_who_may_read_its_connection
     webhook(ledger, "inbound/1 &", to_number=FROM, from_number=NUMBER, agent_id="agent_in", **SAID)
     where = "call?id=inbound%2F1%20%26"
     told = shown(client_of(OP), where)
-    for part in (f"Call to {FROM}", NUMBER, "agent_in", "inbound/1 &", "They will come.", "was not placed from here"):
+    for part in (
+        f"Call to {FROM}",
+        NUMBER,
+        "agent_in",
+        "inbound/1 &",
+        "They will come.",
+        "was not placed from here",
+    ):
         assert part in told
     assert client_of(VIEWER).get(where).status_code == 404
     assert client_of(FakeVisitor(connections=["another"])).get(where).status_code == 404
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("", "key"), ("key=&id=", "key"), ("key=1&id=2", "id"), ("key=xyz", "key"), ("key=%00", "key")]
+    ("query", "field"),
+    [("", "key"), ("key=&id=", "key"), ("key=1&id=2", "id"), ("key=xyz", "key"), ("key=%00", "key")],
 )
 def test_address_that_names_no_call_is_refused(client: TestClient, query: str, field: str) -> None:
     answer = client.get(f"call?{query}")
@@ -211,7 +229,9 @@ def test_address_that_names_no_call_is_refused(client: TestClient, query: str, f
     assert "the list of calls" in text_of(answer.text).lower()
 
 
-@pytest.mark.parametrize("call_id", ["%00", "a%00b", "%20", "x" * 300, "%ED%A0%80", "%F0%9F", "'; drop table--"])
+@pytest.mark.parametrize(
+    "call_id", ["%00", "a%00b", "%20", "x" * 300, "%ED%A0%80", "%F0%9F", "'; drop table--"]
+)
 def test_id_that_the_api_cannot_have_given_is_not_found(client: TestClient, call_id: str) -> None:
     assert client.get(f"call?id={call_id}").status_code == 404
 
@@ -276,7 +296,9 @@ def candidates(ledger: CallLedger, conn_id: str = "voiceinfra_default") -> CallE
     return entry
 
 
-def test_unknown_call_names_the_webhooks_that_could_be_its_own(client: TestClient, ledger: CallLedger) -> None:
+def test_unknown_call_names_the_webhooks_that_could_be_its_own(
+    client: TestClient, ledger: CallLedger
+) -> None:
     page = client.get(address(candidates(ledger))).text
     links = [one["href"] for one in elements_of(page, "a") if (one["href"] or "").startswith("call?id=")]
     assert links == ["call?id=one+%26+only", "call?id=other"]
@@ -301,7 +323,9 @@ def test_adopted_call_says_how_its_id_was_learned(client: TestClient, ledger: Ca
     assert "call_found" in told
 
 
-def test_redialled_call_says_that_the_phone_may_have_rung_before(client: TestClient, ledger: CallLedger) -> None:
+def test_redialled_call_says_that_the_phone_may_have_rung_before(
+    client: TestClient, ledger: CallLedger
+) -> None:
     entry = ledger.claim_redial(unknown(ledger))
     ledger.accept(entry, "call_again")
     told = shown(client, address(entry))
@@ -331,7 +355,9 @@ def test_all_attempts_of_a_campaign_to_the_contact_are_listed(client_of: Client,
         assert "(this call)" in text_of(page)
 
 
-def test_calls_to_the_same_number_are_listed_for_those_who_may_see_it(client_of: Client, calls: Calls) -> None:
+def test_calls_to_the_same_number_are_listed_for_those_who_may_see_it(
+    client_of: Client, calls: Calls
+) -> None:
     first, second = calls.place(NUMBER), calls.place(NUMBER)
     calls.place(NUMBER, conn_id="another")
     hidden = calls.place(NUMBER, dag_id="secret")
@@ -343,7 +369,9 @@ def test_calls_to_the_same_number_are_listed_for_those_who_may_see_it(client_of:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\xff\xfe", b"[]", b"{", b'{"call_id": "other"', b'"text"', b"[" * 100_000, b"{}"], ids=range(8)
+    "body",
+    [b"", b"\xff\xfe", b"[]", b"{", b'{"call_id": "other"', b'"text"', b"[" * 100_000, b"{}"],
+    ids=range(8),
 )
 def test_body_that_is_no_record_any_more_does_no_harm(
     client: TestClient, calls: Calls, ledger: CallLedger, tmp_path: Any, body: bytes

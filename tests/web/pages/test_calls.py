@@ -199,23 +199,26 @@ def test_the_pages_forth_and_back_show_every_call_once(
 
 
 @pytest.mark.parametrize("where", ["", "&last=1", "&order=oldest"])
+@pytest.mark.parametrize("step", [3, 4, 11])
 def test_a_search_that_stops_at_its_bound_goes_on_until_the_page_is_full(
-    client: TestClient, calls: Calls, small: None, where: str
+    client: TestClient, calls: Calls, small: None, where: str, step: int
 ) -> None:
     rare = [calls.place(NUMBER, outcome="failed").key_hash]
     for number in range(60):
-        entry = calls.place("+14155550101", outcome="failed" if number % 11 == 10 else "answered")
-        if number % 11 == 10:
+        entry = calls.place("+14155550101", outcome="failed" if number % step == step - 1 else "answered")
+        if number % step == step - 1:
             rare.append(entry.key_hash)
+    in_order = rare if where else rare[::-1]
     answers = rounds(client, f"calls?outcome=failed{where}")
     found = [key for answer in answers for key in keys(answer)]
     assert len(found) == 4
-    assert set(found) == set(rare[:4] if where else rare[-4:])
+    assert set(found) == set(in_order[:4])
     assert "4 calls on this page." in text_of(answers[-1])
-    assert "looked at yet" in text_of(answers[0])
+    # With every third, the very call that a question may look at last fills the page.
+    assert ("looked at yet" in text_of(answers[0])) == (len(answers) > 1) == (step > 3)
     way = "page-previous" if "last" in where else "page-next"
     beyond = rounds(client, link(answers[-1], way) or "")
-    assert {key for answer in beyond for key in keys(answer)} == set(rare) - set(found)
+    assert {key for answer in beyond for key in keys(answer)} == set(in_order[4:8])
 
 
 def test_a_search_does_not_go_on_by_itself_for_ever(
@@ -255,7 +258,7 @@ def test_a_search_that_finds_nothing_says_so_in_the_end(
         ("digits=12", "last digits, 4 to 15"),
         ("since=soon", "From (since)"),
         ("order=random", "Order (order)"),
-        ("dag_id=a%00b", "DAG (dag_id)"),
+        ("dag_id=a%0Ab", "DAG (dag_id)"),
         ("after=nonsense", "Open the list of calls anew"),
         ("after=NQ==", "Open the list of calls anew"),
         ("before=WzEsMl0=", "Open the list of calls anew"),

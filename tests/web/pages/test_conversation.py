@@ -62,7 +62,9 @@ def test_turns_in_a_single_line_are_told_apart() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["Just a text.", "Summary: of it\nAgenda: none", "12:30 and on", "::", "Agent"])
+@pytest.mark.parametrize(
+    "text", ["Just a text.", "Summary: of it\nAgenda: none", "12:30 and on", "::", "Agent"]
+)
 def test_text_without_speakers_stays_as_it_is(text: str) -> None:
     turns = conversation(text)
     assert turns == [Turn(text)]
@@ -88,7 +90,9 @@ def test_list_of_lines_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "transcript", [{"turns": 3}, [1, {"role": "agent"}], [{"text": {"a": 1}}], 12, True, [None], [[]]], ids=str
+    "transcript",
+    [{"turns": 3}, [1, {"role": "agent"}], [{"text": {"a": 1}}], 12, True, [None], [[]]],
+    ids=str,
 )
 def test_anything_else_is_shown_as_it_was_written(transcript: Any) -> None:
     turns = conversation(transcript)

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.web.pages.record_values import MOST_DEPTH, MOST_VALUES, Shown, fields_of, shown
+from airflow_provider_voiceinfra.web.pages.record_values import (
+    MOST_DEPTH,
+    MOST_VALUES,
+    Shown,
+    fields_of,
+    shown,
+)
 
 
 def test_object_is_a_list_of_names_and_values() -> None:
@@ -54,7 +60,9 @@ def test_what_is_nested_too_deep_for_a_page_is_shown_as_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [list(range(MOST_VALUES)), {str(n): n for n in range(MOST_VALUES)}, [[1] * 200] * 200], ids=range(3)
+    "value",
+    [list(range(MOST_VALUES)), {str(n): n for n in range(MOST_VALUES)}, [[1] * 200] * 200],
+    ids=range(3),
 )
 def test_what_is_too_long_for_a_page_is_shown_as_json(value: Any) -> None:
     one = shown(value)
@@ -63,7 +71,7 @@ def test_what_is_too_long_for_a_page_is_shown_as_json(value: Any) -> None:
 
 
 def test_json_of_a_megabyte_does_not_grow() -> None:
-    value = nested(45) + [[1] * 400_000]
+    value = [*nested(45), [1] * 400_000]
     one = shown(value)
     assert one.json is not None
     assert len(one.json) <= len(json.dumps(value))

@@ -48,7 +48,7 @@ def test_plain_web_address_is_played_from_its_origin_alone(address: str, origin:
         "https://recordings.example /a.wav",
         "https://recordings.example/a.wav\nhttps://other.example",
         "https://recordings.example/a.wav\r\nSet-Cookie: a=b",
-        "https://recordings.example/\"><script>alert(1)</script>",
+        'https://recordings.example/"><script>alert(1)</script>',
         "https:// /a.wav",
         "https:///a.wav",
         "https://",

@@ -56,7 +56,15 @@ def test_calls_of_the_run_are_counted_and_listed(client: TestClient, calls: Call
 
 @pytest.mark.parametrize(
     "run_id",
-    ["scheduled__2026-01-02T03:00:00+00:00", "manual 1", "a/b/../c", "100%", "r&run_id=run_2", "été #1?", "a+b c"],
+    [
+        "scheduled__2026-01-02T03:00:00+00:00",
+        "manual 1",
+        "a/b/../c",
+        "100%",
+        "r&run_id=run_2",
+        "été #1?",
+        "a+b c",
+    ],
 )
 def test_run_may_be_called_anything(client: TestClient, calls: Calls, run_id: str) -> None:
     entry = calls.place(run_id=run_id)
@@ -117,7 +125,9 @@ def test_unknown_calls_stand_out(client: TestClient, ledger: CallLedger) -> None
     ledger.mark_unknown(entry, "answer_lost", "the connection was cut")
     page = client.get(tab()).text
     assert "1 call has an unknown outcome." in text_of(page)
-    assert "calls?dag_id=outreach&run_id=run_1&state=unknown" in {one["href"] for one in elements_of(page, "a")}
+    assert "calls?dag_id=outreach&run_id=run_1&state=unknown" in {
+        one["href"] for one in elements_of(page, "a")
+    }
 
 
 def test_only_the_latest_calls_are_listed_and_the_others_linked(
@@ -132,7 +142,9 @@ def test_only_the_latest_calls_are_listed_and_the_others_linked(
     assert "about the newest 3 calls of this run" in text_of(page)
 
 
-def test_numbers_are_masked_for_those_who_may_not_read_the_connection(client_of: Client, calls: Calls) -> None:
+def test_numbers_are_masked_for_those_who_may_not_read_the_connection(
+    client_of: Client, calls: Calls
+) -> None:
     calls.place(NUMBER)
     assert NUMBER in shown(client_of(OP), tab())
     told = shown(client_of(VIEWER), tab())
