@@ -22,6 +22,7 @@ def nightly_reminders():
         max_active_calls=40,
         redial={"outcomes": ["voicemail", "failed"], "waits": [0.25]},
         completion_timeout=60,
+        unknown_timeout=60,
         results_path="{{ var.value.reminders }}.results.csv",
         deferrable=True,
     )

@@ -6,7 +6,6 @@ import re
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_voiceinfra.calls import usable_call_id
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
 from airflow_provider_voiceinfra.web.pages.call_rows import address_of
 from airflow_provider_voiceinfra.web.pages.call_views import MOST_ATTEMPTS, view_of
@@ -63,8 +62,6 @@ def _by_key(scope: Scope, key: str) -> tuple[CallEntry, CompletionEntry | None]:
 
 
 def _by_id(scope: Scope, call_id: str) -> tuple[CallEntry | None, CompletionEntry | None]:
-    if usable_call_id(call_id) != call_id:  # which the API cannot have given
-        raise _not_found()
     entry, completion = scope.ledger.call_by_id(call_id), _completion(scope, call_id)
     if entry is not None:
         visible = scope.shows(entry.origin.dag_id, entry.conn_id)

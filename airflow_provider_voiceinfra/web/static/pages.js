@@ -158,6 +158,15 @@
       event.detail.shouldSwap = true;
     }
   });
+  // A request that has given way to a newer one is no error, though htmx writes it to the console as two.
+  document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
+    const aborted = xhr.onabort;
+    xhr.onabort = () => {
+      const { error } = console;
+      console.error = () => {};
+      try { aborted(); } finally { console.error = error; }
+    };
+  });
   document.addEventListener("htmx:sendError", () => { say("Airflow's API server cannot be reached."); });
 
   // --- Parts that keep themselves up to date -------------------------------------------------------------------

@@ -277,7 +277,7 @@ def addresses(world: World, keys: dict[str, str]) -> dict[str, str]:
         "no such zone": f"calls?since=2026-01-01T00:00&{asked(zone='none')}",
         "no such state of campaigns": f"campaigns?{asked(state='none')}",
         "no such page": quote(world.word("none"), safe=""),
-        "no such file": "static/" + quote(world.word("none"), safe=""),
+        "no such file": "static/" + quote(world.word("none").replace("/", ""), safe=""),
     }
 
 
