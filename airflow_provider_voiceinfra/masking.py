@@ -8,7 +8,10 @@ import re
 _WRITTEN = r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?!\w|[:-]\w)"
 # Inside a longer word, such as an idempotency key, ten digits in a row are taken for a number.
 _EMBEDDED = r"\+?(?<!\d)\d{10,15}(?!\d)"
-_NUMBER = re.compile(f"{_WRITTEN}|{_EMBEDDED}")
+# Ten digits or more may follow any sign; gateways write dashes and blanks of every kind between them.
+_BETWEEN = r"[ .()/_\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212-]{0,3}"
+_LONG = rf"(?<![\w.])\+?\d(?:{_BETWEEN}\d){{9,14}}(?!\w|[-_]\w|\.\d|:\d)"
+_NUMBER = re.compile(f"{_WRITTEN}|{_LONG}|{_EMBEDDED}")
 
 
 def mask_number(number: str | None) -> str:

@@ -117,10 +117,10 @@ class Studio:
         """Wait until the campaign is over."""
         self.airflow.api.wait_for_run(CAMPAIGN_DAG, RUN, TIMEOUT)
 
-    def key_of_a_conversation(self) -> str:
-        """Return a call that was answered."""
+    def a_conversation(self) -> str:
+        """Return the id of a call that was answered."""
         wanted = CallFilter(state=CallState.ACCEPTED, outcome="answered", dag_id=CALL_DAG, run_id="friday")
-        return self.ledger.page_of_calls(wanted).calls[0].key_hash
+        return str(self.ledger.page_of_calls(wanted).calls[0].call_id)
 
     @property
     def campaign_id(self) -> str:
@@ -206,7 +206,7 @@ def photograph(studio: Studio, photographer: Photographer) -> None:
     photographer.take("campaigns", plugin("voiceinfra-campaigns"))
     studio.wait_for_end()
     photographer.take("calls", plugin("voiceinfra-calls"), full=True)
-    call = f"{pages}/call?key={studio.key_of_a_conversation()}"
+    call = f"{pages}/call?id={studio.a_conversation()}"
     photographer.take("call", inside("voiceinfra-calls", call), full=True)
     photographer.take("setup", plugin("voiceinfra-setup"), full=True)
     photographer.take("run", lambda page: page.goto(f"dags/{CAMPAIGN_DAG}/runs/{RUN}/plugin/voiceinfra-run"))

@@ -251,6 +251,42 @@ def test_an_api_that_cannot_be_reached(connect: Connect, ledger: CallLedger, rec
     assert "network and proxy" in finding.found
 
 
+def test_a_connection_that_airflow_cannot_decrypt(
+    ledger: CallLedger, receiver_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise RuntimeError("the words of a key")
+
+    monkeypatch.setattr("airflow_provider_voiceinfra.deployment.airflow_connection", fail)
+
+    finding = found(receiver_url)["connection"]
+
+    assert_failed(finding, "it cannot be read (RuntimeError)")
+    assert "fernet_key" in finding.remedy
+    assert "the words" not in str(finding)
+
+
+def test_who_looks_on_need_not_wait_as_long_as_the_connection_may(
+    connect: Connect, ledger: CallLedger, receiver_url: str
+) -> None:
+    gone = threading.Event()
+
+    def never(method: str, path: str, sent: bytes) -> Answer:
+        gone.wait(20)
+        return api(400)(method, path, sent)
+
+    with http_server(never) as address:
+        connect(host=address, extra={"timeout": 300})
+        key = next(
+            one for one in diagnose(CONN_ID, receiver_url=address, patience=0.2) if one.name == "API key"
+        )
+        deaf = receiver.check_receiver(address, patience=0.2)
+        gone.set()
+
+    assert_failed(key, "gave no answer in 0.2 s")
+    assert_failed(deaf, "cannot be reached")
+
+
 def test_a_sqlite_ledger_with_workers_elsewhere(
     connect: Connect, ledger: CallLedger, receiver_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,7 +413,10 @@ def test_no_receiver_at_all(connect: Connect, ledger: CallLedger) -> None:
     with http_server(api(200)) as address:
         pass
 
-    assert_failed(found(address)["receiver"], "cannot be reached")
+    finding = found(address)["receiver"]
+
+    assert_failed(finding, "cannot be reached from this machine")
+    assert "not be let out to its own public address" in finding.remedy
 
 
 def test_a_receiver_with_another_secret(connect: Connect, ledger: CallLedger) -> None:
@@ -426,6 +465,26 @@ def test_the_address_may_be_written_in_several_ways(
 )
 def test_what_the_vendor_could_reach(address: str, verdict: Verdict) -> None:
     assert receiver.check_address(address).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("base_url", "words"),
+    [
+        ("", "[api] base_url is not set"),
+        ("http://airflow.example.com", "http://airflow.example.com/voiceinfra is plain http"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/voiceinfra is one of this machine"),
+        ("https://airflow.example.com/af", "https://airflow.example.com/af/voiceinfra; the vendor sends"),
+    ],
+)
+def test_what_is_missing_in_the_default_address(
+    monkeypatch: pytest.MonkeyPatch, base_url: str, words: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+
+    finding = receiver.check_default_address()
+
+    assert words in finding.found
+    assert ("Set [api] base_url" in finding.remedy) == (finding.verdict is Verdict.WARNING)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def test_at_least_three_digits_of_any_number_are_hidden(number: str) -> None:
         "nightly_14155550100_x",
         "tel:+14155550100;ext=1",
         "no\u00a0such number:\n+1 415 555 0100\n",
+        "number:415-555-0100",
+        "id-415-555-0100",
+        "+1\u00a0415\u00a0555\u00a00100",
+        "415\u2011555\u20110100",
+        "(415)-(555)-(0100)",
+        "415_555_0100",
+        "415-555-0100:bad",
     ],
 )
 def test_numbers_as_people_write_them_are_masked_in_texts(text: str) -> None:

@@ -6,6 +6,7 @@ build on what was found before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
@@ -15,15 +16,24 @@ from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 __all__ = ["Finding", "Verdict", "diagnose"]
 
 
-def diagnose(conn_id: str = DEFAULT_CONN_ID, *, receiver_url: str | None = None) -> Iterator[Finding]:
+def diagnose(
+    conn_id: str = DEFAULT_CONN_ID,
+    *,
+    receiver_url: str | None = None,
+    patience: float = math.inf,
+) -> Iterator[Finding]:
     """Run every check that can be run, one after the other.
 
     :param conn_id: the connection to test.
     :param receiver_url: where the receiver is mounted; if not set, ``/voiceinfra`` under ``[api] base_url``.
+    :param patience: how long to wait for each answer at most, in seconds.
     """
     found, connection = deployment.check_connection(conn_id)
     yield found
-    yield deployment.check_api_key(conn_id) if connection else _skipped("API key", "no usable connection")
+    if connection:
+        yield deployment.check_api_key(connection, patience=patience)
+    else:
+        yield _skipped("API key", "no usable connection")
     found, settings = deployment.check_settings()
     yield found
     ledger = None
@@ -35,11 +45,11 @@ def diagnose(conn_id: str = DEFAULT_CONN_ID, *, receiver_url: str | None = None)
     if connection and settings:
         yield deployment.check_webhook_secret(connection, settings)
     address = (receiver_url or receiver.default_address()).rstrip("/").removesuffix("/health")
-    yield receiver.check_address(address)
-    found = receiver.check_receiver(address)
+    yield receiver.check_address(address) if receiver_url else receiver.check_default_address()
+    found = receiver.check_receiver(address, patience=patience)
     yield found
     if connection and ledger and found.verdict is not Verdict.FAILED:
-        yield from receiver.check_deliveries(connection, address, ledger)
+        yield from receiver.check_deliveries(connection, address, ledger, patience=patience)
     else:
         yield _skipped("test delivery", "it needs a connection, a ledger and a receiver")
 

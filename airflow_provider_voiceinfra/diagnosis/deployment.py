@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, LEAST_SECRET_LENGTH, VoiceInfraConnection
@@ -30,21 +32,33 @@ def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None
             return Finding(name, Verdict.FAILED, f"{variable} is set and cannot be read", remedy), None
         remedy = (
             f"Add one of type {CONN_TYPE!r} in Admin > Connections, with `airflow connections add`, or as an "
-            "environment variable AIRFLOW_CONN_...; or name another with --conn-id."
+            "environment variable AIRFLOW_CONN_.... Another one is tested by `airflow voiceinfra doctor "
+            "--conn-id`."
         )
         return Finding(name, Verdict.FAILED, f"there is no connection {conn_id!r}", remedy), None
     except ConfigurationError as error:
         return Finding(name, Verdict.FAILED, str(error), "Correct the field that is named."), None
+    except Exception as error:  # noqa: BLE001  whatever a secrets backend or a wrong key raises
+        remedy = (
+            "Airflow itself cannot read it. Look whether [core] fernet_key is the one that saved it, "
+            "and at the secrets backend, if there is one."
+        )
+        return Finding(name, Verdict.FAILED, f"it cannot be read ({type(error).__name__})", remedy), None
     found = f"{conn_id!r} is well formed; the API is at {connection.base_url}"
     return Finding(name, Verdict.OK, found), connection
 
 
-def check_api_key(conn_id: str) -> Finding:
-    """Ask the API whether it knows the key, with a request that can place no call."""
-    from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+def check_api_key(connection: VoiceInfraConnection, *, patience: float = math.inf) -> Finding:
+    """Ask the API whether it knows the key, with a request that can place no call.
 
+    :param patience: how long to wait for its answer at most, in seconds.
+    """
+    from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.hooks.verdicts import judge
+
+    asked = replace(connection, timeout=min(connection.timeout, patience))
     try:
-        works, message = VoiceInfraHook(conn_id).test_connection()
+        works, message = judge(asked, lambda: VoiceInfraClient(asked))
     except VoiceInfraError as error:
         works, message = False, str(error)
     if works:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -24,6 +25,12 @@ SERVICE = "voiceinfra"
 TEST_EVENT = "voiceinfra.doctor"
 MOUNT = "/voiceinfra"
 TIMEOUT = (5.0, 15.0)  # s: to connect, and to wait for an answer
+_ADDRESS = "receiver address"
+_SET_BASE_URL = (
+    "Set [api] base_url to the https address under which the internet reaches this Airflow, and restart it. "
+    "If webhooks are taken at another address, that one is tested by `airflow voiceinfra doctor "
+    "--receiver-url https://...`, without /webhooks/... at its end."
+)
 _MOST_BYTES = 65_536  # of an answer that may come from anywhere
 _MOST_DELIVERIES = 1000  # more cannot have come between the answer and the look into the ledger
 
@@ -32,14 +39,21 @@ def default_address() -> str:
     """Return where the plugin mounts the receiver, by this process's configuration."""
     from airflow.sdk.configuration import conf
 
-    base = (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
     port = conf.get("api", "port", fallback="8080")
-    return (base or f"http://localhost:{port}") + MOUNT
+    return (_base_url() or f"http://localhost:{port}") + MOUNT
+
+
+def check_default_address() -> Finding:
+    """Look whether the vendor could use the address that this process's configuration gives."""
+    if not _base_url():
+        return Finding(
+            _ADDRESS, Verdict.WARNING, "[api] base_url is not set, so the address is a guess", _SET_BASE_URL
+        )
+    return check_address(default_address())
 
 
 def check_address(address: str) -> Finding:
     """Look whether the vendor could use an address at all."""
-    name = "receiver address"
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -47,25 +61,33 @@ def check_address(address: str) -> Finding:
         usable = False
     if not usable:
         remedy = "It looks like https://airflow.example.com/voiceinfra."
-        return Finding(name, Verdict.FAILED, f"{address!r} is not an address", remedy)
-    if parts.scheme == "http" or _is_local(parts.hostname or ""):
-        return Finding(
-            name,
-            Verdict.WARNING,
-            f"{address} is tested, but the vendor needs a public https address",
-            "Run this again with --receiver-url and the address that is in the vendor's dashboard, without "
-            "/webhooks/...",
-        )
-    return Finding(name, Verdict.OK, f"{address}; the vendor sends to {address}/webhooks/<conn_id>")
+        return Finding(_ADDRESS, Verdict.FAILED, f"{address!r} is not an address", remedy)
+    if _is_local(parts.hostname or ""):
+        problem = "is one of this machine or of a private network"
+    elif parts.scheme == "http":
+        problem = "is plain http"
+    else:
+        found = f"{address}; the vendor sends to {address}/webhooks/<conn_id>"
+        return Finding(_ADDRESS, Verdict.OK, found)
+    return Finding(
+        _ADDRESS,
+        Verdict.WARNING,
+        f"the vendor needs a public https address, and {address} {problem}",
+        _SET_BASE_URL,
+    )
 
 
-def check_receiver(address: str) -> Finding:
-    """Ask the receiver for its health, and make sure that it is the receiver who answers."""
+def check_receiver(address: str, *, patience: float = math.inf) -> Finding:
+    """Ask the receiver for its health, and make sure that it is the receiver who answers.
+
+    :param address: where it is mounted.
+    :param patience: how long to wait for its answer at most, in seconds.
+    """
     name = "receiver"
     try:
-        status, body = _exchange("GET", f"{address}/health")
+        status, body = _exchange("GET", f"{address}/health", patience)
     except _unreachable() as error:
-        return _not_reached(name, address, error)
+        return Finding(name, *_not_reached(address, error))
     answer = _json_object(body)
     if answer.get("service") != SERVICE:
         # Airflow's own page answers 200 with HTML for every path that it does not know.
@@ -75,7 +97,8 @@ def check_receiver(address: str) -> Finding:
             f"{address}/health is answered {status}, but not by the receiver: the plugin is not mounted here",
             "Install this package where the API server runs and restart it; `airflow plugins` must list "
             "voiceinfra. The address ends in /voiceinfra, with nothing behind it; if [api] base_url has a "
-            "path, that comes before it. A stand-alone receiver has an address of its own: --receiver-url.",
+            "path, that comes before it. A stand-alone receiver has an address of its own, which "
+            "`airflow voiceinfra doctor --receiver-url` tests.",
         )
     if status != 200:
         return Finding(
@@ -94,21 +117,33 @@ def check_receiver(address: str) -> Finding:
     return Finding(name, Verdict.OK, f"the receiver answers at {address}/health")
 
 
-def check_deliveries(connection: VoiceInfraConnection, address: str, ledger: CallLedger) -> Iterator[Finding]:
-    """Send a test webhook signed with each of the connection's secrets."""
+def check_deliveries(
+    connection: VoiceInfraConnection, address: str, ledger: CallLedger, *, patience: float = math.inf
+) -> Iterator[Finding]:
+    """Send a test webhook signed with each of the connection's secrets.
+
+    :param address: where the receiver is mounted.
+    :param ledger: where the webhook should arrive.
+    :param patience: how long to wait for each answer at most, in seconds.
+    """
     secrets = connection.webhook_secrets
     if not secrets:
-        yield Finding("test delivery", Verdict.SKIPPED, "there is no webhook secret to sign it with")
+        yield Finding(
+            "test delivery",
+            Verdict.SKIPPED,
+            "there is no webhook secret to sign it with",
+            "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'.",
+        )
     for number, secret in enumerate(secrets, start=1):
         name = "test delivery" if len(secrets) == 1 else f"test delivery, secret {number} of {len(secrets)}"
-        yield check_delivery(name, connection.conn_id, secret, address, ledger)
+        found = _deliver(connection.conn_id, secret, address, ledger, patience)
+        yield Finding(name, *found)
 
 
-def check_delivery(name: str, conn_id: str, secret: str, address: str, ledger: CallLedger) -> Finding:
-    """Send a signed webhook that is no completion, and look for it in the ledger.
-
-    :param name: what the finding is called.
-    """
+def _deliver(
+    conn_id: str, secret: str, address: str, ledger: CallLedger, patience: float
+) -> tuple[Verdict, str, str]:
+    """Send a signed webhook that is no completion, and look for it in the ledger."""
     event = {"event": TEST_EVENT, "id": uuid.uuid4().hex, "sent_at": datetime.now(timezone.utc).isoformat()}
     body = json.dumps(event).encode()
     headers = {
@@ -118,18 +153,18 @@ def check_delivery(name: str, conn_id: str, secret: str, address: str, ledger: C
     }
     url = f"{address}/webhooks/{quote(conn_id, safe='')}"
     try:
-        status, _ = _exchange("POST", url, data=body, headers=headers)
+        status, _ = _exchange("POST", url, patience, data=body, headers=headers)
     except _unreachable() as error:
-        return _not_reached(name, url, error)
+        return _not_reached(url, error)
     if status != 200:
         found, remedy = _REFUSALS.get(status, _OTHER_REFUSAL)
-        return Finding(name, Verdict.FAILED, f"the receiver answers {status}: {found}", remedy)
-    for delivery in ledger.deliveries(limit=_MOST_DELIVERIES):
-        if delivery.body == body:
-            ledger.mark_replayed(delivery.id)  # so that nobody wonders what it is
-            return Finding(name, Verdict.OK, "a signed webhook arrived in this ledger")
-    return Finding(
-        name,
+        return Verdict.FAILED, f"the receiver answers {status}: {found}", remedy
+    for listed in ledger.listed_deliveries([conn_id], limit=_MOST_DELIVERIES):
+        kept = ledger.delivery(listed.id) if listed.size == len(body) else None
+        if kept is not None and kept.body == body:
+            ledger.mark_replayed(kept.id)  # so that nobody wonders what it is
+            return Verdict.OK, "a signed webhook arrived in this ledger", ""
+    return (
         Verdict.FAILED,
         "the receiver took a signed webhook, but it is not in this ledger: it writes to another one",
         "Give the receiver and this process the same [voiceinfra] sql_alchemy_conn. A SQLite file must be "
@@ -164,12 +199,19 @@ _OTHER_REFUSAL = (
 )
 
 
-def _exchange(method: str, url: str, **options: Any) -> tuple[int, bytes]:
+def _base_url() -> str:
+    from airflow.sdk.configuration import conf
+
+    return (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
+
+
+def _exchange(method: str, url: str, patience: float, **options: Any) -> tuple[int, bytes]:
     import requests
 
+    connecting, answering = (min(seconds, patience) for seconds in TIMEOUT)
     # A vendor follows no redirect with a POST, so neither does this.
     with requests.request(
-        method, url, timeout=TIMEOUT, allow_redirects=False, stream=True, **options
+        method, url, timeout=(connecting, answering), allow_redirects=False, stream=True, **options
     ) as response:
         body = response.raw.read(_MOST_BYTES, decode_content=True) or b""
         return response.status_code, body
@@ -183,12 +225,14 @@ def _unreachable() -> tuple[type[Exception], ...]:
     return requests.RequestException, urllib3.exceptions.HTTPError
 
 
-def _not_reached(name: str, url: str, error: Exception) -> Finding:
-    return Finding(
-        name,
+def _not_reached(url: str, error: Exception) -> tuple[Verdict, str, str]:
+    return (
         Verdict.FAILED,
-        f"{url} cannot be reached from here ({type(error).__name__})",
-        "Start the API server or the stand-alone receiver, or give its address with --receiver-url.",
+        f"{url} cannot be reached from this machine ({type(error).__name__})",
+        "Start the API server or the stand-alone receiver. If it runs, this machine may merely not be let "
+        "out to its own public address, as in many networks: then only a webhook of the vendor's can show "
+        "whether it is reached. A receiver at another address is tested by `airflow voiceinfra doctor "
+        "--receiver-url`.",
     )
 
 

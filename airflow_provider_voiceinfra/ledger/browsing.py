@@ -6,19 +6,27 @@ rows from the start, and a search that finds too little within its bound says ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, CompletionEntry
 from airflow_provider_voiceinfra.ledger.listed import CallFilter, CallsPage, ListedCall, Order
+from airflow_provider_voiceinfra.ledger.rows import same_number
 from airflow_provider_voiceinfra.ledger.schema import calls, completions
-from airflow_provider_voiceinfra.ledger.searching import Cursor, Search, completed, listed
+from airflow_provider_voiceinfra.ledger.searching import Cursor, Search, at_one_moment
 
 _STREAM_CHUNK = 1000
+_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+_ORIGIN = tuple(CallOrigin.__dataclass_fields__)
+_OF_END = ("duration_seconds", "started_at", "ended_at", "received_at")
+_OF_CALL = [name for name in ListedCall.__dataclass_fields__ if name not in ("origin", "outcome", *_OF_END)]
+_COLUMNS = [calls.c[name] for name in (*_OF_CALL, *_ORIGIN)]
+_ENDS = [completions.c.call_outcome.label("outcome"), *(completions.c[name] for name in _OF_END)]
 
 
 class BrowsingLedger:
@@ -48,15 +56,17 @@ class BrowsingLedger:
         start = Cursor.read(before if backwards else after)
         search = Search(wanted, order, backwards=backwards)
         with self._database.reading() as connection:
-            rows, end, searched_to = search.run(connection, start, limit)
-            found = completed(connection, rows)
-        onwards = end.written() if end else None
-        if not backwards:
-            came_from = Cursor.of(found[0], order).written() if after and found else after
-            return CallsPage(found, before=came_from, after=onwards, searched_to=searched_to)
-        found.reverse()
-        came_from = None if last else (Cursor.of(found[-1], order).written() if found else before)
-        return CallsPage(found, before=onwards, after=came_from, searched_to=searched_to)
+            at_one_moment(connection)
+            found = search.run(connection, start, limit)
+            listed = _listed(connection, found.keys)
+        onwards = found.onwards.written() if found.onwards else None
+        # Where nothing was found, the way back leads over the very place that this page began behind.
+        first = found.first or (start and replace(start, is_reached=True))
+        back = first.written() if start and first else None
+        if backwards:
+            listed.reverse()
+            return CallsPage(listed, before=onwards, after=back, searched_to=found.searched_to)
+        return CallsPage(listed, before=back, after=onwards, searched_to=found.searched_to)
 
     def stream_calls(self, wanted: CallFilter, *, order: Order = Order.NEWEST) -> Iterator[ListedCall]:
         """Yield all calls of a list, some at a time, each time in a transaction of its own."""
@@ -78,17 +88,20 @@ class BrowsingLedger:
         """
         origin = entry.origin
         if origin.campaign_id is not None and origin.position is not None:
-            same = (calls.c.campaign_id == origin.campaign_id, calls.c.position == origin.position)
+            same = [calls.c.campaign_id == origin.campaign_id, calls.c.position == origin.position]
         elif entry.to_number is not None:
-            same = (calls.c.to_number == entry.to_number, calls.c.conn_id == entry.conn_id)
+            same = [*same_number(entry.to_number), calls.c.conn_id == entry.conn_id]
         else:
-            same = (calls.c.key_hash == entry.key_hash, calls.c.conn_id == entry.conn_id)
-        query = listed().where(*same).order_by(calls.c.claimed_at.desc(), calls.c.key_hash.desc())
-        return self._list(query.limit(limit))
+            same = [calls.c.key_hash == entry.key_hash]
+        query = select(calls.c.key_hash).where(*same).limit(limit)
+        query = query.order_by(calls.c.claimed_at.desc(), calls.c.key_hash.desc())
+        with self._database.reading() as connection:
+            return _listed(connection, list(connection.execute(query).scalars()))
 
     def listed_call(self, key_hash: str) -> ListedCall | None:
         """Return one call."""
-        return next(iter(self._list(listed().where(calls.c.key_hash == key_hash))), None)
+        with self._database.reading() as connection:
+            return next(iter(_listed(connection, [key_hash])), None)
 
     def known_connections(self) -> list[str]:
         """Return the connections of all calls."""
@@ -101,15 +114,12 @@ class BrowsingLedger:
     def last_completion(self, conn_id: str) -> CompletionEntry | None:
         """Return the newest completion that a connection has brought, without its body."""
         columns = [column for column in completions.c if column.name != "body"]
-        query = select(*columns).where(completions.c.conn_id == conn_id)
-        query = query.order_by(completions.c.received_at.desc()).limit(1)
+        # Not said to be equal, for the reason that ``conditions.Way`` has.
+        query = select(*columns).where(completions.c.conn_id.between(conn_id, conn_id))
+        query = query.order_by(completions.c.conn_id.desc(), completions.c.received_at.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
         return None if row is None else CompletionEntry(**row._mapping)
-
-    def _list(self, query: Select[Any]) -> list[ListedCall]:
-        with self._database.reading() as connection:
-            return completed(connection, connection.execute(query).all())
 
     def _distinct(self, name: str) -> list[str]:
         # From each value straight to the next greater one: as many look-ups in an index as there are values,
@@ -121,3 +131,19 @@ class BrowsingLedger:
         query = select(found.c.value).where(found.c.value.is_not(None))
         with self._database.reading() as connection:
             return [row.value for row in connection.execute(query)]
+
+
+def _listed(connection: Connection, keys: Sequence[str]) -> list[ListedCall]:
+    """Return calls by their hashed keys, in the same order."""
+    found: dict[str, ListedCall] = {}
+    for start in range(0, len(keys), _VALUES_AT_ONCE):
+        query = select(*_COLUMNS, *_ENDS).where(calls.c.key_hash.in_(keys[start : start + _VALUES_AT_ONCE]))
+        query = query.select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
+        found.update((row.key_hash, _call(row)) for row in connection.execute(query))
+    return [found[key] for key in keys if key in found]
+
+
+def _call(row: Row[Any]) -> ListedCall:
+    values = dict(row._mapping)
+    origin = CallOrigin(**{name: values.pop(name) for name in _ORIGIN})
+    return ListedCall(**{**values, "state": CallState(row.state)}, origin=origin)

@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.ledger.rows import (
     not_unique,
     now,
     read_call,
+    same_number,
     swap,
 )
 from airflow_provider_voiceinfra.ledger.schema import calls
@@ -205,10 +206,11 @@ class CallsLedger:
             "state": state.value if state else None,
             "dag_id": dag_id,
             "run_id": run_id,
-            "to_number": to_number,
         }
         query = select(calls).order_by(calls.c.claimed_at.desc(), calls.c.key_hash).limit(limit)
         query = query.where(*(calls.c[name] == value for name, value in wanted.items() if value is not None))
+        if to_number is not None:
+            query = query.where(*same_number(to_number))
         if since is not None:
             query = query.where(calls.c.claimed_at >= since)
         with self._database.reading() as connection:

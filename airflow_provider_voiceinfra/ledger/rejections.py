@@ -21,17 +21,11 @@ class RejectionsLedger:
         :param conn_id: the connection; empty for webhooks to connections that do not exist.
         :param reason: for people, without anything of the webhook's body.
         """
-        of_it = rejections.c.conn_id == conn_id
-        values = {"reason": reason, "rejected_at": now()}
-        with self._database.writing() as connection:
-            counted = update(rejections).where(of_it).values(**values, number=rejections.c.number + 1)
-            if connection.execute(counted).rowcount:
-                return
         try:
-            with self._database.writing() as connection:
-                connection.execute(insert(rejections).values(conn_id=conn_id, number=1, **values))
+            self._note(conn_id, reason)
         except exc.IntegrityError:
-            pass  # another process was faster, and its rejection is as new as this one
+            # Another process was faster with the first one, which there now is to count up.
+            self._note(conn_id, reason)
 
     def rejections(self) -> list[Rejection]:
         """Return the last rejection of each connection, newest first."""
@@ -39,3 +33,10 @@ class RejectionsLedger:
         query = select(*columns).order_by(rejections.c.rejected_at.desc())
         with self._database.reading() as connection:
             return [Rejection(**row._mapping) for row in connection.execute(query)]
+
+    def _note(self, conn_id: str, reason: str) -> None:
+        values = {"reason": reason, "rejected_at": now()}
+        counted = update(rejections).where(rejections.c.conn_id == conn_id)
+        with self._database.writing() as connection:
+            if connection.execute(counted.values(**values, number=rejections.c.number + 1)).rowcount == 0:
+                connection.execute(insert(rejections).values(conn_id=conn_id, number=1, **values))

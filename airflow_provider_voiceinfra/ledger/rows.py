@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger.entries import (
     encode_request,
     hash_key,
 )
-from airflow_provider_voiceinfra.ledger.schema import calls
+from airflow_provider_voiceinfra.ledger.schema import END_DIGITS, calls
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
 
@@ -29,7 +29,7 @@ def rivals(connection: Connection, entry: CallEntry, since: datetime, until: dat
         calls.c.state.in_([state.value for state in IN_FLIGHT]),
         calls.c.agent_id == entry.agent_id,
         calls.c.from_number == entry.from_number,
-        calls.c.to_number == entry.to_number,
+        *same_number(entry.to_number),
         func.coalesce(calls.c.unsettled_since, calls.c.renewed_at).between(since, until),
     )
     return len(connection.execute(query).all())
@@ -81,7 +81,7 @@ def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -
         "agent_id": request.get("agent_id"),
         "from_number": request.get("from_number"),
         "to_number": request.get("to_number"),
-        "to_number_end": (request.get("to_number") or "")[-4:] or None,
+        "to_number_end": number_end(request.get("to_number")),
         "request": encode_request(request),
         "call_id": None,
         "adopted": False,
@@ -105,6 +105,16 @@ def new_claim(key: str, request: Mapping[str, Any], conn_id: str, origin: CallOr
         "redials": 0,
         **claim_values(request, conn_id, origin),
     }
+
+
+def number_end(number: str | None) -> str | None:
+    """Return the digits of a number that the ledger can look up."""
+    return number[-END_DIGITS:] if number else None
+
+
+def same_number(number: str | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions for calls to a number, for which there is an index of its last digits."""
+    return calls.c.to_number_end == number_end(number), calls.c.to_number == number
 
 
 def now() -> datetime:

@@ -27,6 +27,7 @@ from airflow_provider_voiceinfra.ledger.personal import PersonalBytes, PersonalT
 
 HEAD_REVISION = "0003"
 VERSION_TABLE = "voiceinfra_alembic_version"
+END_DIGITS = 4  # as a masked number shows
 MAX_BODY = 2**24 - 1  # MySQL's MEDIUMBLOB; other databases take more
 
 # SQLite only numbers rows by itself in a column of type INTEGER.
@@ -69,8 +70,8 @@ calls = Table(
     Column("agent_id", String(255)),
     Column("from_number", PersonalText(64)),
     Column("to_number", PersonalText(64)),
-    # The digits that a masked number shows, for people who look for a call.
-    Column("to_number_end", String(4)),
+    # In plain text whatever becomes of the number: people who look for a call know these digits.
+    Column("to_number_end", String(END_DIGITS)),
     Column("request", PersonalBytes(MAX_BODY)),
     Column("call_id", String(255), unique=True),
     Column("adopted", Boolean(create_constraint=False), nullable=False),
@@ -93,7 +94,6 @@ calls = Table(
     Column("purged_at", UtcDateTime),
     # Lists of calls follow one of these, ordered by time.
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
-    Index("ix_voiceinfra_calls_to_number", "to_number", "claimed_at"),
     Index("ix_voiceinfra_calls_to_number_end", "to_number_end", "claimed_at"),
     Index("ix_voiceinfra_calls_conn", "conn_id", "claimed_at"),
     Index("ix_voiceinfra_calls_state", "state", "claimed_at"),
@@ -146,7 +146,8 @@ rejections = Table(
     Column("conn_id", String(250), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("rejected_at", UtcDateTime, nullable=False),
-    Column("number", Integer, nullable=False),
+    # Anybody may send what is rejected, as often as they like.
+    Column("number", BigInteger, nullable=False),
 )
 
 campaigns = Table(

@@ -1,79 +1,81 @@
-"""Looks for the calls of a list: which index to follow, how far, and from where to go on."""
+"""Looks for the calls of a list: how far, in which order, and from where to go on."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
+from operator import ge, gt, le, lt
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    tuple_,
+)
 
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, CallFilter, ListedCall, Order
+from airflow_provider_voiceinfra.ledger.conditions import (
+    LOOKED_AT,
+    Way,
+    conditions,
+    followed,
+    is_impossible,
+    look_up,
+    number_fits,
+    span,
+    way_of,
+)
+from airflow_provider_voiceinfra.ledger.listed import OVER, CallFilter, Order
 from airflow_provider_voiceinfra.ledger.schema import calls, completions
 
-SCAN = 10_000
+SCAN = 5_000
 """How many calls one question looks at, at most."""
-END_DIGITS = 4
-"""How many last digits of a number the ledger can look up."""
 
-_FIRST_SCAN = 200
-_ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
-_ENDS = ("call_outcome", "duration_seconds", "started_at", "ended_at", "received_at")
-_ORIGIN = tuple(CallOrigin.__dataclass_fields__)
-_OWN = tuple(name for name in ListedCall.__dataclass_fields__ if name not in ("origin", "outcome", *_ENDS))
-
-
-def listed() -> Select[Any]:
-    """Return the query of all calls, without what is long or secret."""
-    return select(*(calls.c[name] for name in (*_OWN, *_ORIGIN)))
-
-
-def completed(connection: Connection, rows: Sequence[Row[Any]]) -> list[ListedCall]:
-    """Return calls with what is known of their ends."""
-    ids = [row.call_id for row in rows if row.call_id is not None]
-    ends = ends_of(connection, ids, _ENDS)
-    found = []
-    for row in rows:
-        values = dict(row._mapping)
-        origin = CallOrigin(**{name: values.pop(name) for name in _ORIGIN})
-        end = dict(zip(_ENDS, ends.get(row.call_id or "") or (None,) * len(_ENDS), strict=True))
-        outcome = end.pop("call_outcome")
-        values = {name: values[name] for name in _OWN} | {"state": CallState(values["state"])}
-        found.append(ListedCall(**values, **end, origin=origin, outcome=outcome))
-    return found
+# In the order of durations, calls lie all over the table, and each takes longer to look at.
+_SCATTERED = 2_000
+_SORT = 10_000  # calls that an index leads to, and that a question puts in that order itself
+_FIRST_SCAN = 4  # times as many calls as are wanted; most filters find enough of them there
+_ANYWHERE = Way((), ())
+# How a call ended, in one look-up: its duration, if it has one, and its outcome.
+_END = (
+    func.coalesce(cast(completions.c.duration_seconds, String), "")
+    + " "
+    + func.coalesce(completions.c.call_outcome, OVER)
+)
+_MOST_CHARACTERS = 1000
+_MOST_SECONDS = 2**31 - 1  # what the column holds
 
 
-def ends_of(
-    connection: Connection, call_ids: Sequence[str], names: Sequence[str]
-) -> dict[str, tuple[Any, ...]]:
-    """Return columns of the completions that exist for these calls, by call id."""
-    # Not a join: for a list of thousands, PostgreSQL would rather read all completions there are.
-    columns = [completions.c[name] for name in names]
-    found: dict[str, tuple[Any, ...]] = {}
-    for start in range(0, len(call_ids), _ID_CHUNK):
-        chunk = call_ids[start : start + _ID_CHUNK]
-        query = select(completions.c.call_id, *columns).where(completions.c.call_id.in_(chunk))
-        found.update((row[0], tuple(row[1:])) for row in connection.execute(query))
-    return found
+def at_one_moment(connection: Connection) -> None:
+    """Let all statements of a transaction that has just begun see the ledger as it is now.
+
+    What is placed while a search goes on would move its end. Databases other than PostgreSQL do so by
+    themselves.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in a list: the value it is ordered by, and a key that is the call's alone."""
+    """A place in a list: the value it is ordered by, and a key that is the call's alone.
+
+    :param is_reached: whether what is at this place itself lies behind it.
+    """
 
     value: datetime | int
     key: str
-
-    @classmethod
-    def of(cls, call: ListedCall, order: Order) -> Cursor:
-        """Return the place of a call."""
-        if order in (Order.LONGEST, Order.SHORTEST):
-            return cls(call.duration_seconds or 0, call.call_id or "")
-        return cls(call.claimed_at, call.key_hash)
+    is_reached: bool = False
 
     @classmethod
     def read(cls, text: str | None) -> Cursor | None:
@@ -83,25 +85,60 @@ class Cursor:
         """
         if not text:
             return None
-        value, key = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            value = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        if not isinstance(value, (int, datetime)) or not isinstance(key, str):
-            raise ValueError("not a place in a list of calls")
-        return cls(value, key)
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError("not a place in a list")
+        value, sign, key = base64.urlsafe_b64decode(text.encode("ascii")).decode().partition(" ")
+        if not sign or "\x00" in key:
+            raise ValueError("not a place in a list")
+        is_reached = value.endswith("=")
+        value = value.removesuffix("=")
+        if value.isdecimal():
+            return cls(min(int(value), _MOST_SECONDS), key, is_reached)
+        return cls(datetime.fromisoformat(value).replace(tzinfo=timezone.utc), key, is_reached)
 
     def written(self) -> str:
         """Return it as a text for an address."""
-        value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
-        return base64.urlsafe_b64encode(json.dumps([value, self.key]).encode()).decode()
+        value = self.value
+        told = str(value) if isinstance(value, int) else value.astimezone(timezone.utc).isoformat()
+        text = f"{told.removesuffix('+00:00')}{'=' if self.is_reached else ''} {self.key}"
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    def beyond(
+        self, value: ColumnElement[Any], key: ColumnElement[Any], *, falling: bool
+    ) -> ColumnElement[bool]:
+        """Return the condition for what lies behind this place.
+
+        :param falling: whether the list begins with its greatest value.
+        """
+        beyond, or_here = (lt, le) if falling else (gt, ge)
+        here = tuple_(literal(self.value, value.type), literal(self.key, key.type))
+        found: ColumnElement[bool] = (or_here if self.is_reached else beyond)(tuple_(value, key), here)
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    :param keys: the hashed keys of the calls, in the order in which they were looked for.
+    :param first: the place of the first of them; ``None`` if there is none.
+    :param onwards: from where to go on; ``None`` if there are no others.
+    :param searched_to: if the search stopped at its bound: when the last call that it looked at was claimed,
+        or, by duration, when that call's record was received.
+    """
+
+    keys: list[str]
+    first: Cursor | None = None
+    onwards: Cursor | None = None
+    searched_to: datetime | None = None
 
 
 class Search:
     """Finds the calls of one page.
 
     It takes up to ``SCAN`` calls in order, by the index that fits the filter best, and keeps those to which
-    the rest of the filter applies. So a rare call costs more questions, but no question costs more.
+    the rest of the filter applies. So a rare call costs more questions, but no question costs more. Only what
+    a question has found is read in full.
 
     :param wanted: the filter.
     :param order: the order of the list.
@@ -110,142 +147,133 @@ class Search:
 
     def __init__(self, wanted: CallFilter, order: Order, *, backwards: bool = False) -> None:
         self._wanted = wanted
-        self._order = order
+        self._way = way_of(wanted)
         self._by_duration = order in (Order.LONGEST, Order.SHORTEST)
         self._falling = (order in (Order.NEWEST, Order.LONGEST)) != backwards
+        self._fits = number_fits(wanted)
 
-    def run(
-        self, connection: Connection, start: Cursor | None, limit: int
-    ) -> tuple[list[Row[Any]], Cursor | None, datetime | None]:
-        """Return a page's calls.
+    def run(self, connection: Connection, start: Cursor | None, limit: int) -> Found:
+        """Look for the calls of a page.
 
-        :return: the calls; from where to go on, if there may be more; how far the search came, if it found
-            too little.
+        :param start: the place behind which to begin; if not set, where the list begins.
+        :raises ValueError: if that place belongs to a list in another order.
         """
         if start is not None and isinstance(start.value, datetime) == self._by_duration:
             raise ValueError("this place belongs to a list in another order")
-        window, rows = self._window(start), []
+        if is_impossible(self._wanted, ended=self._by_duration):
+            return Found([])
+        if self._by_duration and self._is_short(connection):
+            return _found(
+                self._matching(connection, self._unordered(connection.dialect.name), limit + 1, start), limit
+            )
+        window = self._window(connection.dialect.name, start)
+        most = _SCATTERED if self._by_duration else SCAN
         # Most filters find a page of calls at once, and then the rest need not be looked at.
-        for size in (_FIRST_SCAN, SCAN):
+        for size in (min(most, _FIRST_SCAN * limit), most):
             rows = self._matching(connection, window.limit(size), limit + 1)
             if len(rows) > limit:
-                return rows[:limit], self._place(rows[limit - 1]), None
-        edge = connection.execute(window.offset(SCAN - 1).limit(1)).first()
-        if edge is None:
-            return rows, None, None
-        return rows, self._place(edge), edge.claimed_at
+                return _found(rows, limit)
+        edge = connection.execute(window.offset(most - 1).limit(1)).first()
+        return _found(rows, limit, edge)
 
-    def newest(self, connection: Connection, limit: int) -> tuple[list[Row[Any]], bool]:
-        """Return those of the first calls that match, and whether there are no others to look at."""
-        window = self._window(None)
-        rows = self._matching(connection, window.limit(limit), limit)
-        return rows, connection.execute(window.offset(limit).limit(1)).first() is None
+    def tally(self, connection: Connection, limit: int) -> tuple[list[Row[Any]], datetime | None]:
+        """Count those of so many calls that are wanted, by hour, state, and duration and outcome.
 
-    @property
-    def _keys(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-        if self._by_duration:
-            return completions.c.duration_seconds, completions.c.call_id
-        return calls.c.claimed_at, calls.c.key_hash
+        :return: the counts; and when the oldest call was claimed that was looked at, if there are others.
+        """
+        if is_impossible(self._wanted, ended=False):
+            return [], None
+        window, limit = self._window(connection.dialect.name, None), self._most(limit)
+        seen = window.limit(limit).subquery("seen").c
+        kinds = [
+            # "2026-11-22 18", on every database.
+            func.substr(cast(seen.claimed_at, String), 1, 13).label("hour"),
+            seen.state,
+            look_up(_END, seen.call_id).label("end"),
+            seen.to_number if self._fits else null().label("to_number"),
+        ]
+        kind = select(*kinds, seen.claimed_at).where(*conditions(self._wanted, seen)).subquery("kind").c
+        by = [column for column in kind if column.name != "claimed_at"]
+        figures = (func.count().label("number"), func.min(kind.claimed_at).label("oldest"))
+        query: Select[Any] = select(*by, *figures).group_by(*by)
+        fits = self._fits
+        rows = [row for row in connection.execute(query) if fits is None or fits(row.to_number)]
+        edge = connection.execute(window.offset(limit - 1).limit(2)).all()
+        return rows, edge[0].claimed_at if len(edge) > 1 else None
 
-    def _window(self, start: Cursor | None) -> Select[Any]:
+    def _most(self, number: int) -> int:
+        """Return how many calls are looked up one by one, at most."""
+        # Those to a number lie all over the table.
+        return number if self._wanted.digits is None else min(number, _SCATTERED)
+
+    def _is_short(self, connection: Connection) -> bool:
+        """Tell whether an index leads to so few calls that all of them can be looked at."""
+        ways = followed(self._wanted, connection.dialect.name)
+        others = select(calls.c.claimed_at).where(*ways).order_by(*self._way.columns, calls.c.claimed_at)
+        return bool(ways) and connection.execute(others.offset(self._most(_SORT)).limit(1)).first() is None
+
+    def _unordered(self, dialect: str) -> Select[Any]:
+        """Return the query of all calls that an index leads to, with the values that they are ordered by."""
+        duration = look_up(completions.c.duration_seconds, calls.c.call_id)
+        query = select(*_looked_at(), duration.label("value"), calls.c.call_id.label("tie"))
+        # In the order of the index, or PostgreSQL might not follow it.
+        query = query.where(*followed(self._wanted, dialect)).order_by(*self._way.columns, calls.c.claimed_at)
+        return query.limit(self._most(_SORT))
+
+    def _window(self, dialect: str, start: Cursor | None) -> Select[Any]:
         """Return the query of all calls to look at, in order."""
-        value, key = self._keys
-        query = listed().add_columns(calls.c.to_number_end).where(*self._followed())
+        way, (begin, end) = self._way, span(self._wanted)
+        value, tie, moment = calls.c.claimed_at, calls.c.key_hash, calls.c.claimed_at
         if self._by_duration:
-            query = query.add_columns(value.label("duration"))
-            query = query.select_from(completions.join(calls, calls.c.call_id == completions.c.call_id))
-            query = query.where(value.is_not(None))
+            way, (begin, end) = _ANYWHERE, (None, None)
+            value, tie = completions.c.duration_seconds, completions.c.call_id
+            moment = completions.c.received_at
+        columns = (value.label("value"), tie.label("tie"), moment.label("moment"))
+        query = select(*_looked_at(), *columns).where(*way.conditions(dialect))
+        if self._by_duration:
+            # Completions of calls that were placed elsewhere count as looked at, or nothing would bound them.
+            own = completions.outerjoin(calls, calls.c.call_id == completions.c.call_id)
+            query = query.select_from(own).where(value.is_not(None))
         if start is not None:
-            beyond = (value < start.value) if self._falling else (value > start.value)
-            behind = (key < start.key) if self._falling else (key > start.key)
-            reached = (value <= start.value) if self._falling else (value >= start.value)
-            query = query.where(reached, or_(beyond, behind))
-        return query.order_by(*self._ordered(value, key))
+            place = start.beyond(value, tie, falling=self._falling)
+            # It takes the place of a bound: of two, SQLite may begin its search at the farther one.
+            begin, end = (begin, place) if self._falling else (place, end)
+        query = query.where(*(bound for bound in (begin, end) if bound is not None))
+        return query.order_by(*self._ordered(*way.columns, value, tie))
 
-    def _followed(self) -> list[ColumnElement[bool]]:
-        """Return the conditions that an index answers, in the order of the list."""
-        wanted = self._wanted
-        if self._by_duration:
-            return []
-        found = self._index()
-        if wanted.since is not None:
-            found.append(calls.c.claimed_at >= wanted.since)
-        if wanted.until is not None:
-            found.append(calls.c.claimed_at < wanted.until)
-        return found
+    def _matching(
+        self, connection: Connection, window: Select[Any], most: int, start: Cursor | None = None
+    ) -> list[Row[Any]]:
+        """Return those calls of a window that are wanted, in order.
 
-    def _index(self) -> list[ColumnElement[bool]]:
-        # The rarest first; each of them is an index of its own, ordered by the time of the claim.
-        wanted = self._wanted
-        if wanted.digits is not None:
-            return [calls.c.to_number_end == wanted.digits[-END_DIGITS:]]
-        if wanted.dag_id is not None and wanted.run_id is not None:
-            return [calls.c.dag_id == wanted.dag_id, calls.c.run_id == wanted.run_id]
-        if wanted.campaign_id is not None:
-            return [calls.c.campaign_id == wanted.campaign_id]
-        if wanted.state is not None and wanted.state is not CallState.ACCEPTED:
-            return [calls.c.state == wanted.state.value]
-        if wanted.dag_id is not None:
-            return [calls.c.dag_id == wanted.dag_id]
-        if wanted.conn_id is not None:
-            return [calls.c.conn_id == wanted.conn_id]
-        return []
-
-    def _matching(self, connection: Connection, window: Select[Any], most: int) -> list[Row[Any]]:
-        seen = window.subquery("seen")
-        value, key = (
-            (seen.c.duration, seen.c.call_id) if self._by_duration else (seen.c.claimed_at, seen.c.key_hash)
-        )
-        query = select(seen).where(*conditions(self._wanted, seen))
-        query = query.order_by(*self._ordered(value, key))
-        digits = self._wanted.digits
-        if digits is None or len(digits) <= END_DIGITS:
+        :param start: the place behind which to begin, if the window does not begin there.
+        """
+        seen = window.subquery("seen").c
+        query: Select[Any] = select(seen.key_hash, seen.value, seen.tie, seen.to_number)
+        query = query.where(*conditions(self._wanted, seen), seen.key_hash.is_not(None))
+        query = query.where(seen.value.is_not(None))
+        if start is not None:
+            query = query.where(start.beyond(seen.value, seen.tie, falling=self._falling))
+        query = query.order_by(*self._ordered(seen.value, seen.tie))
+        fits = self._fits
+        if fits is None:
             return list(connection.execute(query.limit(most)).all())
-        # Numbers can only be compared once they are read.
-        found = (row for row in connection.execute(query) if (row.to_number or "").endswith(digits))
-        return [row for row, _ in zip(found, range(most), strict=False)]
+        return list(islice((row for row in connection.execute(query) if fits(row.to_number)), most))
 
     def _ordered(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self._falling else column.asc() for column in columns]
 
-    def _place(self, row: Row[Any]) -> Cursor:
-        if self._by_duration:
-            return Cursor(row.duration, row.call_id)
-        return Cursor(row.claimed_at, row.key_hash)
+
+def _looked_at() -> list[ColumnElement[Any]]:
+    return [calls.c[name] for name in LOOKED_AT]
 
 
-def conditions(wanted: CallFilter, seen: Any) -> list[ColumnElement[bool]]:
-    """Return what a filter asks of calls.
-
-    :param seen: the table or query that holds the calls.
-    """
-    c = seen.c
-    equal = {name: getattr(wanted, name) for name in ("conn_id", "dag_id", "run_id", "campaign_id")}
-    if wanted.state is not None:
-        equal["state"] = wanted.state.value
-    if wanted.digits is not None:
-        equal["to_number_end"] = wanted.digits[-END_DIGITS:]
-    found: list[ColumnElement[bool]] = [
-        c[name] == value for name, value in equal.items() if value is not None
-    ]
-    if wanted.since is not None:
-        found.append(c.claimed_at >= wanted.since)
-    if wanted.until is not None:
-        found.append(c.claimed_at < wanted.until)
-    if wanted.hidden_dags:
-        found.append(or_(c.dag_id.is_(None), c.dag_id.not_in(wanted.hidden_dags)))
-    if wanted.only_conns is not None:
-        found.append(c.conn_id.in_(wanted.only_conns))
-    if wanted.dagless_conns is not None:
-        found.append(or_(c.dag_id.is_not(None), c.conn_id.in_(wanted.dagless_conns)))
-    if wanted.outcome is not None:
-        found.append(_ended_as(wanted.outcome, c))
-    return found
-
-
-def _ended_as(outcome: str, c: Any) -> ColumnElement[bool]:
-    # One look-up for each call that is looked at, on every database.
-    end = select(completions.c.call_id).where(completions.c.call_id == c.call_id)
-    if outcome == OPEN:
-        return and_(c.state == CallState.ACCEPTED.value, ~end.exists())
-    return end.where(completions.c.call_outcome == outcome).exists()
+def _found(rows: Sequence[Row[Any]], limit: int, edge: Row[Any] | None = None) -> Found:
+    """Return what rows are found; there are more of them than the limit, or all of them up to the edge."""
+    last = rows[limit - 1] if len(rows) > limit else edge
+    return Found(
+        keys=[row.key_hash for row in rows[:limit]],
+        first=Cursor(rows[0].value, rows[0].tie) if rows else None,
+        onwards=None if last is None else Cursor(last.value, last.tie),
+        searched_to=None if edge is None else edge.moment,
+    )

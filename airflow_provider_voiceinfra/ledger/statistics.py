@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from statistics import fmean, median
 
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.ledger.listed import OPEN, CallFilter, CallStatistics, Order
-from airflow_provider_voiceinfra.ledger.searching import Search, ends_of
+from airflow_provider_voiceinfra.ledger.searching import Search, at_one_moment
 
 # The ends of the spans of durations, in seconds; they grow as calls grow rare.
 _SPANS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 3600)
@@ -27,40 +28,40 @@ class StatisticsLedger:
         :param limit: how many calls are looked at, at most.
         """
         with self._database.reading() as connection:
-            rows, is_complete = Search(wanted, Order.NEWEST).newest(connection, limit)
-            ids = [row.call_id for row in rows if row.call_id is not None]
-            ends = ends_of(connection, ids, ("call_outcome", "duration_seconds"))
-        hours: dict[datetime, Counter[str]] = defaultdict(Counter)
-        durations = []
+            at_one_moment(connection)
+            rows, edge = Search(wanted, Order.NEWEST).tally(connection, limit)
+        hours: dict[str, Counter[str]] = defaultdict(Counter)
+        durations: Counter[int] = Counter()
         for row in rows:
-            outcome, duration = ends.get(row.call_id or "", (None, None))
             state = OPEN if row.state == CallState.ACCEPTED.value else row.state
-            hours[row.claimed_at.replace(minute=0, second=0, microsecond=0)][outcome or state] += 1
-            if duration is not None:
-                durations.append(duration)
+            duration, _, outcome = (row.end or "").partition(" ")
+            hours[row.hour][outcome or state] += row.number
+            if duration:
+                durations[int(duration)] += row.number
+        each = sorted(durations.elements())
         return CallStatistics(
-            calls=len(rows),
-            is_complete=is_complete,
-            since=rows[-1].claimed_at if rows else None,
-            hours=[(hour, dict(hours[hour])) for hour in sorted(hours)],
+            calls=sum(row.number for row in rows),
+            is_complete=edge is None,
+            since=edge or min((row.oldest for row in rows), default=None),
+            hours=[(_start(hour), dict(hours[hour])) for hour in sorted(hours)],
             outcomes=dict(sum(hours.values(), Counter())),
             durations=_histogram(durations),
-            mean_duration=fmean(durations) if durations else None,
-            median_duration=median(durations) if durations else None,
+            mean_duration=fmean(each) if each else None,
+            median_duration=median(each) if each else None,
         )
 
 
-def _histogram(durations: Sequence[int]) -> list[tuple[int, int, int]]:
+def _start(hour: str) -> datetime:
+    return datetime.fromisoformat(f"{hour}:00:00").replace(tzinfo=timezone.utc)
+
+
+def _histogram(durations: Mapping[int, int]) -> list[tuple[int, int, int]]:
     """Return the spans up to the longest duration, each with how many durations are in it."""
     if not durations:
         return []
-    counted = Counter(_span(duration) for duration in durations)
-    last = max(counted)
-    starts = (0, *_SPANS)
-    longest = max(max(durations) + 1, starts[last] + 1)
-    ends = [_SPANS[number] if number < len(_SPANS) else longest for number in range(last + 1)]
-    return [(starts[number], ends[number], counted[number]) for number in range(last + 1)]
-
-
-def _span(duration: int) -> int:
-    return next((number for number, end in enumerate(_SPANS) if duration < end), len(_SPANS))
+    counted: Counter[int] = Counter()
+    for duration, number in durations.items():
+        counted[bisect_right(_SPANS, duration)] += number
+    last, starts = max(counted), (0, *_SPANS)
+    ends = (*_SPANS, max(max(durations), _SPANS[-1]) + 1)
+    return [(starts[span], ends[span], counted[span]) for span in range(last + 1)]

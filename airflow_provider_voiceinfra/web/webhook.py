@@ -24,7 +24,7 @@ from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.connections import ConnectionsUnavailableError, SecretsFor
-from airflow_provider_voiceinfra.web.rejections import Rejections
+from airflow_provider_voiceinfra.web.rejections import TOO_LARGE, Rejections
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -35,7 +35,6 @@ RETRY_AFTER_SECONDS = 10
 THREADS = 16
 # Deliveries that may wait for a thread, each with its body in memory.
 MAX_WAITING = 512
-TOO_LARGE = "it is larger than [voiceinfra] max_webhook_bytes"
 
 T = TypeVar("T")
 
@@ -74,7 +73,7 @@ class Receiver:
 
     def after_rejection(self, conn_id: str, reason: str) -> BackgroundTask | None:
         """Return what is left to do once a rejection has been answered."""
-        if not self.rejections.is_due(conn_id):
+        if not self.rejections.is_due(conn_id, reason):
             return None
         return BackgroundTask(self.in_thread, self.rejections.write, conn_id, reason)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from airflow.configuration import conf
 from harness.airflow import AirflowStack
 from harness.postgres import PostgresServer
 from harness.sandbox import connection_json
@@ -88,6 +89,8 @@ def deployment(
             "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
             "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # So that the tests, too, can read and write what the pages put into addresses.
+            "AIRFLOW__API__SECRET_KEY": conf.get_mandatory_value("api", "secret_key"),
             # A proxy of this machine would be asked for hosts that are not there.
             "NO_PROXY": "*",
             "no_proxy": "*",

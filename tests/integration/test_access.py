@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.integration.conftest import Deployment
 from tests.web.pages.access import NOBODY, ROLES, TABLE, Access
 from tests.web.pages.conftest import OWN, Calls
@@ -36,7 +37,7 @@ def places(deployment: Deployment) -> dict[str, str]:
     ledger.keep_delivery(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = [one for one in ledger.deliveries() if one.body == BODY]
     return {
-        "key": entry.key_hash,
+        "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,
         "dag": "it_one_call",
         "run": "access",

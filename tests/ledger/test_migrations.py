@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -16,15 +17,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, MetaData, Table, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_voiceinfra import ledger as ledger_package
 from airflow_provider_voiceinfra.exceptions import LedgerError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.listed import CallFilter
 from airflow_provider_voiceinfra.ledger.migrate import current_revision
-from airflow_provider_voiceinfra.ledger.rows import new_claim
+from airflow_provider_voiceinfra.ledger.rows import new_claim, number_end
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE, calls, metadata
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete
 
@@ -141,14 +143,42 @@ def move(url: str, revision: str, *, up: bool) -> None:
         (command.upgrade if up else command.downgrade)(moving, revision)
 
 
-def test_upgrade_to_campaigns_keeps_every_call(ledger_url: str) -> None:
-    move(ledger_url, "0001", up=True)
+def table(name: str, connection: Connection) -> Table:
+    """Return a table as it is in the database, which may be of an older version than the schema."""
+    return Table(f"voiceinfra_{name}", MetaData(), autoload_with=connection)
+
+
+def insert_as_of_then(url: str, rows: list[dict[str, Any]], without: set[str]) -> None:
+    """Insert calls as a version did that did not know some columns yet."""
+    with Database(url).engine.begin() as connection:
+        found = table("calls", connection)
+        assert {column.name for column in calls.c} - {column.name for column in found.c} == without
+        known = [{name: value for name, value in row.items() if name not in without} for row in rows]
+        # Their types are those of today's schema, which turns moments into what is stored.
+        types = {column.name: column.type for column in calls.c}
+        for column in found.c:
+            column.type = types[column.name]
+        connection.execute(found.insert(), [{"answered_at": None, **row} for row in known])
+
+
+def three_calls() -> list[dict[str, Any]]:
+    """Return a claimed call, an accepted one, and another claimed one."""
     rows = [new_claim(f"key {number}", CALL.to_request(), CONN_ID, FIRST_TRY) for number in range(3)]
     rows[1] |= {"state": "accepted", "call_id": "call_1", "answered_at": rows[1]["claimed_at"]}
-    for row in rows:
-        del row["position"], row["attempt"]  # which the version before did not know
-    with Database(ledger_url).engine.begin() as connection:
-        connection.execute(calls.insert(), [{"answered_at": None, **row} for row in rows])
+    return rows
+
+
+OF_CAMPAIGNS = {"position", "attempt"}
+OF_LISTS = {"to_number_end"}
+
+
+@pytest.mark.parametrize(
+    ("revision", "without"), [("0001", OF_CAMPAIGNS | OF_LISTS), ("0002", OF_LISTS)], ids=["0001", "0002"]
+)
+def test_upgrade_keeps_every_call(ledger_url: str, revision: str, without: set[str]) -> None:
+    move(ledger_url, revision, up=True)
+    rows = three_calls()
+    insert_as_of_then(ledger_url, rows, without)
     ledger = CallLedger(ledger_url)
     complete(ledger, "call_1")
     entry = ledger.call_by_id("call_1")
@@ -167,7 +197,7 @@ def test_downgrade_from_campaigns_keeps_every_call(ledger: CallLedger, ledger_ur
     assert "voiceinfra_contacts" not in tables(ledger_url)
     engine = create_engine(ledger_url)
     columns = {column["name"] for column in inspect(engine).get_columns("voiceinfra_calls")}
-    assert columns == {column.name for column in calls.c} - {"position", "attempt"}
+    assert columns == {column.name for column in calls.c} - OF_CAMPAIGNS - OF_LISTS
     double = "INSERT INTO voiceinfra_calls (key_hash, {0}) SELECT 'x', {0} FROM voiceinfra_calls"
     with engine.begin() as connection, pytest.raises(IntegrityError, match="call_id"):
         connection.execute(text(double.format(", ".join(columns - {"key_hash"}))))
@@ -176,6 +206,61 @@ def test_downgrade_from_campaigns_keeps_every_call(ledger: CallLedger, ledger_ur
     assert upgraded.upgrade() is True
     assert ledger.call_by_key("key") == replace(entry, origin=replace(origin, position=None, attempt=None))
     assert ledger.completion("call_1") is not None
+    test_migrations_build_what_the_schema_says(ledger, ledger_url)
+
+
+NUMBERS = ["+14155550123", "+12065550199", "100", "", None]
+"""Whole ones, what an older version may have taken for one, and that of a call that was purged."""
+
+
+def of_numbers() -> list[dict[str, Any]]:
+    return [
+        {**new_claim(f"key {at}", CALL.to_request(), CONN_ID, FIRST_TRY), "to_number": number}
+        for at, number in enumerate(NUMBERS)
+    ]
+
+
+def test_upgrade_to_lists_finds_the_calls_of_before_by_their_digits(ledger_url: str) -> None:
+    move(ledger_url, "0002", up=True)
+    insert_as_of_then(ledger_url, of_numbers(), OF_LISTS)
+    ledger = CallLedger(ledger_url)
+    for digits, number in (("0123", "+14155550123"), ("2065550199", "+12065550199"), ("100", "100")):
+        found = ledger.page_of_calls(CallFilter(digits=digits)).calls
+        assert [call.to_number for call in found] == [number]
+    assert len(ledger.page_of_calls(CallFilter()).calls) == len(NUMBERS)
+    # They are what a claim of today would store.
+    with Database(ledger_url).reading() as connection:
+        stored = connection.execute(select(calls.c.to_number, calls.c.to_number_end)).all()
+    today = {number: number_end(number) for number in NUMBERS}
+    assert {number: end or None for number, end in stored} == today
+
+
+def indexes(url: str) -> dict[str, dict[str | None, list[str | None]]]:
+    """Return the columns of each index, by table."""
+    engine = create_engine(url)
+    found = inspect(engine)
+    names = [name for name in found.get_table_names() if name.startswith("voiceinfra_")]
+    each = {name: {one["name"]: one["column_names"] for one in found.get_indexes(name)} for name in names}
+    engine.dispose()
+    return each
+
+
+def test_downgrade_from_lists_leaves_the_version_before_with_every_row(ledger_url: str) -> None:
+    move(ledger_url, "0002", up=True)
+    fresh = indexes(ledger_url)
+    ledger = CallLedger(ledger_url)
+    origin = replace(FIRST_TRY, campaign_id="c", position=1, attempt=1)
+    entry = ledger.accept(claim(ledger, origin=origin), "call_1")
+    complete(ledger, "call_1")
+    campaign, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=origin)
+    ledger.note_rejection(CONN_ID, "the signature does not fit")
+    move(ledger_url, "0002", up=False)
+    assert indexes(ledger_url) == fresh
+    assert Database(ledger_url).upgrade() is True
+    assert (ledger.call_by_key("key"), ledger.campaign("c")) == (entry, campaign)
+    assert ledger.completion("call_1") is not None
+    assert [call.call_id for call in ledger.page_of_calls(CallFilter(digits="0100")).calls] == ["call_1"]
+    assert ledger.rejections() == []
     test_migrations_build_what_the_schema_says(ledger, ledger_url)
 
 

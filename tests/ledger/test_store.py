@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger, connect
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.connect import Database, database
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState, Recorded
+from airflow_provider_voiceinfra.ledger.listed import CallFilter
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, UtcDateTime, calls
 from airflow_provider_voiceinfra.ledger.store import Purged
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
@@ -289,6 +290,13 @@ class TestPurge:
             for table in ("calls", "completions", "deliveries", "campaigns", "contacts"):
                 rows = connection.execute(text(f"SELECT * FROM voiceinfra_{table}")).all()
                 assert "415555" not in repr(rows)
+
+    def test_purged_call_is_found_by_no_digits_any_more(self, ledger: CallLedger) -> None:
+        claim(ledger)
+        assert len(ledger.page_of_calls(CallFilter(digits="0100")).calls) == 1
+        ledger.purge(now() + SOON)
+        assert ledger.page_of_calls(CallFilter(digits="0100")).calls == []
+        assert len(ledger.page_of_calls(CallFilter()).calls) == 1
 
     @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
     def test_purged_key_is_never_dialled_again(self, ledger: CallLedger, state: str) -> None:

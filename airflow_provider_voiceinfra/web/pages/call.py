@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
@@ -12,8 +10,7 @@ from airflow_provider_voiceinfra.web.pages.call_views import MOST_ATTEMPTS, view
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
-
-_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+from airflow_provider_voiceinfra.web.pages.sealing import unseal
 
 router = APIRouter(route_class=PageRoute)
 
@@ -49,13 +46,15 @@ def show_call(request: Request, key: str = "", id: str = "") -> Response:
 
 
 def _by_key(scope: Scope, key: str) -> tuple[CallEntry, CompletionEntry | None]:
-    if not _KEY.fullmatch(key):
+    try:
+        key_hash = unseal(key)
+    except ValueError:
         raise HTTPException(
             400,
-            "key: calls have a key of 64 digits and letters from a to f; this one was cut off or changed. "
-            "Open the call from the list of calls.",
-        )
-    entry = scope.ledger.call_by_hash(key)
+            "key: this is not what the list of calls calls a call; it was cut off or changed, or Airflow's "
+            "[api] secret_key is another one now. Open the call from the list of calls.",
+        ) from None
+    entry = scope.ledger.call_by_hash(key_hash)
     if entry is None or not scope.shows(entry.origin.dag_id, entry.conn_id):
         raise _not_found()
     return entry, _completion(scope, entry.call_id)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.listed import OPEN, ListedCall
 from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.web.pages.sealing import seal
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -24,6 +26,7 @@ STANDINGS = {
         "It is not known whether this call was placed. Open it to see what to do.",
     ),
 }
+_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
 _OVER = ("over", "The call is over; its webhook tells no outcome.")
 
 
@@ -41,7 +44,7 @@ class CallRow:
     @property
     def address(self) -> str:
         """The address of its own page."""
-        return address_of("call", key=self.call.key_hash)
+        return address_of("call", key=seal(self.call.key_hash))
 
     @property
     def number(self) -> str | None:
@@ -54,11 +57,16 @@ class CallRow:
         return self.privacy.text(self.call.error_message)
 
     @property
+    def code(self) -> str | None:
+        """The API's code for that."""
+        return self.privacy.text(self.call.error_code)
+
+    @property
     def standing(self) -> str:
         """Its outcome, or what is known as long as there is none."""
         call = self.call
         if call.outcome is not None:
-            return call.outcome
+            return outcome_shown(call.outcome, self.privacy)
         if call.received_at is not None:
             return "over"
         return OPEN if call.state is CallState.ACCEPTED else call.state.value
@@ -107,15 +115,21 @@ class CallRow:
     @property
     def _in_words(self) -> tuple[str, str]:
         if self.call.outcome is not None:
-            return self.call.outcome, ""
+            return self.standing, ""
         return STANDINGS.get(self.standing, _OVER)
 
 
 def rows_of(scope: Scope, calls: Iterable[ListedCall]) -> list[CallRow]:
     """Return calls as a table shows them to a visitor."""
-    found = list(calls)
+    # A DAG whose first call came a moment ago may not have been known when the filter was made.
+    found = [call for call in calls if scope.shows(call.origin.dag_id, call.conn_id)]
     privacies = {conn_id: scope.privacy(conn_id) for conn_id in {call.conn_id for call in found}}
     return [CallRow(call, privacies[call.conn_id]) for call in found]
+
+
+def outcome_shown(outcome: str, privacy: Privacy) -> str:
+    """Return an outcome as it may be shown; the API could write anything into it."""
+    return outcome if outcome in _OUTCOMES else privacy.text(outcome) or ""
 
 
 def address_of(page: str, **query: str | None) -> str:

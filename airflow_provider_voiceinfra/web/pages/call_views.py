@@ -12,7 +12,7 @@ from airflow_provider_voiceinfra.calls import UnusableRecordError
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.ledger.listed import OPEN
 from airflow_provider_voiceinfra.privacy import Privacy
-from airflow_provider_voiceinfra.web.pages.call_rows import CallRow, rows_of
+from airflow_provider_voiceinfra.web.pages.call_rows import CallRow, outcome_shown, rows_of
 from airflow_provider_voiceinfra.web.pages.conversation import Turn, conversation, is_conversation
 from airflow_provider_voiceinfra.web.pages.record_values import Shown, fields_of, shown
 from airflow_provider_voiceinfra.web.pages.recordings import Recording
@@ -76,7 +76,8 @@ class CallView:
         """Its outcome, or what is known as long as there is none."""
         if self.row is not None:
             return self.row.standing
-        return (self.completion.call_outcome if self.completion else None) or "over"
+        outcome = self.completion.call_outcome if self.completion else None
+        return outcome_shown(outcome, self.privacy) if outcome else "over"
 
     @property
     def word(self) -> str:
@@ -127,6 +128,11 @@ class CallView:
     def error(self) -> str | None:
         """Why it was not placed, or why that is not known."""
         return self.privacy.text(self.entry.error_message) if self.entry else None
+
+    @property
+    def error_code(self) -> str | None:
+        """The API's code for that."""
+        return self.privacy.text(self.entry.error_code) if self.entry else None
 
     @property
     def told(self) -> list[tuple[str, Shown]]:
@@ -272,6 +278,9 @@ def _attempts(scope: Scope, entry: CallEntry | None, *, may_read: bool) -> list[
 
 def _candidates(scope: Scope, entry: CallEntry | None) -> Candidates | None:
     if entry is None or entry.state is not CallState.UNKNOWN:
+        return None
+    # Their numbers are this call's: who may not see that one must not meet it there.
+    if not scope.may_read(entry.conn_id):
         return None
     found = scope.ledger.completions(scope.ledger.candidates(entry), with_body=False)
     readable = [one for one in found.values() if scope.may_read(one.conn_id)]

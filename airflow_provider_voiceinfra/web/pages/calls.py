@@ -15,7 +15,8 @@ from airflow_provider_voiceinfra.web.pages.call_rows import rows_of
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import is_partial, moment, page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
-from airflow_provider_voiceinfra.web.pages.scope import MASK_DIGITS, Scope
+from airflow_provider_voiceinfra.web.pages.scope import Scope
+from airflow_provider_voiceinfra.web.pages.sealing import seal, unseal
 
 PAGE = 50
 """How many calls a page shows."""
@@ -25,6 +26,10 @@ MOST_UNKNOWN = 100
 """How many unknown calls are counted."""
 
 _MOST_SUGGESTED = 500
+_NO_PLACE = (
+    "This address leads to no page of this list (after, before): it was cut off, or made for another order. "
+    "Open the list of calls anew."
+)
 _DELAY = 300  # milliseconds between two rounds, so that the database gets its breath
 
 router = APIRouter(route_class=PageRoute)
@@ -52,8 +57,8 @@ class Place:
         """
         query = request.query_params
         return cls(
-            after=query.get("after") or None,
-            before=query.get("before") or None,
+            after=_unsealed(query.get("after")),
+            before=_unsealed(query.get("before")),
             last=query.get("last") == "1",
             shown=_whole(query.get("shown"), PAGE - 1) if is_partial(request) else 0,
             round=_whole(query.get("round"), MOST_ROUNDS),
@@ -131,7 +136,6 @@ def calls(request: Request) -> Response:
         "partial": is_partial(request),
         "sorting": _sorting(wanted),
         "unknown": _unknown(scope, wanted),
-        "guesses": len(wanted.digits or "") > MASK_DIGITS,
     }
     if not is_partial(request):
         shown |= {"choices": _choices(scope, wanted)}
@@ -139,7 +143,7 @@ def calls(request: Request) -> Response:
     if is_partial(request):
         # Without the fields that were left empty, so that the address can be read and passed on.
         answer.headers["HX-Push-Url"] = wanted.address(
-            after=place.after, before=place.before, last="1" if place.last else None
+            after=_sealed(place.after), before=_sealed(place.before), last="1" if place.last else None
         )
     return answer
 
@@ -159,11 +163,18 @@ def page_of(scope: Scope, wanted: Wanted, place: Place) -> CallsPage:
             limit=PAGE - place.shown,
         )
     except ValueError:
-        raise HTTPException(
-            400,
-            "This address leads to no page of this list (after, before): it was cut off, or made for another "
-            "order. Open the list of calls anew.",
-        ) from None
+        raise HTTPException(400, _NO_PLACE) from None
+
+
+def _unsealed(place: str | None) -> str | None:
+    try:
+        return unseal(place) if place else None
+    except ValueError:
+        raise HTTPException(400, _NO_PLACE) from None
+
+
+def _sealed(place: str | None) -> str | None:
+    return None if place is None else seal(place)
 
 
 def _whole(text: str | None, most: int) -> int:
@@ -184,7 +195,7 @@ def _count(number: int, found: CallsPage) -> str:
 
 def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | None]:
     """Return where the pages around a page are; ``None`` stands for a page that is not there."""
-    before, after = found.before, found.after
+    before, after = _sealed(found.before), _sealed(found.after)
     # As long as the page is being filled, what lies beyond its end is not another page's.
     unfinished = _is_unfinished(place.shown + len(found.calls), found)
     back = before if not (unfinished and place.is_backwards) else None
@@ -200,7 +211,7 @@ def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | No
 def _further(wanted: Wanted, place: Place, found: CallsPage) -> Further | None:
     if not _is_unfinished(place.shown + len(found.calls), found):
         return None
-    before, after = (found.before, None) if place.is_backwards else (None, found.after)
+    before, after = (_sealed(found.before), None) if place.is_backwards else (None, _sealed(found.after))
     goes_on = place.round < MOST_ROUNDS
     shown, following = place.shown + len(found.calls), place.round + 1 if goes_on else 0
     return Further(

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from airflow_provider_voiceinfra.campaigns.states import State, after_resuming, is_over, state_of
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaign_lists import CampaignFilter, CampaignsPage
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.web.pages.airflow_tasks import task_state
 from airflow_provider_voiceinfra.web.pages.campaign_views import view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
@@ -77,7 +78,7 @@ def cancel(request: Request, id: Annotated[str, Form()]) -> Response:
     changed = scope.ledger.cancel_campaign(entry.campaign_id)
     entry = scope.ledger.campaign(entry.campaign_id) or entry
     if changed:
-        log.info("Campaign %r was cancelled by %r.", entry.campaign_id, scope.visitor.name)
+        log.info("Campaign %r was cancelled by %r.", mask_numbers_in(entry.campaign_id), scope.visitor.name)
         return _campaign(request, scope, entry, told="The campaign is cancelled.")
     if entry.cancelled_at is not None:
         told = "Nothing was changed: the campaign was cancelled before, at"
@@ -95,7 +96,8 @@ def resume(request: Request, id: Annotated[str, Form()]) -> Response:
     entry = scope.ledger.campaign(entry.campaign_id) or entry
     if not changed:
         return _campaign(request, scope, entry, told="Nothing was changed: the campaign is not cancelled.")
-    log.info("The cancellation of campaign %r was taken back by %r.", entry.campaign_id, scope.visitor.name)
+    shown = mask_numbers_in(entry.campaign_id)
+    log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
     return _campaign(request, scope, entry, told=f"The cancellation is taken back. {after_resuming(entry)}")
 
 

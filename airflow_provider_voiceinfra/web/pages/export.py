@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import threading
+import weakref
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
 from airflow_provider_voiceinfra.campaigns.result_files import spreadsheet_cell
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.listed import ListedCall
+from airflow_provider_voiceinfra.web.pages.call_rows import outcome_shown
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import security_headers
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
@@ -51,7 +54,12 @@ COLUMNS = (
 CUT_OFF = "THIS FILE IS NOT COMPLETE: the ledger could not be read to its end. Export it again."
 """The last line of a file that an error has cut off."""
 
+AT_ONCE = 2
+"""How many files one process makes at a time: each takes a processor for as long as it lasts."""
+
 _CHUNK = 500  # calls that are sent at once
+
+_turns = threading.BoundedSemaphore(AT_ONCE)
 
 log = logging.getLogger(__name__)
 router = APIRouter(route_class=PageRoute)
@@ -61,31 +69,51 @@ class CutOffError(Exception):
     """Ends an answer without its proper end, so that a browser takes the download for failed."""
 
 
+class _Turn:
+    """The right to make a file; given back at its end, or when nobody waits for it any more.
+
+    :raises HTTPException: 503, if as many are being made as may be.
+    """
+
+    def __init__(self) -> None:
+        if not _turns.acquire(blocking=False):
+            raise HTTPException(
+                503,
+                f"{AT_ONCE} files are being made already, which is as many as this Airflow makes at a time. "
+                "Try again when they are done.",
+            )
+        self.give_back = weakref.finalize(self, _turns.release)
+
+
 @router.get("/calls.csv")
 def export(request: Request) -> Response:
     """Send all calls that are asked for, some at a time."""
     wanted, scope = Wanted.read(request.query_params), Scope.of(request)
+    turn = _Turn()
     calls = scope.ledger.stream_calls(scope.filter(**wanted.filter), order=wanted.order)
     # The first are read before anything is sent, so that a ledger that cannot be read is told as such.
     first = list(islice(calls, _CHUNK))
     name = f"voiceinfra-calls-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"
     return StreamingResponse(
-        _lines(chain(first, calls), scope),
+        _lines(chain(first, calls), scope, turn),
         media_type="text/csv; charset=utf-8",
         headers={**security_headers(), "Content-Disposition": f"attachment; filename={name}"},
     )
 
 
-def _lines(calls: Iterator[ListedCall], scope: Scope) -> Iterator[str]:
+def _lines(calls: Iterator[ListedCall], scope: Scope, turn: _Turn) -> Iterator[str]:
     yield _written([COLUMNS])
     try:
         while chunk := list(islice(calls, _CHUNK)):
-            yield _written(_row(call, scope.privacy(call.conn_id)) for call in chunk)
+            shown = (call for call in chunk if scope.shows(call.origin.dag_id, call.conn_id))
+            yield _written(_row(call, scope.privacy(call.conn_id)) for call in shown)
     except Exception as error:  # noqa: BLE001  its text may be about people
         why = error if isinstance(error, LedgerError) else place_of(error)
         log.error("An export of calls was cut off: %s", why)
         yield _written([[CUT_OFF]])
         raise CutOffError from None
+    finally:
+        turn.give_back()
 
 
 def _written(rows: Any) -> str:
@@ -103,7 +131,9 @@ def _row(call: ListedCall, privacy: Privacy) -> list[object]:
         "to_number": privacy.number(call.to_number),
         "from_number": privacy.number(call.from_number),
         "contact_key": origin.contact_key if privacy.include_transcript else None,
+        "error_code": privacy.text(call.error_code),
         "error_message": privacy.text(call.error_message),
+        "outcome": outcome_shown(call.outcome, privacy) if call.outcome else None,
     }
     return [_plain(values[name]) for name in COLUMNS]
 

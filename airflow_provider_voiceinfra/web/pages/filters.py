@@ -45,7 +45,7 @@ STATES = {
 
 _MOST_CHARACTERS = 250  # as the ledger's columns
 _BETWEEN_DIGITS = re.compile(r"[\s().+/-]")
-_DIGITS = re.compile(r"\d{4,15}", re.ASCII)
+_DIGITS = re.compile(r"\d{4}", re.ASCII)
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
 )
@@ -159,7 +159,8 @@ def _choice(name: str, text: str, choices: type[_Choice]) -> _Choice:
 def _digits(name: str, text: str) -> str:
     digits = _BETWEEN_DIGITS.sub("", text)
     if not _DIGITS.fullmatch(digits):
-        raise _bad(name, "give the number's last digits, 4 to 15 of them, such as 0123")
+        # As many as a mask shows: more would let people guess hidden ones, and would stand in servers' logs.
+        raise _bad(name, "give the number's last four digits, and no more of it, such as 0123")
     return digits
 
 

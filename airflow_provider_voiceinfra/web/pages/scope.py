@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.web.pages.visitors import Visitor
 
-MASK_DIGITS = 4
-"""How many last digits of a number everybody sees."""
 _CSRF_HEADER = "x-voiceinfra-request"
 
 
@@ -31,6 +30,7 @@ class Scope:
         self.visitor = visitor
         self.ledger = ledger
         self._readable: dict[str, bool] = {}
+        self._readable_dags: dict[str, bool] = {}
 
     @classmethod
     def of(cls, request: Request) -> Scope:
@@ -58,7 +58,9 @@ class Scope:
         """Tell whether a call or a campaign is shown to the visitor at all."""
         if dag_id is None:
             return self.may_read(conn_id)
-        return dag_id in self.visitor.readable_dags([dag_id])
+        if dag_id not in self._readable_dags:
+            self._readable_dags[dag_id] = dag_id in self.visitor.readable_dags([dag_id])
+        return self._readable_dags[dag_id]
 
     def may_change(self, campaign: CampaignEntry) -> bool:
         """Tell whether the visitor may cancel a campaign."""
@@ -76,13 +78,10 @@ class Scope:
 
         :param wanted: the fields of the filter that the visitor chose.
         """
-        # More digits than a mask shows would let a visitor guess the hidden ones.
-        guesses = len(wanted.get("digits") or "") > MASK_DIGITS
         return CallFilter(
             **wanted,
             hidden_dags=self.hidden_dags,
             dagless_conns=self.connections,
-            only_conns=self.connections if guesses else None,
         )
 
 
@@ -94,8 +93,20 @@ def require_own_page(request: Request) -> None:
 
     :raises HTTPException: 403.
     """
-    origin = request.headers.get("sec-fetch-site", "same-origin")
-    if _CSRF_HEADER not in request.headers or origin != "same-origin":
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if _CSRF_HEADER not in request.headers or site != "same-origin" or not _is_own_origin(request):
         raise HTTPException(
             403, "This request did not come from a page of this Airflow; nothing was changed."
         )
+
+
+def _is_own_origin(request: Request) -> bool:
+    """Tell whether the origin, if a browser has told one, is this Airflow's."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    from airflow.configuration import conf
+
+    # A proxy may have put another name in the place of the one that the browser knows.
+    base_url = str(conf.get("api", "base_url", fallback="") or "")
+    return urlsplit(origin).netloc in {request.headers.get("host"), urlsplit(base_url).netloc} - {"", None}

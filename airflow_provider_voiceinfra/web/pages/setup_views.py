@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
 from airflow_provider_voiceinfra.diagnosis.deployment import (
     check_connection,
+    check_ledger,
     check_settings,
     check_webhook_secret,
 )
-from airflow_provider_voiceinfra.diagnosis.receiver import check_address, default_address
+from airflow_provider_voiceinfra.diagnosis.receiver import check_default_address, default_address
+from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
 from airflow_provider_voiceinfra.ledger.listed import Rejection
 from airflow_provider_voiceinfra.receiving import Rejection as Reason
-from airflow_provider_voiceinfra.web.pages.scope import Scope
-from airflow_provider_voiceinfra.web.webhook import TOO_LARGE
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.pages.connections import Connections
+from airflow_provider_voiceinfra.web.pages.visitors import Visitor
+from airflow_provider_voiceinfra.web.rejections import STRANGERS, TOO_LARGE
 
 _REMEDIES = {
     Reason.NO_SECRET.value: (
@@ -42,6 +47,12 @@ _FOR_UNKNOWN = (
     "If that looks like a connection of yours, correct the webhook URL in the vendor's dashboard: it ends in "
     "the connection's id."
 )
+_NO_DEFAULT = (
+    "there is none of this id, and none is needed as long as every task names its connection, and every "
+    "webhook URL in the vendor's dashboard ends in one"
+)
+_MOST_SHOWN = 100_000  # characters of a body
+_MOST_INDENTED = 20_000  # characters; indenting may make the text many times as long
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,6 @@ class ConnectionView:
 
     :param element: what its elements are called, since ids of connections may hold anything.
     :param webhook_url: for the vendor's dashboard.
-    :param url_problem: why the vendor cannot use that address as it stands; ``None`` if it can.
     :param findings: what can be seen without sending anything.
     :param last_received: when its newest completion came.
     :param rejection: the last webhook that was not believed.
@@ -60,7 +70,6 @@ class ConnectionView:
     conn_id: str
     element: str
     webhook_url: str
-    url_problem: str | None
     findings: list[Finding]
     last_received: datetime | None
     last_call_id: str | None
@@ -68,64 +77,83 @@ class ConnectionView:
     rejection_remedy: str | None
     may_edit: bool
 
-
-def views_of(scope: Scope, conn_ids: list[str]) -> list[ConnectionView]:
-    """Return what there is to tell of connections."""
-    rejected = {one.conn_id: one for one in scope.ledger.rejections()}
-    return [
-        _view(scope, conn_id, f"c{number}", rejected.get(conn_id)) for number, conn_id in enumerate(conn_ids)
-    ]
+    @property
+    def works_since(self) -> bool:
+        """Whether a webhook was believed after the last that was not."""
+        received, rejection = self.last_received, self.rejection
+        return received is not None and rejection is not None and received > rejection.rejected_at
 
 
-def stray_of(scope: Scope) -> tuple[Rejection, str] | None:
+def findings_of_all() -> tuple[list[Finding], Settings | None]:
+    """Look at what all connections share, without sending anything; return usable settings, too."""
+    found, settings = check_settings()
+    findings = [found]
+    if settings:
+        findings.append(check_ledger(settings)[0])
+    return [*findings, check_default_address()], settings
+
+
+def views_of(
+    visitor: Visitor,
+    conn_ids: list[str],
+    every: Connections,
+    settings: Settings | None,
+    ledger: CallLedger | None,
+) -> list[ConnectionView]:
+    """Return what there is to tell of connections.
+
+    :param visitor: who looks.
+    :param conn_ids: those that they may read.
+    :param every: all that there are.
+    :param ledger: ``None`` if it cannot be used at present.
+    """
+    rejected = {one.conn_id: one for one in ledger.rejections()} if ledger else {}
+    address = default_address()
+    views = []
+    for number, conn_id in enumerate(conn_ids):
+        last = ledger.last_completion(conn_id) if ledger else None
+        rejection = rejected.get(conn_id)
+        view = ConnectionView(
+            conn_id=conn_id,
+            element=f"c{number}",
+            webhook_url=f"{address}/webhooks/{quote(conn_id, safe='')}",
+            findings=_findings(conn_id, every, settings),
+            last_received=last.received_at if last else None,
+            last_call_id=last.call_id if last else None,
+            rejection=rejection,
+            rejection_remedy=_REMEDIES.get(rejection.reason) if rejection else None,
+            may_edit=visitor.may_edit_connection(conn_id),
+        )
+        views.append(view)
+    return views
+
+
+def stray_of(ledger: CallLedger) -> tuple[Rejection, str] | None:
     """Return the last webhook for a connection that does not exist, and what to do about it."""
-    found = next((one for one in scope.ledger.rejections() if not one.conn_id), None)
+    found = next((one for one in ledger.rejections() if one.conn_id == STRANGERS), None)
     return (found, _FOR_UNKNOWN) if found else None
 
 
-def _view(scope: Scope, conn_id: str, element: str, rejection: Rejection | None) -> ConnectionView:
-    address = default_address()
-    last = scope.ledger.last_completion(conn_id)
-    return ConnectionView(
-        conn_id=conn_id,
-        element=element,
-        webhook_url=f"{address}/webhooks/{quote(conn_id, safe='')}",
-        url_problem=_problem_of(address),
-        findings=_findings(conn_id),
-        last_received=last.received_at if last else None,
-        last_call_id=last.call_id if last else None,
-        rejection=rejection,
-        rejection_remedy=_REMEDIES.get(rejection.reason) if rejection else None,
-        may_edit=scope.visitor.may_edit_connection(conn_id),
-    )
-
-
-def _problem_of(address: str) -> str | None:
-    if check_address(address).verdict is Verdict.OK:
-        return None
-    return (
-        "The vendor needs a public https address, and by its [api] base_url this Airflow has none. Set "
-        "base_url to the address under which the internet reaches this Airflow, or put that address in the "
-        "place of the beginning of this one."
-    )
-
-
-def _findings(conn_id: str) -> list[Finding]:
+def _findings(conn_id: str, every: Connections, settings: Settings | None) -> list[Finding]:
     found, connection = check_connection(conn_id)
-    settings_found, settings = check_settings()
-    findings = [found, settings_found]
+    if connection is None and conn_id == DEFAULT_CONN_ID and every.defined and conn_id not in every.defined:
+        return [Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)]
     if connection and settings:
-        findings.append(check_webhook_secret(connection, settings))
-    return findings
+        return [found, check_webhook_secret(connection, settings)]
+    return [found]
 
 
 def body_of(delivery: KeptDelivery) -> str:
     """Return a kept delivery's body as people can read it."""
     try:
         content = json.loads(delivery.body, parse_constant=str)
+        text = json.dumps(content, ensure_ascii=False)
+        if len(text) <= _MOST_INDENTED:
+            text = json.dumps(content, ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
-        return delivery.body.decode("utf-8", "replace")
-    try:
-        return json.dumps(content, indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return delivery.body.decode("utf-8", "replace")
+        text = delivery.body.decode("utf-8", "replace")
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a pair of surrogates is no text
+    if len(text) <= _MOST_SHOWN:
+        return text
+    rest = f"(this is not all; `airflow voiceinfra deliveries --show {delivery.id}` shows the rest)"
+    return f"{text[:_MOST_SHOWN]}\n\n{rest}"

@@ -13,6 +13,7 @@ from starlette.routing import Mount
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
 from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client
@@ -35,7 +36,7 @@ def places(ledger: CallLedger, calls: Calls) -> dict[str, str]:
     ledger.keep_delivery(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = ledger.deliveries()
     return {
-        "key": entry.key_hash,
+        "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,
         "dag": "outreach",
         "run": "run_1",
@@ -139,3 +140,22 @@ def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, plac
         assert headers["x-content-type-options"] == "nosniff", one.path
         assert headers["referrer-policy"] == "no-referrer", one.path
         assert "no-store" in headers["cache-control"] or "static" in one.path, one.path
+
+
+@pytest.mark.parametrize("path", ["calls?dag_id=%00", "call?id=a%00", "run?dag_id=a&run_id=%00"])
+def test_address_that_no_database_could_be_asked_for_is_refused(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 400
+    assert "NUL" in answer.text
+
+
+def test_origin_of_another_site_is_refused_even_where_the_browser_tells_no_more(
+    client: TestClient, places: dict[str, str], ledger: CallLedger
+) -> None:
+    for origin, status in (("https://evil.example", 403), ("http://testserver", 200)):
+        headers = {"X-VoiceInfra-Request": "page", "Origin": origin}
+        answer = client.post("campaign/cancel", data={"id": CAMPAIGN}, headers=headers)
+        assert answer.status_code == status
+        campaign = ledger.campaign(CAMPAIGN)
+        assert campaign is not None
+        assert (campaign.cancelled_at is None) == (status == 403)

@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor, elements_of, text_of
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"
@@ -38,7 +39,7 @@ PERSONAL = (
 
 
 def address(entry: CallEntry) -> str:
-    return f"call?key={entry.key_hash}"
+    return f"call?key={seal(entry.key_hash)}"
 
 
 def shown(client: TestClient, where: str) -> str:
@@ -186,7 +187,7 @@ def test_what_came_through_another_connection_needs_permission_on_both(
 def test_call_of_a_hidden_dag_does_not_exist(client_of: Client, calls: Calls) -> None:
     entry = calls.place(dag_id="secret")
     client = client_of(FakeVisitor(dags=["outreach"]))
-    missing = client.get(f"call?key={'0' * 64}")
+    missing = client.get(f"call?key={seal('0' * 64)}")
     assert missing.status_code == 404
     for where in (address(entry), "call?id=call_1", "call?id=none"):
         answer = client.get(where)
@@ -220,7 +221,7 @@ def test_completion_without_a_call_is_shown_to_those_who_may_read_its_connection
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("", "key"), ("key=&id=", "key"), ("key=1&id=2", "id"), ("key=xyz", "key"), (f"key={'A' * 64}", "key")],
+    [("", "key"), ("key=&id=", "key"), ("key=1&id=2", "id"), ("key=xyz", "key"), (f"key={'a' * 64}", "key")],
 )
 def test_address_that_names_no_call_is_refused(client: TestClient, query: str, field: str) -> None:
     answer = client.get(f"call?{query}")
@@ -241,7 +242,7 @@ def test_without_a_ledger_the_page_says_so(
         raise LedgerUnavailableError("the database is away")
 
     monkeypatch.setattr(ledger, "call_by_hash", gone)
-    answer = client.get(f"call?key={'0' * 64}")
+    answer = client.get(f"call?key={seal('0' * 64)}")
     assert answer.status_code == 503
     assert "ledger" in text_of(answer.text)
 

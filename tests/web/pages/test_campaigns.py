@@ -222,7 +222,7 @@ class TestList:
         def found(text: str) -> list[str]:
             return listed(client.get("campaigns", params={"text": text}).text)
 
-        assert found("SALE") == found("0%_") == found(" off\0 ") == ["50%_off"]
+        assert found("SALE") == found("0%_") == found(" off ") == ["50%_off"]
         assert found("5%o") == []
         assert sorted(found("r1")) == ["50%_off", "other"]
 
@@ -258,7 +258,6 @@ class TestList:
             ("campaigns?after=nonsense", "after: this is no place in the list of campaigns; begin anew"),
             ("campaigns?before=NQ==", "before: this is no place"),  # 5
             ("campaigns?after=WzUsICJhIl0=", "after: this is no place"),  # [5, "a"]
-            ("campaigns?after=%00", "after: this is no place"),
             ("campaigns?after=%C3%A9", "after: this is no place"),
             ("campaign", "id is missing or wrong"),
         ],
@@ -478,7 +477,7 @@ class TestOne:
             assert None not in names
             assert len(set(names)) == len(names)
 
-    @pytest.mark.parametrize("id_", ["unknown", "", "x" * 300, "\0", "spring\0", "SPRING"])
+    @pytest.mark.parametrize("id_", ["unknown", "", "x" * 300, "SPRING"])
     def test_an_unknown_one_is_not_there(self, client: TestClient, ledger: CallLedger, id_: str) -> None:
         begin(ledger)
 

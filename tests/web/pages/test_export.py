@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.ledger import CallLedger, browsing
 from airflow_provider_voiceinfra.web.pages import export
-from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor
+from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor, text_of
 
 NUMBER = "+14155550123"
 
@@ -150,3 +150,16 @@ def test_a_long_list_is_read_and_sent_in_parts(
     monkeypatch.setattr(browsing, "_STREAM_CHUNK", 2)
     ids = [row["call_id"] for row in rows_of(client.get("calls.csv?order=oldest").text)]
     assert ids == [f"call_{number}" for number in range(1, 8)]
+
+
+def test_no_more_files_are_made_at_a_time_than_a_server_can_bear(client: TestClient, calls: Calls) -> None:
+    calls.place(NUMBER)
+    turns = [export._Turn() for _ in range(export.AT_ONCE)]
+    answer = client.get("calls.csv")
+    assert answer.status_code == 503
+    assert "made already" in text_of(answer.text)
+    turns[0].give_back()
+    assert client.get("calls.csv").status_code == 200
+    turns[0] = export._Turn()  # the one that the file above has given back
+    turns.clear()  # nobody waits for these any more
+    assert client.get("calls.csv").status_code == 200

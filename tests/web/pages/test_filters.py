@@ -59,18 +59,13 @@ def test_a_time_is_of_the_zone_that_the_page_shows_unless_it_names_its_own(
     assert Wanted.read({"since": text, "zone": zone}).since == datetime(*utc, tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize("text", ["+1 (415) 555-0123", "+14155550123", "1415.555.0123"])
-def test_a_number_may_be_written_as_people_write_it(text: str) -> None:
-    assert Wanted.read({"digits": text}).digits == "14155550123"
-
-
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"digits": "123"}, "Number (digits) .* last digits, 4 to 15 of them"),
-        ({"digits": "1" * 16}, "Number (digits) .* last digits"),
-        ({"digits": "٠١٢٣"}, "Number (digits) .* last digits"),
-        ({"digits": "0123' OR 1=1"}, "Number (digits) .* last digits"),
+        ({"digits": "123"}, "Number (digits) .* last four digits, and no more"),
+        ({"digits": "14155550123"}, "Number (digits) .* last four digits"),
+        ({"digits": "٠١٢٣"}, "Number (digits) .* last four digits"),
+        ({"digits": "0123' OR 1=1"}, "Number (digits) .* last four digits"),
         ({"state": "lost"}, "State (state) .* one of claimed, accepted, refused, unknown"),
         ({"order": "random"}, "Order (order) .* one of newest, oldest, longest, shortest"),
         ({"since": "yesterday"}, "From (since) .* such as 2026-03-01T08:00"),

@@ -30,6 +30,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.placing import CallPlacer, UnknownPolicy
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.web.pages.conftest import OWN, PARTIAL, VIEWER, Client, FakeVisitor, text_of
 
 SECRET = "secret-of-the-tests"
@@ -170,7 +171,7 @@ class World:
                 assert status == 404
         entry = self.ledger.call_by_key(self.word(name))
         assert entry is not None
-        return entry.key_hash
+        return seal(entry.key_hash)
 
     def receive(self, body: dict[str, Any] | bytes, *, secret: str = SECRET, event: str | None = None) -> int:
         """Send a webhook to the receiver's own route."""

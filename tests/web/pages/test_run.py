@@ -13,6 +13,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.web.pages import run
+from airflow_provider_voiceinfra.web.pages.sealing import unseal
 from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor, elements_of, text_of
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"
@@ -31,7 +32,7 @@ def shown(client: TestClient, where: str) -> str:
 
 def keys_on(page: str) -> list[str]:
     links = [one["href"] or "" for one in elements_of(page, "a")]
-    return [link.removeprefix("call?key=") for link in links if link.startswith("call?key=")]
+    return [unseal(link.removeprefix("call?key=")) for link in links if link.startswith("call?key=")]
 
 
 def begin(ledger: CallLedger, campaign_id: str, done: int = 0, **origin: Any) -> None:
