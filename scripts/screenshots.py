@@ -19,6 +19,8 @@ from pathlib import Path
 import requests
 from harness.airflow import AirflowStack
 from harness.browser import FLAGS, find_browser
+from harness.postgres import PostgresServer, find_binaries
+from harness.processes import HarnessError
 from harness.sandbox import SandboxProcess, connection_json
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -62,6 +64,11 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         contacts = folder / "reminders.csv"
         write_contacts(contacts)
+        binaries = find_binaries()
+        if binaries is None:
+            raise HarnessError("The pictures are taken with a ledger in PostgreSQL; install it.")
+        self.postgres = PostgresServer(binaries)
+        self._ledger_url = self.postgres.create_database("voiceinfra")
         self.airflow = AirflowStack(folder / "airflow", dags_folder=DAGS, users={"viewer": "viewer"})
         (folder / "sandbox").mkdir()
         self.sandbox = SandboxProcess(
@@ -74,14 +81,15 @@ class Studio:
                 self.sandbox.base_url, SECRET, agent_id="agent_reminders", from_number="+14155550199"
             ),
             "AIRFLOW_VAR_REMINDERS": str(contacts),
+            "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": self._ledger_url,
         }
 
     @property
     def ledger(self) -> CallLedger:
         """What is photographed."""
-        return CallLedger(f"sqlite:///{self.airflow.home / 'voiceinfra.db'}")
+        return CallLedger(self._ledger_url)
 
-    def begin(self) -> None:
+    def begin(self, *, without_campaign: bool = False) -> None:
         """Start everything, place a call whose answer is lost, and begin the campaign."""
         self.airflow.start()
         for dag_id in (CALL_DAG, CAMPAIGN_DAG):
@@ -89,7 +97,8 @@ class Studio:
         for name, number in SINGLE_CALLS.items():
             self.airflow.api.trigger(CALL_DAG, {"to_number": number}, name)
         self.send_useless_webhooks()
-        self.airflow.api.trigger(CAMPAIGN_DAG, run_id=RUN)
+        if not without_campaign:
+            self.airflow.api.trigger(CAMPAIGN_DAG, run_id=RUN)
 
     def send_useless_webhooks(self) -> None:
         """Let the receiver see what it cannot use, and what it must not believe."""
@@ -131,6 +140,7 @@ class Studio:
         """Stop the servers."""
         self.airflow.stop()
         self.sandbox.stop()
+        self.postgres.stop()
 
 
 class Photographer:
@@ -224,15 +234,20 @@ def open_connection_form(page: Page) -> None:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("--setup-only", action="store_true", help="only the page Setup, without a campaign")
+    arguments = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="voiceinfra-screenshots-"))
     studio = Studio(folder)
     try:
-        studio.begin()
+        studio.begin(without_campaign=arguments.setup_only)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find_browser(), args=list(FLAGS))
-            photograph(studio, Photographer(browser, studio.airflow))
+            photographer = Photographer(browser, studio.airflow)
+            if arguments.setup_only:
+                photographer.take("setup", plugin("voiceinfra-setup"), full=True)
+            else:
+                photograph(studio, photographer)
             browser.close()
     finally:
         studio.stop()
