@@ -11,6 +11,8 @@ from airflow_provider_voiceinfra.campaigns.states import State, after_resuming, 
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 
 PRESENT = datetime.now(timezone.utc)
+# A process that runs has just shown itself, however long after this line the test is run.
+SEEN = PRESENT + timedelta(days=1)
 RUNNING = CampaignEntry(
     campaign_id="spring",
     conn_id="voiceinfra_default",
@@ -19,7 +21,7 @@ RUNNING = CampaignEntry(
     task_id="call_all",
     map_index=-1,
     runner="somebody",
-    runner_seen_at=PRESENT,
+    runner_seen_at=SEEN,
     loads=1,
     loaded_by="r1",
     created_at=PRESENT,
@@ -33,7 +35,7 @@ IN_STATE = {
     State.WAITING: replace(RUNNING, runner=None),
     State.SILENT: replace(RUNNING, runner_seen_at=PRESENT - timedelta(hours=1)),
     State.CANCELLED: replace(RUNNING, runner=None, cancelled_at=PRESENT),
-    State.FINISHED: replace(RUNNING, runner=None, finished_at=PRESENT),
+    State.FINISHED: replace(RUNNING, runner=None, finished_at=SEEN),
 }
 
 
