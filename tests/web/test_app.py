@@ -347,12 +347,12 @@ def stand_alone(ledger_url: str, tmp_path: Path) -> Iterator[Callable[..., str]]
             )
         )
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             assert processes[-1].poll() is None, "the receiver ended"
             assert time.monotonic() < deadline, "the receiver does not answer"
             try:
-                requests.get(url + "/health", timeout=5)
+                requests.get(url + "/health", timeout=60)
             except requests.ConnectionError:
                 time.sleep(0.1)
             else:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.ledger import CallLedger, browsing
 from airflow_provider_voiceinfra.web.pages import export
+from tests.web.conftest import Server
 from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor, text_of
 
 NUMBER = "+14155550123"
@@ -119,7 +121,11 @@ def test_a_ledger_that_cannot_be_read_is_no_file(client_of: Client, tmp_path: Pa
 
 
 def test_a_file_that_is_cut_off_says_so_and_does_not_end_well(
-    client: TestClient, calls: Calls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: TestClient,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    serve: Callable[..., Server],
 ) -> None:
     for _ in range(5):
         calls.place(NUMBER)
@@ -135,8 +141,11 @@ def test_a_file_that_is_cut_off_says_so_and_does_not_end_well(
         client.get("calls.csv")
     assert NUMBER not in caplog.text
     assert "ValueError at" in caplog.text
-    with TestClient(client.app, base_url=str(client.base_url), raise_server_exceptions=False) as patient:
-        text = patient.get("calls.csv").text
+    parts: list[bytes] = []
+    answer = requests.get(f"{serve(client.app).url}/ui/calls.csv", stream=True, timeout=60)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        parts.extend(answer.iter_content(None))
+    text = b"".join(parts).decode()
     assert len(rows_of(text)) == 5
     assert text.splitlines()[-1] == export.CUT_OFF
 
