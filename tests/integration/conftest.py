@@ -26,6 +26,8 @@ DAGS = Path(__file__).with_name("dags")
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 
 
+# Before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep these tests in one process, in their order: they share one Airflow, and the last judge all."""
     for item in items:
