@@ -15,7 +15,7 @@ SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
 # Python 3.13 is what `make test` prefers, so it is tested there.
 MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3
 # The tests with a real Airflow stay together in one process, which has it to itself; the others share the rest.
-PARALLEL ?= -n 2 --dist loadgroup
+PARALLEL ?= -n 2
 PYTEST_ARGS ?=
 
 .PHONY: help demo demo-stop test unit test-kills check format test-matrix bench constraints clean

@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,18 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"Skipped, which VOICEINFRA_TEST_NO_SKIP=1 forbids: {reason}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give the tests with a real Airflow to one process, in order: they share it, and the last judge all."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneAirflow(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "airflow" if nodeid.startswith("tests/integration/") else nodeid
+
+    return OneAirflow(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

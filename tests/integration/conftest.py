@@ -26,15 +26,6 @@ DAGS = Path(__file__).with_name("dags")
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 
 
-# Before pytest-xdist reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process, in their order: they share one Airflow, and the last judge all."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 @dataclass
 class Deployment:
     """Everything that a test needs to play a night with."""
