@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import math
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ MAX_TIMEOUT = 300.0
 # A secret is all that keeps a stranger from making calls look completed, and Airflow's logs hide none of
 # fewer than five characters.
 LEAST_SECRET_LENGTH = 16
+_ACCOUNT_DIGITS = 32
 
 
 class AirflowConnection(Protocol):
@@ -47,6 +49,7 @@ class VoiceInfraConnection:
     :param from_number: the caller ID for calls that name none.
     :param timeout: how long to wait for a connection, and then for an answer, in seconds.
     :param max_calls_per_second: never send faster than this; ``None`` leaves it to the API's 429.
+    :param account: what tells the vendor's accounts apart: connections of one account share completions.
     """
 
     conn_id: str
@@ -57,6 +60,7 @@ class VoiceInfraConnection:
     from_number: str | None = field(default=None, repr=False)
     timeout: float = DEFAULT_TIMEOUT
     max_calls_per_second: float | None = None
+    account: str | None = None
 
     @classmethod
     def from_airflow(cls, conn: AirflowConnection) -> VoiceInfraConnection:
@@ -84,6 +88,7 @@ class VoiceInfraConnection:
             from_number=_text(extra.get("from_number")),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             max_calls_per_second=_number(where, extra, "max_calls_per_second"),
+            account=account_of(conn),
         )
 
 
@@ -91,6 +96,21 @@ def webhook_secrets(conn: AirflowConnection) -> tuple[str, ...]:
     """Return the webhook secrets of a connection; none if there are none."""
     # Extras are often written as JSON by hand, where a secret of digits becomes a number.
     return tuple((_text(conn.extra_dejson.get("webhook_secret")) or "").split())
+
+
+def account_of(conn: AirflowConnection) -> str | None:
+    """Return what tells the account of a connection from others: its extra ``account``, or else its API key.
+
+    Two connections are one account if both name the same ``account``, or if neither names one and both hold
+    the same API key. The key itself cannot be worked out from what is returned.
+    """
+    named = _text(conn.extra_dejson.get("account"))
+    if named is not None:
+        return f"name:{hashlib.sha256(named.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
+    api_key = _text(conn.password)
+    if api_key is None:
+        return None
+    return f"key:{hashlib.sha256(api_key.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
 
 
 def _text(value: object) -> str | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_voiceinfra import metrics, signing
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, UnusableRecordError
 from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.entries import KeptDelivery, Recorded
+from airflow_provider_voiceinfra.ledger.entries import FOREIGN_REASON, KeptDelivery, Recorded
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -100,11 +100,17 @@ def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> Rejection | 
 
 
 def receive(
-    delivery: Delivery, *, secrets: Sequence[str] | None, allow_unsigned: bool, ledger: CallLedger
+    delivery: Delivery,
+    *,
+    secrets: Sequence[str] | None,
+    account: str | None = None,
+    allow_unsigned: bool,
+    ledger: CallLedger,
 ) -> Receipt:
     """Verify, read and store a delivery.
 
     :param secrets: the connection's webhook secrets; ``None`` if there is no such connection.
+    :param account: the connection's account: its completions count for the calls of that account alone.
     :param allow_unsigned: whether a connection without a secret takes any webhook.
     :raises LedgerError: if it could not be stored; the sender has to send it again.
     """
@@ -113,13 +119,15 @@ def receive(
         # Nobody is known to have sent it, so its conn_id is a stranger's choice and makes no tag.
         metrics.count("webhooks.rejected")
         return Receipt(Outcome.REJECTED, rejection.value)
-    receipt = _store(delivery, ledger)
+    receipt = _store(delivery, account, ledger)
     if receipt.outcome is Outcome.KEPT:
         ledger.keep_delivery(
             delivery.body,
             conn_id=delivery.conn_id,
+            account=account,
             reason=receipt.reason or "",
             event=_plain(delivery.event),
+            call_id=receipt.call_id,
         )
     names = {Outcome.RECORDED: "accepted", Outcome.DUPLICATE: "duplicate", Outcome.KEPT: "kept"}
     metrics.count(f"webhooks.{names[receipt.outcome]}", conn_id=delivery.conn_id)
@@ -132,7 +140,7 @@ def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
     :return: ``recorded`` or ``duplicate`` if it was of use, ``kept`` with the reason if it still is not.
     :raises LedgerError: if it could not be stored; it stays as it is.
     """
-    receipt = _store(Delivery(kept.conn_id, kept.body, event=kept.event), ledger)
+    receipt = _store(Delivery(kept.conn_id, kept.body, event=kept.event), kept.account, ledger)
     if receipt.outcome is not Outcome.KEPT:
         ledger.mark_replayed(kept.id)
     return receipt
@@ -157,7 +165,7 @@ def _looks_signed(signature: str) -> bool:
     return len(digest) == _DIGEST_LENGTH and set(digest) <= set(string.hexdigits)
 
 
-def _store(delivery: Delivery, ledger: CallLedger) -> Receipt:
+def _store(delivery: Delivery, account: str | None, ledger: CallLedger) -> Receipt:
     """Record a genuine delivery, or say why it has to be kept."""
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
@@ -167,10 +175,12 @@ def _store(delivery: Delivery, ledger: CallLedger) -> Receipt:
     if other is not None:
         return Receipt(Outcome.KEPT, other, record.call_id)
     try:
-        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id)
+        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id, account=account)
     except (ValueError, TypeError, LookupError, ArithmeticError) as exc:
         # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
         return Receipt(Outcome.KEPT, f"its values cannot be recorded: {type(exc).__name__}", record.call_id)
+    if recorded is Recorded.FOREIGN:
+        return Receipt(Outcome.KEPT, FOREIGN_REASON, record.call_id)
     if recorded is Recorded.DIFFERENT:
         reason = "the call has a record already, and this one says something else"
         return Receipt(Outcome.KEPT, reason, record.call_id)

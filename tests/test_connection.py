@@ -42,7 +42,21 @@ def test_only_the_api_key_is_needed() -> None:
         from_number=None,
         timeout=30.0,
         max_calls_per_second=None,
+        account=read().account,
     )
+
+
+def test_connections_with_the_same_key_or_account_are_one_account() -> None:
+    assert read(host="https://gateway.example/v1").account == read().account is not None
+    assert read(password="vk_another_key").account != read().account
+    named = read(account=" sales ").account
+    assert named == read(password="vk_another_key", account="sales").account
+    assert named not in (None, read().account, read(account="support").account)
+
+
+def test_account_tells_neither_key_nor_name() -> None:
+    assert API_KEY not in str(read().account)
+    assert "+14155550101" not in str(read(account="+14155550101").account)
 
 
 def test_every_field_of_the_form_is_read() -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 
 MAX_ATTEMPTS = 20
 _REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)

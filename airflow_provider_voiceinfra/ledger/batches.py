@@ -6,16 +6,23 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, exc, insert, select
+from sqlalchemy import Connection, exc, select
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger.calls import CallsLedger
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, new_claim, now, read_call, swap
-from airflow_provider_voiceinfra.ledger.schema import calls
-
-_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+from airflow_provider_voiceinfra.ledger.rows import (
+    IN_FLIGHT,
+    VALUES_AT_ONCE,
+    insert_claims,
+    new_claim,
+    now,
+    read_call,
+    sent_now,
+    swap,
+)
+from airflow_provider_voiceinfra.ledger.schema import calls, completions
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class ClaimRequest:
     call: OutboundCall
     conn_id: str
     origin: CallOrigin
+    account: str | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
 
 
@@ -56,14 +64,8 @@ class BatchesLedger(CallsLedger):
         :param requests: each key once.
         :return: for each request, in order, the call's entry, and whether the right to dial is the caller's.
         """
-        try:
-            with self._database.writing() as connection:
-                won = _claim(connection, requests)
-        except exc.IntegrityError:
-            # Another process was faster with one of them; the others are not to suffer for it.
-            if len(requests) > 1:
-                return [found for request in requests for found in self.claim_many([request])]
-            won = {}
+        with self._database.writing() as connection:
+            won = _claim(connection, requests)
         return [
             (won[request.token], True) if request.token in won else self._claim_one(request)
             for request in requests
@@ -78,7 +80,7 @@ class BatchesLedger(CallsLedger):
         try:
             with self._database.writing() as connection:
                 ids = [one.call_id for one in settlements if one.call_id is not None]
-                plain = len(set(ids)) == len(ids) and not _given(connection, ids)
+                plain = len(set(ids)) == len(ids) and not _is_unusual(connection, settlements, ids)
                 if plain:
                     for place, one in sorted(enumerate(settlements), key=lambda item: item[1].entry.key_hash):
                         settled[place] = _settle(connection, one)
@@ -91,7 +93,13 @@ class BatchesLedger(CallsLedger):
 
     def _claim_one(self, request: ClaimRequest) -> tuple[CallEntry, bool]:
         try:
-            return self.claim(request.key, request.call, conn_id=request.conn_id, origin=request.origin)
+            return self.claim(
+                request.key,
+                request.call,
+                conn_id=request.conn_id,
+                account=request.account,
+                origin=request.origin,
+            )
         except IdempotencyConflictError:
             # The contact was changed after it had been called: that call is the one that counts.
             entry = self.call_by_key(request.key)
@@ -112,25 +120,27 @@ class BatchesLedger(CallsLedger):
 def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str, CallEntry]:
     """Claim what is undisputed; return the calls that are the caller's, by the tokens of the requests."""
     claims = [
-        {**new_claim(one.key, one.call.to_request(), one.conn_id, one.origin), "token": one.token}
+        {
+            **new_claim(one.key, one.call.to_request(), one.conn_id, one.origin, one.account),
+            "token": one.token,
+        }
         for one in requests
     ]
     # All who claim many do so in the same order, or two of them might wait for each other.
     claims.sort(key=lambda claim: str(claim["key_hash"]))
     taken = _taken(connection, [claim["key_hash"] for claim in claims])
     new = [claim for claim in claims if claim["key_hash"] not in taken]
-    if new:
-        connection.execute(insert(calls), new)
-    won = {claim["token"]: CallEntry.from_row(claim) for claim in new}
+    # Another process may have been faster with some of them.
+    won = {entry.token: entry for entry in insert_claims(connection, new)}
     for claim in claims:
         entry = taken.get(claim["key_hash"])
         if entry is None:
             continue
         if entry.state is CallState.REFUSED:
-            values = {**claim, "dials": calls.c.dials + 1, "redials": entry.redials}
+            values = {**claim, **sent_now(), "dials": calls.c.dials + 1, "redials": entry.redials}
         elif entry.state is CallState.CLAIMED and entry.token == claim["token"]:
             # It was stored, and then the ledger did not answer.
-            values = {"renewed_at": claim["renewed_at"]}
+            values = {"renewed_at": claim["renewed_at"], **sent_now()}
         else:
             continue
         if swap(connection, entry, (entry.state,), values):
@@ -140,23 +150,26 @@ def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str
 
 def _taken(connection: Connection, hashes: Sequence[str]) -> dict[str, CallEntry]:
     found: dict[str, CallEntry] = {}
-    for start in range(0, len(hashes), _VALUES_AT_ONCE):
-        chunk = hashes[start : start + _VALUES_AT_ONCE]
+    for start in range(0, len(hashes), VALUES_AT_ONCE):
+        chunk = hashes[start : start + VALUES_AT_ONCE]
         rows = connection.execute(select(calls).where(calls.c.key_hash.in_(chunk))).mappings()
         found.update((row["key_hash"], CallEntry.from_row(row)) for row in rows)
     return found
 
 
-def _given(connection: Connection, call_ids: Sequence[str]) -> bool:
-    """Tell whether some call has one of these ids already, which takes more care."""
-    return any(
-        connection.execute(
-            select(calls.c.key_hash)
-            .where(calls.c.call_id.in_(call_ids[start : start + _VALUES_AT_ONCE]))
-            .limit(1)
-        ).first()
-        for start in range(0, len(call_ids), _VALUES_AT_ONCE)
-    )
+def _is_unusual(connection: Connection, settlements: Sequence[Settlement], call_ids: Sequence[str]) -> bool:
+    """Tell whether some call has one of these ids already, or another account's completion."""
+    owners = {one.call_id: (one.entry.conn_id, one.entry.account) for one in settlements}
+    for start in range(0, len(call_ids), VALUES_AT_ONCE):
+        some = call_ids[start : start + VALUES_AT_ONCE]
+        if connection.execute(select(calls.c.key_hash).where(calls.c.call_id.in_(some)).limit(1)).first():
+            return True
+        early = select(completions.c.call_id, completions.c.conn_id, completions.c.account)
+        for found in connection.execute(early.where(completions.c.call_id.in_(some))):
+            conn_id, account = owners[found.call_id]
+            if found.conn_id != conn_id and (account is None or found.account != account):
+                return True
+    return False
 
 
 def _settle(connection: Connection, settlement: Settlement) -> CallEntry | None:

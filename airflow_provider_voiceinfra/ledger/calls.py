@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exc, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exc, select, update
 
-from airflow_provider_voiceinfra.calls import OutboundCall, storable_text
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
+from airflow_provider_voiceinfra.ledger.accounts import give_back_completion
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import (
     CallEntry,
@@ -20,14 +21,20 @@ from airflow_provider_voiceinfra.ledger.entries import (
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     claim_values,
+    insert_or_nothing,
     new_claim,
     not_unique,
     now,
     read_call,
     same_number,
+    sent_now,
+    settle_overtaken,
     swap,
 )
 from airflow_provider_voiceinfra.ledger.schema import calls
+
+# Of a call that is claimed again, these go on as they are, or are counted up.
+_COUNTED = frozenset({"key_hash", "dials", "redials"})
 
 
 class CallsLedger:
@@ -36,13 +43,20 @@ class CallsLedger:
     _database: Database
 
     def claim(
-        self, key: str, call: OutboundCall, *, conn_id: str, origin: CallOrigin | None = None
+        self,
+        key: str,
+        call: OutboundCall,
+        *,
+        conn_id: str,
+        account: str | None = None,
+        origin: CallOrigin | None = None,
     ) -> tuple[CallEntry, bool]:
         """Ask for the right to dial once for a key; it is durable before this returns.
 
         :param key: the idempotency key.
         :param call: the request, complete.
         :param conn_id: the connection that it goes through.
+        :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :param origin: who asks. A later try of the task instance that left a claim behind turns that claim
             into ``unknown``, since its owner died between the claim and the answer.
         :return: the call's entry, and whether the right to dial is the caller's.
@@ -50,19 +64,17 @@ class CallsLedger:
         """
         origin = origin or CallOrigin()
         request = call.to_request()
+        values = new_claim(key, request, conn_id, origin, account)
         while True:
-            entry = self._insert_claim(key, request, conn_id, origin)
+            entry = self._insert_claim(values)
             if entry is not None:
                 return entry, True
             entry = self.call_by_key(key)
             if entry is None:
                 continue  # the insert that was in the way has been rolled back
             if entry.state is CallState.REFUSED:
-                values = {
-                    **claim_values(request, conn_id, origin),
-                    "idempotency_key": storable_text(key)[:2000],
-                }
-                claimed = self._claim_again(entry, values)
+                again = {name: value for name, value in values.items() if name not in _COUNTED}
+                claimed = self._claim_again(entry, {**again, **sent_now()})
                 if claimed is None:
                     continue  # somebody else took it; look again
                 return claimed, True
@@ -83,8 +95,9 @@ class CallsLedger:
         if entry.request is None:
             raise ClaimLostError("the request of this call has been purged, so it cannot be dialled again")
         values = {
-            **claim_values(entry.request, entry.conn_id, origin or entry.origin),
+            **claim_values(entry.request, entry.conn_id, origin or entry.origin, entry.account),
             "redials": calls.c.redials + 1,
+            # The dial before may have rung, so ``sent_after`` and ``sent_at`` remain what they were for it.
             "unsettled_since": entry.rang_from,
         }
         claimed = self._claim_again(entry, values)
@@ -95,17 +108,21 @@ class CallsLedger:
     def renew(self, entry: CallEntry) -> None:
         """Say that the owner of a claim is alive and about to send.
 
-        :raises ClaimLostError: if the claim is no longer its own, in which case it must not send.
+        :raises ClaimLostError: if the claim is no longer its own, or the answer to an earlier request has
+            come meanwhile; in either case it must not send.
         """
-        if not self._swap(entry, (CallState.CLAIMED,), {"renewed_at": now()}):
+        sent = sent_now() if entry.unsettled_since is None else {}
+        if not self._swap(entry, (CallState.CLAIMED,), {"renewed_at": now(), **sent}):
             raise ClaimLostError("another process has taken this call over, so it was not sent from here")
 
     def accept(self, entry: CallEntry, call_id: str) -> CallEntry:
         """Store the API's answer; it is durable before this returns.
 
-        The answer is the truth: if the call was redialled meanwhile, it is kept as a call of its own, and if
-        another unknown call adopted this ``call_id``, that call becomes unknown again. If another call was
-        given this ``call_id`` by the API itself, nobody can tell what this answer means: it is unknown, too.
+        The answer is the truth. It settles the call also if a redial has taken its claim over meanwhile, as
+        long as that redial has no answer of its own: it is not sent any more, and if it was, its answer is
+        kept as a call of its own. If another unknown call adopted this ``call_id``, that call becomes unknown
+        again. If another call was given this ``call_id`` by the API itself, nobody can tell what this answer
+        means: it is unknown, too.
 
         :return: the call of this key as it then stands.
         """
@@ -135,10 +152,13 @@ class CallsLedger:
             given = select(calls.c.key_hash).where(*others, calls.c.adopted.is_(False))
             if connection.execute(given).first() is not None:
                 swap(connection, entry, IN_FLIGHT, not_unique(call_id))
-            elif not (
+            elif (
                 swap(connection, entry, IN_FLIGHT, values)
                 or swap(connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True))
+                or settle_overtaken(connection, entry, values)
             ):
+                give_back_completion(connection, entry, call_id)
+            else:
                 self._keep_overtaken(connection, entry, values)
             return read_call(connection, entry.key_hash)
 
@@ -216,17 +236,12 @@ class CallsLedger:
         with self._database.reading() as connection:
             return [CallEntry.from_row(row) for row in connection.execute(query).mappings()]
 
-    def _insert_claim(
-        self, key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin
-    ) -> CallEntry | None:
-        values = new_claim(key, request, conn_id, origin)
-        try:
-            with self._database.writing() as connection:
-                connection.execute(insert(calls).values(values))
-                # Read before the commit: afterwards the row may be another's already.
-                return read_call(connection, values["key_hash"])
-        except exc.IntegrityError:
-            return None
+    def _insert_claim(self, values: Mapping[str, Any]) -> CallEntry | None:
+        with self._database.writing() as connection:
+            if not insert_or_nothing(connection, calls, {**values, **sent_now()}):
+                return None
+            # Read before the commit: afterwards the row may be another's already.
+            return read_call(connection, values["key_hash"])
 
     def _claim_again(self, entry: CallEntry, values: Mapping[str, Any]) -> CallEntry | None:
         with self._database.writing() as connection:
@@ -235,13 +250,10 @@ class CallsLedger:
             return read_call(connection, entry.key_hash)  # before the commit, as above
 
     def _keep_overtaken(self, connection: Connection, entry: CallEntry, values: dict[str, Any]) -> None:
-        """Keep an answer whose claim a redial has taken over."""
-        known = select(calls.c.key_hash).where(calls.c.call_id == values["call_id"])
-        if connection.execute(known).first() is not None:
-            return  # this very answer is stored already
+        """Keep an answer whose claim a redial has taken over, which has an answer of its own."""
         key = f"{entry.idempotency_key}/overtaken/{entry.token}"
         row = {
-            **claim_values(entry.request or {}, entry.conn_id, entry.origin),
+            **claim_values(entry.request or {}, entry.conn_id, entry.origin, entry.account),
             "key_hash": hash_key(key),
             "idempotency_key": key[:2000],
             "dials": 1,
@@ -249,7 +261,10 @@ class CallsLedger:
             "claimed_at": entry.claimed_at,
             **values,
         }
-        connection.execute(insert(calls).values(row))
+        insert_or_nothing(connection, calls, row)  # unless this very answer is stored already
+        # It answers the dial that was redialled, so no completion is waited for on its behalf any more.
+        settled = (calls.c.key_hash == entry.key_hash, calls.c.state == CallState.ACCEPTED.value)
+        connection.execute(update(calls).where(*settled).values(unsettled_since=None))
 
     def _swap(self, entry: CallEntry, states: tuple[CallState, ...], values: Mapping[str, Any]) -> bool:
         with self._database.writing() as connection:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exc, func, insert, select, update
+from sqlalchemy import Row, Select, exc, func, select
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.ledger.accounts import is_foreign
+from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW, candidates, rivals
+from airflow_provider_voiceinfra.ledger.completion_rows import add_completion, catch_up_counter
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry, Recorded
-from airflow_provider_voiceinfra.ledger.rows import read_call, rivals, swap
-from airflow_provider_voiceinfra.ledger.schema import COMPLETIONS_COUNTER, calls, completions, counters
-
-# The API's clock and ours may differ by this much when a call's start is compared with its claim.
-CLOCK_TOLERANCE = timedelta(seconds=10)
-# How long after its claim a call may start and still be taken for that claim's.
-ADOPTION_WINDOW = timedelta(hours=1)
+from airflow_provider_voiceinfra.ledger.rows import read_call, swap
+from airflow_provider_voiceinfra.ledger.schema import completions
 
 _ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
 _COLUMNS = [column for column in completions.c if column.name != "body"]
-_COUNTER = counters.c.name == COMPLETIONS_COUNTER
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
+
+
+class _NotAddedError(Exception):
+    """The call has a completion already, or the number was taken."""
 
 
 class CompletionsLedger:
@@ -31,42 +33,30 @@ class CompletionsLedger:
 
     _database: Database
 
-    def complete(self, record: CompletionRecord, body: bytes, *, conn_id: str) -> Recorded:
+    def complete(
+        self, record: CompletionRecord, body: bytes, *, conn_id: str, account: str | None = None
+    ) -> Recorded:
         """Store a completion; it is durable before this returns.
 
         :param record: the record as read from the body.
         :param body: the raw bytes as received.
         :param conn_id: the connection whose webhook brought it.
-        :return: whether it is new, or what is there already.
+        :param account: that connection's account, see ``VoiceInfraConnection.account``.
+        :return: whether it is new, what is there already, or that the call is another account's.
         """
-        known = self._compare(record.call_id, body)
-        if known is not None:
-            return known
-        try:
-            self._add(record, body, conn_id)
-        except exc.IntegrityError:
+        while True:
             known = self._compare(record.call_id, body)
             if known is not None:
                 return known
-            self._catch_up_counter()
-            self._add(record, body, conn_id)
-        return Recorded.NEW
-
-    def _add(self, record: CompletionRecord, body: bytes, conn_id: str) -> None:
-        with self._database.writing() as connection:
-            # Counting up locks the counter until the commit, so that numbers become visible in their
-            # order: who follows them misses none, whichever transaction commits first.
-            connection.execute(update(counters).where(_COUNTER).values(value=counters.c.value + 1))
-            sequence = connection.execute(select(counters.c.value).where(_COUNTER)).scalar_one()
-            connection.execute(insert(completions).values(_values(record, body, conn_id, sequence)))
-
-    def _catch_up_counter(self) -> None:
-        """Set a counter that lags behind the completions, as after a restore of some tables only."""
-        with self._database.writing() as connection:
-            highest = connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
-            connection.execute(
-                update(counters).where(_COUNTER, counters.c.value < highest).values(value=highest)
-            )
+            with suppress(_NotAddedError), self._database.writing() as connection:
+                if is_foreign(connection, record.call_id, conn_id, account):
+                    return Recorded.FOREIGN
+                if not add_completion(connection, record, body, conn_id, account):
+                    raise _NotAddedError  # which gives the number back
+                return Recorded.NEW
+            # Another process was faster; or the number is taken, as after a restore of some tables only.
+            with self._database.writing() as connection:
+                catch_up_counter(connection)
 
     def completion(self, call_id: str) -> CompletionEntry | None:
         """Return the completion of a call, with its body."""
@@ -123,9 +113,10 @@ class CompletionsLedger:
     def adopt(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> CallEntry:
         """Give an unknown call the completion that can only be its own.
 
-        That is the one completion of the same agent, from and to that started after the request was sent, and
-        belongs to no other call, provided that no other call without an answer could own it as well. Two
-        candidates, or two calls for one, are left alone: a guess would tell somebody the wrong story.
+        That is the one completion of the same account, agent, from and to that came after the request was
+        sent, of a call that had not begun before, and belongs to no other call, provided that no other call
+        without an answer could own it as well. Two candidates, or two calls for one, are left alone: a guess
+        would tell somebody the wrong story.
 
         :param window: how long after the request its call may have started.
         :return: the call as it stands afterwards; ``accepted`` if a completion was found.
@@ -138,11 +129,14 @@ class CompletionsLedger:
 
     def _adopt(self, entry: CallEntry, window: timedelta) -> CallEntry:
         with self._database.writing() as connection:
-            candidates = self._candidates(connection, entry, window)
-            if len(candidates) == 1 and not rivals(connection, entry, *_rival_window(candidates[0], window)):
+            entry = read_call(connection, entry.key_hash)
+            if entry.state is not CallState.UNKNOWN:
+                return entry
+            found = candidates(connection, entry, window)
+            if len(found) == 1 and not rivals(connection, entry, found[0], window):
                 values = {
                     "state": CallState.ACCEPTED.value,
-                    "call_id": candidates[0].call_id,
+                    "call_id": found[0].call_id,
                     "adopted": True,
                     "answered_at": datetime.now(timezone.utc),
                 }
@@ -152,23 +146,7 @@ class CompletionsLedger:
     def candidates(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> list[str]:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
         with self._database.reading() as connection:
-            return [found.call_id for found in self._candidates(connection, entry, window)]
-
-    @staticmethod
-    def _candidates(connection: Connection, entry: CallEntry, window: timedelta) -> list[CompletionEntry]:
-        if entry.request is None:  # purged, so nothing tells its own completion from others
-            return []
-        owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
-        earliest = entry.rang_from - CLOCK_TOLERANCE
-        query = select(*_COLUMNS).where(
-            completions.c.agent_id == entry.agent_id,
-            completions.c.from_number == entry.from_number,
-            completions.c.to_number == entry.to_number,
-            completions.c.received_at >= earliest,
-            ~owned,
-        )
-        rows = [_entry(row) for row in connection.execute(query)]
-        return [row for row in rows if earliest <= _start(row) <= entry.renewed_at + window]
+            return [found.call_id for found in candidates(connection, entry, window)]
 
     def _compare(self, call_id: str, body: bytes) -> Recorded | None:
         known = self.completion(call_id)
@@ -186,35 +164,5 @@ class CompletionsLedger:
                 yield _entry(row)
 
 
-def _start(entry: CompletionEntry) -> datetime:
-    return entry.started_at or entry.received_at
-
-
-def _rival_window(candidate: CompletionEntry, window: timedelta) -> tuple[datetime, datetime]:
-    return _start(candidate) - window, _start(candidate) + CLOCK_TOLERANCE
-
-
 def _entry(row: Row[Any]) -> CompletionEntry:
     return CompletionEntry(**row._mapping)
-
-
-def _values(record: CompletionRecord, body: bytes, conn_id: str, sequence: int) -> dict[str, Any]:
-    return {
-        "call_id": record.call_id,
-        "sequence": sequence,
-        "conn_id": conn_id,
-        "agent_id": _short(record.text("agent_id"), 255),
-        "from_number": _short(record.text("from_number"), 64),
-        "to_number": _short(record.text("to_number"), 64),
-        "call_outcome": _short(record.outcome, 64),
-        "duration_seconds": record.duration_seconds,
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "received_at": datetime.now(timezone.utc),
-        "body": body,
-    }
-
-
-def _short(text: str | None, length: int) -> str | None:
-    # The body keeps the whole; a column cut short only makes filters miss what no real value has.
-    return text if text is None else text[:length]

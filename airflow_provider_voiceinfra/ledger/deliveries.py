@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection
 from datetime import datetime, timezone
 
-from sqlalchemy import exc, func, insert, select, update
+from sqlalchemy import func, select, update
 
+from airflow_provider_voiceinfra.ledger.accounts import delivery_values
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
 from airflow_provider_voiceinfra.ledger.listed import ListedDelivery
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 from airflow_provider_voiceinfra.ledger.schema import deliveries
 
 
@@ -19,25 +20,34 @@ class DeliveriesLedger:
 
     _database: Database
 
-    def keep_delivery(self, body: bytes, *, conn_id: str, reason: str, event: str | None = None) -> None:
+    def keep_delivery(
+        self,
+        body: bytes,
+        *,
+        conn_id: str,
+        reason: str,
+        account: str | None = None,
+        event: str | None = None,
+        call_id: str | None = None,
+    ) -> None:
         """Store a delivery as it came; the same bytes are stored once. Durable before this returns.
 
         :param reason: why it could not be used, for a person to read.
+        :param account: the connection's account, see ``VoiceInfraConnection.account``.
         :param event: the event header, if there was one.
+        :param call_id: the call that it tells of, if that could be read.
         """
-        values = {
-            "digest": hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest(),
-            "conn_id": conn_id,
-            "reason": reason,
-            "event": event[:255] if event else None,
-            "body": body,
-            "received_at": datetime.now(timezone.utc),
-        }
-        try:
-            with self._database.writing() as connection:
-                connection.execute(insert(deliveries).values(values))
-        except exc.IntegrityError:
-            return  # the vendor repeats what it thinks undelivered
+        values = delivery_values(
+            body,
+            conn_id=conn_id,
+            account=account,
+            reason=reason,
+            event=event,
+            call_id=call_id,
+            received_at=datetime.now(timezone.utc),
+        )
+        with self._database.writing() as connection:
+            insert_or_nothing(connection, deliveries, values)  # the vendor repeats what it thinks undelivered
 
     def deliveries(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
         """Return kept deliveries, newest first.

@@ -12,6 +12,12 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 
+# Why a completion of another account's is kept as a delivery, for people.
+FOREIGN_REASON = (
+    "its call was placed through a connection of another account; if both are one account, give both "
+    "connections the same value for the extra 'account'"
+)
+
 
 class CallState(str, Enum):
     """What is known of a call; whether it is over is not a state but the existence of its completion."""
@@ -33,6 +39,8 @@ class Recorded(str, Enum):
     DUPLICATE = "duplicate"
     DIFFERENT = "different"
     """The call has a record already, and this one says something else."""
+    FOREIGN = "foreign"
+    """The call was placed through a connection of another account."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,9 @@ class CallEntry:
     :param renewed_at: when its owner last said that it is still at work.
     :param unsettled_since: of a call that was redialled: when the dial before, which may have rung, was sent.
     :param purged_at: when the personal data was deleted; ``None`` if it is still there.
+    :param account: the vendor's account that the call goes through; ``None`` if that is not known.
+    :param sent_after: the newest completion when the first request that may have rung was about to be sent.
+    :param sent_at: when that was by the database's own clock, aware UTC.
     """
 
     key_hash: str
@@ -110,6 +121,9 @@ class CallEntry:
     answered_at: datetime | None
     unsettled_since: datetime | None
     purged_at: datetime | None
+    account: str | None = None
+    sent_after: int | None = None
+    sent_at: datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> CallEntry:
@@ -140,6 +154,8 @@ class CompletionEntry:
     """One completion as the ledger knows it; the columns are those that people filter on.
 
     :param sequence: grows with every completion, in the order in which they became visible.
+    :param account: the vendor's account that its webhook came from; ``None`` if that is not known.
+    :param stored_at: when it was stored by the database's own clock, aware UTC.
     """
 
     call_id: str
@@ -153,6 +169,8 @@ class CompletionEntry:
     started_at: datetime | None
     ended_at: datetime | None
     received_at: datetime
+    account: str | None = None
+    stored_at: datetime | None = None
     body: bytes | None = field(default=None, repr=False)
 
     def record(self) -> CompletionRecord:
@@ -166,6 +184,7 @@ class CompletionEntry:
 class KeptDelivery:
     """A signed webhook that could not be used as a completion, kept as it came.
 
+    :param account: the account of its connection; ``None`` if that is not known.
     :param reason: why it could not be used.
     :param replayed_at: when a replay succeeded, aware UTC; ``None`` if none has.
     """
@@ -177,6 +196,7 @@ class KeptDelivery:
     body: bytes = field(repr=False)
     received_at: datetime
     replayed_at: datetime | None
+    account: str | None = None
 
 
 def hash_key(idempotency_key: str) -> str:

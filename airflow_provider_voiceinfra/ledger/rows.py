@@ -1,13 +1,14 @@
-"""The statements that change a call's row; each runs inside a transaction that its caller holds."""
+"""The statements that add rows and change a call's; each runs inside a transaction that its caller holds."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.ledger.entries import (
@@ -17,22 +18,40 @@ from airflow_provider_voiceinfra.ledger.entries import (
     encode_request,
     hash_key,
 )
-from airflow_provider_voiceinfra.ledger.schema import END_DIGITS, calls
+from airflow_provider_voiceinfra.ledger.schema import (
+    COMPLETIONS_COUNTER,
+    END_DIGITS,
+    calls,
+    counters,
+    database_time,
+)
 
+VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
 
 
-def rivals(connection: Connection, entry: CallEntry, since: datetime, until: datetime) -> int:
-    """Count other calls without an answer whose completion could not be told from this one's."""
-    query = select(calls.c.key_hash).where(
-        calls.c.key_hash != entry.key_hash,
-        calls.c.state.in_([state.value for state in IN_FLIGHT]),
-        calls.c.agent_id == entry.agent_id,
-        calls.c.from_number == entry.from_number,
-        *same_number(entry.to_number),
-        func.coalesce(calls.c.unsettled_since, calls.c.renewed_at).between(since, until),
-    )
-    return len(connection.execute(query).all())
+def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
+    """Add a row, unless its key or another unique value is there already; return whether it was added.
+
+    The ledger never counts on a unique key's error: PostgreSQL logs a statement that fails, and some drivers
+    write the values into the statement.
+    """
+    return connection.execute(_insert_missing(connection, table).values(**values)).rowcount == 1
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add those of many rows whose key and other unique values are not there yet.
+
+    Which of them were added is for the caller to read: no driver tells for many rows at once.
+    """
+    if rows:
+        connection.execute(_insert_missing(connection, table), rows)
+
+
+def _insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    # Inline: a row that is not added has no new id to be asked for.
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing().inline()
 
 
 def read_call(connection: Connection, key_hash: str) -> CallEntry:
@@ -71,13 +90,30 @@ def swap(
     return changed.rowcount == 1
 
 
-def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -> dict[str, Any]:
-    """Return the values of a call that is claimed now, under a token of its own."""
+def settle_overtaken(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:
+    """Settle a call with the answer of a dial that a redial without an answer of its own has taken over."""
+    changed = connection.execute(
+        update(calls)
+        .where(
+            calls.c.key_hash == entry.key_hash,
+            calls.c.token != entry.token,
+            calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        )
+        .values(**values)
+    )
+    return changed.rowcount == 1
+
+
+def claim_values(
+    request: Mapping[str, Any], conn_id: str, origin: CallOrigin, account: str | None = None
+) -> dict[str, Any]:
+    """Return the values of a call that is claimed now, under a token of its own; see ``sent_now``, too."""
     moment = now()
     return {
         "state": CallState.CLAIMED.value,
         "token": uuid.uuid4().hex,
         "conn_id": conn_id,
+        "account": account,
         "agent_id": request.get("agent_id"),
         "from_number": request.get("from_number"),
         "to_number": request.get("to_number"),
@@ -96,15 +132,46 @@ def claim_values(request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -
     }
 
 
-def new_claim(key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin) -> dict[str, Any]:
+def sent_now() -> dict[str, ColumnElement[Any]]:
+    """Return the values that say, for the database to fill in, that a request is about to be sent.
+
+    The completions that are there already are counted, and the time is the database's own: the clocks of
+    those who place calls and of those who receive webhooks differ.
+    """
+    newest = select(counters.c.value).where(counters.c.name == COMPLETIONS_COUNTER).scalar_subquery()
+    return {"sent_after": newest, "sent_at": database_time()}
+
+
+def new_claim(
+    key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin, account: str | None = None
+) -> dict[str, Any]:
     """Return the row of a call that is claimed now, for a key that nobody has used before."""
     return {
         "key_hash": hash_key(key),
         "idempotency_key": storable_text(key)[:2000],
         "dials": 1,
         "redials": 0,
-        **claim_values(request, conn_id, origin),
+        **claim_values(request, conn_id, origin, account),
     }
+
+
+def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -> list[CallEntry]:
+    """Add the rows of ``new_claim`` whose keys nobody has used, and return those that were added.
+
+    All who claim many do so in the order of the hashes, or two of them might wait for each other.
+    """
+    if not claims:
+        return []
+    connection.execute(_insert_missing(connection, calls).values(**sent_now()), list(claims))
+    own = {claim["token"]: claim for claim in claims}
+    added: list[CallEntry] = []
+    for start in range(0, len(claims), VALUES_AT_ONCE):
+        hashes = [claim["key_hash"] for claim in claims[start : start + VALUES_AT_ONCE]]
+        filled = select(calls.c.token, calls.c.sent_after, calls.c.sent_at)
+        for row in connection.execute(filled.where(calls.c.key_hash.in_(hashes))).mappings():
+            if row["token"] in own:
+                added.append(CallEntry.from_row({**own[row["token"]], **row}))
+    return added
 
 
 def number_end(number: str | None) -> str | None:

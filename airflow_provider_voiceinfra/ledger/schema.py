@@ -7,6 +7,7 @@ that could not be used; ``campaigns`` and ``contacts`` say who is to be called. 
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -22,13 +23,16 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from airflow_provider_voiceinfra.ledger.personal import PersonalBytes, PersonalText
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 VERSION_TABLE = "voiceinfra_alembic_version"
 END_DIGITS = 4  # as a masked number shows
-MAX_BODY = 2**24 - 1  # MySQL's MEDIUMBLOB; other databases take more
+MAX_BODY = 2**24 - 1
 
 # SQLite only numbers rows by itself in a column of type INTEGER.
 _RowId = BigInteger().with_variant(Integer(), "sqlite")
@@ -55,6 +59,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=timezone.utc)
 
 
+class database_time(FunctionElement[datetime]):  # noqa: N801  # in statements it reads as a function
+    """The present by the database's own clock, the one that all processes share."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(database_time, "sqlite")
+def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # microseconds, as all other times are written
+
+
+@compiles(database_time, "postgresql")
+def _postgresql_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    return "timezone('UTC', clock_timestamp())"
+
+
 calls = Table(
     "voiceinfra_calls",
     metadata,
@@ -67,6 +88,8 @@ calls = Table(
     Column("dials", Integer, nullable=False),
     Column("redials", Integer, nullable=False),
     Column("conn_id", String(250), nullable=False),
+    # Of the vendor: connections of one account share their completions.
+    Column("account", String(64)),
     Column("agent_id", String(255)),
     Column("from_number", PersonalText(64)),
     Column("to_number", PersonalText(64)),
@@ -91,6 +114,10 @@ calls = Table(
     Column("renewed_at", UtcDateTime, nullable=False),
     Column("answered_at", UtcDateTime),
     Column("unsettled_since", UtcDateTime),
+    # The newest completion, and the database's own time, when the first request that may have rung was sent:
+    # a completion that was there already, or a call that had begun before, cannot be this call's.
+    Column("sent_after", BigInteger),
+    Column("sent_at", UtcDateTime),
     Column("purged_at", UtcDateTime),
     # Lists of calls follow one of these, ordered by time.
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
@@ -109,6 +136,7 @@ completions = Table(
     Column("call_id", String(255), primary_key=True),
     Column("sequence", BigInteger, nullable=False, unique=True),
     Column("conn_id", String(250), nullable=False),
+    Column("account", String(64)),
     Column("agent_id", String(255)),
     Column("from_number", PersonalText(64)),
     Column("to_number", PersonalText(64)),
@@ -117,6 +145,8 @@ completions = Table(
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("received_at", UtcDateTime, nullable=False),
+    # By the database's own clock, as ``calls.sent_at``: those of two hosts differ.
+    Column("stored_at", UtcDateTime),
     Column("body", PersonalBytes(MAX_BODY), nullable=False),
     Index("ix_voiceinfra_completions_received_at", "received_at"),
     Index("ix_voiceinfra_completions_to_number", "to_number", "received_at"),
@@ -131,12 +161,16 @@ deliveries = Table(
     # The same bytes to the same connection are kept once, however often the vendor repeats them.
     Column("digest", String(64), nullable=False, unique=True),
     Column("conn_id", String(250), nullable=False),
+    Column("account", String(64)),
+    # The call that it tells of, if that could be read.
+    Column("call_id", String(255)),
     Column("reason", Text, nullable=False),
     Column("event", String(255)),
     Column("body", PersonalBytes(MAX_BODY), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("replayed_at", UtcDateTime),
     Index("ix_voiceinfra_deliveries_received_at", "received_at"),
+    Index("ix_voiceinfra_deliveries_call_id", "call_id"),
 )
 
 # The last webhook for each connection that was not believed; those for unknown ones share the empty id.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.plan import MAX_ATTEMPTS, CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 
 ENDED = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import ClaimLostError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.connect import Database
@@ -62,7 +62,7 @@ class TestClaimMany:
     def test_claim_is_the_same_as_one_that_is_made_alone(self, ledger: CallLedger) -> None:
         alone = claim(ledger, "alone", origin=ORIGIN)
         [(entry, _)] = ledger.claim_many(wishes("in a batch"))
-        own = ("key_hash", "idempotency_key", "token", "claimed_at", "renewed_at")
+        own = ("key_hash", "idempotency_key", "token", "claimed_at", "renewed_at", "sent_at")
         assert replace(entry, **{name: getattr(alone, name) for name in own}) == alone
         assert entry.claimed_at == entry.renewed_at
 
@@ -211,7 +211,7 @@ class TestClaimWhoseAnswerWasLost:
         found = ledger.claim_many([*asked, wish("c")])
         assert [won for _, won in found] == [True] * 3
         for (entry, _), claimed in zip(found, before, strict=False):
-            assert entry == replace(claimed, renewed_at=entry.renewed_at)
+            assert entry == replace(claimed, renewed_at=entry.renewed_at, sent_at=entry.sent_at)
             assert entry.renewed_at > claimed.renewed_at
             ledger.renew(entry)
 
@@ -270,7 +270,7 @@ class TestSettleMany:
         ledger.accept(alone_a, "alone")
         ledger.refuse(alone_b, "rate_limited", "429")
         ledger.mark_unknown(alone_c, "answer_lost", "cut")
-        own = ("key_hash", "idempotency_key", "token", "claimed_at", "renewed_at", "answered_at")
+        own = ("key_hash", "idempotency_key", "token", "claimed_at", "renewed_at", "answered_at", "sent_at")
         for entry, key in zip(found, ["alone a", "alone b", "alone c"], strict=True):
             alone = stored(ledger, key)
             assert (entry.answered_at is None) == (alone.answered_at is None)
@@ -362,11 +362,18 @@ class TestSettleDisputed:
     def test_claim_that_was_redialled_meanwhile(self, ledger: CallLedger) -> None:
         entry = claim(ledger)
         redial = ledger.claim_redial(ledger.mark_unknown(entry, "silent", "silent"))
-        assert self.settle(ledger, accepted(entry, "call_1")) == redial
-        overtaken = ledger.call_by_id("call_1")  # the phone rang, so it is kept
+        settled = self.settle(ledger, accepted(entry, "call_1"))
+        assert (settled.key_hash, settled.state, settled.call_id) == (
+            entry.key_hash,
+            CallState.ACCEPTED,
+            "call_1",
+        )
+        with pytest.raises(ClaimLostError):
+            ledger.renew(redial)
+        assert ledger.settle_many([accepted(redial, "call_2")])[0].call_id == "call_1"
+        overtaken = ledger.call_by_id("call_2")  # the phone rang again, so it is kept
         assert overtaken is not None
         assert overtaken.key_hash != entry.key_hash
-        assert ledger.settle_many([accepted(redial, "call_2")])[0].call_id == "call_2"
 
     @pytest.mark.parametrize("settlement", [refused, lost])
     def test_answer_to_a_claim_that_was_taken_over_meanwhile_changes_nothing(

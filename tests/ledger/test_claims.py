@@ -249,17 +249,34 @@ class TestAccept:
             assert "call_1" in (second.error_message or "")
         assert ledger.call_by_key("first") == first
 
-    def test_answer_that_came_after_a_redial_is_kept_as_a_call_of_its_own(self, ledger: CallLedger) -> None:
+    @pytest.mark.parametrize("redial_is", ["claimed", "refused", "unknown"])
+    def test_answer_that_comes_while_a_redial_has_none_settles_the_call(
+        self, ledger: CallLedger, redial_is: str
+    ) -> None:
         entry = claim(ledger)
         redial = ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
+        if redial_is == "refused":
+            ledger.refuse(redial, "rate_limited", "429")
+        elif redial_is == "unknown":
+            ledger.mark_unknown(redial, "answer_lost", "the connection was cut")
         for _ in range(2):
-            assert ledger.accept(entry, "call_1").state is CallState.CLAIMED
+            settled = ledger.accept(entry, "call_1")
+            assert (settled.key_hash, settled.call_id) == (entry.key_hash, "call_1")
+        with pytest.raises(ClaimLostError):
+            ledger.renew(redial)
+        assert [stored.call_id for stored in ledger.calls()] == ["call_1"]
+
+    def test_answers_to_both_dials_are_kept(self, ledger: CallLedger) -> None:
+        entry = claim(ledger)
+        redial = ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
+        assert ledger.accept(redial, "call_2").call_id == "call_2"
+        for _ in range(2):
+            assert ledger.accept(entry, "call_1").call_id == "call_2"
         overtaken = ledger.call_by_id("call_1")
         assert overtaken is not None
         assert overtaken.key_hash != entry.key_hash
         assert (overtaken.to_number, overtaken.origin) == (entry.to_number, entry.origin)
         assert overtaken.claimed_at == entry.claimed_at
-        assert ledger.accept(redial, "call_2").call_id == "call_2"
         assert {stored.call_id for stored in ledger.calls()} == {"call_1", "call_2"}
 
     def test_adoption_in_the_middle_of_an_answer_gives_way_to_it(self, postgres_database: str) -> None:
@@ -403,7 +420,7 @@ def test_claim_is_made_anew_if_the_one_in_its_way_is_rolled_back(ledger: CallLed
         with Database(ledger_url).writing() as connection:
             connection.execute(calls.delete())
 
-    at_next(ledger_url, "rollback", forget)
+    at_next(ledger_url, "commit", forget)
     again, won = ledger.claim("key", CALL, conn_id=CONN_ID)
     assert won
     assert again.token != entry.token

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
-from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger import CallLedger, rows
 from airflow_provider_voiceinfra.ledger.connect import Database, database
 from airflow_provider_voiceinfra.ledger.entries import CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.schema import calls, counters
@@ -291,10 +291,43 @@ class TestAdopt:
         assert ledger.adopt(entry) == entry
         assert ledger.candidates(entry) == []
 
-    def test_clocks_may_differ_a_little(self, ledger: CallLedger) -> None:
+    @pytest.mark.parametrize("behind", [timedelta(seconds=9), timedelta(minutes=4)])
+    def test_clock_of_the_api_may_be_behind(self, ledger: CallLedger, behind: timedelta) -> None:
         entry = unknown(ledger)
-        complete(ledger, "call_1", entry.claimed_at - timedelta(seconds=9))
+        start = entry.claimed_at - behind
+        complete(ledger, "call_1", start, end_time=start.isoformat())
         assert ledger.adopt(entry).call_id == "call_1"
+
+    @pytest.mark.parametrize("ahead", [timedelta(seconds=15), timedelta(minutes=-2)])
+    def test_clock_of_the_worker_decides_nothing(
+        self, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "now", lambda: datetime.now(timezone.utc) + ahead)
+            entry = unknown(ledger)
+        complete(ledger, "call_1")
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    @pytest.mark.parametrize("seconds", [3, 9, 60])
+    def test_call_that_had_begun_before_the_claim_is_left_alone(
+        self, ledger: CallLedger, seconds: int
+    ) -> None:
+        entry = unknown(ledger)
+        start = entry.claimed_at - timedelta(seconds=seconds)
+        complete(ledger, "call_1", start, end_time=datetime.now(timezone.utc).isoformat())
+        assert ledger.adopt(entry) == entry
+        assert ledger.candidates(entry) == []
+
+    def test_completion_that_was_there_before_the_claim_is_left_alone(self, ledger: CallLedger) -> None:
+        complete(ledger, "call_1", timedelta(seconds=1))  # by a clock that is ahead
+        entry = unknown(ledger)
+        assert ledger.adopt(entry) == entry
+
+    def test_request_that_is_sent_again_is_no_older_than_its_last_one(self, ledger: CallLedger) -> None:
+        entry = claim(ledger)
+        complete(ledger, "call_1")
+        ledger.renew(entry)  # after a 429
+        assert ledger.adopt(ledger.mark_unknown(entry, "cut", "cut")).state is CallState.UNKNOWN
 
     def test_window_may_be_longer(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
@@ -354,11 +387,21 @@ class TestAdopt:
         entry = unknown(ledger)
         sent_at = entry.renewed_at - timedelta(minutes=1)
         with Database(ledger_url).writing() as connection:
-            connection.execute(update(calls).values(renewed_at=sent_at))
-        complete(ledger, "call_1", sent_at + timedelta(seconds=1))
+            connection.execute(update(calls).values(renewed_at=sent_at, sent_at=sent_at))
         unknown(ledger, "second")
-        # It arrived just now, so the second call may look at it, but started long before that was claimed.
-        assert ledger.adopt(replace(entry, renewed_at=sent_at)).call_id == "call_1"
+        # It arrives after the second call was sent, and had begun long before that.
+        complete(ledger, "call_1", sent_at + timedelta(seconds=1), end_time=entry.renewed_at.isoformat())
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    def test_first_dial_of_a_redialled_call_may_own_it(self, ledger: CallLedger) -> None:
+        never_placed = unknown(ledger, "never placed")
+        redialled = unknown(ledger, "rang twice")
+        ledger.accept(ledger.claim_redial(redialled), "call_b")
+        complete(ledger, "call_a")
+        assert ledger.adopt(never_placed) == never_placed
+        # Once the first dial's own answer is known as well, nothing is open about it.
+        ledger.accept(redialled, "call_0")
+        assert ledger.adopt(never_placed).call_id == "call_a"
 
     def test_settled_call_adopts_nothing(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)

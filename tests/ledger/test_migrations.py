@@ -170,10 +170,17 @@ def three_calls() -> list[dict[str, Any]]:
 
 OF_CAMPAIGNS = {"position", "attempt"}
 OF_LISTS = {"to_number_end"}
+OF_ACCOUNTS = {"account", "sent_after", "sent_at"}
 
 
 @pytest.mark.parametrize(
-    ("revision", "without"), [("0001", OF_CAMPAIGNS | OF_LISTS), ("0002", OF_LISTS)], ids=["0001", "0002"]
+    ("revision", "without"),
+    [
+        ("0001", OF_CAMPAIGNS | OF_LISTS | OF_ACCOUNTS),
+        ("0002", OF_LISTS | OF_ACCOUNTS),
+        ("0003", OF_ACCOUNTS),
+    ],
+    ids=["0001", "0002", "0003"],
 )
 def test_upgrade_keeps_every_call(ledger_url: str, revision: str, without: set[str]) -> None:
     move(ledger_url, revision, up=True)
@@ -197,14 +204,15 @@ def test_downgrade_from_campaigns_keeps_every_call(ledger: CallLedger, ledger_ur
     assert "voiceinfra_contacts" not in tables(ledger_url)
     engine = create_engine(ledger_url)
     columns = {column["name"] for column in inspect(engine).get_columns("voiceinfra_calls")}
-    assert columns == {column.name for column in calls.c} - OF_CAMPAIGNS - OF_LISTS
+    assert columns == {column.name for column in calls.c} - OF_CAMPAIGNS - OF_LISTS - OF_ACCOUNTS
     double = "INSERT INTO voiceinfra_calls (key_hash, {0}) SELECT 'x', {0} FROM voiceinfra_calls"
     with engine.begin() as connection, pytest.raises(IntegrityError, match="call_id"):
         connection.execute(text(double.format(", ".join(columns - {"key_hash"}))))
     engine.dispose()
     upgraded = Database(ledger_url)
     assert upgraded.upgrade() is True
-    assert ledger.call_by_key("key") == replace(entry, origin=replace(origin, position=None, attempt=None))
+    before = replace(entry, origin=replace(origin, position=None, attempt=None))
+    assert ledger.call_by_key("key") == replace(before, **dict.fromkeys(OF_ACCOUNTS))
     assert ledger.completion("call_1") is not None
     test_migrations_build_what_the_schema_says(ledger, ledger_url)
 
@@ -222,7 +230,7 @@ def of_numbers() -> list[dict[str, Any]]:
 
 def test_upgrade_to_lists_finds_the_calls_of_before_by_their_digits(ledger_url: str) -> None:
     move(ledger_url, "0002", up=True)
-    insert_as_of_then(ledger_url, of_numbers(), OF_LISTS)
+    insert_as_of_then(ledger_url, of_numbers(), OF_LISTS | OF_ACCOUNTS)
     ledger = CallLedger(ledger_url)
     for digits, number in (("0123", "+14155550123"), ("2065550199", "+12065550199"), ("100", "100")):
         found = ledger.page_of_calls(CallFilter(digits=digits)).calls
@@ -257,7 +265,8 @@ def test_downgrade_from_lists_leaves_the_version_before_with_every_row(ledger_ur
     move(ledger_url, "0002", up=False)
     assert indexes(ledger_url) == fresh
     assert Database(ledger_url).upgrade() is True
-    assert (ledger.call_by_key("key"), ledger.campaign("c")) == (entry, campaign)
+    before = replace(entry, **dict.fromkeys(OF_ACCOUNTS))
+    assert (ledger.call_by_key("key"), ledger.campaign("c")) == (before, campaign)
     assert ledger.completion("call_1") is not None
     assert [call.call_id for call in ledger.page_of_calls(CallFilter(digits="0100")).calls] == ["call_1"]
     assert ledger.rejections() == []

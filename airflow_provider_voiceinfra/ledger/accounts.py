@@ -1,0 +1,90 @@
+"""Whose a completion is: it counts for calls of its own account, and is never taken for another's."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, UnusableRecordError
+from airflow_provider_voiceinfra.ledger.completion_rows import add_completion
+from airflow_provider_voiceinfra.ledger.entries import FOREIGN_REASON, CallEntry
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+from airflow_provider_voiceinfra.ledger.schema import calls, completions, deliveries
+
+
+def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:
+    """Return the condition for rows of the same connection, or of another one of the same account."""
+    same = table.c.conn_id == conn_id
+    return same if account is None else or_(same, func.coalesce(table.c.account, "") == account)
+
+
+def is_foreign(connection: Connection, call_id: str, conn_id: str, account: str | None) -> bool:
+    """Tell whether a call of the ledger was placed through a connection of another account."""
+    query = select(calls.c.key_hash).where(calls.c.call_id == call_id, ~same_account(calls, conn_id, account))
+    return connection.execute(query).first() is not None
+
+
+def delivery_values(
+    body: bytes,
+    *,
+    conn_id: str,
+    account: str | None,
+    reason: str,
+    event: str | None,
+    call_id: str | None,
+    received_at: datetime,
+) -> dict[str, Any]:
+    """Return the row of a delivery that is kept as it came; the same bytes have the same digest."""
+    return {
+        "digest": hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest(),
+        "conn_id": conn_id,
+        "account": account,
+        "call_id": call_id,
+        "reason": reason,
+        "event": event[:255] if event else None,
+        "body": body,
+        "received_at": received_at,
+    }
+
+
+def give_back_completion(connection: Connection, entry: CallEntry, call_id: str) -> None:
+    """See that a call which has just been given its id has no other account's completion.
+
+    A webhook may come before the answer of its call is stored, when nobody can say yet whose it is. One of
+    another account is kept as a delivery then, and the genuine one, if it was kept because of that, counts.
+    """
+    own = (entry.conn_id, entry.account)
+    query = select(completions).where(completions.c.call_id == call_id, ~same_account(completions, *own))
+    foreign = connection.execute(query).first()
+    if foreign is None:
+        return
+    kept = delivery_values(
+        foreign.body,
+        conn_id=foreign.conn_id,
+        account=foreign.account,
+        reason=FOREIGN_REASON,
+        event=None,
+        call_id=call_id,
+        received_at=foreign.received_at,
+    )
+    insert_or_nothing(connection, deliveries, kept)
+    connection.execute(delete(completions).where(completions.c.call_id == call_id))
+    genuine = select(deliveries).where(
+        deliveries.c.call_id == call_id, same_account(deliveries, *own), deliveries.c.replayed_at.is_(None)
+    )
+    for delivery in connection.execute(genuine.order_by(deliveries.c.id)).all():
+        if _use(connection, delivery):
+            return
+
+
+def _use(connection: Connection, delivery: Row[Any]) -> bool:
+    try:
+        record = CompletionRecord.from_body(delivery.body, delivery.received_at)
+    except UnusableRecordError:
+        return False
+    add_completion(connection, record, delivery.body, delivery.conn_id, delivery.account)
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(replayed_at=now()))
+    return True

@@ -1,0 +1,154 @@
+"""A completion counts for calls of its own account, whichever comes first, and is kept otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, Recorded
+from tests.ledger.examples import CALL, body
+
+Accept = Callable[[CallLedger, CallEntry], CallEntry]
+A, B, A2 = ("conn_a", "account a"), ("conn_b", "account b"), ("conn_a2", "account a")
+
+
+def claim(ledger: CallLedger, key: str = "key", conn: tuple[str, str | None] = A) -> CallEntry:
+    entry, won = ledger.claim(key, CALL, conn_id=conn[0], account=conn[1])
+    assert won
+    return entry
+
+
+def unknown(ledger: CallLedger, key: str = "key", conn: tuple[str, str | None] = A) -> CallEntry:
+    return ledger.mark_unknown(claim(ledger, key, conn), "answer_lost", "the connection was cut")
+
+
+def complete(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> Recorded:
+    return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=conn[0], account=conn[1])
+
+
+def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> None:
+    ledger.keep_delivery(
+        raw, conn_id=conn[0], account=conn[1], reason="says something else", call_id="call_1"
+    )
+
+
+def accept_alone(ledger: CallLedger, entry: CallEntry) -> CallEntry:
+    return ledger.accept(entry, "call_1")
+
+
+def accept_among_many(ledger: CallLedger, entry: CallEntry) -> CallEntry:
+    return ledger.settle_many([Settlement(entry, CallState.ACCEPTED, call_id="call_1")])[0]
+
+
+accepting = pytest.mark.parametrize("accept", [accept_alone, accept_among_many], ids=["alone", "among many"])
+
+
+class TestCompletionOfACallThatIsKnown:
+    def test_another_accounts_does_not_count(self, ledger: CallLedger) -> None:
+        accept_alone(ledger, claim(ledger))
+        assert complete(ledger, body("call_1", call_outcome="failed"), B) is Recorded.FOREIGN
+        assert ledger.completion("call_1") is None
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+
+    @pytest.mark.parametrize("conn", [A2, (A[0], "another key"), (A[0], None)])
+    def test_that_of_the_same_account_or_connection_counts(
+        self, ledger: CallLedger, conn: tuple[str, str | None]
+    ) -> None:
+        accept_alone(ledger, claim(ledger))
+        assert complete(ledger, body("call_1"), conn) is Recorded.NEW
+
+    @pytest.mark.parametrize("conn", [("conn_b", None), B])
+    def test_connections_whose_account_is_not_known_have_none_in_common(
+        self, ledger: CallLedger, conn: tuple[str, str | None]
+    ) -> None:
+        accept_alone(ledger, claim(ledger, conn=("conn_a", None)))
+        assert complete(ledger, body("call_1"), conn) is Recorded.FOREIGN
+
+
+@accepting
+class TestCompletionBeforeItsCallIsKnown:
+    def test_another_accounts_makes_room_for_the_calls_own(self, ledger: CallLedger, accept: Accept) -> None:
+        entry = claim(ledger)
+        forged, genuine = body("call_1", call_outcome="failed"), body("call_1")
+        assert complete(ledger, forged, B) is Recorded.NEW
+        before = ledger.last_sequence()
+        assert accept(ledger, entry).call_id == "call_1"
+        assert ledger.completion("call_1") is None
+        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries()] == [("conn_b", forged)]
+        assert complete(ledger, genuine, A) is Recorded.NEW
+        [found] = ledger.completions_after(before)
+        assert found.call_id == "call_1"
+
+    def test_calls_own_that_was_kept_because_of_another_accounts_counts(
+        self, ledger: CallLedger, accept: Accept
+    ) -> None:
+        entry = claim(ledger)
+        forged, genuine = body("call_1", call_outcome="failed"), body("call_1")
+        complete(ledger, forged, B)
+        assert complete(ledger, genuine, A) is Recorded.DIFFERENT
+        keep(ledger, genuine, A)
+        before = ledger.last_sequence()
+        accept(ledger, entry)
+        found = ledger.completion("call_1")
+        assert found is not None
+        assert (found.body, found.conn_id) == (genuine, "conn_a")
+        assert [entry.call_id for entry in ledger.completions_after(before)] == ["call_1"]
+        assert [kept.body for kept in ledger.deliveries()] == [forged]
+
+    @pytest.mark.parametrize("conn", [A, A2])
+    def test_that_of_the_same_account_stays(
+        self, ledger: CallLedger, accept: Accept, conn: tuple[str, str]
+    ) -> None:
+        entry = claim(ledger)
+        complete(ledger, body("call_1"), conn)
+        before = ledger.completion("call_1")
+        accept(ledger, entry)
+        assert ledger.completion("call_1") == before
+        assert ledger.deliveries() == []
+
+
+class TestAdoption:
+    def test_completion_of_another_account_is_left_alone(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        complete(ledger, body("call_1"), B)
+        assert ledger.adopt(entry) == entry
+        assert ledger.candidates(entry) == []
+
+    @pytest.mark.parametrize("conn", [A, A2])
+    def test_completion_of_the_same_account_is_adopted(
+        self, ledger: CallLedger, conn: tuple[str, str]
+    ) -> None:
+        entry = unknown(ledger)
+        complete(ledger, body("call_1"), conn)
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    def test_call_of_another_account_is_no_rival(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        unknown(ledger, "of another account", B)
+        complete(ledger, body("call_1"), A)
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    def test_call_of_the_same_account_is_a_rival(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        unknown(ledger, "through another connection", A2)
+        complete(ledger, body("call_1"), A)
+        assert ledger.adopt(entry) == entry
+
+    def test_account_stays_with_a_call_through_a_redial(self, ledger: CallLedger) -> None:
+        redial = ledger.claim_redial(unknown(ledger))
+        assert redial.account == A[1]
+        complete(ledger, body("call_1"), A2)
+        assert ledger.adopt(ledger.mark_unknown(redial, "cut", "cut")).call_id == "call_1"
+
+
+def test_many_claims_hold_their_account(ledger: CallLedger) -> None:
+    wishes = [ClaimRequest(key, CALL, A[0], CallOrigin(), A[1]) for key in "ab"]
+    assert [entry.account for entry, _ in ledger.claim_many(wishes)] == [A[1]] * 2
+    ledger.refuse(ledger.claim_many(wishes)[0][0], "x", "nothing rang")
+    call = OutboundCall(CALL.to_number, agent_id="another", from_number=CALL.from_number)
+    [(again, _)] = ledger.claim_many([ClaimRequest("a", call, B[0], CallOrigin(), B[1])])
+    assert again.account in (A[1], B[1])
