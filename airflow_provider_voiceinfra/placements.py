@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from airflow_provider_voiceinfra.calls import PlacedCall
+from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, ClaimLostError
-from airflow_provider_voiceinfra.ledger.completions import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 from airflow_provider_voiceinfra.ledger.entries import CallEntry
 from airflow_provider_voiceinfra.masking import mask_number
 
@@ -88,5 +88,24 @@ def still_unknown(entry: CallEntry, policy: UnknownPolicy, candidates: list[str]
         "call log of the vendor's dashboard. If it was placed and its webhook arrives later, clear this task "
         "and it takes that call up; `airflow voiceinfra doctor` tests the webhook's path. If it was not "
         "placed, set on_unknown='redial' and clear this task, or use another idempotency_key.",
+        code=entry.error_code or "outcome_unknown",
+    )
+
+
+def gone_from_ledger(call: OutboundCall) -> CallOutcomeUnknownError:
+    """Return the error for a call that the ledger knew a while ago and does not know any more."""
+    return CallOutcomeUnknownError(
+        f"The ledger no longer has the call to {mask_number(call.to_number)} that this task was placing, as "
+        "after a restore from a backup, so it is unknown whether it was placed. It was not dialled again. "
+        "Look into the call log of the vendor's dashboard. If it was not placed, clear this task.",
+        code="gone_from_ledger",
+    )
+
+
+def unknown_without_key(entry: CallEntry) -> CallOutcomeUnknownError:
+    """Return the error for a call without an idempotency key whose answer was lost."""
+    return CallOutcomeUnknownError(
+        f"{entry.error_message} It has no idempotency key, so nothing can take it up: to place it again may "
+        "call the person again. Look into the call log of the vendor's dashboard first.",
         code=entry.error_code or "outcome_unknown",
     )

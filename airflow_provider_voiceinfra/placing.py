@@ -7,7 +7,7 @@ is then ``unknown`` until its webhook tells, and is not dialled again unless the
 from __future__ import annotations
 
 import logging
-import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -16,6 +16,7 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.claim_owners import await_owner
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
@@ -35,8 +36,10 @@ from airflow_provider_voiceinfra.placements import (
     Pending,
     Placement,
     UnknownPolicy,
+    gone_from_ledger,
     placement,
     still_unknown,
+    unknown_without_key,
 )
 
 __all__ = ["CallPlacer", "How", "OnUnknown", "Pending", "Placement", "UnknownPolicy"]
@@ -47,8 +50,6 @@ Answer = TypeVar("Answer")
 
 # How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
 STORE_PATIENCE = 300.0
-# How often a process that lost the race for a key looks for the winner's answer, in seconds.
-LOSERS_INTERVAL = 0.25
 
 
 class CallPlacer:
@@ -57,6 +58,7 @@ class CallPlacer:
     :param ledger: where calls are claimed and settled.
     :param client: what sends them.
     :param conn_id: the connection's id, stored with each call.
+    :param account: the connection's account, stored with each call.
     :param lease: how long a claim is left to its owner without a sign of life, in seconds; longer than one
         request may take.
     :param bounds: how long to go on with requests that placed nothing.
@@ -70,6 +72,7 @@ class CallPlacer:
         client: VoiceInfraClient,
         *,
         conn_id: str,
+        account: str | None = None,
         lease: float = 240.0,
         bounds: RetryBounds | None = None,
         before_send: Callable[[], None] = lambda: None,
@@ -78,6 +81,7 @@ class CallPlacer:
         self._ledger = ledger
         self._client = client
         self._conn_id = conn_id
+        self._account = account
         self._lease = lease
         self._bounds = bounds or RetryBounds()
         self._sleep = self._bounds.sleep
@@ -99,17 +103,44 @@ class CallPlacer:
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if its outcome stayed unknown.
         """
+        seen = False
         while True:
-            result = self.step(key, call, policy, origin=origin)
+            result = self.step(key, call, policy, origin=origin, seen=seen)
             if isinstance(result, Placement):
                 return result
+            seen = True
             self._sleep(poll_interval)
 
+    def place_without_key(self, call: OutboundCall, *, origin: CallOrigin | None = None) -> Placement:
+        """Place a call under a key of its own, which nothing can take up again.
+
+        The ledger keeps it like any other call, so that its completion is not taken for another call's.
+
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if the call may have been placed.
+        """
+        call = call.validated()
+        entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin)
+        result = self._dial(entry, call)
+        if result is not None:
+            return result
+        entry = self._ledger.call_by_hash(entry.key_hash) or entry
+        if entry.state is CallState.ACCEPTED:
+            return placement(entry, How.PLACED)
+        raise unknown_without_key(entry)
+
     def step(
-        self, key: str, call: OutboundCall, policy: UnknownPolicy, *, origin: CallOrigin | None = None
+        self,
+        key: str,
+        call: OutboundCall,
+        policy: UnknownPolicy,
+        *,
+        origin: CallOrigin | None = None,
+        seen: bool = False,
     ) -> Placement | Pending:
         """Do what can be done now, without waiting for the webhook of an unknown call.
 
+        :param seen: whether the ledger has had a call for this key before, which may have rung.
         :return: the placement, or what is still unknown and until when.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if its outcome stayed unknown until the policy's time-out.
@@ -118,11 +149,14 @@ class CallPlacer:
         call = call.validated()
         while True:
             result: Placement | Pending | None
-            entry, won = self._ledger.claim(key, call, conn_id=self._conn_id, origin=origin)
+            if seen and self._ledger.call_by_key(key) is None:
+                raise gone_from_ledger(call)
+            entry, won = self._claim(key, call, origin)
+            seen = True
             if won:
                 result = self._dial(entry, call)
             elif entry.state is CallState.CLAIMED:
-                self._await_owner(key, entry)
+                await_owner(self._ledger, entry, lease=self._lease, sleep=self._sleep)
                 continue
             elif entry.state is CallState.ACCEPTED:
                 return placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
@@ -130,6 +164,9 @@ class CallPlacer:
                 result = self._reconcile(entry, call, policy, origin)
             if result is not None:
                 return result
+
+    def _claim(self, key: str, call: OutboundCall, origin: CallOrigin | None) -> tuple[CallEntry, bool]:
+        return self._ledger.claim(key, call, conn_id=self._conn_id, account=self._account, origin=origin)
 
     def _dial(self, entry: CallEntry, call: OutboundCall) -> Placement | None:
         """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again."""
@@ -157,6 +194,9 @@ class CallPlacer:
             self._count("calls.refused")
             code, message = error.code, str(error)
             self._store(lambda: self._ledger.refuse(entry, code, message))
+            found = self._ledger.call_by_hash(entry.key_hash) if entry.unsettled_since else None
+            if found is not None and found.state is CallState.ACCEPTED:
+                return None  # the answer to the dial before came while the redial was refused
             raise
         except CallOutcomeUnknownError as error:
             self._keep_unknown(entry, error)
@@ -218,23 +258,6 @@ class CallPlacer:
                 log.warning("The redial was not placed; whether the first dial was stays unknown.")
                 raise
         raise still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
-
-    def _await_owner(self, key: str, seen: CallEntry) -> None:
-        """Wait until another process has settled its claim, or has shown no sign of life for a lease."""
-        log.info("Another process is placing the call for this key; waiting for its answer.")
-        last_sign = time.monotonic()
-        while True:
-            entry = self._ledger.call_by_key(key)
-            if entry is None or entry.state is not CallState.CLAIMED or entry.token != seen.token:
-                return
-            if entry.renewed_at != seen.renewed_at:
-                seen, last_sign = entry, time.monotonic()
-            elif time.monotonic() - last_sign > self._lease:
-                self._ledger.mark_unknown(
-                    entry, "owner_silent", f"its owner gave no sign of life for {self._lease:g} s"
-                )
-                return
-            self._sleep(LOSERS_INTERVAL)
 
     def _accept(self, entry: CallEntry, placed: PlacedCall) -> CallEntry:
         try:

@@ -29,7 +29,7 @@ LAYERS = {
         settings connection client pacing metrics privacy ledger campaigns
     """,
     2: """
-        deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
+        deployment claim_owners placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
         campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
         campaigns.report

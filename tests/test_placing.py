@@ -45,6 +45,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger import CallLedger, connect, migrate
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.schema import calls
 from airflow_provider_voiceinfra.pacing import RetryBounds
 from airflow_provider_voiceinfra.placements import placement
 from airflow_provider_voiceinfra.placing import (
@@ -543,6 +544,89 @@ class TestUnknown:
         assert "call_1" in str(caught.value)
 
 
+class TestLedgerThatForgot:
+    """A ledger that was restored from a backup no longer has the newest calls, which may have rung."""
+
+    @staticmethod
+    def forget(ledger_url: str) -> None:
+        with connect.database(ledger_url).writing() as connection:
+            connection.execute(calls.delete())
+
+    def test_unknown_call_that_is_gone_is_not_dialled(
+        self, make: Callable[..., CallPlacer], ledger_url: str, sandbox: SandboxProcess
+    ) -> None:
+        lose_answer(make, sandbox)
+        forget = lambda seconds: self.forget(ledger_url)  # noqa: E731
+        bounds = RetryBounds(patience=30.0, sleep=forget)
+        with raises(CallOutcomeUnknownError) as caught:
+            make(bounds=bounds).place(KEY, CALL, WAIT, origin=SECOND_TRY)
+        assert caught.value.code == "gone_from_ledger"
+        assert "not dialled again" in str(caught.value)
+        assert len(accepted_ids(sandbox)) == 1
+
+    def test_task_that_has_waited_for_it_does_not_dial(
+        self, make: Callable[..., CallPlacer], sandbox: SandboxProcess
+    ) -> None:
+        with raises(CallOutcomeUnknownError) as caught:
+            make().step(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY, seen=True)
+        assert caught.value.code == "gone_from_ledger"
+        assert sandbox.counts()["requests"] == 0
+
+    def test_claim_of_another_process_that_is_gone_is_not_taken(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, ledger_url: str, sandbox: SandboxProcess
+    ) -> None:
+        ledger.claim(KEY, CALL, conn_id=CONN_ID)
+        forget = lambda seconds: self.forget(ledger_url)  # noqa: E731
+        with raises(CallOutcomeUnknownError) as caught:
+            make(bounds=RetryBounds(sleep=forget)).place(KEY, CALL, WAIT)
+        assert caught.value.code == "gone_from_ledger"
+        assert sandbox.counts()["requests"] == 0
+
+
+class TestWithoutKey:
+    def test_each_rings_and_each_is_in_the_ledger(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        placed = [make().place_without_key(CALL, origin=FIRST_TRY) for _ in range(2)]
+        assert [one.call.call_id for one in placed] == accepted_ids(sandbox)
+        assert {entry.call_id for entry in ledger.calls()} == set(accepted_ids(sandbox))
+        assert all(entry.origin == FIRST_TRY for entry in ledger.calls())
+
+    def test_its_completion_is_not_taken_for_that_of_an_unknown_call(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Receiver, sandbox: SandboxProcess
+    ) -> None:
+        sandbox.fault("error_before")  # nothing rings
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW)
+        placed = make().place_without_key(CALL)
+        until(lambda: ledger.completion(placed.call.call_id))
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
+
+    def test_lost_answer_is_unknown_at_once_and_makes_a_rival(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Receiver, sandbox: SandboxProcess
+    ) -> None:
+        sandbox.fault("error_before")
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW)
+        sandbox.fault("cut_after")
+        with raises(CallOutcomeUnknownError) as caught:
+            make().place_without_key(CALL)
+        assert "no idempotency key" in str(caught.value)
+        [call_id] = accepted_ids(sandbox)
+        until(lambda: ledger.completion(call_id))
+        with raises(CallOutcomeUnknownError):
+            make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
+
+    def test_refused_call_is_refused(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        sandbox.configure(api_keys=["another"])
+        with raises(UnauthorizedError):
+            make().place_without_key(CALL)
+        assert [entry.state for entry in ledger.calls()] == [CallState.REFUSED]
+
+
 def test_placement_needs_the_id_of_a_call(ledger: CallLedger) -> None:
     entry, _ = ledger.claim(KEY, CALL, conn_id=CONN_ID)
     with pytest.raises(ClaimLostError, match="without a call_id"):
@@ -709,7 +793,7 @@ class TestKilledOwner:
         with raises(CallOutcomeUnknownError) as caught:
             make(lease=0.2).place(KEY, CALL, FAIL_NOW, origin=FIRST_TRY)
         assert caught.value.code == "owner_silent"
-        assert "no sign of life" in str(caught.value)
+        assert "no heartbeat" in str(caught.value)
         assert sandbox.counts()["requests"] == 0
 
 
@@ -782,6 +866,56 @@ class TestLosers:
         first, second = accepted_ids(sandbox)
         assert second == redial.call.call_id
         assert ledger.call_by_id(first) is not None
+
+    @pytest.mark.parametrize("redial", ["in its 429 loop", "refused for good"])
+    def test_answer_of_a_paused_owner_keeps_a_redial_from_being_sent(
+        self,
+        make: Callable[..., CallPlacer],
+        ledger: CallLedger,
+        sandbox: SandboxProcess,
+        start_owner: StartOwner,
+        redial: str,
+    ) -> None:
+        paused = start_owner("calls.placed")
+        assert paused.wait() == "at the gate"
+        [first] = accepted_ids(sandbox)
+        sandbox.configure(retry_after="none")
+        if redial == "refused for good":
+            sandbox.fault("rate_limited")
+            with raises(RateLimitedError):
+                make(bounds=RetryBounds(patience=0.0)).place(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY)
+            paused.go_on()
+            assert paused.wait() == ("placed", first)
+            placement = make().place(KEY, CALL, REDIAL_NOW, origin=THIRD_TRY)
+        else:
+            sandbox.fault("rate_limited", count=2)
+            refused: list[int] = []
+
+            def between_requests() -> None:
+                refused.append(1)
+                if len(refused) == 3:
+                    paused.go_on()
+                    assert paused.wait() == ("placed", first)
+
+            placement = make(before_send=between_requests).place(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY)
+            assert len(refused) == 3
+        assert (placement.how, placement.call.call_id) == (How.TAKEN_UP, first)
+        assert entry_of(ledger).call_id == first
+        assert accepted_ids(sandbox) == [first]
+
+    def test_answer_that_comes_while_the_last_redial_is_refused_is_taken_up(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        first_try, _ = ledger.claim(KEY, CALL, conn_id=CONN_ID, origin=FIRST_TRY)
+        ledger.mark_unknown(first_try, "owner_died", "paused")
+        sandbox.configure(api_keys=["another"])
+
+        def answered(name: str) -> None:
+            if name == "calls.refused":
+                ledger.accept(first_try, "call_1")
+
+        placement = make(count=answered).place(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY)
+        assert (placement.how, placement.call.call_id) == (How.TAKEN_UP, "call_1")
 
     def test_claim_that_was_taken_over_before_the_request_is_not_sent(
         self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess

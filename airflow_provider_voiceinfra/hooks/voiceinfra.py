@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, Pl
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
-from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
+from airflow_provider_voiceinfra.pacing import Pace, RetryBounds
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
@@ -86,6 +86,7 @@ class VoiceInfraHook(BaseHook):
             open_ledger(),
             self._client,
             conn_id=self.voiceinfra_conn_id,
+            account=self.connection.account,
             lease=2 * self.connection.timeout + bounds.patience + _LEASE_MARGIN,
             bounds=bounds,
             before_send=pace,
@@ -112,15 +113,16 @@ class VoiceInfraHook(BaseHook):
         """Place a call.
 
         With an idempotency key it goes through the ledger, as the operator's calls do: whatever is retried,
-        at most one call is placed for the key. Without one it is the bare request: **if your task is
-        retried, or calls this again after an error, the person is called again.**
+        at most one call is placed for the key. Without one nothing can tell it from a new call: **if your
+        task is retried, or calls this again after an error, the person is called again.** The ledger keeps
+        it all the same, so that its completion is never taken for another call's.
 
         :param call: the call; ``agent_id`` and ``from_number`` fall back to the connection's.
         :param idempotency_key: what names this call for ever.
         :param unknown_timeout: with a key: how long to wait for the webhook of a call whose answer was lost,
             in seconds.
         :param on_unknown: with a key: ``"fail"`` or ``"redial"`` when that time is over.
-        :param origin: with a key: which task instance asks, for the ledger.
+        :param origin: which task instance asks, for the ledger.
         :return: the accepted call.
         :raises InvalidCallError: if the request is wrong; nothing was sent.
         :raises CallNotPlacedError: if it is certain that nothing rang.
@@ -130,7 +132,7 @@ class VoiceInfraHook(BaseHook):
         """
         call = self.complete_call(call)
         if idempotency_key is None:
-            return self._place_bare(call)
+            return self.placer().place_without_key(call, origin=origin).call
         from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
 
         policy = UnknownPolicy(options.seconds("unknown_timeout", unknown_timeout), OnUnknown(on_unknown))
@@ -158,12 +160,3 @@ class VoiceInfraHook(BaseHook):
             # Airflow's Test button makes up an id, which says nothing to anybody.
             message = str(error).removeprefix(f"Connection {self.voiceinfra_conn_id!r}: ")
             return False, message[0].upper() + message[1:]
-
-    def _place_bare(self, call: OutboundCall) -> PlacedCall:
-        def send() -> PlacedCall:
-            self._pace.wait()
-            return self._client.place(call)
-
-        placed = send_until_decided(send, RetryBounds())
-        metrics.count("calls.placed", conn_id=self.voiceinfra_conn_id)
-        return placed

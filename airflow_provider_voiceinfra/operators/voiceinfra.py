@@ -136,7 +136,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
     def resume_placing(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Go on after waiting for the webhook of a call whose answer was lost."""
         read_event(event)
-        return self._run(context)
+        return self._run(context, seen=True)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Return the record after the trigger has fired."""
@@ -155,16 +155,16 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         else:
             self.log.warning("If a call was placed it goes on: the API cannot cancel a call.")
 
-    def _run(self, context: Context) -> Any:
+    def _run(self, context: Context, *, seen: bool = False) -> Any:
         with final_errors_fail_the_task():
-            placement = self._place(context)
+            placement = self._place(context, seen=seen)
             self._call_id = placement.call.call_id
             self._tell(placement)
             # Pushed before any waiting, so that other tasks and people can find the call meanwhile.
             context["ti"].xcom_push(key="call_id", value=self._call_id)
             return self._wait(context, self._call_id) if self.wait_for_completion else self._call_id
 
-    def _place(self, context: Context) -> Placement:
+    def _place(self, context: Context, *, seen: bool) -> Placement:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
         from airflow_provider_voiceinfra.placing import OnUnknown, Pending, UnknownPolicy
 
@@ -181,7 +181,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         key, origin = self._key(context), CallOrigin.of_task(context["ti"])
         if not self.deferrable:
             return placer.place(key, call, policy, origin=origin)
-        result = placer.step(key, call, policy, origin=origin)
+        result = placer.step(key, call, policy, origin=origin, seen=seen)
         if isinstance(result, Pending):
             self._defer_until_known(result, policy)
         return result
