@@ -15,11 +15,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
@@ -36,9 +34,9 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.transport import Session, WatchedBody, read
 
 OUTBOUND_PATH = "/calls/outbound"
-MAX_ANSWER_BYTES = 1_048_576
 MAX_MESSAGE_LENGTH = 500
 # A connection that has been idle may be closed by the server at the very moment of the next request, and
 # then nobody can tell whether that request was read; so an idle one is not used again.
@@ -58,8 +56,9 @@ _REMEDIES = {
 }
 # Besides those that the API documents: answers by which HTTP says that the request was not acted upon. Not
 # 303, 408 or 409, which may be sent after a request was passed on, nor any that HTTP does not define.
+_REDIRECTS = frozenset({301, 302, 307, 308})
 _NOT_ACTED_UPON = frozenset(
-    {*_REFUSALS, 301, 302, 307, 308, 402, 403, 405, 406, 410, 411, 413, 414, 415, 417, 421, 426, 431, 451}
+    {*_REFUSALS, *_REDIRECTS, 402, 403, 405, 406, 410, 411, 413, 414, 415, 417, 421, 426, 431, 451}
 )
 
 
@@ -75,10 +74,7 @@ class VoiceInfraClient:
     ) -> None:
         self._connection = connection
         self._monotonic = monotonic
-        self._session = requests.Session()
-        adapter = HTTPAdapter(max_retries=Retry(total=0, redirect=False))
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._session = Session()
         self._session.headers.update(
             {
                 "X-API-Key": connection.api_key,
@@ -141,22 +137,24 @@ class VoiceInfraClient:
         now = self._monotonic()
         if now - self._last_used > MAX_IDLE:
             self._session.close()
-        body = _WatchedBody(json.dumps(request).encode())
-        timeout = self._connection.timeout
+        body = WatchedBody(json.dumps(request).encode())
         try:
             response = self._session.post(
                 f"{self._connection.base_url}{OUTBOUND_PATH}",
                 data=body,
-                timeout=(timeout, timeout),
+                timeout=self._connection.timeout,
                 # A redirected POST would be sent again, or become a GET.
                 allow_redirects=False,
                 stream=True,
             )
             with response:
-                content = _read(response)
-        # requests lets some of urllib3's own errors through, such as that for a host name that cannot be.
-        except (requests.RequestException, HTTPError, OSError) as exc:
-            raise self._failure(exc, sent=body.sent) from exc
+                content = read(response)
+        # Nobody can list what a library raises for an answer that makes no sense, and what was sent decides,
+        # not the error. What ends the task is no Exception, and goes on.
+        except Exception as exc:  # noqa: BLE001
+            failure = self._failure(exc, sent=body.sent)
+            # The reason may quote the answer, and a number in it.
+            raise failure from (None if body.sent else exc)
         finally:
             self._last_used = self._monotonic()
         return _Answer(response.status_code, response.headers, content)
@@ -188,42 +186,6 @@ class _Answer:
             return None
 
 
-class _WatchedBody:
-    """A request body that knows whether any of it was handed to the network.
-
-    Until then the API has at most the headers of a request that promises a body, and cannot have acted. No
-    error class tells this apart: a TLS error, for example, may come from the handshake or from the answer.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._position = 0
-        self.sent = False
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def read(self, size: int = -1) -> bytes:
-        self.sent = True
-        end = len(self._content) if size is None or size < 0 else self._position + size
-        chunk = self._content[self._position : end]
-        self._position += len(chunk)
-        return chunk
-
-    def __iter__(self) -> Any:
-        yield self.read()
-
-
-def _read(response: requests.Response) -> bytes:
-    """Return the answer's body, but no more of it than any answer of the API can need."""
-    content = b""
-    for chunk in response.iter_content(65_536):
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
-            break
-    return content
-
-
 def _placed(answer: _Answer) -> PlacedCall:
     value = answer.json()
     call_id = usable_call_id(value.get("call_id")) if isinstance(value, dict) else None
@@ -248,6 +210,12 @@ def _error(answer: _Answer) -> VoiceInfraError:
             http_status=status,
             retry_after=_retry_after(answer.headers.get("Retry-After")),
         )
+    if status in _REDIRECTS and not _leads_somewhere(answer):
+        return CallOutcomeUnknownError(
+            f"HTTP {status}: a redirect to an address that cannot be read. The call may have been placed.",
+            code="bad_redirect",
+            http_status=status,
+        )
     if status in _NOT_ACTED_UPON:
         remedy = _REMEDIES.get(status, "Check the base URL of the connection, and gateways on the way to it.")
         return _REFUSALS.get(status, CallRefusedError)(
@@ -260,6 +228,16 @@ def _error(answer: _Answer) -> VoiceInfraError:
         code=code or "server_error",
         http_status=status,
     )
+
+
+def _leads_somewhere(answer: _Answer) -> bool:
+    """Return whether an answer names an address to go to, as it must to be a redirect."""
+    try:
+        location = answer.headers["Location"].encode("latin-1").decode()
+        requests.Request("GET", urljoin("https://host.example/", location)).prepare()
+    except (KeyError, ValueError):  # of which requests' own errors about an address are a kind
+        return False
+    return location != ""
 
 
 def _error_fields(answer: _Answer) -> tuple[str | None, str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import re
 import socket
 import threading
 import traceback
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra import client as client_module
@@ -121,10 +123,14 @@ def http(status: int, body: bytes = b"", **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Something\r\n{lines}\r\n".encode() + body
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 def answering(raw: bytes) -> Callable[[socket.socket], None]:
     def answer(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(raw)
+        with suppress(OSError):  # the client has read enough
+            connection.sendall(raw)
 
     return answer
 
@@ -170,6 +176,8 @@ class TestAccepted:
             (http(201, b'{"call_id": "call_1"}'), "call_1", "queued"),
             (http(202, b'{"call_id": 17, "status": 5}'), "17", "queued"),
             (http(299, b'{"call_id": "call_1", "status": "ringing", "more": {}}'), "call_1", "ringing"),
+            (http(200, b'{"call_id": "call_1"}', Content_Encoding="none"), "call_1", "queued"),
+            (http(200, b'{"call_id": "call_1"}', Set_Cookie="=; domain=\x01"), "call_1", "queued"),
             (http(200, b'{"call_id": "c\\u0000"}'), "c\N{REPLACEMENT CHARACTER}", "queued"),
         ],
     )
@@ -334,6 +342,59 @@ class TestRateLimited:
         assert waited is None or waited >= 0
 
 
+ODD = {
+    "location that is no address": http(302, Location="http://[" + NUMBER),
+    "location with no port": http(307, Location=f"http://a:{NUMBER}0000/"),
+    "location that is no text": b"HTTP/1.1 302 Found\r\nLocation: /\xff" + NUMBER.encode() + b"\r\n\r\n",
+    "location that is empty": http(301, Location=""),
+    "no location": http(308),
+    "endless redirect": b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n" + b"x" * 5_000_000,
+    "negative chunk": CHUNKED + b"-5\r\n" + NUMBER.encode(),
+    "chunk of minus one": CHUNKED + b"-1\r\n" + NUMBER.encode(),
+    "huge chunk": CHUNKED + b"f" * 40 + b"\r\n" + NUMBER.encode(),
+    "chunk in no size": CHUNKED + NUMBER.encode() + b"z\r\n",
+    "chunk in underscores": CHUNKED + b"1_0\r\n" + NUMBER.encode() + b"\r\n",
+    "chunk in other digits": CHUNKED + "\N{ARABIC-INDIC DIGIT FIVE}\r\nhello\r\n".encode(),
+    "chunks that end early": CHUNKED + b"5\r\nhel",
+    "chunks without an end": CHUNKED + b"5\r\nhello\r\n",
+    "chunk line without an end": CHUNKED + b"0" * 20_000_000,
+    "encodings without an end": http(200, b"x", Content_Encoding=", ".join(["gzip"] * 1000)),
+    "gzip that is none": http(200, NUMBER.encode(), Content_Encoding="gzip"),
+    "gzip bomb": http(200, gzip.compress(b"[" * 50_000_000), Content_Encoding="gzip"),
+    "deflate bomb": http(500, zlib.compress(b" " * 50_000_000), Content_Encoding="deflate"),
+    "no header lines": b"HTTP/1.1 200 OK\r\n" + NUMBER.encode() + b"\r\n: x\r\n\r\n",
+    "no text in headers": b"HTTP/1.1 200 \xff\xfe\r\n\xff: \xfe\r\nContent-Type: \xff\r\n\r\n",
+    "null in headers": b"HTTP/1.1 200 OK\r\nX\x00: \x00\r\nContent-Length: 1\x00\r\n\r\n{",
+    "long header line": b"HTTP/1.1 200 OK\r\nX: " + b"1" * 70_000 + b"\r\n\r\n",
+    "too many headers": b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 200 + b"\r\n",
+    "length of no number": b"HTTP/1.1 200 OK\r\nContent-Length: " + NUMBER.encode() + b"z\r\n\r\n",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "huge length": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n{}",
+    "cookies of no sense": http(500, Set_Cookie="=;;=\x01; expires=never; domain=" + NUMBER),
+    "no status": b"HTTP/1.1 " + NUMBER.encode() + b" OK\r\n\r\n",
+    "negative status": b"HTTP/1.1 -200 OK\r\n\r\n",
+    "status of five digits": b"HTTP/1.1 20000 OK\r\n\r\n",
+    "other version": b"HTTP/9.9 200 OK\r\n\r\n",
+    "version 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "version 0.9": b'{"call_id": "' + NUMBER.encode() + b'"}',
+    "long status line": b"HTTP/1.1 200 " + b"1" * 70_000 + b"\r\n\r\n",
+    "flood of interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000_000,
+    "long interim answers": (b"HTTP/1.1 100 Continue\r\n" + b"X: 1\r\n" * 200 + b"\r\n") * 2,
+    "switched protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello",
+}  # fmt: skip
+WELL_FORMED = [
+    http(200, b'{"call_id": "call_1", "status": "queued"}'),
+    CHUNKED + b'16\r\n{"call_id": "call_17"}\r\n0\r\nTrailer: 1\r\n\r\n',
+    http(200, gzip.compress(b'{"call_id": "call_1"}'), Content_Encoding="gzip", Set_Cookie="a=1; path=/"),
+    http(302, b"moved", Location="https://gateway.example:443/?a=b"),
+    http(429, b'{"error": {"code": "rate_limited", "message": "slow"}}', Retry_After="1"),
+    b"HTTP/1.1 100 Continue\r\n\r\n" + http(500, b"<html>"),
+]
+TROUBLE = [b"\r\n", b"\n", b"\r", b"\x00", b"\xff", b"-1", b":", b";", b",", b"[", b"%", b"//", b"@", b" ",
+           b"9" * 30]  # fmt: skip
+
+
 class TestUnknown:
     @pytest.mark.parametrize(
         ("fault", "accepted", "status", "code"),
@@ -382,6 +443,44 @@ class TestUnknown:
         error = error_of(raw)
         assert isinstance(error, CallOutcomeUnknownError)
         assert error.code in ("answer_lost", "no_call_id")
+
+    @pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
+    def test_odd_answer_is_one_that_is_not_understood(
+        self, raw: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        error = error_of(raw)
+        assert isinstance(error, CallOutcomeUnknownError)
+        assert "The call may have been placed." in str(error)
+        assert NUMBER[1:] not in caplog.text
+
+    def test_no_answer_ends_in_another_error(self) -> None:
+        raw = b""
+
+        @settings(deadline=None, max_examples=150)
+        @given(st.data())
+        def check(data: st.DataObject) -> None:
+            nonlocal raw
+            raw = data.draw(st.sampled_from(WELL_FORMED))
+            for _ in range(data.draw(st.integers(1, 3))):
+                places = [found.end() for found in re.finditer(rb"[\s:/,]", raw)]
+                at = data.draw(st.one_of(st.sampled_from(places or [0]), st.integers(0, len(raw))))
+                put = data.draw(st.one_of(st.sampled_from(TROUBLE), st.binary(max_size=4)))
+                raw = raw[:at] + put + raw[at + data.draw(st.integers(0, 3)) :]
+            with suppress(CallOutcomeUnknownError, CallRefusedError, RateLimitedError):
+                place_at(url)
+
+        with server(lambda connection: answering(raw)(connection)) as url:
+            check()
+
+    def test_answer_in_lines_that_are_no_headers_is_understood_all_the_same(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        body = b'{"call_id": "call_1"}'
+        raw = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + NUMBER.encode() + b" \xff\r\nX: \xfe\r\n\r\n"
+        with server(answering(raw + body)) as url:
+            assert place_at(url).call_id == "call_1"
+        assert NUMBER not in caplog.text
 
     def test_connection_that_breaks_in_the_middle_of_the_request_may_have_carried_it(self) -> None:
         def answer(connection: socket.socket) -> None:
