@@ -47,7 +47,8 @@ class VoiceInfraConnection:
     :param webhook_secrets: the secrets that webhooks may be signed with; several while rotating.
     :param agent_id: the agent for calls that name none.
     :param from_number: the caller ID for calls that name none.
-    :param timeout: how long to wait for a connection, and then for an answer, in seconds.
+    :param timeout: how long one request may take as a whole, from connecting to the end of the answer, in
+        seconds.
     :param max_calls_per_second: never send faster than this; ``None`` leaves it to the API's 429.
     :param account: what tells the vendor's accounts apart: connections of one account share completions.
     """

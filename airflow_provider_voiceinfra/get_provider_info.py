@@ -53,7 +53,7 @@ _CONNECTION_FORM: dict[str, Any] = {
         },
         "timeout": {
             "label": "Timeout (s)",
-            "description": "How long to wait for the API, in seconds: for a connection, then for an answer.",
+            "description": "How long one request may take as a whole, its answer included, in seconds.",
             "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 300},
         },
         "max_calls_per_second": {

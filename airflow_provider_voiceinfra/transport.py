@@ -59,14 +59,13 @@ class Deadline(Timeout):
 
 
 class Session(requests.Session):
-    """A session in which an answer changes nothing: no redirect is looked at, and no cookie is kept.
+    """A session whose ``timeout``, in seconds, is for a request as a whole.
 
-    :param trust_env: whether to read proxies and certificates of the environment for each request anew.
+    An answer changes nothing in it: no redirect is looked at, and no cookie is kept.
     """
 
-    def __init__(self, *, trust_env: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.trust_env = trust_env
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         adapter = _Adapter(max_retries=Retry(total=0, redirect=False))
         self.mount("https://", adapter)
@@ -103,12 +102,12 @@ class WatchedBody:
         yield self.read()
 
 
-def read(response: requests.Response) -> bytes:
-    """Return the answer's body, but no more of it than any answer of the API can need."""
+def read(response: requests.Response, most: int = MAX_ANSWER_BYTES) -> bytes:
+    """Return the answer's body, or enough of it to see that it is larger than anything that is expected."""
     content = b""
     for chunk in response.iter_content(65_536):
         content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
+        if len(content) > most:
             break
     return content
 

@@ -21,6 +21,9 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.app import create_app
 from tests.cli.conftest import Run, ledger_file, run
+from tests.test_client import answering
+from tests.test_client import server as raw_server
+from tests.test_transport import Dripper
 
 __all__ = ["ledger_file", "run"]  # fixtures
 
@@ -417,6 +420,29 @@ def test_no_receiver_at_all(connect: Connect, ledger: CallLedger) -> None:
 
     assert_failed(finding, "cannot be reached from this machine")
     assert "not be let out to its own public address" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /\xff\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello",
+    ],
+    ids=["redirect to nowhere", "redirect that is no text", "negative chunk"],
+)
+def test_an_answer_that_makes_no_sense(connect: Connect, ledger: CallLedger, raw: bytes) -> None:
+    with raw_server(answering(raw)) as url:
+        found_there = found(url.removesuffix("/v1"))
+    assert found_there["receiver"].verdict is Verdict.FAILED
+
+
+def test_an_answer_that_drips(ledger: CallLedger) -> None:
+    dripper = Dripper(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", b" ")
+    with raw_server(dripper) as url:
+        finding = receiver.check_receiver(url, patience=0.5)
+    assert_failed(finding, "cannot be reached from this machine")
+    assert dripper.left_alone.is_set()
 
 
 def test_a_receiver_with_another_secret(connect: Connect, ledger: CallLedger) -> None:

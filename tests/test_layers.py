@@ -26,7 +26,7 @@ LAYERS = {
         campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
-        settings connection client pacing metrics privacy ledger campaigns
+        settings connection client pacing metrics privacy ledger campaigns transport
     """,
     2: """
         deployment claim_owners placements placing receiving waiting campaigns.agenda campaigns.bookkeeping

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.entries import CallOrigin
     from airflow_provider_voiceinfra.placing import CallPlacer
 
-# A claim is left to its owner for as long as its request may take (connecting, then answering), all of its
-# patience, since the API may ask for one long wait, and this margin, in seconds.
+# A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
+# for one long wait, and this margin for what no timeout bounds, such as looking up a host name, in seconds.
 _LEASE_MARGIN = 60.0
 
 
@@ -87,7 +87,7 @@ class VoiceInfraHook(BaseHook):
             self._client,
             conn_id=self.voiceinfra_conn_id,
             account=self.connection.account,
-            lease=2 * self.connection.timeout + bounds.patience + _LEASE_MARGIN,
+            lease=self.connection.timeout + bounds.patience + _LEASE_MARGIN,
             bounds=bounds,
             before_send=pace,
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
