@@ -35,7 +35,10 @@ demo-stop: $(STAMP) ## stop what `make demo KEEP=1` has left running
 	@$(VENV_PYTHON) scripts/demo.py stop
 
 test: $(STAMP) ## run all tests, with real servers, and check the branch coverage
-	$(VENV_PYTHON) -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)
+	@started=$$(date +%s); \
+	$(VENV_PYTHON) -m pytest $(PARALLEL) --cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS); result=$$?; \
+	echo "make test: exit status $$result after $$(( $$(date +%s) - started )) s"; \
+	exit $$result
 
 unit: $(STAMP) ## run the quick tests only
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not integration" $(PYTEST_ARGS)
