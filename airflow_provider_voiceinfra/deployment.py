@@ -13,17 +13,19 @@ from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.ledger.connect import Pool
 
 
-def open_ledger() -> CallLedger:
+def open_ledger(pool: Pool | None = None) -> CallLedger:
     """Return the ledger that ``[voiceinfra] sql_alchemy_conn`` names; nothing is connected yet.
 
+    :param pool: the connections to use; if not set, those that all of this process share.
     :raises ConfigurationError: if the setting cannot be used.
     """
     # SQLAlchemy is loaded here, when a task runs, and not when a DAG file is parsed.
     from airflow_provider_voiceinfra.ledger import CallLedger
 
-    return CallLedger(load_settings().sql_alchemy_conn)
+    return CallLedger(load_settings().sql_alchemy_conn, pool=pool)
 
 
 def airflow_connection(conn_id: str) -> Any:

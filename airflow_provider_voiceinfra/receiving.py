@@ -64,12 +64,14 @@ class Delivery:
     :param body: the raw bytes.
     :param signatures: the text of every signature header; exactly one is right.
     :param event: the text of the event header; ``None`` if there is none. It is not signed.
+    :param account: the connection's account: its completions count for calls of that account alone.
     """
 
     conn_id: str
     body: bytes = field(repr=False)
     signatures: Sequence[str] = field(default=(), repr=False)
     event: str | None = field(default=None, repr=False)
+    account: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ class Receipt:
 
     :param reason: why it was kept or rejected.
     :param call_id: the call that it tells of, if that could be read.
+    :param record: what is new in the ledger by it, if anything is.
     """
 
     outcome: Outcome
     reason: str | None = None
     call_id: str | None = None
+    record: CompletionRecord | None = field(default=None, repr=False, compare=False)
 
 
 def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> Rejection | None:
@@ -100,53 +104,26 @@ def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> Rejection | 
 
 
 def receive(
-    delivery: Delivery,
-    *,
-    secrets: Sequence[str] | None,
-    account: str | None = None,
-    allow_unsigned: bool,
-    ledger: CallLedger,
+    delivery: Delivery, *, secrets: Sequence[str] | None, allow_unsigned: bool, ledger: CallLedger
 ) -> Receipt:
-    """Verify, read and store a delivery.
+    """Verify, read, store and count a delivery, where nobody waits for the answer meanwhile.
 
     :param secrets: the connection's webhook secrets; ``None`` if there is no such connection.
-    :param account: the connection's account: its completions count for the calls of that account alone.
     :param allow_unsigned: whether a connection without a secret takes any webhook.
     :raises LedgerError: if it could not be stored; the sender has to send it again.
     """
-    rejection = _verify(delivery, secrets, allow_unsigned=allow_unsigned)
-    if rejection is not None:
-        # Nobody is known to have sent it, so its conn_id is a stranger's choice and makes no tag.
-        metrics.count("webhooks.rejected")
-        return Receipt(Outcome.REJECTED, rejection.value)
-    receipt = _store(delivery, account, ledger)
-    if receipt.outcome is Outcome.KEPT:
-        ledger.keep_delivery(
-            delivery.body,
-            conn_id=delivery.conn_id,
-            account=account,
-            reason=receipt.reason or "",
-            event=_plain(delivery.event),
-            call_id=receipt.call_id,
-        )
-    names = {Outcome.RECORDED: "accepted", Outcome.DUPLICATE: "duplicate", Outcome.KEPT: "kept"}
-    metrics.count(f"webhooks.{names[receipt.outcome]}", conn_id=delivery.conn_id)
+    rejection = verify(delivery, secrets, allow_unsigned=allow_unsigned)
+    receipt = Receipt(Outcome.REJECTED, rejection.value) if rejection else store(delivery, ledger)
+    report(delivery, receipt, ledger)
     return receipt
 
 
-def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
-    """Try a kept delivery again, for example after an upgrade that can read it.
+def verify(delivery: Delivery, secrets: Sequence[str] | None, *, allow_unsigned: bool) -> Rejection | None:
+    """Return why a delivery is not believed; ``None`` if it is genuine. Asks nothing of the ledger.
 
-    :return: ``recorded`` or ``duplicate`` if it was of use, ``kept`` with the reason if it still is not.
-    :raises LedgerError: if it could not be stored; it stays as it is.
+    :param secrets: the connection's webhook secrets; ``None`` if there is no such connection.
+    :param allow_unsigned: whether a connection without a secret takes any webhook.
     """
-    receipt = _store(Delivery(kept.conn_id, kept.body, event=kept.event), kept.account, ledger)
-    if receipt.outcome is not Outcome.KEPT:
-        ledger.mark_replayed(kept.id)
-    return receipt
-
-
-def _verify(delivery: Delivery, secrets: Sequence[str] | None, *, allow_unsigned: bool) -> Rejection | None:
     if secrets is not None and not secrets and allow_unsigned:
         return None
     rejection = shape_rejection(delivery, allow_unsigned=False)
@@ -160,12 +137,59 @@ def _verify(delivery: Delivery, secrets: Sequence[str] | None, *, allow_unsigned
     return None if genuine else Rejection.WRONG_SIGNATURE
 
 
+def store(delivery: Delivery, ledger: CallLedger) -> Receipt:
+    """Record a genuine delivery, or keep it; it is durable once this returns.
+
+    :raises LedgerError: if it could not be stored; the sender has to send it again.
+    """
+    receipt = _record(delivery, ledger)
+    if receipt.outcome is Outcome.KEPT:
+        ledger.keep_delivery(
+            delivery.body,
+            conn_id=delivery.conn_id,
+            account=delivery.account,
+            reason=receipt.reason or "",
+            event=_plain(delivery.event),
+            call_id=receipt.call_id,
+        )
+    return receipt
+
+
+def report(delivery: Delivery, receipt: Receipt, ledger: CallLedger | None) -> None:
+    """Report to the metrics what became of a delivery; its sender should have the answer before.
+
+    :param ledger: tells when the call was placed; without it, how long it took is not reported.
+    """
+    if receipt.outcome is Outcome.REJECTED:
+        # Nobody is known to have sent it, so its conn_id is a stranger's choice and makes no tag.
+        metrics.count("webhooks.rejected")
+        return
+    if receipt.record is not None:
+        _report_completion(receipt.record, delivery.conn_id, ledger)
+    names = {Outcome.RECORDED: "accepted", Outcome.DUPLICATE: "duplicate", Outcome.KEPT: "kept"}
+    metrics.count(f"webhooks.{names[receipt.outcome]}", conn_id=delivery.conn_id)
+
+
+def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
+    """Try a kept delivery again, for example after an upgrade that can read it.
+
+    :return: ``recorded`` or ``duplicate`` if it was of use, ``kept`` with the reason if it still is not.
+    :raises LedgerError: if it could not be stored; it stays as it is.
+    """
+    receipt = _record(Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account), ledger)
+    if receipt.outcome is not Outcome.KEPT:
+        ledger.mark_replayed(kept.id)
+    if receipt.record is not None:
+        _report_completion(receipt.record, kept.conn_id, ledger)
+    return receipt
+
+
 def _looks_signed(signature: str) -> bool:
     digest = signature.removeprefix("sha256=")
     return len(digest) == _DIGEST_LENGTH and set(digest) <= set(string.hexdigits)
 
 
-def _store(delivery: Delivery, account: str | None, ledger: CallLedger) -> Receipt:
+def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
     """Record a genuine delivery, or say why it has to be kept."""
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
@@ -175,7 +199,7 @@ def _store(delivery: Delivery, account: str | None, ledger: CallLedger) -> Recei
     if other is not None:
         return Receipt(Outcome.KEPT, other, record.call_id)
     try:
-        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id, account=account)
+        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id, account=delivery.account)
     except (ValueError, TypeError, LookupError, ArithmeticError) as exc:
         # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
         return Receipt(Outcome.KEPT, f"its values cannot be recorded: {type(exc).__name__}", record.call_id)
@@ -186,8 +210,7 @@ def _store(delivery: Delivery, account: str | None, ledger: CallLedger) -> Recei
         return Receipt(Outcome.KEPT, reason, record.call_id)
     if recorded is Recorded.DUPLICATE:
         return Receipt(Outcome.DUPLICATE, call_id=record.call_id)
-    _report_completion(record, delivery.conn_id, ledger)
-    return Receipt(Outcome.RECORDED, call_id=record.call_id)
+    return Receipt(Outcome.RECORDED, call_id=record.call_id, record=record)
 
 
 def _other_event(header: str | None, record: CompletionRecord) -> str | None:
@@ -206,9 +229,11 @@ def _other_header(header: str | None) -> str | None:
     return None
 
 
-def _report_completion(record: CompletionRecord, conn_id: str, ledger: CallLedger) -> None:
+def _report_completion(record: CompletionRecord, conn_id: str, ledger: CallLedger | None) -> None:
     outcome = record.outcome if record.outcome in _KNOWN_OUTCOMES else "other"
     metrics.count("calls.completed", conn_id=conn_id, outcome=outcome or "other")
+    if ledger is None:
+        return
     try:
         call = ledger.call_by_id(record.call_id)
     except LedgerError:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
@@ -17,17 +18,33 @@ from airflow_provider_voiceinfra.ledger import migrate
 
 BUSY_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10
+POOL_TIMEOUT = 5.0
+_MOST_KEPT = 5  # connections that a pool keeps open while nobody uses them
 
-_databases: dict[str, Database] = {}
+_databases: dict[str | tuple[str, Pool], Database] = {}
 _databases_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Connections that one part of a process has to itself, so that no other part can keep it waiting.
+
+    :param name: the part.
+    :param size: how many connections it opens at most.
+    """
+
+    name: str
+    size: int
 
 
 class Database:
     """Connections to one ledger, of one process; the schema is brought up to date before the first one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pool: Pool | None = None) -> None:
+        self.url = url
         self._url = _with_driver(url)
-        self._engine = _engine(self._url)
+        self._pool = pool
+        self._engine = _engine(self._url, pool)
         self._ready = False
         self._lock = threading.Lock()
         self._parents: list[Engine] = []
@@ -49,7 +66,7 @@ class Database:
         """Leave the connections to the parent, in the child of a fork, and begin anew."""
         # Kept, since its end would close connections that the parent goes on using.
         self._parents.append(self._engine)
-        self._engine = _engine(self._url)
+        self._engine = _engine(self._url, self._pool)
         self._lock = threading.Lock()  # another thread of the parent may have held it
 
     @contextmanager
@@ -89,12 +106,16 @@ class Database:
                 self._ready = True
 
 
-def database(url: str) -> Database:
-    """Return this process's connections to a ledger; a fork gets its own, never its parent's."""
+def database(url: str, pool: Pool | None = None) -> Database:
+    """Return this process's connections to a ledger; a fork gets its own, never its parent's.
+
+    :param pool: whose connections; if not set, those that all share who have none of their own.
+    """
+    key = url if pool is None else (url, pool)
     with _databases_lock:
-        if url not in _databases:
-            _databases[url] = Database(url)
-        return _databases[url]
+        if key not in _databases:
+            _databases[key] = Database(url, pool)
+        return _databases[key]
 
 
 def _after_fork() -> None:
@@ -153,9 +174,12 @@ def _with_driver(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, pool: Pool | None = None) -> Engine:
     backend = url.get_backend_name()
     options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    if pool is not None:
+        kept = min(pool.size, _MOST_KEPT)
+        options.update(pool_size=kept, max_overflow=pool.size - kept, pool_timeout=POOL_TIMEOUT)
     if backend == "sqlite":
         options["connect_args"] = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
     elif backend == "postgresql":

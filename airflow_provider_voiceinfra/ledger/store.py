@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -12,7 +13,7 @@ from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
 from airflow_provider_voiceinfra.ledger.browsing import BrowsingLedger
 from airflow_provider_voiceinfra.ledger.campaigns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
-from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.connect import Pool, database
 from airflow_provider_voiceinfra.ledger.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
@@ -54,11 +55,18 @@ class CallLedger(
     Creating one opens nothing; the first use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
+    :param pool: the connections to use; if not set, those that all of this process share.
     :raises ConfigurationError: if the URL cannot be read, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = database(url)
+    def __init__(self, url: str, *, pool: Pool | None = None) -> None:
+        self._database = database(url, pool)
+
+    def with_pool(self, pool: Pool) -> CallLedger:
+        """Return the same ledger, used through connections that belong to one part of this process."""
+        twin = copy.copy(self)
+        twin._database = database(self._database.url, pool)
+        return twin
 
     def check(self) -> str:
         """Write to the ledger, undo it, and return the schema's revision.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,26 @@ from fastapi.responses import JSONResponse
 from airflow_provider_voiceinfra import __version__, deployment, metrics
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.settings import Settings, load_settings
-from airflow_provider_voiceinfra.web.connections import CachedSecrets, SecretsFor
-from airflow_provider_voiceinfra.web.webhook import Once, Receiver, build_router, place_of
+from airflow_provider_voiceinfra.web.connections import CachedSecrets, SecretsFor, stored_names
+from airflow_provider_voiceinfra.web.unread import CloseUnread
+from airflow_provider_voiceinfra.web.webhook import (
+    LEDGER_CONNECTIONS,
+    Once,
+    Receiver,
+    build_router,
+    place_of,
+)
+from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf
 
 HEALTH_SECONDS = 1.0
+# Who asks for the health gives up soon, and a ledger that takes longer is not one to rely on.
+HEALTH_ANSWER_SECONDS = 5.0
+# To the ledger, for each part; a page reads with one, and a file that is sent holds one meanwhile.
+CONNECTIONS = {"receiver": LEDGER_CONNECTIONS, "pages": 12}
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +71,8 @@ def create_app(
         API server can serve them.
     :param visitor: the dependency that tells who asks for a page; if not set, Airflow's login.
     """
-    receiver = Receiver(
-        settings=Once(lambda: settings or load_settings()),
-        ledger=Once(lambda: ledger or deployment.open_ledger()),
-        secrets_for=secrets_for or CachedSecrets(),
-    )
+    kept = secrets_for or CachedSecrets(names=lambda: _known_names(receiver))
+    receiver = Receiver(Once(lambda: settings or load_settings()), _opened(ledger, "receiver"), kept)
     health = _Health(receiver.ledger)
 
     app = FastAPI(
@@ -75,18 +84,36 @@ def create_app(
         lifespan=health.lifespan,
     )
     app.router.redirect_slashes = False  # a vendor that follows no redirect would lose the webhook
+    app.add_middleware(CloseUnread)
     app.include_router(build_router(receiver))
 
     @app.get("/health")
     async def get_health() -> JSONResponse:
-        return health.answer(await receiver.in_thread(health.is_ok))
+        return health.answer(await health.ask())
 
     if with_pages:
         # Jinja and the pages are of no use to a receiver on its own.
         from airflow_provider_voiceinfra.web.pages.app import build_pages
 
-        app.mount("/ui", build_pages(receiver, visitor))
+        app.mount("/ui", build_pages(_opened(ledger, "pages"), visitor))
     return app
+
+
+def _opened(ledger: CallLedger | None, part: str) -> Once[CallLedger]:
+    """Return what opens the ledger with connections that no other part of the process uses."""
+
+    def make() -> CallLedger:
+        from airflow_provider_voiceinfra.ledger.connect import Pool
+
+        pool = Pool(part, CONNECTIONS[part])
+        return ledger.with_pool(pool) if ledger else deployment.open_ledger(pool)
+
+    return Once(make)
+
+
+def _known_names(receiver: Receiver) -> Iterator[str]:
+    yield from stored_names() or ()
+    yield from receiver.ledger().known_connections()
 
 
 class _Health:
@@ -97,6 +124,7 @@ class _Health:
         self._lock = threading.Lock()
         self._asked_at = float("-inf")
         self._ok = False
+        self._worker = Workers("health", threads=1, seconds=HEALTH_ANSWER_SECONDS, most_waiting=64)
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -110,7 +138,16 @@ class _Health:
         known_to_all = {"service": "voiceinfra", "status": status, "version": __version__}
         return JSONResponse(known_to_all, 200 if ok else 503)
 
+    async def ask(self) -> bool:
+        """Return whether it can, waiting in a thread of its own, and not for long."""
+        try:
+            return bool(await self._worker.run(self.is_ok))
+        except (BusyError, TooSlowError) as exc:
+            log.error("The receiver cannot write to the ledger: %s", exc)
+            return False
+
     def is_ok(self) -> bool:
+        """Return whether it can; all who ask at the same time wait for one answer."""
         with self._lock:
             if time.monotonic() - self._asked_at >= HEALTH_SECONDS:
                 self._ok = self._check()

@@ -6,10 +6,12 @@ Taken at its word it would turn genuine webhooks away, so that answer is looked 
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,18 @@ CACHE_SECONDS = 10.0
 CACHE_SIZE = 1024
 # Look-ups within CACHE_SECONDS of ids that have never been found here: a stranger can make up any number.
 MAX_STRANGE_LOOKUPS = 200
+# Of them at a time: a secrets backend may be slow, and threads are left for ids that exist.
+STRANGE_AT_ONCE = 8
+# How long a flood may have to wait until it is known for the first time which ids exist.
+NAMES_SECONDS = 5.0
+VARIABLE_PREFIX = "AIRFLOW_CONN_"
 
 # What Airflow takes as the id of a connection; the length is that of its database column.
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
 
 SecretsFor = Callable[[str], "tuple[str, ...] | None"]
+
+log = logging.getLogger(__name__)
 
 
 class ConnectionsUnavailableError(VoiceInfraError):
@@ -98,20 +107,32 @@ def _has_metadata() -> bool:
 class CachedSecrets:
     """Remembers for some seconds what a look-up found, or that it found nothing.
 
-    A flood of made-up ids is answered from here, up to a number of look-ups, and then with "can't say";
-    connections that were found before never wait for it.
+    Ids that anybody could have made up are looked up a bounded number of times, and a few at a time. One more
+    is answered as a connection that does not exist, at once, so that a flood of them looks the same for every
+    id and slows nobody down. Ids that are known to exist are not counted: those that were found before, those
+    that an environment variable defines, and ``names``.
 
     :param find: the look-up itself.
+    :param names: yields ids that exist, as far as they can be listed; asked in a thread of its own, only
+        while there are strangers.
     :param clock: monotonic seconds.
     """
 
-    def __init__(self, find: SecretsFor = find_secrets, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        find: SecretsFor = find_secrets,
+        names: Callable[[], Iterable[str]] = tuple,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._find = find
+        self._names = KnownNames(names, clock)
         self._lock = threading.Lock()
         self._found: TTLCache[str, tuple[str, ...]] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
         self._missing: TTLCache[str, None] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
         self._familiar: LRUCache[str, bool] = LRUCache(CACHE_SIZE)
         self._strange: TTLCache[object, None] = TTLCache(MAX_STRANGE_LOOKUPS, CACHE_SECONDS, timer=clock)
+        self._turns = threading.BoundedSemaphore(STRANGE_AT_ONCE)
+        self._warned: TTLCache[str, None] = TTLCache(1, CACHE_SECONDS, timer=clock)
 
     def __call__(self, conn_id: str) -> tuple[str, ...] | None:
         """Return the secrets of a connection; ``None`` if there is no such connection.
@@ -125,7 +146,12 @@ class CachedSecrets:
                 return self._found[conn_id]
             if conn_id in self._missing:
                 return None
-            self._allow(conn_id)
+            is_familiar = conn_id in self._familiar
+        if is_familiar or is_variable(conn_id) or conn_id in self._names:
+            return self._look_up(conn_id)
+        return self._look_up_stranger(conn_id)
+
+    def _look_up(self, conn_id: str) -> tuple[str, ...] | None:
         secrets = self._find(conn_id)
         with self._lock:
             if secrets is None:
@@ -135,10 +161,109 @@ class CachedSecrets:
                 self._familiar[conn_id] = True
         return secrets
 
-    def _allow(self, conn_id: str) -> None:
-        if conn_id in self._familiar:
-            return
-        self._strange.expire()
-        if len(self._strange) >= MAX_STRANGE_LOOKUPS:
-            raise ConnectionsUnavailableError("too many unknown connections were asked for")
-        self._strange[object()] = None
+    def _look_up_stranger(self, conn_id: str) -> tuple[str, ...] | None:
+        self._names.refresh()
+        if self._turns.acquire(blocking=False):
+            try:
+                if self._has_turn():
+                    return self._look_up(conn_id)
+            finally:
+                self._turns.release()
+        # Before it is taken for one that does not exist, the names of those that do must be there.
+        self._names.wait()
+        if conn_id in self._names:
+            return self._look_up(conn_id)
+        self._warn()
+        return None
+
+    def _has_turn(self) -> bool:
+        with self._lock:
+            self._strange.expire()
+            if len(self._strange) >= MAX_STRANGE_LOOKUPS:
+                return False
+            self._strange[object()] = None
+            return True
+
+    def _warn(self) -> None:
+        with self._lock:
+            if "" in self._warned:
+                return
+            self._warned[""] = None
+        log.warning(
+            "Webhooks name so many unknown connections that no more are looked up at present; those are "
+            "answered 401. Connections of the environment, of Airflow's metadata database and of the ledger "
+            "are not among them."
+        )
+
+
+class KnownNames:
+    """The ids of connections that exist, as far as they can be listed; read anew only while somebody asks.
+
+    :param read: yields them; may take long.
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[str]], clock: Callable[[], float]) -> None:
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._names: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
+        self._is_reading = False
+        self._first = threading.Event()
+        self._patience = NAMES_SECONDS
+
+    def __contains__(self, conn_id: str) -> bool:
+        return conn_id in self._names
+
+    def refresh(self) -> None:
+        """Begin to read them anew, if that is due; waits for nothing."""
+        with self._lock:
+            if self._is_reading or self._clock() - self._read_at < CACHE_SECONDS:
+                return
+            self._is_reading = True
+        threading.Thread(target=self._refresh, name="voiceinfra-names", daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until they have been read once; for some seconds, and only until somebody has done so."""
+        if not self._first.wait(self._patience):
+            self._patience = 0.0  # whatever keeps them from being read, strangers must not hold threads
+
+    def _refresh(self) -> None:
+        names: set[str] = set()
+        try:
+            for name in self._read():
+                names.add(name)
+        except Exception as error:  # noqa: BLE001  it is of use without
+            log.warning("Not all connections that exist can be listed: %s", type(error).__name__)
+            names |= self._names
+        finally:
+            with self._lock:
+                self._names = frozenset(names)
+                self._read_at = self._clock()
+                self._is_reading = False
+            self._first.set()
+
+
+def is_variable(conn_id: str) -> bool:
+    """Tell whether an environment variable defines a connection."""
+    return f"{VARIABLE_PREFIX}{conn_id.upper()}" in os.environ
+
+
+def stored_names() -> list[str] | None:
+    """Return the ids of the connections in Airflow's metadata database; ``None`` if it cannot be asked."""
+    from airflow import settings
+    from airflow.models.connection import Connection  # the stored ones; airflow.sdk's cannot be listed
+    from airflow.utils.session import create_session
+    from sqlalchemy import make_url, select
+
+    try:
+        url = make_url(settings.SQL_ALCHEMY_CONN or "")
+        if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
+            return None  # to ask would create the file, empty
+        with create_session() as session:
+            query = select(Connection.conn_id).where(Connection.conn_type == CONN_TYPE)
+            return [str(conn_id) for conn_id in session.scalars(query)]
+    except Exception as error:  # noqa: BLE001  whatever keeps Airflow's own database from answering
+        log.warning("Airflow's connections cannot be listed: %s", type(error).__name__)
+        return None

@@ -8,33 +8,40 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from airflow_provider_voiceinfra import metrics, receiving, signing
+from airflow_provider_voiceinfra import receiving, signing
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
+from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.web.connections import ConnectionsUnavailableError, SecretsFor
+from airflow_provider_voiceinfra.web.connections import SecretsFor
 from airflow_provider_voiceinfra.web.rejections import TOO_LARGE, Rejections
+from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
 RETRY_AFTER_SECONDS = 10
-# Threads that deliveries may hold at a time. They are not those of the API server's other routes, which
-# would stand still while a ledger that is locked or far away keeps deliveries waiting.
+# How long a delivery waits to be believed, and then to be stored: a sender takes slowness for a failure.
+ANSWER_SECONDS = 8.0
+# Threads that verify, and as many that store: what waits for the ledger keeps nobody from being refused.
 THREADS = 16
-# Deliveries that may wait for a thread, each with its body in memory.
+# Deliveries that may wait for a thread of each kind, with their bodies in memory.
 MAX_WAITING = 512
+# What is left to do once a delivery was answered; what finds no room here is left undone.
+AFTER_THREADS = 3
+MOST_AFTER = 128
+LEDGER_CONNECTIONS = THREADS + AFTER_THREADS + 2
+"""How many connections to the ledger all of it takes at most; one more each for its health and for names."""
 
 T = TypeVar("T")
 
@@ -57,7 +64,7 @@ class Once(Generic[T]):
 
 @dataclass
 class Receiver:
-    """What a delivery needs; everything is looked up when the first one comes, in its thread.
+    """What a delivery needs; everything is looked up when the first one comes, in threads of its own.
 
     :param secrets_for: returns the webhook secrets of a connection, ``None`` if there is no such connection.
     """
@@ -66,42 +73,75 @@ class Receiver:
     ledger: Once[CallLedger]
     secrets_for: SecretsFor
     rejections: Rejections = field(init=False)
-    _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(THREADS))
+    _verifying: Workers = field(default_factory=lambda: _workers("verify", THREADS, MAX_WAITING))
+    _storing: Workers = field(default_factory=lambda: _workers("store", THREADS, MAX_WAITING))
+    _reporting: Workers = field(default_factory=lambda: _workers("report", AFTER_THREADS - 1, MOST_AFTER))
+    _noting: Workers = field(default_factory=lambda: _workers("note", 1, 1))
 
     def __post_init__(self) -> None:
         self.rejections = Rejections(self.ledger, self.secrets_for)
 
-    def after_rejection(self, conn_id: str, reason: str) -> BackgroundTask | None:
-        """Return what is left to do once a rejection has been answered."""
-        if not self.rejections.is_due(conn_id, reason):
-            return None
-        return BackgroundTask(self.in_thread, self.rejections.write, conn_id, reason)
-
-    async def in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run blocking work in one of the receiver's own threads."""
-        return await anyio.to_thread.run_sync(work, *args, limiter=self._limiter)
-
     @property
     def is_overloaded(self) -> bool:
         """Whether so many deliveries wait for a thread that no more should be taken."""
-        return self._limiter.statistics().tasks_waiting >= MAX_WAITING
+        return self._verifying.is_full or self._storing.is_full
 
-    def deliver(self, delivery: Delivery) -> Receipt:
-        """Take a delivery from its bytes to the ledger; this is the one hop into a thread.
+    async def current_settings(self) -> Settings:
+        """Return the settings; they are read once.
+
+        :raises ConfigurationError: if this receiver is set up wrongly.
+        """
+        return self.settings.made or await self._verifying.run(self.settings)
+
+    async def deliver(self, delivery: Delivery, settings: Settings) -> Receipt:
+        """Take a delivery from its bytes to the ledger; what is not believed never comes near the ledger.
 
         :raises LedgerError: if it could not be stored.
         :raises ConnectionsUnavailableError: if its connection could not be looked up.
         :raises ConfigurationError: if this receiver is set up wrongly.
+        :raises BusyError: if too much else is waiting.
+        :raises TooSlowError: if one of these takes too long.
         """
-        allow_unsigned = self.settings().allow_unsigned_webhooks
+        allow_unsigned = settings.allow_unsigned_webhooks
         rejection = receiving.shape_rejection(delivery, allow_unsigned=allow_unsigned)
+        if rejection is None:
+            rejection = await self._verifying.run(self._verify, delivery, allow_unsigned)
         if rejection is not None:
-            metrics.count("webhooks.rejected")
             return Receipt(Outcome.REJECTED, rejection.value)
+        receipt: Receipt = await self._storing.run(self._store, delivery)
+        return receipt
+
+    async def after(self, delivery: Delivery, receipt: Receipt) -> None:
+        """Do what is left to do once a delivery has been answered; if there is no time for it, it is left."""
+        if receipt.outcome is Outcome.REJECTED:
+            await self._note(delivery.conn_id, receipt.reason or "")
+        with suppress(BusyError, TooSlowError):
+            if receipt.record is not None:
+                try:
+                    await self._reporting.run(self._report, delivery, receipt)
+                    return
+                except BusyError:
+                    log.info("How long a call took is not reported: the ledger is too slow at present")
+            await self._verifying.run(receiving.report, delivery, receipt, None)
+
+    async def _note(self, conn_id: str, reason: str) -> None:
+        if self.rejections.is_due(conn_id, reason):
+            with suppress(BusyError, TooSlowError):
+                await self._noting.run(self.rejections.write, conn_id, reason)
+
+    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> Rejection | None:
         secrets = self.secrets_for(delivery.conn_id)
-        return receiving.receive(
-            delivery, secrets=secrets, allow_unsigned=allow_unsigned, ledger=self.ledger()
-        )
+        return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned)
+
+    def _store(self, delivery: Delivery) -> Receipt:
+        return receiving.store(delivery, self.ledger())
+
+    def _report(self, delivery: Delivery, receipt: Receipt) -> None:
+        receiving.report(delivery, receipt, self.ledger())
+
+
+def _workers(name: str, threads: int, most_waiting: int) -> Workers:
+    return Workers(name, threads=threads, seconds=ANSWER_SECONDS, most_waiting=most_waiting)
 
 
 class _BodyTooLargeError(Exception):
@@ -124,32 +164,30 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
     if receiver.is_overloaded:
         log.warning("A webhook was put off: %d others wait to be stored", MAX_WAITING)
         return _try_again()
+    delivery = Delivery(
+        conn_id=request.path_params.get("conn_id") or DEFAULT_CONN_ID,
+        body=b"",
+        signatures=request.headers.getlist(signing.SIGNATURE_HEADER),
+        event=", ".join(request.headers.getlist(signing.EVENT_HEADER)) or None,
+    )
     try:
-        settings = receiver.settings.made or await receiver.in_thread(receiver.settings)
-        delivery = Delivery(
-            conn_id=request.path_params.get("conn_id") or DEFAULT_CONN_ID,
-            body=await _read_body(request, settings.max_webhook_bytes),
-            signatures=request.headers.getlist(signing.SIGNATURE_HEADER),
-            event=", ".join(request.headers.getlist(signing.EVENT_HEADER)) or None,
-        )
-        receipt = await receiver.in_thread(receiver.deliver, delivery)
+        settings = await receiver.current_settings()
+        delivery = replace(delivery, body=await _read_body(request, settings.max_webhook_bytes))
+        receipt = await receiver.deliver(delivery, settings)
     except _BodyTooLargeError:
-        await receiver.in_thread(metrics.count, "webhooks.rejected")
         log.warning("A webhook was refused: %s", TOO_LARGE)
-        conn_id = request.path_params.get("conn_id") or DEFAULT_CONN_ID
-        return JSONResponse(
-            {"error": "too_large"}, 413, background=receiver.after_rejection(conn_id, TOO_LARGE)
-        )
+        later = BackgroundTask(receiver.after, delivery, Receipt(Outcome.REJECTED, TOO_LARGE))
+        return JSONResponse({"error": "too_large"}, 413, background=later)
     except ClientDisconnect:
         log.info("A webhook's sender hung up before its body was complete; nothing of it is stored")
         return Response(status_code=400)  # nobody is there to read it
-    except (LedgerError, ConfigurationError, ConnectionsUnavailableError) as exc:
+    except VoiceInfraError as exc:
         log.error("A webhook could not be stored, and its sender was asked to send it again: %s", exc)
         return _try_again()
     except Exception as exc:  # noqa: BLE001  whatever it is, the sender has to try again, and learns no more
         log.error("A webhook could not be stored, for an error of ours: %s", place_of(exc))
         return _try_again()
-    return _answer(delivery, receipt, receiver)
+    return _answer(delivery, receipt, BackgroundTask(receiver.after, delivery, receipt))
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -164,12 +202,11 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _answer(delivery: Delivery, receipt: Receipt, receiver: Receiver) -> Response:
+def _answer(delivery: Delivery, receipt: Receipt, later: BackgroundTask) -> Response:
     if receipt.outcome is Outcome.REJECTED:
         # What nobody is known to have signed is a stranger's text: shown short, quoted, and without numbers.
         shown = mask_numbers_in(delivery.conn_id[:64])
         log.warning("A webhook for connection %r was refused: %s", shown, receipt.reason)
-        later = receiver.after_rejection(delivery.conn_id, receipt.reason or "")
         return JSONResponse({"error": "unauthorized"}, 401, background=later)
     if receipt.outcome is Outcome.KEPT:
         log.warning(
@@ -178,7 +215,7 @@ def _answer(delivery: Delivery, receipt: Receipt, receiver: Receiver) -> Respons
             delivery.conn_id,
             receipt.reason,
         )
-    return JSONResponse({"status": receipt.outcome.value})
+    return JSONResponse({"status": receipt.outcome.value}, background=later)
 
 
 def _try_again() -> Response:

@@ -67,10 +67,13 @@ def make_app(ledger_url: str) -> Callable[..., FastAPI]:
 
 
 class Server:
-    """A receiver that is served on loopback by a thread of this process."""
+    """A receiver that is served on loopback by a thread of this process.
 
-    def __init__(self, app: FastAPI) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    :param options: those of uvicorn.
+    """
+
+    def __init__(self, app: FastAPI, **options: Any) -> None:
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **options))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 30
@@ -86,12 +89,12 @@ class Server:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[FastAPI], Server]]:
+def serve() -> Iterator[Callable[..., Server]]:
     """Return what serves an app over real HTTP until the test ends."""
     servers: list[Server] = []
 
-    def start(app: FastAPI) -> Server:
-        servers.append(Server(app))
+    def start(app: FastAPI, **options: Any) -> Server:
+        servers.append(Server(app, **options))
         return servers[-1]
 
     yield start

@@ -8,8 +8,10 @@ import socket
 import string
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,15 +26,19 @@ from hypothesis import strategies as st
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.web import connections
+from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.connections import (
     CACHE_SECONDS,
     MAX_STRANGE_LOOKUPS,
+    STRANGE_AT_ONCE,
     CachedSecrets,
     ConnectionsUnavailableError,
     find_secrets,
 )
-from tests.web.conftest import MAX_BYTES, SECRET, completion, signed
+from tests.web.conftest import MAX_BYTES, SECRET, Server, completion, signed
 
 MakeApp = Callable[..., FastAPI]
 
@@ -231,10 +237,7 @@ def test_flood_of_made_up_ids_reaches_airflow_a_bounded_number_of_times() -> Non
     connections = Connections(vendor=("one",))
     connections.cached("vendor")
     for number in range(5000):
-        try:
-            connections.cached(f"made_up_{number}")
-        except ConnectionsUnavailableError:
-            continue
+        assert connections.cached(f"made_up_{number}") is None
     assert len(connections.asked) == MAX_STRANGE_LOOKUPS
     connections.now += CACHE_SECONDS - 0.1
     assert connections.cached("vendor") == ("one",)
@@ -242,6 +245,85 @@ def test_flood_of_made_up_ids_reaches_airflow_a_bounded_number_of_times() -> Non
     connections.now += 0.05
     connections.cached._found.clear()
     assert connections.cached("vendor") == ("one",)
+
+
+def test_flood_looks_the_same_for_every_id_and_holds_up_no_genuine_webhook(
+    serve: Callable[..., Server], ledger_url: str
+) -> None:
+    known = {"met_before": (SECRET,), "listed": (SECRET,)}
+    kept = CachedSecrets(known.get, names=lambda: ["listed"])
+    app = create_app(
+        ledger=CallLedger(ledger_url), secrets_for=kept, settings=Settings(sql_alchemy_conn=ledger_url)
+    )
+    server = serve(app)
+
+    def post(conn_id: str, number: int = 0, secret: str = "another-secret") -> tuple[int, Any]:
+        body = completion(f"call_{number}")
+        path = f"{server.url}/webhooks/{conn_id}"
+        answer = requests.post(path, data=body, headers=signed(body, secret), timeout=30)
+        return answer.status_code, answer.json()
+
+    assert post("met_before", 1, SECRET) == (200, {"status": "recorded"})
+    flood = {repr(post(f"made_up_{number}")) for number in range(MAX_STRANGE_LOOKUPS + 100)}
+    probes = {repr(post(conn_id)) for conn_id in ("met_before", "listed", "made_up_1", "made_up_too")}
+    assert flood == probes == {repr((401, {"error": "unauthorized"}))}
+    assert post("met_before", 2, SECRET) == (200, {"status": "recorded"})
+    assert post("listed", 3, SECRET) == (200, {"status": "recorded"})
+
+
+def test_slow_look_ups_of_made_up_ids_keep_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OF_A_VARIABLE", "voiceinfra://")
+    go_on, slow = threading.Event(), threading.Semaphore(0)
+    existing = {"met_before", "listed", "of_a_variable"}
+
+    def find(conn_id: str) -> tuple[str, ...] | None:
+        if conn_id in existing:
+            return (SECRET,)
+        slow.release()
+        go_on.wait(60)
+        return None
+
+    kept = CachedSecrets(find, names=lambda: ["listed"])
+    assert kept("met_before") == (SECRET,)
+    with ThreadPoolExecutor(STRANGE_AT_ONCE) as pool:
+        held = [pool.submit(kept, f"made_up_{number}") for number in range(STRANGE_AT_ONCE)]
+        for _ in held:
+            assert slow.acquire(timeout=30)
+        assert kept("made_up_too") is None  # at once, as one that does not exist
+        kept._found.clear()
+        assert [kept(conn_id) for conn_id in sorted(existing)] == [(SECRET,)] * 3
+        go_on.set()
+        assert [one.result(30) for one in held] == [None] * STRANGE_AT_ONCE
+
+
+@pytest.mark.parametrize("names", [list, lambda: 1 / 0], ids=["empty", "broken"])
+def test_connection_that_nothing_lists_is_found_by_its_look_up(names: Any) -> None:
+    kept = CachedSecrets({"of_a_secrets_backend": ("one",)}.get, names=names)
+    assert kept("of_a_secrets_backend") == ("one",)
+
+
+def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, waits = threading.Event(), []
+
+    def never() -> list[str]:
+        go_on.wait(60)
+        return []
+
+    monkeypatch.setattr(connections, "NAMES_SECONDS", 0.2)
+    kept = CachedSecrets({}.get, names=never)
+    wait = kept._names._first.wait
+    monkeypatch.setattr(kept._names._first, "wait", lambda patience: waits.append(patience) or wait(patience))
+    for number in range(MAX_STRANGE_LOOKUPS + 50):
+        assert kept(f"made_up_{number}") is None
+    go_on.set()
+    assert waits == [0.2] + [0.0] * 49
+
+
+def test_refusals_of_a_flood_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    connections = Connections()
+    for number in range(MAX_STRANGE_LOOKUPS + 50):
+        connections.cached(f"made_up_{number}")
+    assert caplog.text.count("no more are looked up") == 1
 
 
 @pytest.mark.parametrize("conn_id", ["", "a\x00b", "a b", "ü\ud800", "x" * 251, "a%b", "a\nb", "\N{SNOWMAN}"])
@@ -297,9 +379,6 @@ def test_unreadable_connection_is_not_taken_for_a_missing_one(
 
 
 def test_unreadable_connection_is_answered_503(make_app: MakeApp, ledger_url: str) -> None:
-    from airflow_provider_voiceinfra.settings import Settings
-    from airflow_provider_voiceinfra.web.app import create_app
-
     def find(_: str) -> None:
         raise ConnectionsUnavailableError("MetastoreBackend: OperationalError")
 
@@ -398,7 +477,7 @@ with settings.Session() as session:
 """
 
 
-def test_receiver_on_its_own_finds_connections_of_a_metadata_database_it_is_given(
+def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_flood(
     stand_alone: Callable[..., str], ledger: CallLedger, tmp_path: Path
 ) -> None:
     environment = {
@@ -410,7 +489,18 @@ def test_receiver_on_its_own_finds_connections_of_a_metadata_database_it_is_give
     subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=120)
     url = stand_alone(**environment)
     body = completion()
-    answer = requests.post(url + "/webhooks/vendor", data=body, headers=signed(body), timeout=60)
-    assert answer.status_code == 200
-    wrong = requests.post(url + "/webhooks/nobody", data=body, headers=signed(body), timeout=60)
-    assert wrong.status_code == 401
+
+    def post(conn_id: str, secret: str = SECRET) -> int:
+        headers = signed(body, secret)
+        return requests.post(f"{url}/webhooks/{conn_id}", data=body, headers=headers, timeout=60).status_code
+
+    made_up = [f"made_up_{number}" for number in range(MAX_STRANGE_LOOKUPS + 200)]
+    with ThreadPoolExecutor(16) as pool:
+        flood = pool.map(post, made_up)
+        for _ in range(MAX_STRANGE_LOOKUPS):
+            assert next(flood) == 401
+        # It was never looked up before, and there are no look-ups left for ids that nobody knows.
+        assert post("vendor") == 200
+        assert set(flood) == {401}
+    assert post("vendor", "another-secret") == post("nobody") == 401
+    assert ledger.last_sequence() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -18,17 +19,17 @@ from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf, admit, airflow_visitor
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.web.webhook import Receiver
+    from airflow_provider_voiceinfra.ledger import CallLedger
 
 _ASSET_SECONDS = 3600
 
 log = logging.getLogger(__name__)
 
 
-def build_pages(receiver: Receiver, visitor: VisitorOf | None = None) -> FastAPI:
+def build_pages(ledger: Callable[[], CallLedger], visitor: VisitorOf | None = None) -> FastAPI:
     """Return the pages as an ASGI application; nobody sees any of it without a login.
 
-    :param receiver: the receiver of webhooks beside them; its ledger is the one that is shown.
+    :param ledger: returns the ledger that is shown.
     :param visitor: the dependency that tells who asks; if not set, Airflow's own.
     """
     app = FastAPI(
@@ -38,11 +39,11 @@ def build_pages(receiver: Receiver, visitor: VisitorOf | None = None) -> FastAPI
         openapi_url=None,
         dependencies=[Depends(admit(visitor or airflow_visitor()))],
     )
-    app.state.ledger = receiver.ledger
-    app.state.receiver = receiver
+    app.state.ledger = ledger
     app.router.redirect_slashes = False
     for module in (calls, charts, export, call, campaigns, setup, run):
         app.include_router(module.router)
+    app.include_router(setup.checks)
     app.include_router(_router)
     app.add_exception_handler(HTTPException, _refusal)
     app.add_exception_handler(RequestValidationError, _bad_request)
@@ -55,13 +56,13 @@ _router = APIRouter(route_class=PageRoute)
 
 
 @_router.get("/")
-def start(request: Request) -> Response:
+async def start(request: Request) -> Response:
     """Send whoever asks for no page to the list of calls."""
     return RedirectResponse("calls", headers=security_headers())
 
 
 @_router.get("/static/{name}")
-def asset(name: str) -> Response:
+async def asset(name: str) -> Response:
     """Return a file that pages load."""
     found = assets().get(name)
     if found is None:

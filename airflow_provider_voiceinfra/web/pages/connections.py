@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID
-
-_PREFIX = "AIRFLOW_CONN_"
-
-log = logging.getLogger(__name__)
+from airflow_provider_voiceinfra.web.connections import VARIABLE_PREFIX, stored_names
 
 
 @dataclass(frozen=True)
@@ -35,13 +30,15 @@ def find_connections(known: Iterable[str]) -> Connections:
 
     :param known: ids that are known otherwise, such as from calls.
     """
-    stored = _stored()
+    stored = stored_names()
     certain = {DEFAULT_CONN_ID, *known, *(stored or ())}
     # A variable's name is in capitals, whatever the id is that it is looked up for.
     capitals = {conn_id.upper() for conn_id in certain}
     variables = {name for name in _variables() if name not in capitals}
     found = certain | {name.lower() for name in variables}
-    defined = {conn_id for conn_id in found if _PREFIX + conn_id.upper() in os.environ} | set(stored or ())
+    defined = {conn_id for conn_id in found if VARIABLE_PREFIX + conn_id.upper() in os.environ} | set(
+        stored or ()
+    )
     return Connections(
         conn_ids=[DEFAULT_CONN_ID, *sorted(found - {DEFAULT_CONN_ID})],
         defined=frozenset(defined),
@@ -49,30 +46,11 @@ def find_connections(known: Iterable[str]) -> Connections:
     )
 
 
-def _stored() -> list[str] | None:
-    """Return those in Airflow's metadata database; ``None`` if it cannot be asked."""
-    from airflow import settings
-    from airflow.models.connection import Connection  # the stored ones; airflow.sdk's cannot be listed
-    from airflow.utils.session import create_session
-    from sqlalchemy import make_url, select
-
-    try:
-        url = make_url(settings.SQL_ALCHEMY_CONN or "")
-        if url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file()):
-            return None  # to ask would create the file, empty
-        with create_session() as session:
-            query = select(Connection.conn_id).where(Connection.conn_type == CONN_TYPE)
-            return [str(conn_id) for conn_id in session.scalars(query)]
-    except Exception as error:  # noqa: BLE001  whatever keeps Airflow's own database from answering
-        log.warning("Airflow's connections cannot be listed: %s", type(error).__name__)
-        return None
-
-
 def _variables() -> Iterator[str]:
     """Yield what comes after the prefix in the names of environment variables that define connections."""
     for name, value in os.environ.items():
-        if name.startswith(_PREFIX) and _is_ours(value):
-            yield name.removeprefix(_PREFIX)
+        if name.startswith(VARIABLE_PREFIX) and _is_ours(value):
+            yield name.removeprefix(VARIABLE_PREFIX)
 
 
 def _is_ours(value: str) -> bool:

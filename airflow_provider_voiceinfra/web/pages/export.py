@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.ledger.listed import ListedCall
 from airflow_provider_voiceinfra.web.pages.call_rows import outcome_shown
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import security_headers
-from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from airflow_provider_voiceinfra.web.pages.routes import PageRoute, in_page_threads
 from airflow_provider_voiceinfra.web.pages.scope import Scope
 from airflow_provider_voiceinfra.web.webhook import place_of
 
@@ -95,7 +95,7 @@ def export(request: Request) -> Response:
     first = list(islice(calls, _CHUNK))
     name = f"voiceinfra-calls-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"
     return StreamingResponse(
-        _lines(chain(first, calls), scope, turn),
+        in_page_threads(_lines(chain(first, calls), scope, turn)),
         media_type="text/csv; charset=utf-8",
         headers={**security_headers(), "Content-Disposition": f"attachment; filename={name}"},
     )

@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
 from airflow_provider_voiceinfra.receiving import Outcome, replay
 from airflow_provider_voiceinfra.web.pages.connections import Connections, find_connections
 from airflow_provider_voiceinfra.web.pages.rendering import page
-from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
 from airflow_provider_voiceinfra.web.pages.setup_views import (
     body_of,
@@ -40,6 +40,7 @@ Id = Annotated[int, Query(ge=1, le=_LARGEST_ID)]
 log = logging.getLogger(__name__)
 
 router = APIRouter(route_class=PageRoute)
+checks = APIRouter(route_class=CheckRoute)
 
 
 @router.get("/setup")
@@ -78,14 +79,14 @@ def show_setup(
         return _without_ledger(request, wanted)
 
 
-@router.post("/setup/check", dependencies=[Depends(require_own_page)])
+@checks.post("/setup/check", dependencies=[Depends(require_own_page)])
 def check(request: Request, conn_id: Annotated[str, Form()]) -> Response:
     """Run every check of the doctor's for a connection."""
     _require_edit(request.state.visitor, conn_id)
     return _findings(request, diagnose(conn_id, patience=PATIENCE))
 
 
-@router.post("/setup/test", dependencies=[Depends(require_own_page)])
+@checks.post("/setup/test", dependencies=[Depends(require_own_page)])
 def send_test_delivery(request: Request, conn_id: Annotated[str, Form()]) -> Response:
     """Send a signed webhook to this Airflow's own address, and look for it in the ledger."""
     scope = Scope.of(request)

@@ -1,0 +1,163 @@
+"""A ledger that does not answer: webhooks and pages are answered in time, and Airflow's own routes go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import requests
+from fastapi import FastAPI
+from sqlalchemy import NullPool, create_engine
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
+from airflow_provider_voiceinfra.web import app as receiver_app
+from airflow_provider_voiceinfra.web import webhook
+from airflow_provider_voiceinfra.web.app import create_app
+from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from tests.web.conftest import CONNECTIONS, Server, completion, signed
+from tests.web.pages.conftest import OP
+
+SECONDS = 2.0
+"""How long the receiver and the pages wait for the ledger in these tests."""
+PATIENCE = 25.0
+"""How long a test waits for an answer: less than a connection pool, a driver or a lock would let it wait."""
+BODY = completion()
+FORGED = {SIGNATURE_HEADER: "0" * 64}
+
+Lock = Callable[..., AbstractContextManager[Callable[[], int]]]
+
+
+@pytest.fixture
+def lock(postgres_database: str, ledger: CallLedger) -> Lock:
+    """Return what locks tables of the ledger, as a long migration or a forgotten session would."""
+    ledger.check()
+
+    @contextmanager
+    def locked(*tables: str) -> Iterator[Callable[[], int]]:
+        """Hold the locks, and tell how many sessions wait for them."""
+        engine = create_engine(postgres_database, poolclass=NullPool)
+        with engine.connect() as holding, engine.connect() as watching:
+            for table in tables:
+                holding.exec_driver_sql(f"LOCK TABLE voiceinfra_{table} IN ACCESS EXCLUSIVE MODE")
+
+            def waiting() -> int:
+                query = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+                return int(watching.exec_driver_sql(query).scalar_one())
+
+            yield waiting
+
+    return locked
+
+
+@pytest.fixture
+def ledger(postgres_database: str) -> CallLedger:
+    return CallLedger(postgres_database)
+
+
+@pytest.fixture
+def server(
+    ledger: CallLedger, postgres_database: str, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> Server:
+    """Return an application as Airflow's: a route of its own that is not asynchronous, and the plugin."""
+    monkeypatch.setattr(webhook, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(receiver_app, "HEALTH_ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(PageRoute.workers, "_seconds", SECONDS)
+    airflow = FastAPI()
+
+    @airflow.get("/own")
+    def own() -> str:
+        return "answered"
+
+    plugin = create_app(
+        ledger=ledger,
+        secrets_for=CONNECTIONS.get,
+        settings=Settings(sql_alchemy_conn=postgres_database),
+        with_pages=True,
+        visitor=lambda: OP,
+    )
+    airflow.mount("/voiceinfra", plugin)
+    server = serve(airflow)
+    # What is loaded and connected with the first request is not what is measured here.
+    assert get(server, "/voiceinfra/health").status_code == 200
+    assert get(server, "/voiceinfra/ui/calls").status_code == 200
+    assert post(server, completion("call_0"), signed(completion("call_0"))).status_code == 200
+    return server
+
+
+def get(server: Server, path: str) -> requests.Response:
+    return requests.get(server.url + path, timeout=PATIENCE)
+
+
+def post(server: Server, body: bytes, headers: dict[str, str], conn_id: str = "") -> requests.Response:
+    path = f"/voiceinfra/webhooks/{conn_id}" if conn_id else "/voiceinfra/webhooks"
+    return requests.post(server.url + path, data=body, headers=headers, timeout=PATIENCE)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def test_webhook_is_stored_and_answered_while_the_calls_cannot_be_read(
+    server: Server, lock: Lock, ledger: CallLedger
+) -> None:
+    call = OutboundCall(to_number="+14155550123", agent_id="agent_1", from_number="+14155550100")
+    entry, _ = ledger.claim("key", call, conn_id="voiceinfra_default")
+    ledger.accept(entry, "call_1")
+    with lock("calls"):
+        for number in range(1, 30):  # more than there are threads for what is done after an answer
+            body = completion(f"call_{number}")
+            answer = post(server, body, signed(body))
+            assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
+        assert get(server, "/voiceinfra/health").status_code == 200
+    assert ledger.last_sequence() == 30
+
+
+def test_pages_that_wait_for_the_ledger_stop_neither_airflow_nor_webhooks(server: Server, lock: Lock) -> None:
+    with lock("calls") as waiting, ThreadPoolExecutor(40) as pool:
+        pages = [pool.submit(get, server, "/voiceinfra/ui/calls") for _ in range(40)]
+        until(lambda: waiting() >= 4)
+        assert get(server, "/own").json() == "answered"
+        assert post(server, BODY, signed(BODY)).json() == {"status": "recorded"}
+        for page in pages:
+            assert page.result().status_code == 503
+            assert "ledger of calls does not answer" in page.result().text
+        # Those that were given up go on in their threads; a page that needs none is still there.
+        assert get(server, "/voiceinfra/ui/static/icon.svg").status_code == 200
+    assert get(server, "/voiceinfra/ui/calls").status_code == 200
+
+
+def test_webhooks_are_put_off_in_time_while_nothing_can_be_stored(
+    server: Server, lock: Lock, ledger: CallLedger
+) -> None:
+    with lock("completions", "counters") as waiting, ThreadPoolExecutor(40) as pool:
+        bodies = [completion(f"call_{number}") for number in range(1, 41)]
+        genuine = [pool.submit(post, server, body, signed(body)) for body in bodies]
+        until(lambda: waiting() >= 16)
+        # All threads that store are taken; nothing of that is a forger's business.
+        for headers in (FORGED, {}, {SIGNATURE_HEADER: "junk"}):
+            for conn_id in ("", "nobody_knows_it", "no_secret"):
+                answer = post(server, BODY, headers, conn_id)
+                assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
+        for one in genuine:
+            assert one.result().status_code == 503
+            assert "Retry-After" in one.result().headers
+        health = get(server, "/voiceinfra/health")
+        assert (health.status_code, health.json()["status"]) == (503, "ledger_unavailable")
+        assert get(server, "/own").json() == "answered"
+    for body in bodies:
+        until(lambda body=body: post(server, body, signed(body)).status_code == 200)  # type: ignore[misc]
+    assert ledger.last_sequence() == 41
+
+
+def test_refusals_are_answered_while_they_cannot_be_noted(server: Server, lock: Lock) -> None:
+    with lock("rejections", "counters"):
+        for _ in range(30):
+            assert post(server, BODY, FORGED).status_code == 401
