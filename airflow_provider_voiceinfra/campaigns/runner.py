@@ -141,10 +141,13 @@ class CampaignRunner:
                 state.look_after_lines()
                 self._beat(state)
             hurry = self._fill_lines(state)
+            cancelled = self._cancelled
             end = self._end(state) or self._pause(state)
             if end is not None:
                 self._beat(state)
-                return end
+                # What was decided may rest on a cancellation that was taken back since the last beat.
+                if self._cancelled == cancelled:
+                    return end
         return End.STOPPED
 
     def _beat(self, state: CampaignState) -> None:

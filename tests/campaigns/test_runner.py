@@ -673,6 +673,32 @@ class TestPauses:
         assert decision(ledger, CampaignPlan("c", window=CLOSED)) is None
 
 
+def test_a_cancellation_that_was_taken_back_does_not_end_what_was_on_the_phone_till_then() -> None:
+    ledger = noon()
+    ledger.add("+12125550101")
+    placed(ledger, 1, MINUTE)
+    ledger.cancelled_at = NOON
+    world = World(ledger, Habits(queued=timedelta(0), step=timedelta(0)), seed=0)
+    dialler, seen = SimulatedDialler(world), []
+    wait = dialler.wait
+
+    def note(timeout: float) -> list[Dialled]:
+        seen.append(ledger.clock.now)
+        if len(seen) == 3:  # long before the ledger is asked again
+            ledger.cancelled_at = None
+            ledger.complete("call 1/1", "answered")
+        return wait(timeout)
+
+    dialler.wait = note  # type: ignore[method-assign]
+    anything: Any = ledger, dialler
+    campaign = runner.CampaignRunner(
+        CampaignPlan("c", 1), *anything, runner="", origin=ORIGIN, now=ledger.clock
+    )
+    assert campaign.run() is End.FINISHED
+    assert [entry.call_outcome for entry in ledger.completed][:1] == ["answered"]
+    assert len(ledger.completed) == len(ledger.contacts) > 1
+
+
 def test_a_campaign_that_is_cancelled_while_it_looks_for_open_windows_does_not_keep_a_processor_busy() -> (
     None
 ):
