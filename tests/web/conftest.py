@@ -83,7 +83,12 @@ class Server:
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def stop(self) -> None:
+    def stop(self, *, waits: bool = True) -> None:
+        """Stop serving.
+
+        :param waits: whether answers under way are waited for.
+        """
+        self._server.force_exit = not waits
         self._server.should_exit = True
         self._thread.join(30)
 

@@ -6,12 +6,12 @@ import csv
 import io
 import logging
 import threading
-import weakref
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
@@ -26,6 +26,9 @@ from airflow_provider_voiceinfra.web.pages.scope import Scope
 from airflow_provider_voiceinfra.web.webhook import place_of
 
 if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Send
+    from starlette.types import Scope as Connection
+
     from airflow_provider_voiceinfra.privacy import Privacy
 
 COLUMNS = (
@@ -58,6 +61,7 @@ AT_ONCE = 2
 """How many files one process makes at a time: each takes a processor for as long as it lasts."""
 
 _CHUNK = 500  # calls that are sent at once
+_MOST_PATIENCE = 60  # seconds that a browser may take for them, before it counts as gone
 
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
@@ -69,39 +73,47 @@ class CutOffError(Exception):
     """Ends an answer without its proper end, so that a browser takes the download for failed."""
 
 
-class _Turn:
-    """The right to make a file; given back at its end, or when nobody waits for it any more.
+class _File(StreamingResponse):
+    """A file that is made while it is sent; one of ``AT_ONCE`` for as long as that lasts, however it ends.
 
     :raises HTTPException: 503, if as many are being made as may be.
     """
 
-    def __init__(self) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Make and send the file."""
+
+        async def patiently(message: Message) -> None:
+            with anyio.fail_after(_MOST_PATIENCE):
+                await send(message)
+
         if not _turns.acquire(blocking=False):
             raise HTTPException(
                 503,
                 f"{AT_ONCE} files are being made already, which is as many as this Airflow makes at a time. "
                 "Try again when they are done.",
             )
-        self.give_back = weakref.finalize(self, _turns.release)
+        try:
+            await super().__call__(scope, receive, patiently)
+        finally:
+            _turns.release()
 
 
 @router.get("/calls.csv")
 def export(request: Request) -> Response:
     """Send all calls that are asked for, some at a time."""
     wanted, scope = Wanted.read(request.query_params), Scope.of(request)
-    turn = _Turn()
     calls = scope.ledger.stream_calls(scope.filter(**wanted.filter), order=wanted.order)
     # The first are read before anything is sent, so that a ledger that cannot be read is told as such.
     first = list(islice(calls, _CHUNK))
     name = f"voiceinfra-calls-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"
-    return StreamingResponse(
-        in_page_threads(_lines(chain(first, calls), scope, turn)),
+    return _File(
+        in_page_threads(_lines(chain(first, calls), scope)),
         media_type="text/csv; charset=utf-8",
         headers={**security_headers(), "Content-Disposition": f"attachment; filename={name}"},
     )
 
 
-def _lines(calls: Iterator[ListedCall], scope: Scope, turn: _Turn) -> Iterator[str]:
+def _lines(calls: Iterator[ListedCall], scope: Scope) -> Iterator[str]:
     yield _written([COLUMNS])
     try:
         while chunk := list(islice(calls, _CHUNK)):
@@ -112,8 +124,6 @@ def _lines(calls: Iterator[ListedCall], scope: Scope, turn: _Turn) -> Iterator[s
         log.error("An export of calls was cut off: %s", why)
         yield _written([[CUT_OFF]])
         raise CutOffError from None
-    finally:
-        turn.give_back()
 
 
 def _written(rows: Any) -> str:

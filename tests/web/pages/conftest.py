@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy.orm  # noqa: F401  Airflow has loaded it long before; two threads may not do so at once
 from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import re
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from fastapi.testclient import TestClient
+from harness.processes import wait_for
 
 from airflow_provider_voiceinfra.ledger import CallLedger, browsing
 from airflow_provider_voiceinfra.web.pages import export
@@ -161,14 +163,107 @@ def test_a_long_list_is_read_and_sent_in_parts(
     assert ids == [f"call_{number}" for number in range(1, 8)]
 
 
-def test_no_more_files_are_made_at_a_time_than_a_server_can_bear(client: TestClient, calls: Calls) -> None:
+@pytest.fixture
+def endless(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every file go on until somebody ends it."""
     calls.place(NUMBER)
-    turns = [export._Turn() for _ in range(export.AT_ONCE)]
-    answer = client.get("calls.csv")
-    assert answer.status_code == 503
-    assert "made already" in text_of(answer.text)
-    turns[0].give_back()
+    whole = CallLedger.stream_calls
+
+    def stream(self: CallLedger, *args: Any, **options: Any) -> Iterator[Any]:
+        yield from cycle(list(whole(self, *args, **options)))
+
+    monkeypatch.setattr(CallLedger, "stream_calls", stream)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Let no test pass thanks to the garbage collector, which runs when it pleases."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def download(url: str) -> requests.Response:
+    """Begin to load a file."""
+    answer = requests.get(url, stream=True, timeout=60)
+    if answer.ok:
+        assert answer.raw.read(100)
+    return answer
+
+
+def await_a_turn(url: str) -> None:
+    """Wait until another file is made, which is then left."""
+
+    def is_made() -> bool:
+        with download(url) as answer:
+            assert answer.status_code in (200, 503)
+            return answer.ok
+
+    wait_for("another file", is_made, 60)
+
+
+@pytest.mark.usefixtures("endless", "uncollected")
+def test_no_more_files_are_made_at_a_time_than_a_server_can_bear(
+    client: TestClient, serve: Callable[..., Server]
+) -> None:
+    url = f"{serve(client.app).url}/ui/calls.csv"
+    under_way = [download(url) for _ in range(export.AT_ONCE)]
+    assert all(answer.ok for answer in under_way)
+    with download(url) as refused:
+        assert refused.status_code == 503
+        assert "made already" in text_of(refused.text)
+    under_way[0].close()
+    await_a_turn(url)
+    under_way[1].close()
+
+
+@pytest.mark.usefixtures("endless", "uncollected")
+def test_downloads_that_break_off_make_room_for_others(
+    client: TestClient, serve: Callable[..., Server]
+) -> None:
+    url = f"{serve(client.app).url}/ui/calls.csv"
+    for _ in range(3):
+        for answer in [download(url) for _ in range(export.AT_ONCE)]:
+            answer.close()
+        await_a_turn(url)
+
+
+@pytest.mark.usefixtures("endless", "uncollected")
+def test_a_browser_that_stops_reading_does_not_keep_others_out(
+    client: TestClient, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_MOST_PATIENCE", 0.5)
+    url = f"{serve(client.app).url}/ui/calls.csv"
+    stalled = [download(url) for _ in range(export.AT_ONCE)]
+    await_a_turn(url)
+    for answer in stalled:
+        answer.close()
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_files_that_cannot_be_made_make_room_for_others(
+    client_of: Client, client: TestClient, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls.place(NUMBER)
+    (tmp_path / "no-ledger").mkdir()
+    broken = client_of(ledger=CallLedger(f"sqlite:///{tmp_path / 'no-ledger'}"))
+    for _ in range(export.AT_ONCE + 1):
+        assert broken.get("calls.csv").status_code == 503
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "_row", lambda *_: 1 / 0)
+        for _ in range(export.AT_ONCE + 1):
+            with pytest.raises(export.CutOffError):
+                client.get("calls.csv")
     assert client.get("calls.csv").status_code == 200
-    turns[0] = export._Turn()  # the one that the file above has given back
-    turns.clear()  # nobody waits for these any more
-    assert client.get("calls.csv").status_code == 200
+
+
+@pytest.mark.usefixtures("endless", "uncollected")
+def test_a_server_that_is_stopped_leaves_no_file_under_way(
+    client: TestClient, serve: Callable[..., Server]
+) -> None:
+    server, other = serve(client.app), serve(client.app)
+    under_way = [download(f"{server.url}/ui/calls.csv") for _ in range(export.AT_ONCE)]
+    server.stop(waits=False)
+    await_a_turn(f"{other.url}/ui/calls.csv")
+    for answer in under_way:
+        answer.close()
