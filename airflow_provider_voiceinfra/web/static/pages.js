@@ -106,6 +106,66 @@
     twin.remove();
   }
 
+  // --- The address ---------------------------------------------------------------------------------------------
+
+  /** Let Airflow take this page's address over into its own, which it does only when a frame has been loaded. */
+  function tellAddress() {
+    if (outer) window.frameElement.dispatchEvent(new outer.defaultView.Event("load"));
+  }
+
+  document.addEventListener("htmx:pushedIntoHistory", tellAddress);
+  document.addEventListener("htmx:replacedInHistory", tellAddress);
+
+  // --- Notices -------------------------------------------------------------------------------------------------
+  // One at a time, which goes away by itself, or as soon as what it tells of is over.
+
+  const TOLD = 8000; // milliseconds
+  const AGAIN = 5000; // milliseconds between two looks whether the server is back
+  let noticed = null; // what the notice is about; null if it is about what has happened, or if there is none
+  let timer = null;
+
+  /** Show a notice: of what has happened, or of what lasts until it is over(). */
+  function say(text, about = null) {
+    const notice = document.getElementById("notice");
+    clearTimeout(timer);
+    noticed = about;
+    notice.textContent = text;
+    if (about === null) timer = setTimeout(() => { notice.textContent = ""; }, TOLD);
+  }
+
+  function over(...about) {
+    if (noticed !== null && about.includes(noticed)) say("");
+  }
+
+  function sayLogIn() {
+    if (noticed === "login") return;
+    say("You are not logged in to Airflow any more. ", "login");
+    const link = document.createElement("a");
+    const { pathname, search } = (outer ? outer.defaultView : window).location;
+    link.href = `../../api/v2/auth/login?${new URLSearchParams({ next: pathname + search })}`;
+    link.dataset.out = "";
+    link.textContent = "Log in";
+    document.getElementById("notice").append(link);
+  }
+
+  function sayUnreachable() {
+    if (noticed === "unreachable") return;
+    say("Airflow's API server cannot be reached.", "unreachable");
+    lookAgain();
+  }
+
+  /** Look now and then whether the server is back; not every page asks it for something by itself. */
+  function lookAgain() {
+    timer = setTimeout(async () => {
+      try {
+        await fetch("static/icon.svg", { cache: "no-store" });
+        over("unreachable");
+      } catch {
+        if (noticed === "unreachable") lookAgain();
+      }
+    }, AGAIN);
+  }
+
   // --- Copying -------------------------------------------------------------------------------------------------
 
   async function copy(button) {
@@ -122,10 +182,6 @@
       document.execCommand("copy");
     }
     say(button.dataset.copied || "Copied.");
-  }
-
-  function say(text) {
-    document.getElementById("notice").textContent = text;
   }
 
   document.addEventListener("click", (event) => {
@@ -148,12 +204,15 @@
   // An answer that refuses is shown in place of what was asked for, not swallowed.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const status = event.detail.xhr.status;
+    over("unreachable");
+    if (status !== 401) over("login");
+    if (status < 400 && isPoll(event.detail)) over("stale");
     if (status === 401) {
       event.detail.shouldSwap = false;
-      say("You are not logged in to Airflow any more. Log in, then reload this page.");
+      sayLogIn();
     } else if (status >= 400 && isPoll(event.detail)) {
       event.detail.shouldSwap = false;
-      say("This page could not be brought up to date; it tries again.");
+      if (noticed !== "stale") say("This page could not be brought up to date; it tries again.", "stale");
     } else if (status >= 400) {
       event.detail.shouldSwap = true;
     }
@@ -167,7 +226,7 @@
       try { aborted(); } finally { console.error = error; }
     };
   });
-  document.addEventListener("htmx:sendError", () => { say("Airflow's API server cannot be reached."); });
+  document.addEventListener("htmx:sendError", sayUnreachable);
 
   // --- Parts that keep themselves up to date -------------------------------------------------------------------
   // What somebody has opened, scrolled, selected or moved to in such a part is left as it is, by the elements' ids.

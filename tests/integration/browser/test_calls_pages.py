@@ -23,7 +23,7 @@ from tests.integration.browser.framed import (
     same_document,
 )
 from tests.integration.browser.nights import DAG_ID, Night, begin, calm
-from tests.integration.browser.visits import Watch
+from tests.integration.browser.visits import Watch, log_in
 from tests.integration.conftest import Deployment
 from tests.web.pages.conftest import Calls
 
@@ -115,6 +115,84 @@ def test_list_is_filtered_without_reloading_and_its_address_holds_the_filter(ope
     page.go_back()
     expect(rows(frame, "Calls")).to_have_count(1)
     expect(frame.get_by_label("Number ends in")).to_have_value("0105")
+
+
+def filter_outcome(frame: Frame, outcome: str) -> None:
+    """Choose an outcome, and wait for the calls with it."""
+    outcome_field(frame).select_option(outcome)
+    expect(rows(frame, "Calls")).to_have_count(30)
+    expect(rows(frame, "Calls").filter(has=frame.locator(f".badge.is-{outcome}"))).to_have_count(30)
+
+
+def test_filter_is_in_airflows_own_address_and_outlives_back_and_a_reload(open_page: OpenPage) -> None:
+    page = open_page("op")
+    frame = open_calls(page)
+
+    def is_told(outcome: str) -> None:
+        page.wait_for_url(
+            lambda url: parse_qs(urlsplit(url).query) == {"dag_id": [DAG], "outcome": [outcome]}
+        )
+
+    for outcome in ("answered", "voicemail"):
+        filter_outcome(frame, outcome)
+        is_told(outcome)
+    page.go_back()
+    expect(outcome_field(frame)).to_have_value("answered")
+    is_told("answered")
+    filter_outcome(frame, "failed")
+    is_told("failed")
+    page.reload()
+    frame = frame_of(page, CALLS[1])
+    expect(outcome_field(frame)).to_have_value("failed")
+    expect(rows(frame, "Calls")).to_have_count(30)
+    assert badges(frame) == {"failed"}
+
+
+def test_notice_that_the_server_is_out_of_reach_goes_away_once_it_is_back(
+    open_page: OpenPage, watch: Watch
+) -> None:
+    watch.allow(r"ERR_INTERNET_DISCONNECTED|Failed to fetch")
+    page = open_page("op")
+    frame = open_calls(page)
+    notice = frame.locator("#notice")
+    page.context.set_offline(True)
+    outcome_field(frame).select_option("failed")
+    expect(notice).to_have_text("Airflow's API server cannot be reached.")
+    page.context.set_offline(False)
+    expect(notice).to_be_hidden()  # although nobody does anything
+    with same_document(frame):
+        page.context.set_offline(True)
+        outcome_field(frame).select_option("voicemail")
+        expect(notice).to_be_visible()
+        page.context.set_offline(False)
+        filter_outcome(frame, "answered")
+        expect(notice).to_be_hidden()
+
+
+def test_login_that_has_expired_is_renewed_from_the_page_and_leads_back_to_it(
+    open_page: OpenPage, deployment: Deployment, watch: Watch
+) -> None:
+    watch.allow(r"401 \(Unauthorized\)")
+    watch.allow(r"Response Status Error Code 401")
+    page = open_page("op")
+    frame = open_calls(page)
+    page.context.clear_cookies()
+    outcome_field(frame).select_option("failed")
+    notice = frame.locator("#notice")
+    expect(notice).to_have_text("You are not logged in to Airflow any more. Log in")
+    notice.get_by_role("link", name="Log in").click()
+    log_in(page, "op", deployment.airflow.passwords["op"])
+    frame = frame_of(page, CALLS[1])
+    expect(frame.get_by_label("DAG", exact=True)).to_have_value(DAG)
+
+    page.context.clear_cookies()
+    frame.get_by_role("link", name="Campaigns", exact=True).first.click()
+    expect(frame.get_by_text("You are not logged in to Airflow")).to_be_visible()
+    frame.get_by_role("link", name="Log in to Airflow").click()
+    frame.get_by_label("Username").fill("op")
+    frame.get_by_label("Password").fill(deployment.airflow.passwords["op"])
+    frame.get_by_role("button", name="Sign in").click()
+    expect(frame.get_by_role("heading", level=1)).to_have_text("Campaigns")
 
 
 def test_list_is_sorted_and_turned_over_without_reloading(open_page: OpenPage) -> None:

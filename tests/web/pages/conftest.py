@@ -70,13 +70,15 @@ Client = Callable[..., TestClient]
 
 @pytest.fixture
 def client_of(ledger: CallLedger) -> Iterator[Client]:
-    """Return what makes a client of the pages for a visitor; for nobody if that is ``None``."""
+    """Return what makes a client of the pages for a visitor; for nobody if that is ``None`` or a refusal."""
     opened: list[TestClient] = []
 
-    def make(visitor: FakeVisitor | None = OP, **options: Any) -> TestClient:
+    def make(visitor: FakeVisitor | HTTPException | None = OP, **options: Any) -> TestClient:
         def found(request: Request) -> Any:
             if visitor is None:
                 raise HTTPException(401, "Not authenticated")
+            if isinstance(visitor, HTTPException):
+                raise visitor
             return visitor
 
         settings = Settings(sql_alchemy_conn="sqlite:////nowhere.db")

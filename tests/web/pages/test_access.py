@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
@@ -16,7 +17,7 @@ from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
-from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client
+from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client, elements_of, text_of
 
 VISITORS = {access.NOBODY: None, access.VIEWER: VIEWER, access.USER: USER, access.OP: OP, access.ADMIN: OP}
 CAMPAIGN = "campaign-of-the-tests"
@@ -81,6 +82,43 @@ def test_visitor_who_is_not_logged_in_gets_no_byte_of_data(client_of: Client, pl
             text = ask(client, one, places, headers=headers).text
             assert not [word for word in told if word in text], one.path
             assert len(text) < 400, one.path
+
+
+@pytest.mark.parametrize(
+    ("path", "login", "back"),
+    [
+        (
+            "calls?outcome=failed",
+            "http://testserver/airflow/api/v2/auth/login",
+            "/airflow/voiceinfra/ui/calls",
+        ),
+        (
+            "static/pages.js",
+            "http://testserver/airflow/api/v2/auth/login",
+            "/airflow/voiceinfra/ui/static/pages.js",
+        ),
+    ],
+)
+def test_visitor_who_is_not_logged_in_is_shown_the_way_to_the_login_and_back(
+    client_of: Client, path: str, login: str, back: str
+) -> None:
+    app = FastAPI()
+    app.mount("/airflow/voiceinfra", client_of(None).app)
+    answer = TestClient(app).get(f"/airflow/voiceinfra/ui/{path}")
+    assert answer.status_code == 401
+    assert "not logged in" in text_of(answer.text)
+    [link] = elements_of(answer.text, "a")
+    address = urlsplit(urljoin(str(answer.url), link["href"] or ""))
+    assert address._replace(query="").geturl() == login
+    assert parse_qs(address.query) == {"next": [back]}
+
+
+def test_login_that_airflow_does_not_believe_is_shown_the_way_to_another(client_of: Client) -> None:
+    answer = client_of(HTTPException(403, "Invalid JWT token")).get("calls")
+    assert answer.status_code == 403
+    assert [link["href"] for link in elements_of(answer.text, "a")] == [
+        "../../api/v2/auth/login?next=%2Fui%2Fcalls"
+    ]
 
 
 def test_every_route_is_in_the_table(client: TestClient) -> None:
