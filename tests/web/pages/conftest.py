@@ -200,12 +200,21 @@ class _Text(HTMLParser):
         super().__init__()
         self.text: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.around: list[tuple[str, dict[str, str | None]]] = []
+        self.parts: list[tuple[str, list[tuple[str, dict[str, str | None]]]]] = []
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
+        self.parts.append((data, list(self.around)))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self.around.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        # Elements without an end, such as inputs, are around nothing.
+        names = [name for name, _ in self.around]
+        del self.around[len(names) - 1 - names[::-1].index(tag) :]
 
 
 def text_of(html: str) -> str:
@@ -213,6 +222,13 @@ def text_of(html: str) -> str:
     parser = _Text()
     parser.feed(html)
     return " ".join(" ".join(parser.text).split())
+
+
+def texts_of(html: str) -> list[tuple[str, list[tuple[str, dict[str, str | None]]]]]:
+    """Return each piece of text of a page, with the names and attributes of the elements around it."""
+    parser = _Text()
+    parser.feed(html)
+    return parser.parts
 
 
 def elements_of(html: str, name: str) -> list[dict[str, str | None]]:

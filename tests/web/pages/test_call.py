@@ -15,7 +15,17 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.web.pages.sealing import seal
-from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor, elements_of, text_of
+from tests.web.pages.conftest import (
+    OP,
+    PARTIAL,
+    VIEWER,
+    Calls,
+    Client,
+    FakeVisitor,
+    elements_of,
+    text_of,
+    texts_of,
+)
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"
 FROM, FROM_MASKED = "+12025550100", "+1202***0100"
@@ -97,6 +107,33 @@ def test_part_of_the_page_is_the_page_without_its_frame(client: TestClient, call
 def test_speakers_are_told_apart(client: TestClient, calls: Calls) -> None:
     page = client.get(address(calls.place())).text
     assert [one["class"] for one in elements_of(page, "li")] == ["agent", "caller"]
+
+
+HEBREW = "\u05d1\u05d5\u05e7\u05e8 \u05d8\u05d5\u05d1"
+"""Good morning, from right to left."""
+
+
+def has_own_direction(around: list[tuple[str, dict[str, str | None]]]) -> bool:
+    return any(name == "bdi" or attributes.get("dir") == "auto" for name, attributes in around)
+
+
+@pytest.mark.parametrize(
+    "transcript", [f"Agent: {HEBREW}\nCaller: {HEBREW}", HEBREW], ids=["conversation", "text"]
+)
+def test_what_was_said_runs_in_its_own_direction(client: TestClient, calls: Calls, transcript: str) -> None:
+    told = {"first_message": HEBREW, "context": HEBREW, "variables": {HEBREW: HEBREW}}
+    said = {
+        **{"summary": HEBREW, "transcript": transcript, "note": HEBREW},
+        "extracted_data": {HEBREW: HEBREW, "wishes": [HEBREW], "deep": {HEBREW: [HEBREW]}},
+    }
+    campaign = {"campaign_id": HEBREW, "contact_key": HEBREW, "position": 1, "attempt": 1}
+    entry = calls.place(NUMBER, outcome=HEBREW, call=told, record=said, **campaign)
+    calls.refused(HEBREW, **{**campaign, "attempt": 2})
+    for where in (address(entry), "calls"):
+        found = [around for one, around in texts_of(client.get(where).text) if HEBREW in one]
+        found = [around for around in found if around[-1][0] not in ("title", "option")]
+        assert found
+        assert all(has_own_direction(around) for around in found), where
 
 
 def test_links_lead_to_its_run_its_task_and_its_campaign(client: TestClient, calls: Calls) -> None:
