@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Sized
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
-# What a template makes of a value that is not there.
-_NOTHING = "None"
+# What a template makes of a value that is not there, or that is empty.
+_NOTHING = frozenset({"", "None", "[]", "{}"})
 MAX_CAMPAIGN_ID = 250  # what the ledger's column takes
 _LONGEST = timedelta(days=3650).total_seconds()
+
+
+def is_nothing(value: Any) -> bool:
+    """Tell whether a value is none at all, an empty collection, or what a template makes of nothing."""
+    if isinstance(value, str):
+        return value.strip() in _NOTHING
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def seconds(name: str, value: Any) -> float:
@@ -58,8 +65,7 @@ def campaign_id(value: Any, ti: Any) -> str:
         digest = hashlib.sha256(own.encode()).hexdigest()[:16]
         return own if len(own) <= MAX_CAMPAIGN_ID else f"{own[: MAX_CAMPAIGN_ID - 17]}/{digest}"
     given = str(value)
-    empty = given.strip() in ("", _NOTHING)
-    if empty or len(given) > MAX_CAMPAIGN_ID or not given.isprintable():
+    if is_nothing(given) or len(given) > MAX_CAMPAIGN_ID or not given.isprintable():
         raise InvalidCallError(
             "campaign_id",
             f"{given[:50]!r} names no campaign; use 1 to {MAX_CAMPAIGN_ID} printable characters",
@@ -113,7 +119,7 @@ def idempotency_key(value: Any) -> str:
     """
     # With render_template_as_native_obj the number of an order comes as a number.
     key = "" if value is None else str(value)
-    if not key.strip() or key == _NOTHING:
+    if is_nothing(key):
         raise InvalidCallError("idempotency_key", f"{key!r} names no call; what was it to be made of?")
     return key
 
@@ -130,12 +136,7 @@ def call_ids(value: Any) -> list[str]:
     for item in listed:
         if not isinstance(item, str):
             raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(item).__name__}s")
-        if (
-            not item.strip()
-            or item == _NOTHING
-            or len(item) > MAX_CALL_ID_LENGTH
-            or item.startswith(("{", "["))
-        ):
+        if is_nothing(item) or len(item) > MAX_CALL_ID_LENGTH or item.startswith(("{", "[")):
             raise InvalidCallError(
                 "call_id",
                 f"{len(item)} characters that cannot be a call_id; does the task before it push one? A task "

@@ -36,7 +36,7 @@ LAYERS = {
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state
         campaigns.states
     """,
-    3: "hooks triggers sensors operators links rendering results",
+    3: "hooks triggers sensors operators links rendering results authored",
     4: "web plugin cli diagnosis",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}

@@ -37,7 +37,7 @@ def read_do_not_call(source: object, numbers: NumberReader) -> DoNotCall:
     :raises ContactsError: if the file or one of the numbers cannot be read: somebody would be called who
         must not be.
     """
-    if source is None or source == "":
+    if source is None:
         return DoNotCall(())
     return DoNotCall(_normalised(source, numbers))
 

@@ -69,9 +69,15 @@ def _windows(spec: object) -> Iterator[Mapping[str, Any]]:
 
 def _from_json(text: str) -> object:
     try:
-        return json.loads(text)
+        spec = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise _error(f"is not JSON; write it such as {_EXAMPLE}", "") from exc
+    for window in spec if isinstance(spec, list) else [spec]:
+        # What a template makes of something that is not there would otherwise lift a limit.
+        nulls = [name for name, value in window.items() if value is None] if isinstance(window, dict) else []
+        if nulls:
+            raise _error(f"{nulls[0]!r} is null; give it a value, or leave it out", "")
+    return spec
 
 
 def _from_text(text: str) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_voiceinfra import options
+from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _PROGRESS_INTERVAL = 30.0
 
 
-class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
+class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator):
     """Calls every contact of a list, and returns a summary.
 
     A killed, retried or cleared campaign goes on where it was: nobody is called twice for one attempt, and
@@ -96,6 +97,15 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
     )
     template_fields_renderers = {"variables": "json"}  # noqa: RUF012 # read by Airflow as a plain dict
     hidden_fields = frozenset({"contacts", "do_not_call"})
+    must_not_vanish = (
+        "campaign_id",
+        "max_calls_per_second",
+        "calling_window",
+        "redial",
+        "do_not_call",
+        "deadline",
+        "results_path",
+    )
     ui_color = "#cfe8d5"
 
     def __init__(
@@ -148,6 +158,7 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
         self.invalid_contacts = invalid_contacts
         self.default_region = default_region
         self.deferrable = deferrable
+        self._note_left_out()
         self._execution: CampaignExecution | None = None
         self._told_at = 0.0
 
@@ -212,13 +223,19 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
 
         for name in sorted(self.hidden_fields):
             check_list_or_location(name, getattr(self, name))
-        ti, rate = context["ti"], self.max_calls_per_second
+        self._refuse_vanished(context)
+        ti = context["ti"]
+        given = {name: getattr(self, name) for name in self.must_not_vanish}
+        # What is nothing here has been left out in the DAG file.
+        given = {name: None if options.is_nothing(value) else value for name, value in given.items()}
+        window, redial, deadline = given["calling_window"], given["redial"], given["deadline"]
+        rate = given["max_calls_per_second"]
         plan = CampaignPlan(
             campaign_id=options.campaign_id(self.campaign_id, ti),
             max_active_calls=int(options.number("max_active_calls", self.max_active_calls, whole=True)),
-            window=CallingWindow.parse(self.calling_window) if self.calling_window else None,
-            redial=RedialPolicy.parse(self.redial) if self.redial else None,
-            deadline=options.moment("deadline", self.deadline) if self.deadline else None,
+            window=None if window is None else CallingWindow.parse(window),
+            redial=None if redial is None else RedialPolicy.parse(redial),
+            deadline=None if deadline is None else options.moment("deadline", deadline),
             completion_timeout=timedelta(seconds=self.completion_timeout),
             unknown_timeout=timedelta(seconds=self.unknown_timeout),
         )
@@ -229,8 +246,8 @@ class VoiceInfraCampaignOperator(MaskedNumbersMixin, BaseOperator):
             contacts=self.contacts,
             reading=self._reading(),
             refuse_invalid=self.invalid_contacts == "fail",
-            max_calls_per_second=None if rate in (None, "") else options.number("max_calls_per_second", rate),
-            results_path=self.results_path or None,
+            max_calls_per_second=None if rate is None else options.number("max_calls_per_second", rate),
+            results_path=given["results_path"],
         )
 
     def _reading(self) -> dict[str, Any]:

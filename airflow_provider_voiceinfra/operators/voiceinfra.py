@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 
 from airflow_provider_voiceinfra import options
+from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -43,7 +44,7 @@ __all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
 _TRIGGER_MARGIN = timedelta(minutes=5)
 
 
-class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
+class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator):
     """Places a phone call, pushes its ``call_id`` to XCom, and waits for its end if asked to.
 
     A retry, or a cleared task, takes up the call that exists instead of dialling again. A new DAG run, or
@@ -83,6 +84,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         "idempotency_key",
     )
     template_fields_renderers = {"variables": "json"}  # noqa: RUF012 # read by Airflow as a plain dict
+    must_not_vanish = ("idempotency_key", "fail_on_outcomes")
     operator_extra_links = (VoiceInfraRecordingLink(),)
     ui_color = "#cfe8d5"
 
@@ -126,6 +128,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         self.include_transcript = include_transcript
         self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
         self.on_unknown = on_unknown
+        self._note_left_out()
         self._call_id: str | None = None
         self._killed = False
 
@@ -157,6 +160,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
 
     def _run(self, context: Context, *, seen: bool = False) -> Any:
         with final_errors_fail_the_task():
+            self._refuse_vanished(context)
             placement = self._place(context, seen=seen)
             self._call_id = placement.call.call_id
             self._tell(placement)
@@ -204,7 +208,7 @@ class VoiceInfraOutboundCallOperator(MaskedNumbersMixin, BaseOperator):
         )
 
     def _key(self, context: Context) -> str:
-        if self.idempotency_key:
+        if not options.is_nothing(self.idempotency_key):
             return options.idempotency_key(self.idempotency_key)
         ti = context["ti"]
         return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"

@@ -11,6 +11,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_voiceinfra import options
+from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import (
     CompletionTimeoutError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _TRIGGER_MARGIN = timedelta(minutes=5)
 
 
-class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
+class VoiceInfraCallCompletedSensor(AuthoredArgumentsMixin, MaskedNumbersMixin, BaseSensorOperator):
     """Waits for the completion records of calls.
 
     :param call_id: the call, or a list of calls, to wait for (templated); or
@@ -55,6 +56,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("call_id", "match", "since")
+    must_not_vanish = ("match", "since", "outcomes", "fail_on_outcomes")
     operator_extra_links = (VoiceInfraRecordingLink(),)
     ui_color = "#d8ecf3"
 
@@ -80,6 +82,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
         self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
         self.deferrable = deferrable
+        self._note_left_out()
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer, and return the record or records."""
@@ -87,6 +90,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
             return self._execute_here(context)
         try:
             with final_errors_fail_the_task():
+                self._refuse_vanished(context)
                 call_ids = self._settled_ids(context)
                 if call_ids is None:
                     self._defer(context)
@@ -100,6 +104,7 @@ class VoiceInfraCallCompletedSensor(MaskedNumbersMixin, BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once whether the records are there."""
         with final_errors_fail_the_task():
+            self._refuse_vanished(context)
             self.log.info("Looking for the completion of %s.", self._subject())
             try:
                 call_ids = self._settled_ids(context)

@@ -132,7 +132,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "braces": ({"first_message": "Hello {"}, "write {{ or }} for a brace that is text"),
     "window": ({"calling_window": "9 to 5"}, "calling_window: "),
-    "window of nothing": ({"calling_window": "{{ none }}"}, "calling_window: "),
+    "window of nothing": (
+        {"calling_window": "{{ none }}"},
+        "calling_window: the DAG file sets calling_window, but",
+    ),
     "zone of the window": (
         {"calling_window": "09:00-17:00 Mars/Base"},
         "'Mars/Base' is no time zone; write its",
@@ -152,7 +155,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"deadline": "now"},
         "deadline: must be a moment with its time zone, such as 2026-01-31T20",
     ),
-    "deadline of garbage": ({"deadline": "{{ none }}"}, "deadline: must be a moment with its time zone"),
+    "deadline of garbage": ({"deadline": "{{ none }}"}, "deadline: the DAG file sets deadline, but it"),
     "lines": ({"max_active_calls": "0"}, "max_active_calls: must be a whole number from 1 on, not '0'"),
     "no lines": (
         {"max_active_calls": "{{ none }}"},
@@ -169,7 +172,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"results_path": "results.xlsx"},
         "results_path: results.xlsx must end in .csv or",
     ),
-    "results of nothing": ({"results_path": "{{ none }}"}, "results_path: None must end in .csv or .jsonl"),
+    "results of nothing": ({"results_path": "{{ none }}"}, "results_path: the DAG file sets results_path"),
     "results nowhere": (
         {"results_path": "/no/such/place/results.csv"},
         "results_path: there is no folder /no/such",
@@ -178,11 +181,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"results_path": "file:///no/such/place/a.csv"},
         "results_path: there is no folder",
     ),
-    "campaign without a name": (
-        {"campaign_id": ""},
-        "campaign_id: '' names no campaign; use 1 to 250 printable",
-    ),
-    "campaign of nothing": ({"campaign_id": "{{ none }}"}, "campaign_id: 'None' names no campaign"),
+    "campaign without a name": ({"campaign_id": ""}, "campaign_id: the DAG file sets campaign_id, but it"),
+    "campaign of nothing": ({"campaign_id": "{{ none }}"}, "campaign_id: the DAG file sets campaign_id"),
     "long campaign": ({"campaign_id": "x" * 251}, "names no campaign; use 1 to 250 printable characters"),
     "region": ({"default_region": "UK"}, "default_region: 'UK' is no country"),
     "caller ID": (
@@ -287,17 +287,18 @@ def test_every_option_may_come_from_a_template_as_text(sandbox: SandboxProcess, 
             calling_window="{{ window }}",
             redial="{{ redial }}",
             deadline="{{ deadline }}",
-            do_not_call="{{ '' }}",
+            do_not_call="{{ folder }}/do_not_call.txt",
             results_path="{{ folder }}/results.csv",
             default_region="{{ 'US' }}",
         ),
         path=str(tmp_path / "contacts.jsonl"),
         folder=tmp_path,
         year=2026,
-        window="",
+        window="00:00-24:00",
         redial='{"waits": [5]}',
         deadline=datetime.now(timezone.utc) + timedelta(hours=1),
     )
+    (tmp_path / "do_not_call.txt").write_text(f"{BOB}\n")
     (tmp_path / "contacts.jsonl").write_text('{"to_number": "(415) 555-0142"}\n')
     summary = task.execute(task_context())
     assert (summary["campaign_id"], summary["contacts"], summary["placed"]) == ("spring 2026", 1, 1)

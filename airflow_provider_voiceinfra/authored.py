@@ -1,0 +1,80 @@
+"""Tells what a DAG file leaves out from what came to nothing when the task ran, which is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.options import is_nothing
+
+Path = tuple[str, ...]
+
+
+class AuthoredArgumentsMixin:
+    """Refuses to run an operator without an argument that its author has set.
+
+    A template of an empty param and an upstream task that returns nothing must not lift a limit. Only what is
+    ``None`` or an empty list in the DAG file itself means "none".
+    """
+
+    must_not_vanish: tuple[str, ...] = ()
+    """The arguments without which the operator would do more, or something else, than its author wanted."""
+
+    _passed: frozenset[str] = frozenset()
+    _left_out: frozenset[Path] = frozenset()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Keep which arguments were given at all: a mapped operator is made when its task runs."""
+        made = super().__new__(cls)
+        object.__setattr__(made, "_passed", frozenset(kwargs))
+        return made
+
+    def _note_left_out(self) -> None:
+        """Keep what is nothing in the DAG file; called when the attributes have been set."""
+        self._left_out = frozenset(
+            path
+            for name in self.must_not_vanish
+            for path in _nothings(getattr(self, name), (name,))
+            if len(path) > 1 or not isinstance(getattr(self, name), str)
+        )
+
+    def _refuse_vanished(self, context: Any) -> None:
+        """Refuse arguments that the author has set and that are nothing now.
+
+        :raises InvalidCallError: naming the first of them.
+        """
+        for name in self.must_not_vanish:
+            for path in _nothings(getattr(self, name), (name,)):
+                if path not in self._left_out or self._came_from_a_task(name, context):
+                    inner = "".join(f"[{part!r}]" for part in path[1:])
+                    raise InvalidCallError(
+                        name,
+                        f"the DAG file sets {name}{inner}, but it is empty now: from an upstream task that "
+                        "returned nothing, or an empty param or variable. Nobody was called. Mend that, or "
+                        "write None in the DAG file if you want none",
+                    )
+
+    def _came_from_a_task(self, name: str, context: Any) -> bool:
+        """Tell whether another task gave this argument to this one of a number of mapped tasks."""
+        task: Any = self
+        if name not in self._passed or not task.has_dag():
+            return False
+        mapped = task.dag.get_task(task.task_id)
+        if not mapped.is_mapped or is_nothing(mapped.partial_kwargs.get(name, name)):
+            return False
+        given = mapped.expand_input.value
+        if isinstance(given, Mapping):  # of expand
+            return not isinstance(given.get(name), (list, tuple, Mapping))
+        # Of expand_kwargs: what another task returned, or a list of what each of the mapped tasks gets.
+        row = given[context["ti"].map_index] if isinstance(given, (list, tuple)) else None
+        return not isinstance(row, Mapping)
+
+
+def _nothings(value: Any, path: Path) -> Iterator[Path]:
+    """Yield where a value is nothing: the value itself, or what is in it."""
+    if is_nothing(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _nothings(item, (*path, str(name)))
