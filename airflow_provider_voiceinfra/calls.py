@@ -71,9 +71,9 @@ class OutboundCall:
 
         :raises InvalidCallError: naming the first field that is wrong and the rule it breaks.
         """
-        _check_agent(self.agent_id)
-        _check_number("from_number", self.from_number)
-        _check_number("to_number", self.to_number)
+        check_agent(self.agent_id)
+        check_number("from_number", self.from_number)
+        check_number("to_number", self.to_number)
         for name in ("first_message", "context"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -108,7 +108,11 @@ def storable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _check_agent(agent_id: object) -> None:
+def check_agent(agent_id: object) -> None:
+    """Refuse what the API cannot be expected to take for an agent.
+
+    :raises InvalidCallError: naming the rule that it breaks.
+    """
     if not agent_id:
         raise InvalidCallError(
             "agent_id", "is missing; set it on the task, or as the default on the connection"
@@ -121,7 +125,12 @@ def _check_agent(agent_id: object) -> None:
         )
 
 
-def _check_number(name: str, number: object) -> None:
+def check_number(name: str, number: object) -> None:
+    """Refuse what cannot be a phone number in E.164 form.
+
+    :param name: the field, for the message, which masks the number.
+    :raises InvalidCallError: naming the rule that it breaks.
+    """
     if not number:
         remedy = "; set it on the task, or as the default on the connection" if name == "from_number" else ""
         raise InvalidCallError(name, f"is missing{remedy}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.calls import check_agent, check_number
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 
 CONN_TYPE = "voiceinfra"
 DEFAULT_CONN_ID = "voiceinfra_default"
@@ -21,6 +24,11 @@ MAX_TIMEOUT = 300.0
 # fewer than five characters.
 LEAST_SECRET_LENGTH = 16
 _ACCOUNT_DIGITS = 32
+# The scheme is for connection URIs, which have no other place for it.
+SCHEME = "scheme"
+EXTRAS = ("webhook_secret", "agent_id", "from_number", "timeout", "max_calls_per_second", "account", SCHEME)
+# What the forms of earlier versions of Airflow put before the name of an extra.
+_PREFIX = f"extra__{CONN_TYPE}__"
 
 
 class AirflowConnection(Protocol):
@@ -28,8 +36,10 @@ class AirflowConnection(Protocol):
 
     conn_id: Any
     host: Any
+    schema: Any
     port: Any
     password: Any
+    extra: Any
 
     @property
     def extra_dejson(self) -> dict[str, Any]:
@@ -51,6 +61,7 @@ class VoiceInfraConnection:
         seconds.
     :param max_calls_per_second: never send faster than this; ``None`` leaves it to the API's 429.
     :param account: what tells the vendor's accounts apart: connections of one account share completions.
+    :param unknown_extras: names of extras that mean nothing here.
     """
 
     conn_id: str
@@ -62,6 +73,21 @@ class VoiceInfraConnection:
     timeout: float = DEFAULT_TIMEOUT
     max_calls_per_second: float | None = None
     account: str | None = None
+    unknown_extras: tuple[str, ...] = ()
+
+    def faulty_defaults(self) -> list[InvalidCallError]:
+        """Return why calls that name no agent and no caller ID of their own would be refused, if they would.
+
+        That there is no default is no fault: each task may name its own.
+        """
+        faults = []
+        for name, value in (("agent_id", self.agent_id), ("from_number", self.from_number)):
+            try:
+                if value is not None:
+                    check_agent(value) if name == "agent_id" else check_number(name, value)
+            except InvalidCallError as fault:
+                faults.append(fault)
+        return faults
 
     @classmethod
     def from_airflow(cls, conn: AirflowConnection) -> VoiceInfraConnection:
@@ -70,7 +96,7 @@ class VoiceInfraConnection:
         :raises ConfigurationError: naming the connection, the field and the remedy.
         """
         where = f"Connection {conn.conn_id!r}"
-        extra = conn.extra_dejson
+        extra = _extras(where, conn)
         api_key = _text(conn.password)
         if api_key is None:
             raise ConfigurationError(f"{where}: the API key is missing; put it into the field 'API key'.")
@@ -83,20 +109,72 @@ class VoiceInfraConnection:
         return cls(
             conn_id=str(conn.conn_id),
             api_key=api_key,
-            base_url=_base_url(where, _text(conn.host), conn.port),
+            base_url=_base_url(where, conn, _plain(where, extra, SCHEME)),
             webhook_secrets=webhook_secrets(conn),
-            agent_id=_text(extra.get("agent_id")),
-            from_number=_text(extra.get("from_number")),
+            agent_id=_plain(where, extra, "agent_id"),
+            from_number=_plain(where, extra, "from_number"),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             max_calls_per_second=_number(where, extra, "max_calls_per_second"),
             account=account_of(conn),
+            unknown_extras=tuple(_unknown(where, extra)),
         )
 
 
 def webhook_secrets(conn: AirflowConnection) -> tuple[str, ...]:
-    """Return the webhook secrets of a connection; none if there are none."""
-    # Extras are often written as JSON by hand, where a secret of digits becomes a number.
-    return tuple((_text(conn.extra_dejson.get("webhook_secret")) or "").split())
+    """Return the webhook secrets of a connection; none if there are none.
+
+    :raises ConfigurationError: if they cannot be read; the message quotes none.
+    """
+    where = f"Connection {conn.conn_id!r}"
+    value = _extras(where, conn).get("webhook_secret")
+    found: list[str] = []
+    for item in value if isinstance(value, list) else [value]:
+        # Extras are often written as JSON by hand, where a secret of digits becomes a number.
+        if item is not None and not _is_plain(item):
+            raise ConfigurationError(
+                f"{where}: extra 'webhook_secret' must be text, or a list of texts while rotating, and has "
+                f"a JSON {_kind(item)}."
+            )
+        found += (_text(item) or "").split()
+    return tuple(found)
+
+
+def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:
+    try:
+        # Not by extra_dejson alone: it takes what is no JSON for no extras at all.
+        found = json.loads(conn.extra) if isinstance(conn.extra, str) and conn.extra.strip() else None
+    except ValueError:
+        raise ConfigurationError(f"{where}: the extras are not JSON; {_EXTRAS_RULE}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{where}: the extras are a JSON {_kind(found)}; {_EXTRAS_RULE}")
+    # This way Airflow also learns what to hide in logs.
+    return conn.extra_dejson
+
+
+_EXTRAS_RULE = 'they must be a JSON object such as {"webhook_secret": "...", "agent_id": "..."}.'
+_KINDS = {dict: "object", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "null")
+
+
+def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of extras that mean nothing here.
+
+    :raises ConfigurationError: if one is another spelling of an extra that is not set: the limit or the
+        secret that is meant would be missing.
+    """
+    for name, value in extra.items():
+        if name in EXTRAS or value in (None, ""):
+            continue
+        plain = name.removeprefix(_PREFIX).strip().lower().replace("-", "_").replace(" ", "_")
+        [meant] = get_close_matches(plain, EXTRAS, n=1, cutoff=0.8) or [None]
+        if meant is not None and extra.get(meant) in (None, ""):
+            raise ConfigurationError(f"{where}: there is no extra {name!r}; rename it to {meant!r}.")
+        yield name
 
 
 def account_of(conn: AirflowConnection) -> str | None:
@@ -104,8 +182,11 @@ def account_of(conn: AirflowConnection) -> str | None:
 
     Two connections are one account if both name the same ``account``, or if neither names one and both hold
     the same API key. The key itself cannot be worked out from what is returned.
+
+    :raises ConfigurationError: if the extras cannot be read.
     """
-    named = _text(conn.extra_dejson.get("account"))
+    where = f"Connection {conn.conn_id!r}"
+    named = _plain(where, _extras(where, conn), "account")
     if named is not None:
         return f"name:{hashlib.sha256(named.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
     api_key = _text(conn.password)
@@ -116,6 +197,17 @@ def account_of(conn: AirflowConnection) -> str | None:
 
 def _text(value: object) -> str | None:
     return (str(value).strip() or None) if value is not None else None
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (str, int)) and not isinstance(value, bool)
+
+
+def _plain(where: str, extra: Mapping[str, Any], name: str) -> str | None:
+    value = extra.get(name)
+    if value is not None and not _is_plain(value):
+        raise ConfigurationError(f"{where}: extra {name!r} must be text, not a JSON {_kind(value)}.")
+    return _text(value)
 
 
 def _number(where: str, extra: Mapping[str, Any], name: str, *, most: float = math.inf) -> float | None:
@@ -132,11 +224,23 @@ def _number(where: str, extra: Mapping[str, Any], name: str, *, most: float = ma
     return number
 
 
-def _base_url(where: str, host: str | None, port: object) -> str:
-    if host is None:
+def _base_url(where: str, conn: AirflowConnection, scheme: str | None) -> str:
+    """Return where the API is: of the host alone, as the form has it, or of the parts of a connection URI."""
+    host, path = _text(conn.host), (_text(conn.schema) or "").strip("/")
+    if path in ("http", "https"):  # as in Airflow's own HTTP connections
+        scheme, path = scheme or path, ""
+    if host is None and not path and scheme in (None, "https"):
         return DEFAULT_BASE_URL
-    url = (host if "://" in host else f"https://{host}").rstrip("/")
+    default = urlsplit(DEFAULT_BASE_URL)
+    if host is None:
+        host, path = str(default.hostname), path or default.path.strip("/")
+    own_scheme, separator, rest = host.partition("://")
+    if not separator:
+        own_scheme, rest = scheme or default.scheme, _bracketed(host)
+    url = f"{own_scheme}://{rest}".rstrip("/")
     try:
+        own_path = urlsplit(url).path.strip("/")
+        url = f"{url}/{path}" if path and not own_path else url
         parts = urlsplit(url)
         hostname, own_port = parts.hostname, parts.port
     except ValueError:
@@ -144,7 +248,20 @@ def _base_url(where: str, host: str | None, port: object) -> str:
         raise ConfigurationError(
             f"{where}: the API base URL cannot be read; it must look like {DEFAULT_BASE_URL}."
         ) from None
-    if parts.scheme not in ("https", "http") or not hostname:
+    if scheme not in (None, own_scheme) or path not in ("", own_path or path):
+        raise ConfigurationError(
+            f"{where}: the API base URL is given twice, and differently: the host holds a scheme or a path, "
+            f"and so does another field. Write it in one, such as {DEFAULT_BASE_URL} as host."
+        )
+    _check_base_url(where, url)
+    if conn.port and own_port is None:
+        return f"{parts.scheme}://{_bracketed(str(hostname))}:{conn.port}{parts.path}"
+    return url
+
+
+def _check_base_url(where: str, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ConfigurationError(
             f"{where}: the API base URL must look like {DEFAULT_BASE_URL}; leave it empty for that default."
         )
@@ -152,15 +269,19 @@ def _base_url(where: str, host: str | None, port: object) -> str:
         raise ConfigurationError(
             f"{where}: the API base URL must hold neither a login nor a query; the API key has its own field."
         )
-    if parts.scheme == "http" and not _is_loopback(hostname):
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise ConfigurationError(
             f"{where}: a plain-http API base URL would send the API key in clear; use https. "
             "Plain http is taken for loopback addresses only."
         )
-    if port and own_port is None:
-        bracketed = f"[{hostname}]" if ":" in hostname else hostname
-        return f"{parts.scheme}://{bracketed}:{port}{parts.path}"
-    return url
+
+
+def _bracketed(host: str) -> str:
+    """Return a host as a URL has it."""
+    try:
+        return f"[{ipaddress.IPv6Address(host)}]"
+    except ValueError:
+        return host
 
 
 def _is_loopback(hostname: str) -> bool:

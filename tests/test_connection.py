@@ -78,7 +78,17 @@ def test_every_field_of_the_form_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("value", "secrets"),
-    [(None, ()), ("", ()), ("  ", ()), ("a", ("a",)), ("a b\tc", ("a", "b", "c")), (123456, ("123456",))],
+    [
+        (None, ()),
+        ("", ()),
+        ("  ", ()),
+        ("a", ("a",)),
+        ("a b\tc", ("a", "b", "c")),
+        (123456, ("123456",)),
+        ([], ()),
+        (["a", "b"], ("a", "b")),
+        (["a", 7, None, "", " b\n"], ("a", "7", "b")),
+    ],
 )
 def test_webhook_secrets_are_separated_by_whitespace(value: Any, secrets: tuple[str, ...]) -> None:
     assert webhook_secrets(airflow(webhook_secret=value)) == secrets
@@ -99,6 +109,117 @@ def test_webhook_secrets_are_separated_by_whitespace(value: Any, secrets: tuple[
 )
 def test_base_url_is_made_of_host_and_port(host: str, port: int | None, url: str) -> None:
     assert read(host=host, port=port).base_url == url
+
+
+API = "api.voiceinfra.ai"
+
+
+@pytest.mark.parametrize(
+    ("uri", "url"),
+    [
+        (f"voiceinfra://:{API_KEY}@{API}/v1", f"https://{API}/v1"),
+        (f"voiceinfra://:{API_KEY}@{API}/v1/?timeout=5", f"https://{API}/v1"),
+        (f"voiceinfra://:{API_KEY}@gateway.example:8443/voice%2Fv1", "https://gateway.example:8443/voice/v1"),
+        (f"voiceinfra://:{API_KEY}@127.0.0.1:8700/v1?scheme=http", "http://127.0.0.1:8700/v1"),
+        (f"voiceinfra://:{API_KEY}@[::1]:8700/v1?scheme=http", "http://[::1]:8700/v1"),
+        (f"voiceinfra://:{API_KEY}@127.0.0.1:8700/v1", "https://127.0.0.1:8700/v1"),
+        (f"voiceinfra://:{API_KEY}@/v2", f"https://{API}/v2"),
+        (f"voiceinfra://:{API_KEY}@", f"https://{API}/v1"),
+        (f"voiceinfra://:{API_KEY}@/?scheme=https", f"https://{API}/v1"),
+        (f"voiceinfra://:{API_KEY}@{API}", f"https://{API}"),
+        (f"voiceinfra://:{API_KEY}@https%3A%2F%2F{API}%2Fv1", f"https://{API}/v1"),
+    ],
+)
+def test_base_url_is_that_of_a_connection_uri(uri: str, url: str) -> None:
+    connection = VoiceInfraConnection.from_airflow(Connection.from_uri(uri, conn_id="vi"))
+    assert (connection.base_url, connection.api_key, connection.unknown_extras) == (url, API_KEY, ())
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({"host": API, "schema": "https"}, f"https://{API}"),
+        ({"host": "127.0.0.1/v1", "schema": "http", "port": 8700}, "http://127.0.0.1:8700/v1"),
+        ({"host": f"https://{API}/v1", "schema": "v1"}, f"https://{API}/v1"),
+        ({"host": f"https://{API}/v1", "schema": "/"}, f"https://{API}/v1"),
+    ],
+)
+def test_schema_is_a_scheme_or_a_path(values: dict[str, Any], url: str) -> None:
+    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, **values)
+    assert VoiceInfraConnection.from_airflow(conn).base_url == url
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"host": f"https://{API}/v1", "schema": "v2"}, "given twice, and differently"),
+        ({"host": f"https://{API}/v1", "extra": '{"scheme": "http"}'}, "given twice, and differently"),
+        ({"host": API, "schema": "v1", "extra": '{"scheme": "http"}'}, "use https"),
+        ({"extra": '{"scheme": "http"}'}, "use https"),
+        ({"host": API, "extra": '{"scheme": "ftp"}'}, "must look like https://"),
+        ({"host": API, "schema": "v1?key=hunter2"}, "neither a login nor a query"),
+        ({"extra": "webhook_secret=hunter2"}, "the extras are not JSON; they must be a JSON object such as"),
+        ({"extra": '["hunter2"]'}, "the extras are a JSON list; they must be a JSON object"),
+        ({"extra": '"hunter2"'}, "the extras are a JSON text; they must be a JSON object"),
+        ({"extra": "7"}, "the extras are a JSON number; they must be a JSON object"),
+        ({"extra": "true"}, "the extras are a JSON boolean; they must be a JSON object"),
+    ],
+)
+def test_bad_field_or_extras_are_refused(values: dict[str, Any], message: str) -> None:
+    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, **values)
+    with pytest.raises(ConfigurationError) as caught:
+        VoiceInfraConnection.from_airflow(conn)
+    assert message in str(caught.value)
+    assert "'vi'" in str(caught.value)
+    assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
+
+
+@pytest.mark.parametrize("extra", [None, "", "{}", "null", " "])
+def test_no_extras_are_none(extra: str | None) -> None:
+    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, extra=extra)
+    assert VoiceInfraConnection.from_airflow(conn).webhook_secrets == webhook_secrets(conn) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("webhook_secrets", "webhook_secret"),
+        ("extra__voiceinfra__webhook_secret", "webhook_secret"),
+        ("Webhook Secret", "webhook_secret"),
+        ("max_call_per_second", "max_calls_per_second"),
+        ("fromnumber", "from_number"),
+        ("agent-id", "agent_id"),
+    ],
+)
+def test_another_spelling_of_an_extra_is_refused_unless_that_is_set(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"there is no extra {name!r}; rename it to {meant!r}"):
+        read(**{name: "7"})
+    assert read(**{name: None, meant: None}).unknown_extras == ()
+    assert read(**{name: "7", meant: "7"}).unknown_extras == (name,)
+
+
+def test_extras_that_mean_nothing_here_are_named() -> None:
+    assert read(account="main", owner="team of the night", agent_id="a").unknown_extras == ("owner",)
+
+
+@pytest.mark.parametrize(
+    ("values", "fields"),
+    [
+        ({}, []),
+        ({"from_number": "+14155550199", "agent_id": "agent_demo"}, []),
+        ({"from_number": "0301234"}, ["from_number"]),
+        ({"from_number": "+1 (415) 555-0199"}, ["from_number"]),
+        ({"from_number": 14155550199}, ["from_number"]),
+        ({"from_number": "+99999999999999", "agent_id": "x" * 256}, ["agent_id", "from_number"]),
+    ],
+    ids=str,
+)
+def test_defaults_with_which_each_call_would_fail_are_found(
+    values: dict[str, Any], fields: list[str]
+) -> None:
+    faults = read(**values).faulty_defaults()
+    assert [fault.field for fault in faults] == fields
+    assert "5550199" not in str(faults)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +247,12 @@ def test_base_url_is_made_of_host_and_port(host: str, port: int | None, url: str
         ({"max_calls_per_second": -1}, "'max_calls_per_second' must be a number above 0, not"),
         ({"max_calls_per_second": "inf"}, "above 0"),
         ({"max_calls_per_second": "nan"}, "above 0"),
+        ({"webhook_secret": {"old": "hunter2"}}, "'webhook_secret' must be text, or a list of texts while"),
+        ({"webhook_secret": ["hunter2", ["hunter2"]]}, "a list of texts while rotating, and has a JSON list"),
+        ({"webhook_secret": True}, "and has a JSON boolean"),
+        ({"agent_id": ["hunter2"]}, "'agent_id' must be text, not a JSON list"),
+        ({"from_number": 1.5}, "'from_number' must be text, not a JSON number"),
+        ({"scheme": {}}, "'scheme' must be text, not a JSON object"),
     ],
 )
 def test_bad_value_is_refused_with_its_remedy(values: dict[str, Any], message: str) -> None:

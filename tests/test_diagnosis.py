@@ -162,6 +162,7 @@ def test_a_sound_set_up_passes(connect: Connect, ledger: CallLedger, receiver_ur
     verdicts = {name: finding.verdict for name, finding in findings.items()}
     assert verdicts == {
         "connection": Verdict.OK,
+        "defaults": Verdict.OK,
         "API key": Verdict.OK,
         "settings": Verdict.OK,
         "ledger": Verdict.OK,
@@ -170,6 +171,96 @@ def test_a_sound_set_up_passes(connect: Connect, ledger: CallLedger, receiver_ur
         "receiver": Verdict.OK,
         "test delivery": Verdict.OK,
     }
+
+
+@pytest.mark.parametrize(
+    ("extra", "verdict", "words"),
+    [
+        ({}, Verdict.OK, "no agent_id and no from_number is set, so each task has to name its own"),
+        ({"agent_id": "a"}, Verdict.OK, "no from_number is set, so each task"),
+        ({"from_number": "+14155550199"}, Verdict.OK, "no agent_id is set, so each task"),
+        (
+            {"from_number": "+14155550199", "agent_id": "a"},
+            Verdict.OK,
+            "agent and caller ID are set, and well",
+        ),
+        ({"from_number": "0301234"}, Verdict.FAILED, "from_number: 03*** is not in E.164 form"),
+        ({"from_number": "+1 (415) 555-0199", "agent_id": "a"}, Verdict.FAILED, "is not in E.164 form"),
+        ({"from_number": 14155550199}, Verdict.FAILED, "is not in E.164 form"),
+        ({"agent_id": "a" * 256}, Verdict.FAILED, "agent_id: must be printable text of at most 255"),
+    ],
+    ids=str,
+)
+def test_agent_and_caller_id_are_judged_as_those_of_a_call(
+    connect: Connect, ledger: CallLedger, extra: dict[str, Any], verdict: Verdict, words: str
+) -> None:
+    connect(extra={"webhook_secret": SECRET, **extra})
+
+    finding = found("http://127.0.0.1:1")["defaults"]
+
+    assert finding.verdict is verdict
+    assert words in finding.found
+    assert bool(finding.remedy) is (verdict is Verdict.FAILED)
+    assert "5550199" not in str(finding)
+
+
+def test_base_url_that_a_uri_gives_is_shown(
+    connect: Connect, good_api: str, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = good_api.replace("http://", f"voiceinfra://:{API_KEY}@")
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", f"{uri}/v1?scheme=http")
+
+    findings = found("http://127.0.0.1:1")
+
+    assert findings["connection"].found.endswith(f"the API is at {good_api}/v1")
+    assert findings["API key"].found.startswith(f"The API key is accepted at {good_api}/v1, so calls")
+
+
+def test_plain_plus_in_the_secret_of_a_uri_is_pointed_out(
+    connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finding(secret: str) -> Finding:
+        uri = f"voiceinfra://:{API_KEY}@127.0.0.1:1/v1?scheme=http&webhook_secret={secret}&timeout=5"
+        monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", uri)
+        return found("http://127.0.0.1:1")["webhook secret"]
+
+    split = finding(f"{SECRET}+{OTHER_SECRET}")
+    assert split.verdict is Verdict.WARNING
+    assert "a + in the connection's URI is a space, so there are 2 secrets" in split.found
+    assert "write it %2B" in split.remedy
+    assert finding(f"{SECRET}%2B{OTHER_SECRET}").found == "one is set"
+    assert finding(f"{SECRET}%20{OTHER_SECRET}").found == "2 are set, as while rotating"
+
+
+def test_extras_that_mean_nothing_are_named(connect: Connect, ledger: CallLedger) -> None:
+    connect(extra={"webhook_secret": SECRET, "owner": "x", "call +14155550199": "y"})
+
+    finding = found("http://127.0.0.1:1")["connection"]
+
+    assert finding.verdict is Verdict.WARNING
+    assert finding.found.endswith("unknown extras 'owner', 'call +1415***0199', which nothing reads")
+    assert "agent_id" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"webhook_secrets": SECRET}, "there is no extra 'webhook_secrets'; rename it to 'webhook_secret'"),
+        ([SECRET], "the extras are a JSON list; they must be a JSON object"),
+        (SECRET, "the extras are not JSON; they must be a JSON object"),
+        ({"webhook_secret": {"new": SECRET}}, "'webhook_secret' must be text, or a list of texts"),
+    ],
+    ids=["misspelt", "list", "text", "object"],
+)
+def test_extras_that_cannot_be_meant_are_named(
+    connect: Connect, ledger: CallLedger, extra: Any, words: str
+) -> None:
+    connect(extra=extra)
+
+    findings = found("http://127.0.0.1:1")
+
+    assert_failed(findings["connection"], words)
+    assert SECRET not in str(findings)
 
 
 def test_the_test_delivery_leaves_nothing_open(

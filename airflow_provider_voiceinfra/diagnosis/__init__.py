@@ -31,6 +31,7 @@ def diagnose(
     found, connection = deployment.check_connection(conn_id)
     yield found
     if connection:
+        yield deployment.check_defaults(connection)
         yield deployment.check_api_key(connection, patience=patience)
     else:
         yield _skipped("API key", "no usable connection")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra.connection import CONN_TYPE, LEAST_SECRET_LENGTH, VoiceInfraConnection
+from airflow_provider_voiceinfra.connection import (
+    CONN_TYPE,
+    EXTRAS,
+    LEAST_SECRET_LENGTH,
+    VoiceInfraConnection,
+)
 from airflow_provider_voiceinfra.deployment import read_connection
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
+from airflow_provider_voiceinfra.hooks.verdicts import missing_defaults, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -45,7 +52,21 @@ def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None
         )
         return Finding(name, Verdict.FAILED, f"it cannot be read ({type(error).__name__})", remedy), None
     found = f"{conn_id!r} is well formed; the API is at {connection.base_url}"
+    if connection.unknown_extras:
+        found = f"{found}; it has {unknown_extras(connection)}, which nothing reads"
+        remedy = f"Remove what is not meant, or name it as one of {', '.join(EXTRAS)}."
+        return Finding(name, Verdict.WARNING, found, remedy), connection
     return Finding(name, Verdict.OK, found), connection
+
+
+def check_defaults(connection: VoiceInfraConnection) -> Finding:
+    """Look whether a call that names no agent and no caller ID would be refused, and if so why."""
+    name, faults, missing = "defaults", connection.faulty_defaults(), missing_defaults(connection)
+    if faults:
+        found = "; ".join([*map(str, faults), *([missing] if missing else [])])
+        remedy = "Correct it on the connection: each call that names none of its own is refused."
+        return Finding(name, Verdict.FAILED, found, remedy)
+    return Finding(name, Verdict.OK, missing or "agent and caller ID are set, and well formed")
 
 
 def check_api_key(connection: VoiceInfraConnection, *, patience: float = math.inf) -> Finding:
@@ -128,8 +149,21 @@ def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -
             f"one is shorter than {LEAST_SECRET_LENGTH} characters and could be guessed",
             "Replace it by a long random one, here and in the vendor's dashboard.",
         )
+    if len(secrets) > 1 and _holds_plus(connection.conn_id):
+        return Finding(
+            name,
+            Verdict.WARNING,
+            f"a + in the connection's URI is a space, so there are {len(secrets)} secrets",
+            "If it belongs to the secret, write it %2B; if several are meant, write %20 between them.",
+        )
     found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
     return Finding(name, Verdict.OK, found)
+
+
+def _holds_plus(conn_id: str) -> bool:
+    """Tell whether a connection is a URI in this process's environment whose secret has a plain plus sign."""
+    uri = os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}", "")
+    return re.search(r"[?&](webhook_secret|__extra__)=[^&]*\+", uri) is not None
 
 
 def _place(url: str) -> str:

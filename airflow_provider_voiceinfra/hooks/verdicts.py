@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.exceptions import (
     UnauthorizedError,
     VoiceInfraError,
 )
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
@@ -78,10 +79,39 @@ def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClien
         return False, _refusal(connection, error)
     if code is None:
         return False, _stranger(connection, "refused an empty request as the API would")
-    return True, _acceptance(connection.webhook_secrets)
+    return True, _acceptance(connection)
 
 
-def _acceptance(secrets: tuple[str, ...]) -> str:
+def judge_with_defaults(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+    """Try the key of a connection, and look at what calls take from it, without placing one.
+
+    :return: as from ``judge``; ``False`` too if calls that rely on the connection would be refused.
+    """
+    works, sentence = judge(connection, client)
+    faults = connection.faulty_defaults()
+    notes = [f"The connection's {fault} Calls that name none of their own fail." for fault in faults]
+    missing = missing_defaults(connection)
+    if missing:
+        notes.append(f"{missing[0].upper()}{missing[1:]}.")
+    if connection.unknown_extras:
+        notes.append(f"Ignored: {unknown_extras(connection)}.")
+    return works and not faults, " ".join([sentence, *notes])
+
+
+def missing_defaults(connection: VoiceInfraConnection) -> str:
+    """Return which of agent and caller ID each task has to name by itself; empty if none."""
+    names = [name for name in ("agent_id", "from_number") if getattr(connection, name) is None]
+    return f"no {' and no '.join(names)} is set, so each task has to name its own" if names else ""
+
+
+def unknown_extras(connection: VoiceInfraConnection) -> str:
+    """Return the names of extras that mean nothing, for people."""
+    listed = ", ".join(repr(name[:50]) for name in connection.unknown_extras[:10])
+    return f"unknown extra{'s' if len(connection.unknown_extras) > 1 else ''} {mask_numbers_in(listed)}"
+
+
+def _acceptance(connection: VoiceInfraConnection) -> str:
+    accepted, secrets = f"The API key is accepted at {connection.base_url}", connection.webhook_secrets
     remedy = "Set a long random one, here and in the VoiceInfra dashboard."
     unverified = "completions cannot be verified, so no task will learn how a call went."
     if not secrets:
@@ -97,8 +127,9 @@ def _acceptance(secrets: tuple[str, ...]) -> str:
             f"{remedy}"
         )
     else:
-        return "The API key is accepted, and a webhook secret is set."
-    return f"The API key is accepted, so calls can be placed. {problem}"
+        are_set = "a webhook secret is" if len(secrets) == 1 else f"{len(secrets)} webhook secrets are"
+        return f"{accepted}, and {are_set} set."
+    return f"{accepted}, so calls can be placed. {problem}"
 
 
 def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:

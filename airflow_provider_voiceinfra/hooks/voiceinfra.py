@@ -152,10 +152,10 @@ class VoiceInfraHook(BaseHook):
 
         :return: whether calls could be placed, and a sentence for the user.
         """
-        from airflow_provider_voiceinfra.hooks.verdicts import judge
+        from airflow_provider_voiceinfra.hooks.verdicts import judge_with_defaults
 
         try:
-            return judge(self.connection, self.get_conn)
+            return judge_with_defaults(self.connection, self.get_conn)
         except ConfigurationError as error:
             # Airflow's Test button makes up an id, which says nothing to anybody.
             message = str(error).removeprefix(f"Connection {self.voiceinfra_conn_id!r}: ")

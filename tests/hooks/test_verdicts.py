@@ -59,8 +59,15 @@ def verdict_on(raw: bytes, **values: Any) -> tuple[bool, str]:
 
 
 def test_good_key_is_good_and_calls_nobody(sandbox: SandboxProcess) -> None:
-    assert verdict(sandbox.base_url) == (True, "The API key is accepted, and a webhook secret is set.")
+    said = f"The API key is accepted at {sandbox.base_url}, and a webhook secret is set."
+    assert verdict(sandbox.base_url) == (True, said)
     assert sandbox.counts()["calls"] == 0
+
+
+def test_several_secrets_are_counted(sandbox: SandboxProcess) -> None:
+    good, sentence = verdict(sandbox.base_url, webhook_secrets=(SECRET, SECRET[::-1]))
+    assert good
+    assert sentence.endswith(", and 2 webhook secrets are set.")
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,32 @@ def test_completion_holds_everything_including_the_transcript() -> None:
 def test_connection_test_takes_a_good_key_without_placing_a_call(sandbox: SandboxProcess) -> None:
     assert VoiceInfraHook().test_connection() == (
         True,
-        "The API key is accepted, and a webhook secret is set.",
+        f"The API key is accepted at {sandbox.base_url}, and a webhook secret is set.",
     )
     assert sandbox.counts()["accepted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("extra", "good", "says"),
+    [
+        ({"from_number": None}, True, "No from_number is set, so each task has to name its own."),
+        ({"agent_id": ""}, True, "No agent_id is set, so each task has to name its own."),
+        ({"note": "x", "team": "y"}, True, "Ignored: unknown extras 'note', 'team'."),
+        ({"from_number": "0301234"}, False, "The connection's from_number: 03*** is not in E.164 form"),
+        ({"agent_id": "a\tb"}, False, "The connection's agent_id: must be printable text"),
+    ],
+    ids=["no caller ID", "no agent", "unknown extras", "bad caller ID", "bad agent"],
+)
+def test_connection_test_tells_what_calls_would_take_from_it(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, extra: dict[str, str], good: bool, says: str
+) -> None:
+    connect(monkeypatch, sandbox.base_url, extra={"webhook_secret": "a-long-secret-of-no-meaning", **extra})
+    found, sentence = VoiceInfraHook().test_connection()
+    assert found is good
+    assert sentence.startswith(
+        f"The API key is accepted at {sandbox.base_url}, and a webhook secret is set. "
+    )
+    assert says in sentence
 
 
 def test_connection_test_refuses_a_revoked_key(sandbox: SandboxProcess) -> None:

@@ -370,10 +370,20 @@ def test_there_is_no_connection_of_another_type_or_without_definition(
     assert find_secrets("vendor") is None
 
 
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "{not json",
+        '{"conn_type": "voiceinfra", "extra": ["webhook_secret"]}',
+        '{"conn_type": "voiceinfra", "extra": "webhook_secret=abcdef"}',
+        '{"conn_type": "voiceinfra", "extra": {"webhook_secret": {"new": "abcdef"}}}',
+    ],
+    ids=["connection", "list", "text", "secret"],
+)
 def test_unreadable_connection_is_not_taken_for_a_missing_one(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, connection: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", "{not json")
+    monkeypatch.setenv("AIRFLOW_CONN_VENDOR", connection)
     with pytest.raises(ConnectionsUnavailableError):
         find_secrets("vendor")
 
