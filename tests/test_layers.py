@@ -23,7 +23,7 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 LAYERS = {
     0: """
         __init__ get_provider_info exceptions masking calls signing options campaigns.templates
-        campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
+        campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
         settings connection client pacing metrics privacy ledger campaigns transport

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from airflow_provider_voiceinfra.campaigns.area_codes import zones_lacking, zones_of_area_code
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
@@ -53,16 +54,19 @@ def _zones_of_number(to_number: str) -> tuple[str, ...] | None:
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_number
 
+    in_area = zones_of_area_code(to_number[2:5]) if to_number.startswith("+1") else ()
+    if in_area:
+        return _usable(in_area)
     try:
         parsed = phonenumbers.parse(to_number)
     except phonenumbers.NumberParseException:
         return None
-    return _usable(tuple(time_zones_for_number(parsed)))
+    return _usable((*time_zones_for_number(parsed), *zones_lacking(to_number)))
 
 
 @lru_cache(maxsize=2048)
 def _usable(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return the same tuple for the same zones; ``None`` if one of them is unknown here."""
+    """Return the same tuple for the same zones, each once; ``None`` if one of them is unknown here."""
     if not names or _UNKNOWN in names:
         return None
     try:
@@ -70,4 +74,4 @@ def _usable(names: tuple[str, ...]) -> tuple[str, ...] | None:
             zone_named(name)
     except InvalidCallError:
         return None
-    return tuple(sorted(names))
+    return tuple(sorted(set(names)))
