@@ -1,0 +1,89 @@
+"""A process with a wall clock of its own, and all of the package's durations shortened by one factor.
+
+Both are done in the worker's own process before it does anything, so that proportions stay what they are in
+production: scaling neither hides a fault nor makes one.
+"""
+
+from __future__ import annotations
+
+import datetime as datetime_module
+import importlib
+import pkgutil
+import sys
+import time
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+PACKAGE = "airflow_provider_voiceinfra"
+
+# Every duration of the package that a run can meet. A name that is gone is an error: say here what took its
+# place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
+DURATIONS = """
+    placing.STORE_PATIENCE placing.LOSERS_INTERVAL
+    waiting.LONGEST_PAUSE
+    ledger.connect.BUSY_TIMEOUT
+    ledger.completions.CLOCK_TOLERANCE
+    ledger.campaign_lists.RUNNER_LEASE
+    campaigns.execution.MIN_PAUSE campaigns.execution.HANDOVER campaigns.execution._BEAT_INTERVAL
+    campaigns.runner.TICK campaigns.runner.SLOW_TICK campaigns.runner.ALIVE campaigns.runner.LEDGER_PAUSE
+    campaigns.bookkeeping._LONGEST_WAIT
+    campaigns.dialling.LONGEST_RETRY_AFTER
+    campaigns.obstacles.FIRST_REST campaigns.obstacles.LONGEST_REST campaigns.obstacles.PATIENCE
+    campaigns.adaptive._LONGEST_WAIT
+""".split()
+
+
+def shorten(factor: float) -> None:
+    """Divide all durations by a factor, wherever they have been imported to."""
+    changed = {}
+    for name in DURATIONS:
+        module_name, _, attribute = name.rpartition(".")
+        module = importlib.import_module(f"{PACKAGE}.{module_name}")
+        changed[name] = (attribute, getattr(module, attribute))
+    for module in _modules():
+        for attribute, value in changed.values():
+            if getattr(module, attribute, None) is value:
+                setattr(module, attribute, value / factor)
+
+
+def import_all() -> None:
+    """Import what a worker uses, so that nothing is imported with old values later."""
+    for part in ("campaigns", "ledger"):
+        package = importlib.import_module(f"{PACKAGE}.{part}")
+        for found in pkgutil.iter_modules(package.__path__):
+            if found.name != "migrations":
+                importlib.import_module(f"{PACKAGE}.{part}.{found.name}")
+    for name in ("placing", "waiting", "metrics"):
+        importlib.import_module(f"{PACKAGE}.{name}")
+
+
+def _modules() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if name.startswith(PACKAGE)]
+
+
+def shift(seconds: float) -> None:
+    """Set this process's wall clock forward, or back; what is monotonic stays true.
+
+    To be called before anything else is imported that takes ``datetime`` from its module.
+    """
+    if not seconds:
+        return
+    true_time, true_datetime = time.time, datetime_module.datetime
+    by = timedelta(seconds=seconds)
+
+    class _Kind(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, true_datetime)
+
+    class Shifted(true_datetime, metaclass=_Kind):  # type: ignore[misc]
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return true_datetime.now(tz) + by
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return true_datetime.now(datetime_module.timezone.utc).replace(tzinfo=None) + by
+
+    time.time = lambda: true_time() + seconds
+    datetime_module.datetime = Shifted  # type: ignore[misc]

@@ -1,0 +1,237 @@
+"""What must be true in the end, by the vendor's audit log; the ledger is only ever compared with that.
+
+Each sentence begins with its kind, so that a fault can be told from another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from tests.faults.plan import REDIAL, Campaign, Key
+from tests.faults.stage import Stage
+from tests.faults.vendor import Rung
+
+
+def violations(stage: Stage) -> list[str]:
+    """Return everything that the calls and their completions show to be wrong."""
+    ledger = Ledger(stage)
+    found: list[str] = []
+    for key in stage.plan.keys:
+        found += dict.fromkeys(_dialled_twice(stage, key))
+    for campaign in stage.plan.campaigns:
+        found += _attempts(stage, campaign)
+        found += _forbidden(stage, campaign)
+    return [
+        *dict.fromkeys(found),
+        *_in_ledger(stage, ledger),
+        *_pushed(stage, ledger),
+        *_deliveries(stage, ledger),
+        *_attached(stage, ledger),
+        *_waits(stage),
+        *_failures(stage),
+    ]
+
+
+class Ledger:
+    """What the ledger holds in the end."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.calls: list[CallEntry] = stage.ledger.calls(limit=100_000)
+        self.by_id = {entry.call_id: entry for entry in self.calls if entry.call_id}
+        self.completions = stage.ledger.completions([*stage.vendor.rung, *self.by_id])
+        kept = stage.ledger.deliveries(include_replayed=True, limit=100_000)
+        self.kept = {delivery.body for delivery in kept}
+        self._marks = {_hash(key.key): key.mark for key in stage.plan.keys}
+
+    def mark(self, entry: CallEntry) -> str | None:
+        """Return what the request of a call was marked with; ``None`` if that has been purged."""
+        if entry.request is not None:
+            return str(entry.request.get("variables", {}).get("mark"))
+        return self._marks.get(entry.key_hash)
+
+    def of_mark(self, mark: str) -> list[CallEntry]:
+        return [entry for entry in self.calls if self.mark(entry) == mark]
+
+
+def _hash(key: str) -> str:
+    from airflow_provider_voiceinfra.ledger.entries import hash_key
+
+    return hash_key(key)
+
+
+def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
+    rung = stage.vendor.of_mark(key.mark)
+    most = 2 if key.on_unknown == REDIAL else 1
+    if len(rung) > most:
+        yield f"dialled twice: {key.mark} rang {len(rung)} times, under on_unknown={key.on_unknown}"
+    if len(rung) < 2 or key.on_unknown != REDIAL:
+        return
+    first, second = rung[0], rung[1]
+    looked = _looked_at(stage, key.mark, second)
+    stored = [
+        event["at"]
+        for event in stage.events("stored")
+        if event["call_id"] == first.call_id and event["at"] < looked
+    ]
+    if stored:
+        yield (
+            f"redialled with the answer there: {key.mark} rang again {looked - stored[0]:.2f} s after the "
+            f"ledger had {first.call_id}"
+        )
+    acks = [ack.at for ack in stage.vendor.deliveries.acks if ack.call_id == first.call_id and ack.genuine]
+    told = [at for at in acks if at < looked]
+    if told and _is_alone(stage, key, first) and not stage.purged_at:
+        yield (
+            f"redialled with the record there: {key.mark} rang again {looked - told[0]:.2f} s after the "
+            f"completion of {first.call_id} was stored, and no other call could have been meant"
+        )
+
+
+def _looked_at(stage: Stage, mark: str, rung: Rung) -> float:
+    """Return when whoever placed a call last looked into the ledger before."""
+    sends = [event for event in stage.events("sending") if event["mark"] == mark and event["at"] <= rung.at]
+    return float(sends[-1]["looked_at"] or sends[-1]["at"]) if sends else rung.at
+
+
+def _is_alone(stage: Stage, key: Key, first: Rung) -> bool:
+    """Tell whether no other call in this run could be taken for this one."""
+    others = [one for one in stage.plan.keys if one.mark != key.mark and one.to == key.to]
+    contacts = [row for campaign in stage.plan.campaigns for rows in campaign.lists for row in rows]
+    return not others and not any(row["to_number"] == key.to for row in contacts)
+
+
+def _attempts(stage: Stage, campaign: Campaign) -> Iterator[str]:
+    """Each further call to a contact needs that the one before was reported as one to redial."""
+    marks = dict.fromkeys(row["mark"] for rows in campaign.lists for row in rows)
+    for mark in marks:
+        rung = stage.vendor.of_mark(mark)
+        if len(rung) > campaign.attempts:
+            yield f"dialled too often: {mark} rang {len(rung)} times, of {campaign.attempts} attempts"
+        for before, after in zip(rung, rung[1:], strict=False):
+            acked = [ack.at for ack in stage.vendor.deliveries.acks if ack.call_id == before.call_id]
+            if before.outcome not in campaign.outcomes or not acked:
+                yield f"dialled again unduly: {mark}, after a call that {_said(before, acked)}"
+    for mark in marks:
+        # An attempt that was never placed has no end; a further one may not follow from it.
+        requests = [one for one in stage.vendor.requests if one["mark"] == mark]
+        lost = [one for one in requests if one["answer"].endswith("_before")]
+        later = [one for one in stage.vendor.of_mark(mark) if lost and one.number > lost[0]["number"]]
+        if later and not [one for one in stage.vendor.of_mark(mark) if one.number < lost[0]["number"]]:
+            yield f"dialled again unduly: {mark} rang after an attempt whose answer was lost"
+
+
+def _said(rung: Rung, acked: list[float]) -> str:
+    return f"ended as {rung.outcome}" if acked else "nobody had heard of"
+
+
+def _forbidden(stage: Stage, campaign: Campaign) -> Iterator[str]:
+    """Nobody is called whom a list leaves out, once that list is stored; by one clock for all processes."""
+    for number in range(1, len(campaign.lists)):
+        task = next(task for task in stage.plan.tasks if task.campaign is campaign)
+        first = min(one for one, load in task.list_of_try.items() if load == number)
+        tries = {worker.name for worker in stage.tries(task) if worker.try_number >= first}
+        loaded = [event["at"] for event in stage.events("loaded") if event["worker"] in tries]
+        if not loaded:
+            continue
+        wanted = {
+            row["mark"]
+            for row in campaign.lists[number]
+            if row["to_number"] not in campaign.do_not_call[number]
+        }
+        for event in stage.events("sending"):
+            rung = [one for one in stage.vendor.of_mark(event["mark"]) if one.at >= event["at"]]
+            if event["mark"] not in wanted and event["at"] > loaded[0] and event["mark"][0] == "c" and rung:
+                yield (
+                    f"called against the list: {event['mark']} was sent {event['at'] - loaded[0]:.2f} s after "
+                    "the list that leaves it out was stored"
+                )
+
+
+def _in_ledger(stage: Stage, ledger: Ledger) -> Iterator[str]:
+    keyless = {key.mark for task in stage.plan.tasks if task.keyless for key in task.keys}
+    for rung in stage.vendor.rung.values():
+        if rung.call_id in ledger.by_id or rung.mark in keyless:
+            continue
+        rows = ledger.of_mark(rung.mark)
+        # A row that is unknown says that somebody may have been called; so does the error of its task.
+        if not any(entry.state in (CallState.UNKNOWN, CallState.CLAIMED) or entry.redials for entry in rows):
+            states = [entry.state.value for entry in rows]
+            yield f"call lost: {rung.call_id} is nowhere in the ledger, whose rows for it are {states}"
+
+
+def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
+    """What was told to others is in the ledger, and is a call of that key."""
+    for event in stage.events("pushed"):
+        rung = stage.vendor.rung.get(event["call_id"])
+        if rung is None or rung.mark != event["mark"]:
+            yield f"wrong call: {event['mark']} was given {event['call_id']} ({event.get('how')})"
+        elif event["call_id"] not in ledger.by_id and event.get("how") != "keyless":
+            yield f"told before stored: {event['mark']} said {event['call_id']}, which the ledger does not have"
+
+
+def _deliveries(stage: Stage, ledger: Ledger) -> Iterator[str]:
+    stored = {entry.body for entry in ledger.completions.values()} | ledger.kept
+    purged = max(stage.purged_at, default=0.0)
+    for ack in stage.vendor.deliveries.acks:
+        if ack.body not in stored and ack.at > purged + 1.0:
+            yield f"delivery lost: one for {ack.call_id}, answered 200, is not in the ledger"
+    for call_id in stage.vendor.deliveries.wrongly_taken:
+        yield f"forged: an altered webhook for {call_id} was answered 200"
+
+
+def _attached(stage: Stage, ledger: Ledger) -> Iterator[str]:
+    for call_id, entry in ledger.by_id.items():
+        rung, mark = stage.vendor.rung.get(call_id), ledger.mark(entry)
+        if rung is None:
+            yield f"wrong call: the ledger has {call_id}, which the vendor never gave"
+        elif mark is not None and mark != rung.mark:
+            how = "adopted" if entry.adopted else "stored"
+            yield f"wrong call: {mark} has {call_id} of {rung.mark} ({rung.conn_id}), {how}"
+    for call_id, completion in ledger.completions.items():
+        rung = stage.vendor.rung.get(call_id)
+        if rung is not None and completion.body not in rung.bodies:
+            said = json.loads(completion.body or b"{}").get("summary")
+            yield f"wrong account: {call_id} of {rung.conn_id} has a completion that was {said}"
+
+
+def _waits(stage: Stage) -> Iterator[str]:
+    for event in stage.events("waited"):
+        rung = stage.vendor.rung.get(event["call_id"])
+        acked = [ack.at for ack in stage.vendor.deliveries.acks
+                 if ack.call_id == event["call_id"] and ack.genuine]  # fmt: skip
+        if not event["ended"] and acked and acked[0] < event["at"] - 2.5 and not stage.purged_at:
+            yield f"waits in vain: for {event['call_id']}, whose completion was there"
+        elif event["ended"] and not acked and not stage.purged_at:
+            yield f"wrong account: the wait for {event['call_id']} ended, and nobody of its own has told of it"
+        elif event["outcome"] and rung is not None and event["outcome"] != rung.outcome:
+            yield f"wrong account: {event['call_id']} ended as {event['outcome']}, not as {rung.outcome}"
+
+
+_EXPECTED = {"CallOutcomeUnknownError", "RateLimitedError", "LedgerUnavailableError", "CampaignBusyError",
+             "ApiUnreachableError", "TryAgainError", "VoiceInfraError", "IdempotencyConflictError"}  # fmt: skip
+
+
+def _failures(stage: Stage) -> Iterator[str]:
+    """A process ends with a result, a signal, or an error that the package documents."""
+    for event in stage.events("failed"):
+        if event["error"] not in _EXPECTED:
+            yield f"odd error: {event['worker']} failed with {event['error']}: {event['message']}"
+    for worker in stage.workers:
+        if worker.process.returncode not in (0, -9):
+            log = (stage.folder / f"{worker.name}.log").read_text(errors="replace").strip().splitlines()
+            yield f"crashed: {worker.name} ended with {worker.process.returncode}: {log[-1:]}"
+
+
+def by_kind(found: list[str]) -> dict[str, list[str]]:
+    """Return violations by their kinds."""
+    kinds = defaultdict(list)
+    for violation in found:
+        kinds[violation.partition(":")[0]].append(violation)
+    return dict(kinds)
+
+
+Event = dict[str, Any]

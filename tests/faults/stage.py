@@ -1,0 +1,312 @@
+"""Runs a plan: starts the vendor, the receiver and the workers, and has happen to them what was drawn.
+
+Steps do one of: ``start`` a task's try, ``kill`` or ``stop`` a process, ``lock`` the ledger, ``restart`` or
+``crash`` the database, ``end_backends``, ``storm`` (the vendor says 429), ``purge``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import requests
+from harness.processes import base_environment, free_port
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from tests.faults import databases
+from tests.faults.board import Board, Diary
+from tests.faults.plan import Plan, Point, Step, Task
+from tests.faults.vendor import Vendor
+
+ROOT = Path(__file__).resolve().parents[2]
+TICK = 0.01
+RECEIVER = "receiver"
+
+
+@dataclasses.dataclass
+class Worker:
+    """One try of a task, alive or ended."""
+
+    name: str
+    task: Task
+    try_number: int
+    process: subprocess.Popen[bytes]
+    diary: Diary
+    stopped_until: float | None = None
+    go_on_label: str | None = None
+
+
+class Stage:
+    """The processes of one run.
+
+    :param folder: for everything that is written.
+    :param url: the ledger's.
+    :param server: the PostgreSQL server that it is on; ``None`` for a SQLite file.
+    :param plant: a bug to install, see ``plants``.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, url: str, server: databases.Postgres | None, plant: str | None = None
+    ) -> None:
+        self.plan, self.folder, self.url, self.server, self.plant = plan, folder, url, server, plant
+        self.board = Board()
+        self.workers: list[Worker] = []
+        self.purged_at: list[float] = []
+        self._port = free_port()
+        self._threads: list[threading.Thread] = []
+        self._calm = False
+        self._receiver: subprocess.Popen[bytes] | None = None
+        self._receiver_stopped_until: float | None = None
+        self._receiver_due = 0.0
+        self.ledger = CallLedger(url)
+        self.ledger.upgrade()
+        self.vendor = Vendor(
+            plan.seed,
+            plan.script,
+            plan.accounts,
+            f"http://127.0.0.1:{self._port}",
+            self.board.tell,
+            folder / "vendor.jsonl",
+        )
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return what the workers have told, in the order of time."""
+        found = [one for worker in self.workers for one in worker.diary.events]
+        found.sort(key=lambda one: one["at"])
+        return [one for one in found if event in (None, one["event"])]
+
+    def tries(self, task: Task) -> list[Worker]:
+        return [worker for worker in self.workers if worker.task.name == task.name]
+
+    def run(self, steps: list[Step], seconds: float) -> bool:
+        """Do steps, and wait until all workers have ended; tell whether they did in time."""
+        left, until = list(steps), time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._look()
+            due = [step for step in left if self._is_due(step)]
+            for step in due:
+                left.remove(step)
+                self._do(step)
+            alive = any(worker.process.poll() is None for worker in self.workers)
+            if not due and not alive and not any(self._may_come(step) for step in left):
+                self._look()
+                return True
+            time.sleep(TICK)
+        return False
+
+    def start_receiver(self) -> None:
+        env = self._environment() | {"FAULTS_CLOCK": str(self.plan.receiver_clock)}
+        app = [sys.executable, "-m", "uvicorn", "--factory", "tests.faults.receiver:app"]
+        options = ["--port", str(self._port), "--log-level", "warning", "--no-access-log"]
+        with (self.folder / "receiver.log").open("ab") as log:
+            self._receiver = subprocess.Popen([*app, *options], env=env, stdout=log, stderr=log, cwd=ROOT)
+
+    def wait_for_receiver(self, seconds: float = 60.0) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with suppress(requests.RequestException):
+                if requests.get(f"http://127.0.0.1:{self._port}/health", timeout=2).ok:
+                    return
+            self._look_at_receiver()
+            time.sleep(0.05)
+        raise RuntimeError("the receiver did not start")
+
+    def calm(self) -> None:
+        """Have no more faults happen."""
+        self._calm = True
+        self.vendor.calm = True
+        for thread in self._threads:
+            thread.join()
+
+    def start(self, task: Task, try_number: int, points: list[Point] = [], clock: float = 0.0) -> Worker:  # noqa: B006
+        """Start a try of a task."""
+        name = f"{task.name}.{try_number}"
+        path = self.folder / f"{name}.json"
+        diary = Diary(name, self.folder / f"{name}.diary")
+        path.write_text(json.dumps(self._job(task, try_number, points, clock, diary.path)))
+        env = self._environment() if task.keyless else base_environment(str(self.folder))
+        env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.worker", str(path)],
+                env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT,
+            )  # fmt: skip
+        worker = Worker(name, task, try_number, process, diary)
+        self.workers.append(worker)
+        self.board.tell(f"{name}:launched")
+        return worker
+
+    def stop(self) -> None:
+        """End everything."""
+        self._calm = True
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+            worker.process.wait()
+        if self._receiver is not None:
+            self._receiver.kill()
+            self._receiver.wait()
+        for thread in self._threads:
+            thread.join()
+        self.vendor.stop()
+        self.ledger._database.engine.dispose()
+
+    def _job(
+        self, task: Task, try_number: int, points: list[Point], clock: float, diary: Path
+    ) -> dict[str, Any]:
+        conn_id = task.campaign.conn_id if task.campaign else task.keys[0].conn_id
+        account = next(one for one in self.plan.accounts if one.conn_id == conn_id)
+        job = {
+            "ledger": self.url, "vendor": self.vendor.url, "account": dataclasses.asdict(account),
+            "task": task.name, "try": try_number, "clock": clock, "plant": self.plant, "diary": str(diary),
+            "points": [dataclasses.asdict(point) for point in points], "wait": task.wait,
+            "keys": [dataclasses.asdict(key) for key in task.keys], "keyless": task.keyless, "campaign": None,
+        }  # fmt: skip
+        if task.campaign is not None:
+            job |= self._campaign(task, try_number)
+        return job
+
+    def _campaign(self, task: Task, try_number: int) -> dict[str, Any]:
+        campaign = task.campaign
+        assert campaign is not None
+        number = max(load for first, load in {1: 0, **task.list_of_try}.items() if first <= try_number)
+        contacts: Any = campaign.lists[number]
+        if campaign.as_file:
+            path = self.folder / f"{campaign.campaign_id}-{number}.jsonl"
+            path.write_text("".join(json.dumps(row) + "\n" for row in contacts))
+            contacts = str(path)
+        self.results.mkdir(exist_ok=True)
+        return {"campaign": dataclasses.asdict(campaign), "contacts": contacts,
+                "do_not_call": campaign.do_not_call[number],
+                "results": str(self.results / f"{campaign.campaign_id}-{campaign.results}")}  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        """Return the environment of a process with Airflow: the ledger, and the connections."""
+        env = base_environment(str(self.folder))
+        env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}", "AIRFLOW_HOME": str(self.folder / "airflow")}
+        env["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"] = self.url
+        env["FAULTS_PLANT"] = self.plant or ""
+        for account in self.plan.accounts:
+            env[f"AIRFLOW_CONN_{account.conn_id.upper()}"] = json.dumps(
+                {"conn_type": "voiceinfra", "password": account.api_key, "host": self.vendor.url,
+                 "extra": {"webhook_secret": account.secret}}
+            )  # fmt: skip
+        return env
+
+    def _may_come(self, step: Step) -> bool:
+        # What waits for something that cannot happen any more is left out.
+        return step.do == "start" and self.board.at(step.on) is not None
+
+    def _is_due(self, step: Step) -> bool:
+        since = self.board.at(step.on)
+        return since is not None and time.monotonic() >= since + step.after
+
+    def _look(self) -> None:
+        """Read what the workers have told, continue who was stopped long enough, and keep a receiver up."""
+        for worker in self.workers:
+            for event in worker.diary.read():
+                self.board.tell(f"{worker.name}:{event['event']}")
+                if event["event"] == "stopped":
+                    self.board.tell(f"{worker.name}:stopped:{event['point']}")
+                    worker.stopped_until = time.monotonic() + event["seconds"]
+                    worker.go_on_label = event["until"]
+            self._continue(worker)
+            if worker.process.poll() is not None:
+                self.board.tell(f"{worker.name}:ended")
+        if self._receiver_stopped_until and time.monotonic() >= self._receiver_stopped_until:
+            self._receiver_stopped_until = None
+            self._signal_receiver(signal.SIGCONT)
+        self._look_at_receiver()
+
+    def _continue(self, worker: Worker) -> None:
+        if worker.stopped_until is None:
+            return
+        early = worker.go_on_label is not None and self.board.at(worker.go_on_label) is not None
+        if early or time.monotonic() >= worker.stopped_until:
+            worker.stopped_until = None
+            self.board.tell(f"{worker.name}:continued")
+            with suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGCONT)
+
+    def _look_at_receiver(self) -> None:
+        if self._receiver is not None and self._receiver.poll() is not None:
+            self.start_receiver()  # as whatever supervises it would
+
+    def _signal_receiver(self, number: int) -> None:
+        if self._receiver is not None and self._receiver.poll() is None:
+            self._receiver.send_signal(number)
+
+    def _do(self, step: Step) -> None:
+        getattr(self, f"_do_{step.do}")(step)
+
+    def _do_start(self, step: Step) -> None:
+        self.start(self.plan.task(step.who), step.try_number, step.points, step.clock)
+
+    def _do_kill(self, step: Step) -> None:
+        if step.who == RECEIVER:
+            return self._signal_receiver(signal.SIGKILL)
+        for worker in self.workers:
+            if worker.name == step.who and worker.process.poll() is None:
+                worker.process.kill()
+
+    def _do_stop(self, step: Step) -> None:
+        if step.who == RECEIVER:
+            self._receiver_stopped_until = time.monotonic() + step.seconds
+            return self._signal_receiver(signal.SIGSTOP)
+        for worker in self.workers:
+            if worker.name == step.who and worker.process.poll() is None and worker.stopped_until is None:
+                worker.process.send_signal(signal.SIGSTOP)
+                worker.stopped_until = time.monotonic() + step.seconds
+                self.board.tell(f"{worker.name}:stopped")
+
+    def _do_storm(self, step: Step) -> None:
+        self.vendor.storm_until = time.monotonic() + step.seconds
+
+    def _do_lock(self, step: Step) -> None:
+        if self.server is None:
+            path = Path(self.url.removeprefix("sqlite:///"))
+            self._in_thread(databases.lock_sqlite, path, step.seconds, lambda: self._calm)
+        else:
+            self._in_thread(self.server.lock, self._database, step.seconds, lambda: self._calm)
+
+    def _do_restart(self, step: Step, *, crash: bool = False) -> None:
+        if self.server is None:  # a file has no server; it is locked instead
+            return self._do_lock(dataclasses.replace(step, seconds=1.0))
+        server = self.server
+        self._in_thread(lambda: server.restart(crash=crash))
+
+    def _do_crash(self, step: Step) -> None:
+        self._do_restart(step, crash=True)
+
+    def _do_end_backends(self, step: Step) -> None:
+        if self.server is None:
+            return self._do_lock(dataclasses.replace(step, seconds=0.5))
+        with suppress(Exception):  # it may be restarting
+            self.server.end_backends(self._database)
+
+    def _do_purge(self, step: Step) -> None:
+        self.purged_at.append(time.monotonic())
+        with suppress(Exception):  # the ledger may be locked, or away
+            self.ledger.purge(datetime.now(timezone.utc) - timedelta(seconds=step.seconds))
+
+    def _in_thread(self, work: Any, *args: Any) -> None:
+        thread = threading.Thread(target=work, args=args)
+        thread.start()
+        self._threads.append(thread)
+
+    @property
+    def _database(self) -> str:
+        return self.url.rpartition("/")[2]

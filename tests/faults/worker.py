@@ -1,0 +1,178 @@
+"""One task's try as a process of its own: ``python -m tests.faults.worker job.json``.
+
+What a task pushes to XCom, this writes into its diary once the package has returned it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+from tests.faults import clocks
+
+
+def main(path: str) -> None:
+    """Do a job, and tell in the diary how it ended."""
+    with open(path) as file:
+        job = json.load(file)
+    clocks.shift(job["clock"])
+    from tests.faults.plan import SCALE
+    from tests.faults.plants import WORKER, plant
+    from tests.faults.points import Diary, install
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    diary = Diary(job["diary"], job["points"])
+    clocks.import_all()
+    clocks.shorten(SCALE)
+    if not job["keyless"]:
+        _silence_metrics()
+    install(diary)
+    plant(job["plant"], WORKER, diary)
+    diary.note("started")
+    if job["campaign"]:
+        _run_campaign(job, diary)
+    elif job["keyless"]:
+        _place_keyless(job, diary)
+    else:
+        _place(job, diary)
+
+
+def _silence_metrics() -> None:
+    # They load Airflow, which takes longer than everything else in a worker.
+    from airflow_provider_voiceinfra import metrics
+
+    metrics.count = lambda *args, **kwargs: None  # type: ignore[assignment]
+    metrics.time = lambda *args, **kwargs: None  # type: ignore[assignment]
+
+
+def _connection(job: dict[str, Any]) -> Any:
+    from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+    from tests.faults.plan import TIMEOUT
+
+    account = job["account"]
+    return VoiceInfraConnection(account["conn_id"], account["api_key"], job["vendor"], timeout=TIMEOUT)
+
+
+def _origin(job: dict[str, Any]) -> Any:
+    from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+
+    return CallOrigin("faults", "run", job["task"], -1, job["try"])
+
+
+def _place(job: dict[str, Any], diary: Any) -> None:
+    from airflow_provider_voiceinfra.calls import OutboundCall
+    from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.pacing import RetryBounds
+    from airflow_provider_voiceinfra.placing import CallPlacer, OnUnknown, UnknownPolicy
+    from tests.faults.plan import FROM_NUMBER, LEASE, PATIENCE
+
+    ledger = CallLedger(job["ledger"])
+    with VoiceInfraClient(_connection(job)) as client:
+        # The one place to change if a placer comes to need more.
+        placer = CallPlacer(
+            ledger,
+            client,
+            conn_id=job["account"]["conn_id"],
+            lease=LEASE,
+            bounds=RetryBounds(patience=PATIENCE, longest_wait=1.0),
+        )
+        for key in job["keys"]:
+            variables = {"mark": key["mark"]}
+            call = OutboundCall(key["to"], key["agent"], FROM_NUMBER, variables=variables)
+            policy = UnknownPolicy(key["unknown_timeout"], OnUnknown(key["on_unknown"]))
+            try:
+                placement = placer.place(key["key"], call, policy, origin=_origin(job), poll_interval=0.1)
+            except VoiceInfraError as error:
+                diary.note("failed", mark=key["mark"], error=type(error).__name__, message=str(error))
+                logging.exception("the task fails")
+                continue
+            diary.note("pushed", mark=key["mark"], call_id=placement.call.call_id, how=placement.how.value)
+            diary.reach("after_push", key["mark"])
+            if job["wait"]:
+                _wait(ledger, key["mark"], placement.call.call_id, job["wait"], diary)
+
+
+def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Any) -> None:
+    """Wait for a call's end as the trigger does, and read its record as the task does then."""
+    import asyncio
+
+    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+    from airflow_provider_voiceinfra.waiting import CompletionWatcher
+
+    async def wait() -> bool:
+        watcher = CompletionWatcher(ledger, 0.2)
+        try:
+            await asyncio.wait_for(watcher.wait_for_calls([call_id]), seconds)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    diary.note("waits", mark=mark, call_id=call_id)
+    ended = asyncio.run(wait())
+    try:
+        entry = ledger.completion(call_id)
+    except VoiceInfraError as error:
+        diary.note("wait_failed", mark=mark, error=type(error).__name__)
+        return
+    diary.note("waited", mark=mark, call_id=call_id, ended=ended, outcome=entry and entry.call_outcome)
+
+
+def _place_keyless(job: dict[str, Any], diary: Any) -> None:
+    from airflow_provider_voiceinfra.calls import OutboundCall
+    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+    from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+    from tests.faults.plan import FROM_NUMBER
+
+    hook = VoiceInfraHook(job["account"]["conn_id"])
+    for key in job["keys"]:
+        variables = {"mark": key["mark"]}
+        try:
+            placed = hook.place_call(OutboundCall(key["to"], key["agent"], FROM_NUMBER, variables=variables))
+        except VoiceInfraError as error:
+            diary.note("failed", mark=key["mark"], error=type(error).__name__, message=str(error))
+            continue
+        diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how="keyless")
+
+
+def _run_campaign(job: dict[str, Any], diary: Any) -> None:
+    from datetime import timedelta
+
+    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+    from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from tests.faults.plan import AGENT, FROM_NUMBER
+
+    told = job["campaign"]
+    redial = None
+    if told["waits"]:
+        waits = [seconds / 60 for seconds in told["waits"]]
+        redial = RedialPolicy.parse({"waits": waits, "outcomes": told["outcomes"]})
+    plan = CampaignPlan(
+        told["campaign_id"],
+        max_active_calls=told["max_active_calls"],
+        redial=redial,
+        completion_timeout=timedelta(seconds=told["completion_timeout"]),
+        unknown_timeout=timedelta(seconds=told["unknown_timeout"]),
+    )
+    reading = {"do_not_call": job["do_not_call"] or None, "contact_key": "id", "agent_id": AGENT,
+               "from_number": FROM_NUMBER}  # fmt: skip
+    orders = CampaignOrders(
+        plan, _origin(job), told["conn_id"], job["contacts"], reading, results_path=job["results"]
+    )
+    try:
+        end = CampaignExecution(orders, _connection(job), CallLedger(job["ledger"])).run()
+    except VoiceInfraError as error:
+        diary.note("failed", mark=None, error=type(error).__name__, message=str(error))
+        logging.exception("the task fails")
+        return
+    diary.note("summary", end=end[0].value, summary=end[1])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
