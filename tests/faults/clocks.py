@@ -6,12 +6,11 @@ production: scaling neither hides a fault nor makes one.
 
 from __future__ import annotations
 
-import datetime as datetime_module
 import importlib
 import pkgutil
 import sys
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 
@@ -19,19 +18,27 @@ PACKAGE = "airflow_provider_voiceinfra"
 
 # Every duration of the package that a run can meet. A name that is gone is an error: say here what took its
 # place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
-DURATIONS = """
-    placing.STORE_PATIENCE placing.LOSERS_INTERVAL
-    waiting.LONGEST_PAUSE
-    ledger.connect.BUSY_TIMEOUT
-    ledger.completions.CLOCK_TOLERANCE
-    ledger.campaign_lists.RUNNER_LEASE
-    campaigns.execution.MIN_PAUSE campaigns.execution.HANDOVER campaigns.execution._BEAT_INTERVAL
-    campaigns.runner.TICK campaigns.runner.SLOW_TICK campaigns.runner.ALIVE campaigns.runner.LEDGER_PAUSE
-    campaigns.bookkeeping._LONGEST_WAIT
-    campaigns.dialling.LONGEST_RETRY_AFTER
-    campaigns.obstacles.FIRST_REST campaigns.obstacles.LONGEST_REST campaigns.obstacles.PATIENCE
-    campaigns.adaptive._LONGEST_WAIT
-""".split()
+DURATIONS = [
+    "placing.STORE_PATIENCE",
+    "placing.LOSERS_INTERVAL",
+    "waiting.LONGEST_PAUSE",
+    "ledger.connect.BUSY_TIMEOUT",
+    "ledger.completions.CLOCK_TOLERANCE",
+    "ledger.campaign_lists.RUNNER_LEASE",
+    "campaigns.execution.MIN_PAUSE",
+    "campaigns.execution.HANDOVER",
+    "campaigns.execution._BEAT_INTERVAL",
+    "campaigns.runner.TICK",
+    "campaigns.runner.SLOW_TICK",
+    "campaigns.runner.ALIVE",
+    "campaigns.runner.LEDGER_PAUSE",
+    "campaigns.bookkeeping._LONGEST_WAIT",
+    "campaigns.dialling.LONGEST_RETRY_AFTER",
+    "campaigns.obstacles.FIRST_REST",
+    "campaigns.obstacles.LONGEST_REST",
+    "campaigns.obstacles.PATIENCE",
+    "campaigns.adaptive._LONGEST_WAIT",
+]
 
 
 def shorten(factor: float) -> None:
@@ -48,14 +55,19 @@ def shorten(factor: float) -> None:
 
 
 def import_all() -> None:
-    """Import what a worker uses, so that nothing is imported with old values later."""
-    for part in ("campaigns", "ledger"):
+    """Import what the processes of a run use, so that nothing is imported with old values later."""
+    for part in ("campaigns", "ledger", "web"):
         package = importlib.import_module(f"{PACKAGE}.{part}")
         for found in pkgutil.iter_modules(package.__path__):
-            if found.name != "migrations":
+            if found.name not in ("migrations", "pages"):
                 importlib.import_module(f"{PACKAGE}.{part}.{found.name}")
-    for name in ("placing", "waiting", "metrics"):
+    for name in ("placing", "waiting", "metrics", "deployment", "hooks.voiceinfra"):
         importlib.import_module(f"{PACKAGE}.{name}")
+    # Imported where they are used, and slow.
+    for name in ("airflow.sdk", "airflow.sdk.configuration", "airflow.sdk.execution_time.supervisor", "uvicorn",
+                 "phonenumbers", "pendulum", "alembic.command", "airflow.sdk.log", "uvicorn.protocols.http.auto",
+                 "uvicorn.lifespan.on"):  # fmt: skip
+        importlib.import_module(name)
 
 
 def _modules() -> list[ModuleType]:
@@ -63,27 +75,21 @@ def _modules() -> list[ModuleType]:
 
 
 def shift(seconds: float) -> None:
-    """Set this process's wall clock forward, or back; what is monotonic stays true.
-
-    To be called before anything else is imported that takes ``datetime`` from its module.
-    """
+    """Set the wall clock of the package in this process forward, or back; what is monotonic stays true."""
     if not seconds:
         return
-    true_time, true_datetime = time.time, datetime_module.datetime
-    by = timedelta(seconds=seconds)
+    true_time, by = time.time, timedelta(seconds=seconds)
 
     class _Kind(type):
         def __instancecheck__(cls, value: object) -> bool:
-            return isinstance(value, true_datetime)
+            return isinstance(value, datetime)
 
-    class Shifted(true_datetime, metaclass=_Kind):  # type: ignore[misc]
+    class Shifted(datetime, metaclass=_Kind):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return true_datetime.now(tz) + by
+            return datetime.now(tz) + by
 
-        @classmethod
-        def utcnow(cls) -> Any:
-            return true_datetime.now(datetime_module.timezone.utc).replace(tzinfo=None) + by
-
+    for module in _modules():
+        if getattr(module, "datetime", None) is datetime:
+            module.datetime = Shifted  # type: ignore[attr-defined]
     time.time = lambda: true_time() + seconds
-    datetime_module.datetime = Shifted  # type: ignore[misc]

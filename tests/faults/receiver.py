@@ -1,22 +1,19 @@
-"""The stand-alone receiver as one process of a run: ``uvicorn --factory tests.faults.receiver:app``."""
+"""The stand-alone receiver as one process of a run."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from tests.faults import clocks
+from tests.faults.plants import RECEIVER, plant
 
-clocks.shift(float(os.environ.get("FAULTS_CLOCK", "0")))
 
+def main(request: dict[str, Any]) -> None:
+    """Serve what a user would serve with ``uvicorn --factory``, with the connections in the environment."""
+    import uvicorn
 
-def app() -> Any:
-    """Return the receiver that a user would start, with the connections in its environment."""
-    from airflow_provider_voiceinfra.ledger import connect
     from airflow_provider_voiceinfra.web.app import create_app
-    from tests.faults.plan import SCALE
-    from tests.faults.plants import RECEIVER, plant
 
-    connect.BUSY_TIMEOUT /= SCALE
-    plant(os.environ.get("FAULTS_PLANT"), RECEIVER)
-    return create_app()
+    clocks.shift(request["clock"])
+    plant(request["plant"], RECEIVER)
+    uvicorn.run(create_app(), host="127.0.0.1", port=request["port"], log_level="warning", access_log=False)

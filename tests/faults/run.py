@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -17,6 +19,7 @@ from harness.postgres import find_binaries
 from tests.faults import databases
 from tests.faults.plants import NAMES, plant
 from tests.faults.seeds import run_seed
+from tests.faults.zygote import Zygote
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,13 +97,22 @@ def _slot(options: argparse.Namespace) -> None:
         if binaries is None:
             raise SystemExit("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
         server = databases.Postgres(binaries)
+    home = Path(tempfile.mkdtemp(prefix="voiceinfra-faults-home-"))
+    zygote = Zygote(home)
     try:
         for seed in map(int, options.slot.split(",")):
             verdict = run_seed(
-                seed, server, plant=options.plant or None, family=options.family or None, keep=options.keep
+                seed,
+                zygote,
+                server,
+                plant=options.plant or None,
+                family=options.family or None,
+                keep=options.keep,
             )
             print(json.dumps({**verdict.__dict__, "kinds": verdict.kinds}), flush=True)
     finally:
+        zygote.stop()
+        shutil.rmtree(home, ignore_errors=True)
         if server is not None:
             server.stop()
 

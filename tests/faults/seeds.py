@@ -13,6 +13,7 @@ from tests.faults import databases, model, outputs
 from tests.faults.families import plan_of
 from tests.faults.plan import Plan, Task
 from tests.faults.stage import Stage
+from tests.faults.zygote import Zygote
 
 # A run that takes longer than this has a process that hangs, in seconds.
 RUN_SECONDS = 40.0
@@ -41,6 +42,7 @@ class Verdict:
 
 def run_seed(
     seed: int,
+    zygote: Zygote,
     server: databases.Postgres | None,
     *,
     plant: str | None = None,
@@ -49,6 +51,7 @@ def run_seed(
 ) -> Verdict:
     """Run one seed.
 
+    :param zygote: what its processes are started by; it may serve one seed after the other.
     :param server: the PostgreSQL server to use; ``None`` for SQLite.
     :param plant: a bug to plant, see ``plants``.
     :param family: draw from this family only.
@@ -60,7 +63,7 @@ def run_seed(
     url = f"sqlite:///{folder / 'ledger.db'}"
     if server is not None:
         url = server.create_database(name).replace("postgresql+psycopg2", "postgresql")
-    stage = Stage(plan, folder, url, server, plant)
+    stage = Stage(plan, zygote, folder, url, server, plant)
     try:
         found = _run(plan, stage)
     finally:

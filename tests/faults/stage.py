@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -19,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from harness.processes import base_environment, free_port
+from harness.processes import free_port
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from tests.faults import databases
 from tests.faults.board import Board, Diary
 from tests.faults.plan import Plan, Point, Step, Task
 from tests.faults.vendor import Vendor
+from tests.faults.zygote import Child, Zygote
 
-ROOT = Path(__file__).resolve().parents[2]
 TICK = 0.01
 RECEIVER = "receiver"
 
@@ -39,7 +37,7 @@ class Worker:
     name: str
     task: Task
     try_number: int
-    process: subprocess.Popen[bytes]
+    process: Child
     diary: Diary
     stopped_until: float | None = None
     go_on_label: str | None = None
@@ -48,6 +46,7 @@ class Worker:
 class Stage:
     """The processes of one run.
 
+    :param zygote: what its processes are started by.
     :param folder: for everything that is written.
     :param url: the ledger's.
     :param server: the PostgreSQL server that it is on; ``None`` for a SQLite file.
@@ -55,8 +54,15 @@ class Stage:
     """
 
     def __init__(
-        self, plan: Plan, folder: Path, url: str, server: databases.Postgres | None, plant: str | None = None
+        self,
+        plan: Plan,
+        zygote: Zygote,
+        folder: Path,
+        url: str,
+        server: databases.Postgres | None,
+        plant: str | None = None,
     ) -> None:
+        self._zygote = zygote
         self.plan, self.folder, self.url, self.server, self.plant = plan, folder, url, server, plant
         self.board = Board()
         self.workers: list[Worker] = []
@@ -64,7 +70,7 @@ class Stage:
         self._port = free_port()
         self._threads: list[threading.Thread] = []
         self._calm = False
-        self._receiver: subprocess.Popen[bytes] | None = None
+        self._receiver: Child | None = None
         self._receiver_stopped_until: float | None = None
         self._receiver_due = 0.0
         self.ledger = CallLedger(url)
@@ -108,11 +114,10 @@ class Stage:
         return False
 
     def start_receiver(self) -> None:
-        env = self._environment() | {"FAULTS_CLOCK": str(self.plan.receiver_clock)}
-        app = [sys.executable, "-m", "uvicorn", "--factory", "tests.faults.receiver:app"]
-        options = ["--port", str(self._port), "--log-level", "warning", "--no-access-log"]
-        with (self.folder / "receiver.log").open("ab") as log:
-            self._receiver = subprocess.Popen([*app, *options], env=env, stdout=log, stderr=log, cwd=ROOT)
+        self._receiver = self._zygote.start(
+            RECEIVER, self.folder / "receiver.log", self._environment(),
+            port=self._port, clock=self.plan.receiver_clock, plant=self.plant,
+        )  # fmt: skip
 
     def wait_for_receiver(self, seconds: float = 60.0) -> None:
         until = time.monotonic() + seconds
@@ -134,16 +139,9 @@ class Stage:
     def start(self, task: Task, try_number: int, points: list[Point] = [], clock: float = 0.0) -> Worker:  # noqa: B006
         """Start a try of a task."""
         name = f"{task.name}.{try_number}"
-        path = self.folder / f"{name}.json"
         diary = Diary(name, self.folder / f"{name}.diary")
-        path.write_text(json.dumps(self._job(task, try_number, points, clock, diary.path)))
-        env = self._environment() if task.keyless else base_environment(str(self.folder))
-        env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}"}
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.worker", str(path)],
-                env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=ROOT,
-            )  # fmt: skip
+        job = self._job(task, try_number, points, clock, diary.path)
+        process = self._zygote.start("worker", self.folder / f"{name}.log", self._environment(), job=job)
         worker = Worker(name, task, try_number, process, diary)
         self.workers.append(worker)
         self.board.tell(f"{name}:launched")
@@ -195,10 +193,7 @@ class Stage:
 
     def _environment(self) -> dict[str, str]:
         """Return the environment of a process with Airflow: the ledger, and the connections."""
-        env = base_environment(str(self.folder))
-        env |= {"PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}", "AIRFLOW_HOME": str(self.folder / "airflow")}
-        env["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"] = self.url
-        env["FAULTS_PLANT"] = self.plant or ""
+        env = {"AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": self.url}
         for account in self.plan.accounts:
             env[f"AIRFLOW_CONN_{account.conn_id.upper()}"] = json.dumps(
                 {"conn_type": "voiceinfra", "password": account.api_key, "host": self.vendor.url,

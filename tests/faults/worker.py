@@ -1,31 +1,41 @@
-"""One task's try as a process of its own: ``python -m tests.faults.worker job.json``.
+"""One task's try as a process of its own.
 
 What a task pushes to XCom, this writes into its diary once the package has returned it.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-import sys
+from datetime import timedelta
 from typing import Any
 
+from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.pacing import RetryBounds
+from airflow_provider_voiceinfra.placing import CallPlacer, OnUnknown, UnknownPolicy
+from airflow_provider_voiceinfra.waiting import CompletionWatcher
 from tests.faults import clocks
+from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT
+from tests.faults.plants import WORKER, plant
+from tests.faults.points import Diary, install
 
 
-def main(path: str) -> None:
+def main(job: dict[str, Any]) -> None:
     """Do a job, and tell in the diary how it ended."""
-    with open(path) as file:
-        job = json.load(file)
-    clocks.shift(job["clock"])
-    from tests.faults.plan import SCALE
-    from tests.faults.plants import WORKER, plant
-    from tests.faults.points import Diary, install
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    form = "%(asctime)s %(name)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, force=True)
     diary = Diary(job["diary"], job["points"])
-    clocks.import_all()
-    clocks.shorten(SCALE)
+    clocks.shift(job["clock"])
     if not job["keyless"]:
         _silence_metrics()
     install(diary)
@@ -40,35 +50,24 @@ def main(path: str) -> None:
 
 
 def _silence_metrics() -> None:
-    # They load Airflow, which takes longer than everything else in a worker.
-    from airflow_provider_voiceinfra import metrics
+    # They would load Airflow's, which takes longer than everything else in a worker.
 
     metrics.count = lambda *args, **kwargs: None  # type: ignore[assignment]
     metrics.time = lambda *args, **kwargs: None  # type: ignore[assignment]
 
 
 def _connection(job: dict[str, Any]) -> Any:
-    from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-    from tests.faults.plan import TIMEOUT
 
     account = job["account"]
     return VoiceInfraConnection(account["conn_id"], account["api_key"], job["vendor"], timeout=TIMEOUT)
 
 
 def _origin(job: dict[str, Any]) -> Any:
-    from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 
     return CallOrigin("faults", "run", job["task"], -1, job["try"])
 
 
-def _place(job: dict[str, Any], diary: Any) -> None:
-    from airflow_provider_voiceinfra.calls import OutboundCall
-    from airflow_provider_voiceinfra.client import VoiceInfraClient
-    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-    from airflow_provider_voiceinfra.ledger import CallLedger
-    from airflow_provider_voiceinfra.pacing import RetryBounds
-    from airflow_provider_voiceinfra.placing import CallPlacer, OnUnknown, UnknownPolicy
-    from tests.faults.plan import FROM_NUMBER, LEASE, PATIENCE
+def _place(job: dict[str, Any], diary: Diary) -> None:
 
     ledger = CallLedger(job["ledger"])
     with VoiceInfraClient(_connection(job)) as client:
@@ -96,12 +95,8 @@ def _place(job: dict[str, Any], diary: Any) -> None:
                 _wait(ledger, key["mark"], placement.call.call_id, job["wait"], diary)
 
 
-def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Any) -> None:
+def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) -> None:
     """Wait for a call's end as the trigger does, and read its record as the task does then."""
-    import asyncio
-
-    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-    from airflow_provider_voiceinfra.waiting import CompletionWatcher
 
     async def wait() -> bool:
         watcher = CompletionWatcher(ledger, 0.2)
@@ -121,11 +116,7 @@ def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Any) -> N
     diary.note("waited", mark=mark, call_id=call_id, ended=ended, outcome=entry and entry.call_outcome)
 
 
-def _place_keyless(job: dict[str, Any], diary: Any) -> None:
-    from airflow_provider_voiceinfra.calls import OutboundCall
-    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-    from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-    from tests.faults.plan import FROM_NUMBER
+def _place_keyless(job: dict[str, Any], diary: Diary) -> None:
 
     hook = VoiceInfraHook(job["account"]["conn_id"])
     for key in job["keys"]:
@@ -138,15 +129,7 @@ def _place_keyless(job: dict[str, Any], diary: Any) -> None:
         diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how="keyless")
 
 
-def _run_campaign(job: dict[str, Any], diary: Any) -> None:
-    from datetime import timedelta
-
-    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
-    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-    from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-    from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-    from airflow_provider_voiceinfra.ledger import CallLedger
-    from tests.faults.plan import AGENT, FROM_NUMBER
+def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
 
     told = job["campaign"]
     redial = None
@@ -172,7 +155,3 @@ def _run_campaign(job: dict[str, Any], diary: Any) -> None:
         logging.exception("the task fails")
         return
     diary.note("summary", end=end[0].value, summary=end[1])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,0 +1,185 @@
+"""Forks the processes of a run from one that has imported everything: a try then starts within milliseconds.
+
+``python -m tests.faults.zygote`` reads requests from its standard input, a line of JSON each, and writes there
+when a child has started or ended. It has no thread and no connection that a child could inherit. When its
+input ends, so do its children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Child:
+    """A process that the zygote has forked; to be used like ``subprocess.Popen``."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._ended = threading.Event()
+
+    def ended(self, code: int) -> None:
+        self.returncode = code
+        self._ended.set()
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self) -> None:
+        self._ended.wait()
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Zygote:
+    """Starts processes.
+
+    :param home: folder for what Airflow writes.
+    """
+
+    def __init__(self, home: Path) -> None:
+        from harness.processes import base_environment
+
+        env = base_environment(str(home)) | {
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'scripts'}",
+            "AIRFLOW_HOME": str(home),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT, text=True,
+        )  # fmt: skip
+        self._children: dict[int, Child] = {}
+        self._started: list[Child] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def start(self, kind: str, log: Path, env: dict[str, str], **values: Any) -> Child:
+        """Fork a ``worker`` or a ``receiver``; it runs when this returns."""
+        assert self._process.stdin is not None
+        with self._changed:
+            count = len(self._started) + 1
+            request = {"kind": kind, "log": str(log), "env": env, **values}
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            if not self._changed.wait_for(lambda: len(self._started) >= count, 60):
+                raise RuntimeError("no process could be started")
+            return self._started[-1]
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            pid, code = json.loads(line)
+            with self._changed:
+                if code is None:
+                    self._children[pid] = Child(pid)
+                    self._started.append(self._children[pid])
+                else:
+                    self._children.pop(pid).ended(code)
+                self._changed.notify_all()
+
+
+def serve() -> None:
+    """Fork what is asked for, and tell of children that have ended."""
+    _prepare()
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever else prints
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *args: None)
+    waiting = selectors.DefaultSelector()
+    waiting.register(0, selectors.EVENT_READ)
+    waiting.register(wake_read, selectors.EVENT_READ)
+    children: set[int] = set()
+    rest = b""
+
+    def reap() -> None:
+        with suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                children.discard(found[0])
+                os.write(out, json.dumps([found[0], os.waitstatus_to_exitcode(found[1])]).encode() + b"\n")
+
+    while True:
+        for key, _ in waiting.select():
+            data = os.read(int(key.fileobj), 1_000_000)  # type: ignore[arg-type]
+            if key.fileobj == wake_read:
+                reap()
+                continue
+            if not data:
+                for pid in children:
+                    os.kill(pid, signal.SIGKILL)
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    os.close(out)
+                    _become(json.loads(line))
+                children.add(pid)
+                os.write(out, json.dumps([pid, None]).encode() + b"\n")
+
+
+def _prepare() -> None:
+    from tests.faults import clocks
+    from tests.faults.plan import SCALE
+
+    clocks.import_all()
+    clocks.shorten(SCALE)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Be the process that was asked for, and end."""
+    code = 1
+    try:
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for target, source in ((0, null), (1, log), (2, log)):
+            os.dup2(source, target)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ.update(request["env"])
+        if request["kind"] == "receiver":
+            from tests.faults.receiver import main as serve_webhooks
+
+            serve_webhooks(request)
+        else:
+            from tests.faults.worker import main as work
+
+            work(request["job"])
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()
