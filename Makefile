@@ -18,7 +18,13 @@ MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3
 PARALLEL ?= -n 2
 PYTEST_ARGS ?=
 
-.PHONY: help demo demo-stop test unit test-kills check format test-matrix bench constraints clean
+SEEDS ?= 60
+SEED_START ?= 0
+DATABASE ?= sqlite
+PLANT ?=
+FAMILY ?=
+
+.PHONY: help demo demo-stop test unit test-kills faults check format test-matrix bench constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -46,6 +52,10 @@ unit: $(STAMP) ## run the quick tests only
 test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times at random moments, which takes some 20 minutes
 	VOICEINFRA_TEST_KILLS=100 VOICEINFRA_TEST_CONTACTS=2000 $(VENV_PYTHON) -m pytest -s \
 	  tests/integration/test_campaigns.py -k killed_again_and_again $(PYTEST_ARGS)
+
+faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from SEED_START=0 on, on DATABASE=sqlite|postgresql
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \
+	  --database $(DATABASE) $(if $(PLANT),--plant $(PLANT)) $(if $(FAMILY),--family $(FAMILY)) $(FAULTS_ARGS)
 
 check: $(STAMP) ## lint, formatting, types
 	$(VENV)/bin/ruff check .
