@@ -7,8 +7,20 @@ from typing import Any
 from tests.faults.plan import REDIAL, SCALE, Campaign, Draw, Point, Step, Task
 from tests.faults.single_families import NOT_RANG, environment
 
-POINTS = ("before_claim_many", "after_claim_many", "before_send", "after_answer", "before_settle", "after_settle",
-          "before_untried", "before_load", "after_load", "contact_read", "before_finish", "after_finish")  # fmt: skip
+POINTS = (
+    "before_claim_many",
+    "after_claim_many",
+    "before_send",
+    "after_answer",
+    "before_settle",
+    "after_settle",
+    "before_untried",
+    "before_load",
+    "after_load",
+    "contact_read",
+    "before_finish",
+    "after_finish",
+)
 FILES = ("results.jsonl", "results.csv", "results.jsonl.gz")
 
 
@@ -49,14 +61,18 @@ def mixed(draw: Draw) -> dict[str, Any]:
         )
         steps.append(start)
         label = f"{name}:{'stopped' if fault.startswith('stop') and draw.chance(0.6) else 'ended'}"
-    return {"tasks": [task], "steps": steps + environment(draw), "script": draw.script(0.7)}
+    tasks = [task]
+    if draw.chance(0.25):  # another run continues the campaign, or is told that it is busy
+        tasks.append(Task("other", campaign=task.campaign))
+        steps.append(Step("start", draw.between(0.0, 2.0), who="other"))
+    return {"tasks": tasks, "steps": steps + environment(draw), "script": draw.script(0.7)}
 
 
 def takeover(draw: Draw) -> dict[str, Any]:
     """A former owner that is paused while it claims, and goes on while the next one looks who is left."""
     contacts = draw.contacts(draw.random.randint(10, 20))
     task = Task("camp", campaign=campaign(draw, contacts, **redials(draw)))
-    pause = draw.between(3.0, 9.0) / SCALE
+    pause = draw.between(3.0, draw.one(9.0, 20.0)) / SCALE
     stopped = "camp.1:stopped:before_claim_many"
     together = draw.chance(0.7)
     until = "camp.2:stopped:before_untried" if together else None
@@ -76,7 +92,7 @@ def takeover(draw: Draw) -> dict[str, Any]:
 
 
 def results(draw: Draw) -> dict[str, Any]:
-    """A try that is paused while it writes the results, and goes on after the next one has written its own."""
+    """A try that is paused while it writes the results, and goes on after the next one has written them."""
     contacts = draw.contacts(draw.random.randint(6, 12))
     made = campaign(draw, contacts, completion_timeout=draw.between(0.7, 1.5), unknown_timeout=0.5)
     task = Task("camp", campaign=made)
@@ -103,7 +119,7 @@ def lists(draw: Draw) -> dict[str, Any]:
                     max_active_calls=draw.random.randint(2, 4), **redials(draw))  # fmt: skip
     task = Task("camp", campaign=made, list_of_try={2: 1})
     stopped = draw.one("before_claim_many", "before_claim_many", "after_settle", "before_settle")
-    first = Point(stopped, draw.random.randint(2, 5), draw.between(1.0, 1.9), draw.one("camp.2:loaded", None))
+    first = Point(stopped, draw.random.randint(2, 5), draw.between(1.0, 3.9), draw.one("camp.2:loaded", None))
     second = Point("before_take", seconds=6.0, until=f"camp.1:stopped:{stopped}")
     steps = [
         Step("start", who="camp", points=[first]),

@@ -41,6 +41,21 @@ DURATIONS = [
 ]
 
 
+# Imported by the package only where they are used.
+SLOW = [
+    "airflow.sdk",
+    "airflow.sdk.configuration",
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.log",
+    "alembic.command",
+    "pendulum",
+    "phonenumbers",
+    "uvicorn",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
+]
+
+
 def shorten(factor: float) -> None:
     """Divide all durations by a factor, wherever they have been imported to."""
     changed = {}
@@ -63,10 +78,7 @@ def import_all() -> None:
                 importlib.import_module(f"{PACKAGE}.{part}.{found.name}")
     for name in ("placing", "waiting", "metrics", "deployment", "hooks.voiceinfra"):
         importlib.import_module(f"{PACKAGE}.{name}")
-    # Imported where they are used, and slow.
-    for name in ("airflow.sdk", "airflow.sdk.configuration", "airflow.sdk.execution_time.supervisor", "uvicorn",
-                 "phonenumbers", "pendulum", "alembic.command", "airflow.sdk.log", "uvicorn.protocols.http.auto",
-                 "uvicorn.lifespan.on"):  # fmt: skip
+    for name in SLOW:
         importlib.import_module(name)
 
 

@@ -6,9 +6,8 @@ Each sentence begins with its kind, so that a fault can be told from another.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
 
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
 from tests.faults.plan import REDIAL, Campaign, Key
@@ -82,12 +81,13 @@ def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
             f"redialled with the answer there: {key.mark} rang again {looked - stored[0]:.2f} s after the "
             f"ledger had {first.call_id}"
         )
-    acks = [ack.at for ack in stage.vendor.deliveries.acks if ack.call_id == first.call_id and ack.genuine]
-    told = [at for at in acks if at < looked]
-    if told and _is_alone(stage, key, first) and not stage.purged_at:
+    decided = _decided_at(stage, key.mark, second)
+    acks = [one.at for one in stage.vendor.deliveries.acks if one.call_id == first.call_id and one.genuine]
+    told = [at for at in acks if at < decided]
+    if told and _is_alone(stage, key) and not stage.purged_at:
         yield (
-            f"redialled with the record there: {key.mark} rang again {looked - told[0]:.2f} s after the "
-            f"completion of {first.call_id} was stored, and no other call could have been meant"
+            f"redialled with the record there: {key.mark} rang again, decided {decided - told[0]:.2f} s "
+            f"after the completion of {first.call_id} was stored, which can belong to no other call"
         )
 
 
@@ -97,7 +97,13 @@ def _looked_at(stage: Stage, mark: str, rung: Rung) -> float:
     return float(sends[-1]["looked_at"] or sends[-1]["at"]) if sends else rung.at
 
 
-def _is_alone(stage: Stage, key: Key, first: Rung) -> bool:
+def _decided_at(stage: Stage, mark: str, rung: Rung) -> float:
+    """Return when whoever redialled last looked into the ledger before it took the right to do so."""
+    looks = [event for event in stage.events("redials") if event["mark"] == mark and event["at"] <= rung.at]
+    return float(looks[-1]["looked_at"]) if looks else 0.0
+
+
+def _is_alone(stage: Stage, key: Key) -> bool:
     """Tell whether no other call in this run could be taken for this one."""
     others = [one for one in stage.plan.keys if one.mark != key.mark and one.to == key.to]
     contacts = [row for campaign in stage.plan.campaigns for rows in campaign.lists for row in rows]
@@ -111,10 +117,11 @@ def _attempts(stage: Stage, campaign: Campaign) -> Iterator[str]:
         rung = stage.vendor.of_mark(mark)
         if len(rung) > campaign.attempts:
             yield f"dialled too often: {mark} rang {len(rung)} times, of {campaign.attempts} attempts"
-        for before, after in zip(rung, rung[1:], strict=False):
-            acked = [ack.at for ack in stage.vendor.deliveries.acks if ack.call_id == before.call_id]
-            if before.outcome not in campaign.outcomes or not acked:
-                yield f"dialled again unduly: {mark}, after a call that {_said(before, acked)}"
+        for before, after in pairwise(rung):
+            told = before.told_at is not None and before.told_at < after.at
+            if before.outcome not in campaign.outcomes or not told:
+                said = f"ended as {before.outcome}" if told else "nobody had heard of"
+                yield f"dialled again unduly: {mark}, after a call that {said}"
     for mark in marks:
         # An attempt that was never placed has no end; a further one may not follow from it.
         requests = [one for one in stage.vendor.requests if one["mark"] == mark]
@@ -122,10 +129,6 @@ def _attempts(stage: Stage, campaign: Campaign) -> Iterator[str]:
         later = [one for one in stage.vendor.of_mark(mark) if lost and one.number > lost[0]["number"]]
         if later and not [one for one in stage.vendor.of_mark(mark) if one.number < lost[0]["number"]]:
             yield f"dialled again unduly: {mark} rang after an attempt whose answer was lost"
-
-
-def _said(rung: Rung, acked: list[float]) -> str:
-    return f"ended as {rung.outcome}" if acked else "nobody had heard of"
 
 
 def _forbidden(stage: Stage, campaign: Campaign) -> Iterator[str]:
@@ -146,8 +149,8 @@ def _forbidden(stage: Stage, campaign: Campaign) -> Iterator[str]:
             rung = [one for one in stage.vendor.of_mark(event["mark"]) if one.at >= event["at"]]
             if event["mark"] not in wanted and event["at"] > loaded[0] and event["mark"][0] == "c" and rung:
                 yield (
-                    f"called against the list: {event['mark']} was sent {event['at'] - loaded[0]:.2f} s after "
-                    "the list that leaves it out was stored"
+                    f"called against the list: {event['mark']} was sent "
+                    f"{event['at'] - loaded[0]:.2f} s after the list that leaves it out was stored"
                 )
 
 
@@ -170,7 +173,7 @@ def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
         if rung is None or rung.mark != event["mark"]:
             yield f"wrong call: {event['mark']} was given {event['call_id']} ({event.get('how')})"
         elif event["call_id"] not in ledger.by_id and event.get("how") != "keyless":
-            yield f"told before stored: {event['mark']} said {event['call_id']}, which the ledger does not have"
+            yield f"told before stored: {event['mark']} said {event['call_id']}, and the ledger lacks it"
 
 
 def _deliveries(stage: Stage, ledger: Ledger) -> Iterator[str]:
@@ -203,16 +206,24 @@ def _waits(stage: Stage) -> Iterator[str]:
         rung = stage.vendor.rung.get(event["call_id"])
         acked = [ack.at for ack in stage.vendor.deliveries.acks
                  if ack.call_id == event["call_id"] and ack.genuine]  # fmt: skip
-        if not event["ended"] and acked and acked[0] < event["at"] - 2.5 and not stage.purged_at:
+        late = acked and acked[0] < event["at"] - 0.5
+        if not event["ended"] and not event["outcome"] and late and not stage.purged_at:
             yield f"waits in vain: for {event['call_id']}, whose completion was there"
         elif event["ended"] and not acked and not stage.purged_at:
-            yield f"wrong account: the wait for {event['call_id']} ended, and nobody of its own has told of it"
+            yield f"wrong account: the wait for {event['call_id']} ended, and its own account told nothing"
         elif event["outcome"] and rung is not None and event["outcome"] != rung.outcome:
             yield f"wrong account: {event['call_id']} ended as {event['outcome']}, not as {rung.outcome}"
 
 
-_EXPECTED = {"CallOutcomeUnknownError", "RateLimitedError", "LedgerUnavailableError", "CampaignBusyError",
-             "ApiUnreachableError", "TryAgainError", "VoiceInfraError", "IdempotencyConflictError"}  # fmt: skip
+_EXPECTED = {
+    "ApiUnreachableError",
+    "CallOutcomeUnknownError",
+    "CampaignBusyError",
+    "LedgerUnavailableError",
+    "RateLimitedError",
+    "TryAgainError",
+    "VoiceInfraError",
+}
 
 
 def _failures(stage: Stage) -> Iterator[str]:
@@ -224,14 +235,3 @@ def _failures(stage: Stage) -> Iterator[str]:
         if worker.process.returncode not in (0, -9):
             log = (stage.folder / f"{worker.name}.log").read_text(errors="replace").strip().splitlines()
             yield f"crashed: {worker.name} ended with {worker.process.returncode}: {log[-1:]}"
-
-
-def by_kind(found: list[str]) -> dict[str, list[str]]:
-    """Return violations by their kinds."""
-    kinds = defaultdict(list)
-    for violation in found:
-        kinds[violation.partition(":")[0]].append(violation)
-    return dict(kinds)
-
-
-Event = dict[str, Any]

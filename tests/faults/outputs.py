@@ -1,4 +1,4 @@
-"""What people see in the end: summaries, result files, the campaigns' page, and logs without anything private."""
+"""What people see in the end: summaries, result files, the campaigns' page, and logs without secrets."""
 
 from __future__ import annotations
 
@@ -94,9 +94,11 @@ def _against_the_log(stage: Stage, task: Task) -> Iterator[str]:
         lines = read_results(_path(stage, campaign))
     except (ValueError, OSError, EOFError, csv.Error):
         return  # told already
-    acked = {ack.call_id for ack in stage.vendor.deliveries.acks if ack.genuine}
+    read_at = max(event["at"] for event in stage.events("reading_results"))
+    acks = [ack for ack in stage.vendor.deliveries.acks if ack.genuine]
+    in_time = {ack.call_id for ack in acks if ack.at < read_at}
     for line in lines:
-        yield from _line(stage, line, acked)
+        yield from _line(stage, line, in_time, {ack.call_id for ack in acks})
     rung = [one for row in _rows(campaign) for one in stage.vendor.of_mark(row["mark"])]
     stored = [one for one in rung if stage.ledger.call_by_id(one.call_id) is not None]
     if len(stored) != entry.summary["attempts"]:
@@ -111,14 +113,14 @@ def _rows(campaign: Campaign) -> list[dict[str, str]]:
     return list({row["mark"]: row for rows in campaign.lists for row in rows}.values())
 
 
-def _line(stage: Stage, line: dict[str, Any], acked: set[str]) -> Iterator[str]:
+def _line(stage: Stage, line: dict[str, Any], in_time: set[str], acked: set[str]) -> Iterator[str]:
     mark, outcome, call_id = str(line["contact_key"]), line["outcome"], line["call_id"]
     rung = stage.vendor.of_mark(mark)
     if call_id:
         own = next((one for one in rung if one.call_id == call_id), None)
         if own is None:
             yield f"wrong call: the results give {mark} the call {call_id}, which is not its own"
-        elif call_id in acked and outcome != own.outcome:
+        elif call_id in in_time and outcome != own.outcome:
             yield f"results wrong: {mark} is {outcome}, and its call ended as {own.outcome}"
         elif call_id not in acked and outcome != "unknown":
             yield f"results wrong: {mark} is {outcome}, and nobody has told how its call ended"

@@ -53,7 +53,7 @@ def _claim_after_post(diary: Any) -> None:
 
 
 def _answer_after_xcom(diary: Any) -> None:
-    """Tell others of a ``call_id`` before it is stored: one killed in between has told what nobody can prove."""
+    """Tell others of a ``call_id`` before it is stored; one killed in between said what nobody can prove."""
     accept = CallLedger.accept
 
     def late(self: CallLedger, entry: Any, call_id: str) -> Any:
@@ -86,7 +86,8 @@ MISSING = {
     "answer that comes after the redial was claimed no longer settles the row",
     "redial_rival_forgotten": "a call that was redialled and accepted no longer counts as a rival of others "
     "to its number for the call before",
-    "accounts_ignored": "a completion counts for any connection's calls, and a call without a key leaves no row",
+    "accounts_ignored": "a completion counts for the calls of any connection, and a call "
+    "without a key leaves no row",
     "takeover_forgets": "no last look at the ledger before the end, a hand-over of 2 s, and no look at who "
     "owns the campaign in the claiming transaction",
     "results_written_in_place": "the result file is written where it is to be, without asking who owns the "

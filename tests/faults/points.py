@@ -1,9 +1,9 @@
 """Where in a worker something can happen to it, and what it tells of itself.
 
 Points are reached by public methods of the package, before and after: ``before_claim``, ``after_claim``,
-``before_send``, ``after_answer``, ``after_store``, ``before_untried``, ``contact_read``, and so on. At a point
-the process can kill itself, or stop itself until it is continued from outside, as a host that is out of memory
-or a virtual machine that is moved would do to it, but at a moment that can be named.
+``before_send``, ``after_answer``, ``after_store``, ``before_untried``, ``contact_read``, and so on. There the
+process can kill itself, or stop itself until it is continued from outside, as a host that is out of memory or
+a virtual machine that is moved would do to it, but at a moment that can be named.
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ def install(diary: Diary) -> None:
     """Have the package's public methods tell of themselves."""
     _around(CallLedger, "claim", diary, before="before_claim", after="after_claim")
     _around(CallLedger, "claim_many", diary, before="before_claim_many", after="after_claim_many")
-    _around(CallLedger, "claim_redial", diary, before="before_redial", after="after_redial")
     _around(CallLedger, "refuse", diary, before="before_refuse", after="after_refuse")
     _around(CallLedger, "load_contacts", diary, before="before_load", after="after_load", tell="loaded")
     _around(CallLedger, "take_campaign", diary, before="before_take", after="after_take")
     _around(CallLedger, "untried_contacts", diary, before="before_untried")
     _around(CallLedger, "finish_campaign", diary, before="before_finish", after="after_finish")
     _watch_stores(diary)
+    _watch_redials(diary)
     _watch_sends(diary)
     _watch_looks(diary)
     _watch_reading(diary)
@@ -123,6 +123,20 @@ def _watch_stores(diary: Diary) -> None:
     CallLedger.settle_many = settling  # type: ignore[method-assign]
 
 
+def _watch_redials(diary: Diary) -> None:
+    claim_redial = CallLedger.claim_redial
+
+    def claiming(self: CallLedger, entry: Any, **kwargs: Any) -> Any:
+        mark = _mark_of(entry.request)
+        diary.note("redials", mark=mark, looked_at=getattr(diary.local, "looked_at", None))
+        diary.reach("before_redial", mark)
+        found = claim_redial(self, entry, **kwargs)
+        diary.reach("after_redial", mark)
+        return found
+
+    CallLedger.claim_redial = claiming  # type: ignore[method-assign]
+
+
 def _watch_sends(diary: Diary) -> None:
     place = VoiceInfraClient.place
 
@@ -140,7 +154,7 @@ def _watch_sends(diary: Diary) -> None:
 
 
 def _watch_looks(diary: Diary) -> None:
-    """Note when each thread last began a transaction: what it decides, it decides by what stood there then."""
+    """Note when each thread last began a transaction: it decides by what stood there then."""
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

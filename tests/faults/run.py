@@ -40,8 +40,8 @@ def main() -> int:
         print(f"  {kind}: {number} seeds")
     missing = options.seeds - len(verdicts)
     print(
-        f"{'FAILED' if bad or missing else 'passed'}: {len(bad)} of {options.seeds} seeds on {options.database} "
-        f"showed a violation{f', {missing} did not end' if missing else ''} "
+        f"{'FAILED' if bad or missing else 'passed'}: {len(bad)} of {options.seeds} seeds on "
+        f"{options.database} showed a violation{f', {missing} did not end' if missing else ''} "
         f"({seconds:.1f} s a seed, {time.monotonic() - began:.0f} s in all)"
     )
     return 1 if bad or missing else 0
@@ -119,9 +119,8 @@ def _slot(options: argparse.Namespace) -> None:
 
 def _tell(verdict: dict[str, object], options: argparse.Namespace) -> None:
     seed, violations = verdict["seed"], verdict["violations"]
-    print(
-        f"seed {seed} ({verdict['family']}): {'VIOLATION' if violations else 'ok'}, {verdict['seconds']:.1f} s"
-    )
+    word = "VIOLATION" if violations else "ok"
+    print(f"seed {seed} ({verdict['family']}): {word}, {verdict['seconds']:.1f} s", flush=True)
     if not violations:
         return
     for violation in violations:  # type: ignore[attr-defined]

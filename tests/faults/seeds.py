@@ -16,9 +16,9 @@ from tests.faults.stage import Stage
 from tests.faults.zygote import Zygote
 
 # A run that takes longer than this has a process that hangs, in seconds.
-RUN_SECONDS = 40.0
-ROUND_SECONDS = 40.0
-QUIET_SECONDS = 30.0
+RUN_SECONDS = 120.0
+ROUND_SECONDS = 120.0
+QUIET_SECONDS = 60.0
 MOST_ROUNDS = 5
 
 
@@ -70,7 +70,7 @@ def run_seed(
         stage.stop()
         if server is not None:
             server.drop_database(name)
-    verdict = Verdict(seed, plan.family, time.monotonic() - began, found, str(folder))
+    verdict = Verdict(seed, plan.family, time.monotonic() - began, list(dict.fromkeys(found)), str(folder))
     if not (keep and found):
         shutil.rmtree(folder, ignore_errors=True)
     return verdict

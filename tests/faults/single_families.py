@@ -6,8 +6,18 @@ from typing import Any
 
 from tests.faults.plan import FAIL, REDIAL, Draw, Key, Point, Step, Task
 
-POINTS = ("before_claim", "after_claim", "before_send", "after_answer", "before_store", "after_store", "after_push",
-          "before_refuse", "before_redial", "after_redial")  # fmt: skip
+POINTS = (
+    "before_claim",
+    "after_claim",
+    "before_send",
+    "after_answer",
+    "before_store",
+    "after_store",
+    "after_push",
+    "before_refuse",
+    "before_redial",
+    "after_redial",
+)
 # What leaves a call unknown: with somebody called, and without.
 RANG = ("lost", "500", "html", "html_200", "late_answer", "hang")
 NOT_RANG = ("lost_before", "500_before", "html_before", "cut_before", "hang_before")

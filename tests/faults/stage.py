@@ -125,7 +125,7 @@ class Stage:
             with suppress(requests.RequestException):
                 if requests.get(f"http://127.0.0.1:{self._port}/health", timeout=2).ok:
                     return
-            self._look_at_receiver()
+            self._look()
             time.sleep(0.05)
         raise RuntimeError("the receiver did not start")
 

@@ -44,6 +44,7 @@ class Rung:
     outcome: str
     started: datetime
     webhook: str = "plain"
+    told_at: float | None = None
     bodies: list[bytes] = field(default_factory=list)
 
 

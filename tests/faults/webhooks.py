@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -159,10 +160,10 @@ class Deliveries:
         headers = {"Content-Type": "application/json", "X-VoiceInfra-Event": "call.completed",
                    "X-VoiceInfra-Signature": delivery.signature}  # fmt: skip
         url = f"{self._receiver}/webhooks/{delivery.account.conn_id}"
-        try:
+        if delivery.genuine and rung.told_at is None:
+            rung.told_at = time.monotonic()
+        with suppress(requests.RequestException):
             status = requests.post(url, data=delivery.body, headers=headers, timeout=POST_TIMEOUT).status_code
-        except requests.RequestException:
-            pass
         if status == 200:
             self._tell(f"vendor:ack:{rung.mark}:{rung.number}")
             self._tell("vendor:ack")

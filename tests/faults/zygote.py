@@ -1,8 +1,8 @@
 """Forks the processes of a run from one that has imported everything: a try then starts within milliseconds.
 
-``python -m tests.faults.zygote`` reads requests from its standard input, a line of JSON each, and writes there
-when a child has started or ended. It has no thread and no connection that a child could inherit. When its
-input ends, so do its children.
+``python -m tests.faults.zygote`` reads requests from its standard input, a line of JSON each, and writes to
+its standard output when a child has started or ended. It has no thread and no connection that a child could
+inherit. When its input ends, so do its children.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _become(request: dict[str, Any]) -> None:
 
             work(request["job"])
         code = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001  nobody is left who could handle it
         traceback.print_exc()
     finally:
         sys.stderr.flush()

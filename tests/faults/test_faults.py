@@ -1,0 +1,75 @@
+"""A short set of the fault harness, and whether it still finds what is planted; ``make faults`` runs more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from harness.postgres import find_binaries
+
+from tests.faults import databases
+from tests.faults.families import FAMILIES, name_of, plan_of
+from tests.faults.seeds import run_seed
+
+if TYPE_CHECKING:
+    from tests.faults.zygote import Zygote
+
+# One of each kind of trouble: a paused redial, rivals, accounts, a takeover, a result file, a new list.
+SEEDS = (14, 3, 19, 22, 35, 29)
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    from tests.faults.zygote import Zygote
+
+    started = Zygote(tmp_path_factory.mktemp("zygote"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module", params=[databases.SQLITE, databases.POSTGRESQL])
+def server(request: pytest.FixtureRequest) -> Iterator[databases.Postgres | None]:
+    if request.param == databases.SQLITE:
+        yield None
+        return
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
+    started = databases.Postgres(binaries)
+    yield started
+    started.stop()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_fault_makes_the_package_break_its_promises(
+    seed: int, zygote: Zygote, server: databases.Postgres | None
+) -> None:
+    assert run_seed(seed, zygote, server).violations == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("plant", "family", "kind"),
+    [
+        ("claim_after_post", "single.crashes", "dialled twice"),
+        ("answer_after_xcom", "single.crashes", "told before stored"),
+        ("ack_before_commit", "single.receiver", "delivery lost"),
+    ],
+)
+def test_planted_bug_is_found(plant: str, family: str, kind: str, zygote: Zygote) -> None:
+    for seed in range(10):
+        if kind in run_seed(seed, zygote, None, plant=plant, family=family).kinds:
+            return
+    pytest.fail(f"{plant} was not found in 10 seeds")
+
+
+@pytest.mark.parametrize("family", [name_of(family) for family in FAMILIES])
+def test_seed_always_gives_the_same_plan(family: str) -> None:
+    assert plan_of(7, family) == plan_of(7, family)
+    assert plan_of(7, family) != plan_of(8, family)
+
+
+def test_families_are_all_drawn_within_a_hundred_seeds() -> None:
+    assert {plan_of(seed).family for seed in range(100)} == {name_of(family) for family in FAMILIES}
