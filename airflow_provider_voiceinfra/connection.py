@@ -171,7 +171,7 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
         if name in EXTRAS or value in (None, ""):
             continue
         plain = name.removeprefix(_PREFIX).strip().lower().replace("-", "_").replace(" ", "_")
-        [meant] = get_close_matches(plain, EXTRAS, n=1, cutoff=0.8) or [None]
+        meant = next(iter(get_close_matches(plain, EXTRAS, n=1, cutoff=0.8)), None)
         if meant is not None and extra.get(meant) in (None, ""):
             raise ConfigurationError(f"{where}: there is no extra {name!r}; rename it to {meant!r}.")
         yield name

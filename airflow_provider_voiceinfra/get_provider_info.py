@@ -61,6 +61,12 @@ _CONNECTION_FORM: dict[str, Any] = {
             "description": "Never place calls faster than this. Empty: as fast as the API's rate limit lets.",
             "schema": {"type": ["number", "null"], "minimum": 0},
         },
+        "account": {
+            "label": "Account",
+            "description": "Any name. If several connections with different API keys are of one account, "
+            "give all of them the same one: they share their webhooks then.",
+            "schema": {"type": ["string", "null"]},
+        },
     },
 }
 

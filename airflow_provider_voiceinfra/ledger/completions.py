@@ -1,4 +1,4 @@
-"""The half of the ledger that says what became of calls; completions are never changed, only added."""
+"""The half of the ledger that says what became of calls; completions are never changed."""
 
 from __future__ import annotations
 
