@@ -120,7 +120,16 @@ class VoiceInfraConnection:
         )
 
 
-def webhook_secrets(conn: AirflowConnection) -> tuple[str, ...]:
+class WebhookSecrets(tuple[str, ...]):
+    """The secrets that webhooks of one connection may be signed with.
+
+    :param account: the connection's account, for whose calls they count; ``None`` if that is not known.
+    """
+
+    account: str | None = None
+
+
+def webhook_secrets(conn: AirflowConnection) -> WebhookSecrets:
     """Return the webhook secrets of a connection; none if there are none.
 
     :raises ConfigurationError: if they cannot be read; the message quotes none.
@@ -136,7 +145,9 @@ def webhook_secrets(conn: AirflowConnection) -> tuple[str, ...]:
                 f"a JSON {_kind(item)}."
             )
         found += (_text(item) or "").split()
-    return tuple(found)
+    secrets = WebhookSecrets(found)
+    secrets.account = account_of(conn)
+    return secrets
 
 
 def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
 from airflow_provider_voiceinfra import receiving, signing
-from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection
@@ -104,11 +104,12 @@ class Receiver:
         """
         allow_unsigned = settings.allow_unsigned_webhooks
         rejection = receiving.shape_rejection(delivery, allow_unsigned=allow_unsigned)
+        account = None
         if rejection is None:
-            rejection = await self._verifying.run(self._verify, delivery, allow_unsigned)
+            rejection, account = await self._verifying.run(self._verify, delivery, allow_unsigned)
         if rejection is not None:
             return Receipt(Outcome.REJECTED, rejection.value)
-        receipt: Receipt = await self._storing.run(self._store, delivery)
+        receipt: Receipt = await self._storing.run(self._store, replace(delivery, account=account))
         return receipt
 
     async def after(self, delivery: Delivery, receipt: Receipt) -> None:
@@ -129,9 +130,10 @@ class Receiver:
             with suppress(BusyError, TooSlowError):
                 await self._noting.run(self.rejections.write, conn_id, reason)
 
-    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> Rejection | None:
+    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> tuple[Rejection | None, str | None]:
         secrets = self.secrets_for(delivery.conn_id)
-        return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned)
+        account = secrets.account if isinstance(secrets, WebhookSecrets) else None
+        return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
 
     def _store(self, delivery: Delivery) -> Receipt:
         return receiving.store(delivery, self.ledger())
