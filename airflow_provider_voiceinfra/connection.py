@@ -60,7 +60,7 @@ class VoiceInfraConnection:
     :param timeout: how long one request may take as a whole, from connecting to the end of the answer, in
         seconds.
     :param max_calls_per_second: never send faster than this; ``None`` leaves it to the API's 429.
-    :param account: what tells the vendor's accounts apart: connections of one account share completions.
+    :param account_name: what connections of one account name alike if their API keys differ.
     :param unknown_extras: names of extras that mean nothing here.
     """
 
@@ -72,8 +72,13 @@ class VoiceInfraConnection:
     from_number: str | None = field(default=None, repr=False)
     timeout: float = DEFAULT_TIMEOUT
     max_calls_per_second: float | None = None
-    account: str | None = None
+    account_name: str | None = None
     unknown_extras: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> str | None:
+        """What tells the vendor's accounts apart: connections of one account share completions."""
+        return _account(self.account_name, self.api_key)
 
     def faulty_defaults(self) -> list[InvalidCallError]:
         """Return why calls that name no agent and no caller ID of their own would be refused, if they would.
@@ -115,7 +120,7 @@ class VoiceInfraConnection:
             from_number=_plain(where, extra, "from_number"),
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             max_calls_per_second=_number(where, extra, "max_calls_per_second"),
-            account=account_of(conn),
+            account_name=_plain(where, extra, "account"),
             unknown_extras=tuple(_unknown(where, extra)),
         )
 
@@ -197,13 +202,14 @@ def account_of(conn: AirflowConnection) -> str | None:
     :raises ConfigurationError: if the extras cannot be read.
     """
     where = f"Connection {conn.conn_id!r}"
-    named = _plain(where, _extras(where, conn), "account")
-    if named is not None:
-        return f"name:{hashlib.sha256(named.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
-    api_key = _text(conn.password)
-    if api_key is None:
+    return _account(_plain(where, _extras(where, conn), "account"), _text(conn.password))
+
+
+def _account(name: str | None, api_key: str | None) -> str | None:
+    kind, text = ("name", name) if name is not None else ("key", api_key)
+    if not text:
         return None
-    return f"key:{hashlib.sha256(api_key.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
+    return f"{kind}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
 
 
 def _text(value: object) -> str | None:

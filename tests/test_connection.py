@@ -42,7 +42,6 @@ def test_only_the_api_key_is_needed() -> None:
         from_number=None,
         timeout=30.0,
         max_calls_per_second=None,
-        account=read().account,
     )
 
 

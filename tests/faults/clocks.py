@@ -20,10 +20,9 @@ PACKAGE = "airflow_provider_voiceinfra"
 # place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
 DURATIONS = [
     "placing.STORE_PATIENCE",
-    "placing.LOSERS_INTERVAL",
+    "claim_owners.LOSERS_INTERVAL",
     "waiting.LONGEST_PAUSE",
     "ledger.connect.BUSY_TIMEOUT",
-    "ledger.completions.CLOCK_TOLERANCE",
     "ledger.campaign_lists.RUNNER_LEASE",
     "campaigns.execution.MIN_PAUSE",
     "campaigns.execution.HANDOVER",

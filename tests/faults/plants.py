@@ -35,19 +35,19 @@ def _claim_after_post(diary: Any) -> None:
     """Write the claim only after the POST: a process that is killed in between leaves no trace."""
     step = CallPlacer.step
 
-    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any = None) -> Any:
+    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any = None, seen: bool = False) -> Any:
         if self._ledger.call_by_key(key) is None:
             try:
                 placed = self._client.place(call)
             except CallOutcomeUnknownError as error:
-                entry, won = self._ledger.claim(key, call, conn_id=self._conn_id, origin=origin)
+                entry, won = self._claim(key, call, origin)
                 if won:
                     self._ledger.mark_unknown(entry, error.code, str(error))
             else:
-                entry, won = self._ledger.claim(key, call, conn_id=self._conn_id, origin=origin)
+                entry, won = self._claim(key, call, origin)
                 if won:
                     self._ledger.accept(entry, placed.call_id)
-        return step(self, key, call, policy, origin=origin)
+        return step(self, key, call, policy, origin=origin, seen=seen)
 
     CallPlacer.step = late  # type: ignore[method-assign]
 

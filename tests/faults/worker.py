@@ -70,12 +70,14 @@ def _origin(job: dict[str, Any]) -> Any:
 def _place(job: dict[str, Any], diary: Diary) -> None:
 
     ledger = CallLedger(job["ledger"])
-    with VoiceInfraClient(_connection(job)) as client:
+    connection = _connection(job)
+    with VoiceInfraClient(connection) as client:
         # The one place to change if a placer comes to need more.
         placer = CallPlacer(
             ledger,
             client,
             conn_id=job["account"]["conn_id"],
+            account=connection.account,
             lease=LEASE,
             bounds=RetryBounds(patience=PATIENCE, longest_wait=1.0),
         )
