@@ -261,10 +261,11 @@ class CallsLedger:
             "claimed_at": entry.claimed_at,
             **values,
         }
-        insert_or_nothing(connection, calls, row)  # unless this very answer is stored already
-        # It answers the dial that was redialled, so no completion is waited for on its behalf any more.
-        settled = (calls.c.key_hash == entry.key_hash, calls.c.state == CallState.ACCEPTED.value)
-        connection.execute(update(calls).where(*settled).values(unsettled_since=None))
+        if insert_or_nothing(connection, calls, row):  # else this very answer is stored already
+            # Both dials are answered now, so no completion is waited for on behalf of the one before.
+            connection.execute(
+                update(calls).where(calls.c.key_hash == entry.key_hash).values(unsettled_since=None)
+            )
 
     def _swap(self, entry: CallEntry, states: tuple[CallState, ...], values: Mapping[str, Any]) -> bool:
         with self._database.writing() as connection:
