@@ -1,0 +1,43 @@
+"""Rows that are added without counting on an error."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timezone
+
+from sqlalchemy import select
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.rows import insert_missing, insert_or_nothing
+from airflow_provider_voiceinfra.ledger.schema import deliveries
+
+
+def row(text: str) -> dict[str, object]:
+    return {
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "conn_id": "voiceinfra_default",
+        "reason": "not JSON",
+        "body": text.encode(),
+        "received_at": datetime(2026, 3, 1, tzinfo=timezone.utc),
+    }
+
+
+def bodies(ledger: CallLedger) -> list[bytes]:
+    with ledger._database.reading() as connection:
+        return list(connection.execute(select(deliveries.c.body).order_by(deliveries.c.id)).scalars())
+
+
+def test_row_is_added_once(ledger: CallLedger) -> None:
+    with ledger._database.writing() as connection:
+        assert insert_or_nothing(connection, deliveries, row("one"))
+        assert not insert_or_nothing(connection, deliveries, row("one"))
+        assert insert_or_nothing(connection, deliveries, row("two"))  # the transaction goes on
+    assert bodies(ledger) == [b"one", b"two"]
+
+
+def test_of_many_rows_the_missing_ones_are_added(ledger: CallLedger) -> None:
+    with ledger._database.writing() as connection:
+        insert_or_nothing(connection, deliveries, row("two"))
+        insert_missing(connection, deliveries, [row("one"), row("two"), row("three")])
+        insert_missing(connection, deliveries, [])
+    assert bodies(ledger) == [b"two", b"one", b"three"]
