@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.ledger.pools import SHARED, Pool
 from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
-    from airflow_provider_voiceinfra.ledger.connect import Pool
 
 
-def open_ledger(pool: Pool | None = None) -> CallLedger:
+def open_ledger(pool: Pool = SHARED) -> CallLedger:
     """Return the ledger that ``[voiceinfra] sql_alchemy_conn`` names; nothing is connected yet.
 
-    :param pool: the connections to use; if not set, those that all of this process share.
+    :param pool: the connections to use; if not set, those that most of this process shares.
     :raises ConfigurationError: if the setting cannot be used.
     """
     # SQLAlchemy is loaded here, when a task runs, and not when a DAG file is parsed.
     from airflow_provider_voiceinfra.ledger import CallLedger
 
-    return CallLedger(load_settings().sql_alchemy_conn, pool=pool)
+    return CallLedger(load_settings().sql_alchemy_conn, pool)
 
 
 def airflow_connection(conn_id: str) -> Any:

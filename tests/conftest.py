@@ -21,6 +21,7 @@ _AIRFLOW_HOME = tempfile.mkdtemp(prefix="voiceinfra-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
+from harness.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from harness.postgres import PostgresServer, find_binaries  # noqa: E402
 
 NO_SKIP = os.environ.get("VOICEINFRA_TEST_NO_SKIP") == "1"
@@ -99,6 +100,17 @@ def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     yield postgres_server.create_database(name)
     postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """Run a pooler in transaction mode before the server; skip where none is installed."""
+    program = find_pgbouncer()
+    if program is None:
+        pytest.skip("no PgBouncer is installed (Debian: apt-get install pgbouncer)")
+    pooler = PgBouncer(program, postgres_server)
+    yield pooler
+    pooler.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,48 +1,34 @@
-"""Turns the ledger's URL into connections: drivers, SQLite's pragmas, transactions, and their errors."""
+"""Turns the ledger's URL into connections and transactions, and a database's errors into ours."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger import migrate
+from airflow_provider_voiceinfra.ledger import migrate, postgres
+from airflow_provider_voiceinfra.ledger.pools import SHARED, Pool
+from airflow_provider_voiceinfra.ledger.urls import read_url
 
 BUSY_TIMEOUT = 30.0
-CONNECT_TIMEOUT = 10
-POOL_TIMEOUT = 5.0
-_MOST_KEPT = 5  # connections that a pool keeps open while nobody uses them
+_DRIVERS = ("pysqlite", *postgres.DRIVERS)
 
-_databases: dict[str | tuple[str, Pool], Database] = {}
+_databases: dict[tuple[str, Pool], Database] = {}
 _databases_lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Connections that one part of a process has to itself, so that no other part can keep it waiting.
-
-    :param name: the part.
-    :param size: how many connections it opens at most.
-    """
-
-    name: str
-    size: int
 
 
 class Database:
     """Connections to one ledger, of one process; the schema is brought up to date before the first one."""
 
-    def __init__(self, url: str, pool: Pool | None = None) -> None:
+    def __init__(self, url: str, pool: Pool = SHARED) -> None:
         self.url = url
-        self._url = _with_driver(url)
+        self._url = read_url(url)
         self._pool = pool
         self._engine = _engine(self._url, pool)
         self._ready = False
@@ -73,49 +59,53 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads.
 
-        :raises LedgerUnavailableError: if the database cannot be reached or read.
+        :raises LedgerUnavailableError: if the database cannot be reached or read, or is locked for long.
         """
         with self._transaction(writing=False) as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, unhurried: bool = False) -> Iterator[Connection]:
         """Open a transaction that writes; it is durable once this returns.
 
-        :raises LedgerUnavailableError: if the database cannot be reached or written.
+        :param unhurried: whether its statements may take, and wait for locks, as long as they need.
+        :raises LedgerUnavailableError: if the database cannot be reached or written, or is locked for long.
         """
-        with self._transaction(writing=True) as connection:
+        with self._transaction(writing=True, unhurried=unhurried) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Connection]:
+    def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
         with _errors_for_people():
             self._prepare()
             with (
                 self._engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
                 connection.begin(),
             ):
+                if connection.dialect.name == "postgresql":
+                    postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried)
                 yield connection
 
     def _prepare(self) -> None:
         if self._ready:
             return
-        with self._lock:
+        patience = self._pool.lock_timeout
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            raise LedgerUnavailableError("The ledger's tables are being upgraded; try again in a moment.")
+        try:
             if not self._ready:
-                migrate.upgrade(self._engine)
+                migrate.upgrade(self._engine, patience=patience)
                 self._ready = True
+        finally:
+            self._lock.release()
 
 
-def database(url: str, pool: Pool | None = None) -> Database:
-    """Return this process's connections to a ledger; a fork gets its own, never its parent's.
-
-    :param pool: whose connections; if not set, those that all share who have none of their own.
-    """
-    key = url if pool is None else (url, pool)
+def database(url: str, pool: Pool = SHARED) -> Database:
+    """Return this process's connections to a ledger; a fork gets its own, never its parent's."""
     with _databases_lock:
-        if key not in _databases:
-            _databases[key] = Database(url, pool)
-        return _databases[key]
+        if (url, pool) not in _databases:
+            _databases[url, pool] = Database(url, pool)
+        return _databases[url, pool]
 
 
 def _after_fork() -> None:
@@ -149,41 +139,20 @@ def unavailable(error: Exception) -> LedgerUnavailableError:
     )
 
 
-def _with_driver(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (exc.ArgumentError, ValueError):
-        # The URL holds a password, so neither the message nor its cause may quote it.
-        raise ConfigurationError(
-            "[voiceinfra] sql_alchemy_conn is not a database URL; it looks like "
-            "postgresql://user:password@host/database or sqlite:////path/to/ledger.db."
-        ) from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            "[voiceinfra] sql_alchemy_conn names a SQLite database in memory, which forgets every call when "
-            "the process ends; name a file: sqlite:////path/to/ledger.db."
-        )
-    if parsed.drivername in ("postgresql", "postgres"):
-        driver = next((name for name in ("psycopg2", "psycopg") if importlib.util.find_spec(name)), None)
-        if driver is None:
-            raise ConfigurationError(
-                "[voiceinfra] sql_alchemy_conn names PostgreSQL, but no driver is installed: "
-                "pip install 'airflow-provider-voiceinfra[postgres]'."
-            )
-        parsed = parsed.set(drivername=f"postgresql+{driver}")
-    return parsed
-
-
-def _engine(url: URL, pool: Pool | None = None) -> Engine:
+def _engine(url: URL, pool: Pool) -> Engine:
     backend = url.get_backend_name()
-    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
-    if pool is not None:
-        kept = min(pool.size, _MOST_KEPT)
-        options.update(pool_size=kept, max_overflow=pool.size - kept, pool_timeout=POOL_TIMEOUT)
-    if backend == "sqlite":
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT, "check_same_thread": False}
-    elif backend == "postgresql":
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    patience = BUSY_TIMEOUT if pool.lock_timeout is None else pool.lock_timeout
+    kept = min(5, pool.connections)
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_pre_ping": True,
+        "pool_size": kept,
+        "max_overflow": pool.connections - kept,
+        "pool_timeout": pool.wait,
+        "connect_args": {"timeout": patience, "check_same_thread": False},
+    }
+    if backend == "postgresql":
+        options["connect_args"] = postgres.connect_args(url)
     try:
         engine = create_engine(url, **options)
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
@@ -195,16 +164,21 @@ def _engine(url: URL, pool: Pool | None = None) -> Engine:
             f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, an asynchronous driver; "
             f"name a synchronous one, or none: {backend}://..."
         )
+    if engine.dialect.driver not in _DRIVERS:
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, a driver that is not supported; "
+            f"name none: {backend}://..."
+        )
     if backend == "sqlite":
-        _tame_sqlite(engine)
+        _tame_sqlite(engine, patience)
     return engine
 
 
-def _tame_sqlite(engine: Engine) -> None:
+def _tame_sqlite(engine: Engine, patience: float) -> None:
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver's guesses
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits on power loss
 
     @event.listens_for(engine, "begin")

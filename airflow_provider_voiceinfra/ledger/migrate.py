@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
+from airflow_provider_voiceinfra.ledger.postgres import set_locally
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, VERSION_TABLE
 
 # The execution option that tells SQLite whether a transaction takes the write lock from its first moment.
@@ -16,6 +17,9 @@ WRITING = "voiceinfra_writing"
 
 _POSTGRES_LOCK = 0x766F696365  # "voice"; any number that no other program is likely to lock
 _WAL_PATIENCE = 30.0
+# Each statement may take, and wait for tables, as long as it needs; but a process that is paused meanwhile
+# must not keep all others waiting.
+_IDLE_TIMEOUT = 60.0
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -25,9 +29,10 @@ def current_revision(connection: Connection) -> str | None:
     return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
 
 
-def upgrade(engine: Engine) -> bool:
+def upgrade(engine: Engine, *, patience: float | None = None) -> bool:
     """Bring the schema to the newest revision.
 
+    :param patience: seconds to wait, on PostgreSQL, while another process does so; if not set, any time.
     :return: whether anything had to be done.
     :raises LedgerError: if the schema was made by a newer version of this package.
     """
@@ -38,7 +43,9 @@ def upgrade(engine: Engine) -> bool:
         _switch_to_wal(engine)
     with engine.begin() as connection:  # on SQLite this holds the write lock from its first moment
         if connection.dialect.name == "postgresql":
+            set_locally(connection, lock_timeout=patience or 0, statement_timeout=0)
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRES_LOCK})
+            set_locally(connection, lock_timeout=0, idle_in_transaction_session_timeout=_IDLE_TIMEOUT)
         if current_revision(connection) == HEAD_REVISION:
             return False  # another process was faster
         _run_alembic(connection)

@@ -13,9 +13,10 @@ from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
 from airflow_provider_voiceinfra.ledger.browsing import BrowsingLedger
 from airflow_provider_voiceinfra.ledger.campaigns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
-from airflow_provider_voiceinfra.ledger.connect import Pool, database
+from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
+from airflow_provider_voiceinfra.ledger.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
 from airflow_provider_voiceinfra.ledger.schema import (
     calls,
@@ -55,11 +56,11 @@ class CallLedger(
     Creating one opens nothing; the first use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
-    :param pool: the connections to use; if not set, those that all of this process share.
-    :raises ConfigurationError: if the URL cannot be read, or its driver is not installed.
+    :param pool: the connections to use; if not set, those that most of this process shares.
+    :raises ConfigurationError: if the URL cannot be used, or its driver is not installed.
     """
 
-    def __init__(self, url: str, *, pool: Pool | None = None) -> None:
+    def __init__(self, url: str, pool: Pool = SHARED) -> None:
         self._database = database(url, pool)
 
     def with_pool(self, pool: Pool) -> CallLedger:
@@ -106,7 +107,7 @@ class CallLedger(
                 "contact_key",
             )
         )
-        with self._database.writing() as connection:
+        with self._database.writing(unhurried=True) as connection:
             emptied = connection.execute(
                 update(calls)
                 .where(calls.c.claimed_at < before, calls.c.purged_at.is_(None))

@@ -25,6 +25,7 @@ from fastapi.responses import JSONResponse
 
 from airflow_provider_voiceinfra import __version__, deployment, metrics
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.ledger.pools import Pool
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.web.connections import CachedSecrets, SecretsFor, stored_names
 from airflow_provider_voiceinfra.web.unread import CloseUnread
@@ -46,6 +47,10 @@ HEALTH_SECONDS = 1.0
 HEALTH_ANSWER_SECONDS = 5.0
 # To the ledger, for each part; a page reads with one, and a file that is sent holds one meanwhile.
 CONNECTIONS = {"receiver": LEDGER_CONNECTIONS, "pages": 12}
+# Seconds to wait for one of them, and then for what is locked in the ledger: shorter than anybody
+# waits for an answer, and longer than PostgreSQL leaves locks to a process that is paused.
+POOL_SECONDS = 5.0
+LEDGER_SECONDS = 6.5
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +108,13 @@ def _opened(ledger: CallLedger | None, part: str) -> Once[CallLedger]:
     """Return what opens the ledger with connections that no other part of the process uses."""
 
     def make() -> CallLedger:
-        from airflow_provider_voiceinfra.ledger.connect import Pool
-
-        pool = Pool(part, CONNECTIONS[part])
+        pool = Pool(
+            part,
+            CONNECTIONS[part],
+            wait=POOL_SECONDS,
+            lock_timeout=LEDGER_SECONDS,
+            read_timeout=LEDGER_SECONDS,
+        )
         return ledger.with_pool(pool) if ledger else deployment.open_ledger(pool)
 
     return Once(make)

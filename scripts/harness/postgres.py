@@ -26,6 +26,19 @@ def find_binaries() -> Path | None:
     return installed[-1].parent if installed else None
 
 
+def as_other_user(directory: Path) -> list[str]:
+    """Give a directory to a user other than root, if this is root; return the command that runs as that one.
+
+    PostgreSQL refuses to run as root.
+    """
+    if os.getuid() != 0:
+        return []
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in known else "nobody")
+    os.chown(directory, user.pw_uid, user.pw_gid)
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
+
+
 class PostgresServer:
     """A running server; anybody on this machine may connect, so keep nothing of worth in it.
 
@@ -35,7 +48,7 @@ class PostgresServer:
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
         self._directory = Path(tempfile.mkdtemp(prefix="voiceinfra-postgres-"))
-        self._prefix = self._as_other_user()
+        self._prefix = as_other_user(self._directory)
         self._env = base_environment(str(self._directory))
         self._guard = Guard(str(self._directory))
         self.port = free_port()
@@ -45,9 +58,13 @@ class PostgresServer:
             self._remove()
             raise
 
-    def url(self, database: str = "postgres") -> str:
+    def url(self, database: str = "postgres", driver: str = "psycopg2") -> str:
         """Return the SQLAlchemy URL of one of its databases."""
-        return f"postgresql+psycopg2://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/{database}"
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return (self._directory / "server.log").read_text(errors="replace")
 
     def execute(self, statement: str) -> None:
         """Run a statement outside of any transaction, as CREATE DATABASE needs it."""
@@ -76,15 +93,6 @@ class PostgresServer:
     def _remove(self) -> None:
         self._guard.release()
         shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _as_other_user(self) -> list[str]:
-        # PostgreSQL refuses to run as root.
-        if os.getuid() != 0:
-            return []
-        known = {entry.pw_name for entry in pwd.getpwall()}
-        user = pwd.getpwnam("postgres" if "postgres" in known else "nobody")
-        os.chown(self._directory, user.pw_uid, user.pw_gid)
-        return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "--"]
 
     def _start(self) -> None:
         data, log = self._directory / "data", self._directory / "server.log"

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from harness.pgbouncer import PgBouncer
+from sqlalchemy import make_url
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 
@@ -27,3 +29,22 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.01)
 
     return wait_until
+
+
+@pytest.fixture(params=["psycopg", "psycopg2"])
+def postgres_ledger_url(request: pytest.FixtureRequest, postgres_database: str) -> str:
+    """Return the URL of an empty PostgreSQL database, with each driver in turn."""
+    return with_driver(postgres_database, request.param)
+
+
+@pytest.fixture
+def pooled_url(pgbouncer: PgBouncer, postgres_database: str) -> Callable[[str], str]:
+    """Return what makes the URL of an empty database through a pooler in transaction mode, for a driver."""
+    name = make_url(postgres_database).database
+    assert name
+    return lambda driver: pgbouncer.url(name, driver)
+
+
+def with_driver(url: str, driver: str) -> str:
+    """Return a PostgreSQL URL with another driver."""
+    return make_url(url).set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)

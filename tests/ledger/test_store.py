@@ -161,11 +161,23 @@ class TestUrl:
         [
             ("hunter2", "is not a database URL"),
             ("postgresql://user:hunter2@host:hunter2/ledger", "is not a database URL"),
-            ("nosuch+driver://user:hunter2@host/ledger", "whose driver is not installed"),
-            ("oracle://user:hunter2@host/ledger", "whose driver is not installed"),
+            ("nosuch+driver://user:hunter2@host/ledger", "kept in PostgreSQL"),
+            ("oracle://user:hunter2@host/ledger", "kept in PostgreSQL"),
+            ("mysql+pymysql://user:hunter2@host/ledger", "kept in PostgreSQL"),
+            ("postgresql+nosuch://user:hunter2@host/ledger", "whose driver is not installed"),
+            ("postgresql+pg8000://user:hunter2@host/ledger", "driver"),
+            ("postgresql+asyncpg://user:hunter2@host/ledger", "asynchronous driver"),
             ("sqlite+aiosqlite:////tmp/ledger.db", "asynchronous driver"),
             ("sqlite://", "in memory"),
             ("sqlite:///:memory:", "in memory"),
+            ("sqlite:///file::memory:?uri=true", "in memory"),
+            ("sqlite:///file:shared?mode=memory&cache=shared&uri=true", "in memory"),
+            ("sqlite:///ledger.db", "sqlite:////path/to/ledger.db"),
+            ("sqlite:///./ledger.db", "sqlite:////path/to/ledger.db"),
+            ("sqlite:///../data/ledger.db", "sqlite:////path/to/ledger.db"),
+            ("sqlite:///~/ledger.db", "sqlite:////path/to/ledger.db"),
+            ("sqlite+pysqlite:///ledger.db", "sqlite:////path/to/ledger.db"),
+            ("sqlite:///file:ledger.db?uri=true", "sqlite:////path/to/ledger.db"),
         ],
     )
     def test_unusable_url_is_refused_without_its_password(self, url: str, message: str) -> None:
@@ -175,10 +187,36 @@ class TestUrl:
         assert "[voiceinfra] sql_alchemy_conn" in str(caught.value)
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
+    def test_relative_path_is_refused_before_anything_is_opened(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two working directories would be two ledgers, and one key would ring twice."""
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigurationError, match=r"'ledger.db' by a relative path"):
+            CallLedger("sqlite:///ledger.db").check()
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "url", ["sqlite:///{}", "sqlite:///file:{}?uri=true", "sqlite:///file://{}?uri=true"]
+    )
+    def test_absolute_path_is_taken(self, tmp_path: Path, url: str) -> None:
+        assert CallLedger(url.format(tmp_path / "ledger.db")).check() == HEAD_REVISION
+        assert (tmp_path / "ledger.db").exists()
+
     @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
     def test_driver_of_postgresql_may_be_left_out(self, postgres_database: str, scheme: str) -> None:
         url = postgres_database.replace("postgresql+psycopg2:", f"{scheme}:")
         assert CallLedger(url).check() == HEAD_REVISION
+        # Of two that are installed, the one that writes no values into statements.
+        assert database(url).engine.dialect.driver == "psycopg"
+
+    def test_driver_that_is_installed_is_taken(
+        self, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "psycopg2" or None)
+        url = postgres_database.replace("postgresql+psycopg2:", "postgresql:")
+        assert CallLedger(url).check() == HEAD_REVISION
+        assert database(url).engine.dialect.driver == "psycopg2"
 
     def test_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -245,14 +283,12 @@ class TestFork:
         self, ledger: CallLedger, ledger_url: str, in_child: InChild
     ) -> None:
         held, done = threading.Event(), threading.Event()
+        lock = database(ledger_url)._lock
 
         def hold() -> None:
-            with connect._databases_lock, database_lock(ledger_url):
+            with connect._databases_lock, lock:
                 held.set()
                 done.wait()
-
-        def database_lock(url: str) -> threading.Lock:
-            return connect._databases[url]._lock
 
         holder = threading.Thread(target=hold)
         holder.start()
