@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exc, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE, CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 from airflow_provider_voiceinfra.ledger.schema import campaigns
 
 
@@ -119,11 +119,8 @@ class CampaignsLedger(CampaignLists):
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
         values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
         values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
-        try:
-            with self._database.writing() as connection:
-                connection.execute(insert(campaigns).values(values))
-        except exc.IntegrityError:
-            pass  # it goes on where it was
+        with self._database.writing() as connection:
+            insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
         # One that is continued stays marked as finished until its contacts are loaded anew, which takes time.

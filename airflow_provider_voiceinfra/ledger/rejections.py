@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import exc, insert, select, update
+from sqlalchemy import select, update
 
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.listed import Rejection
-from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 from airflow_provider_voiceinfra.ledger.schema import rejections
 
 
@@ -21,11 +21,17 @@ class RejectionsLedger:
         :param conn_id: the connection; empty for webhooks to connections that do not exist.
         :param reason: for people, without anything of the webhook's body.
         """
-        try:
-            self._note(conn_id, reason)
-        except exc.IntegrityError:
-            # Another process was faster with the first one, which there now is to count up.
-            self._note(conn_id, reason)
+        values = {"reason": reason, "rejected_at": now()}
+        counted = (
+            update(rejections)
+            .where(rejections.c.conn_id == conn_id)
+            .values(**values, number=rejections.c.number + 1)
+        )
+        with self._database.writing() as connection:
+            if connection.execute(counted).rowcount == 0:
+                first = {"conn_id": conn_id, "number": 1, **values}
+                if not insert_or_nothing(connection, rejections, first):
+                    connection.execute(counted)  # another process was faster with the first one
 
     def rejections(self) -> list[Rejection]:
         """Return the last rejection of each connection, newest first."""
@@ -33,10 +39,3 @@ class RejectionsLedger:
         query = select(*columns).order_by(rejections.c.rejected_at.desc())
         with self._database.reading() as connection:
             return [Rejection(**row._mapping) for row in connection.execute(query)]
-
-    def _note(self, conn_id: str, reason: str) -> None:
-        values = {"reason": reason, "rejected_at": now()}
-        counted = update(rejections).where(rejections.c.conn_id == conn_id)
-        with self._database.writing() as connection:
-            if connection.execute(counted.values(**values, number=rejections.c.number + 1)).rowcount == 0:
-                connection.execute(insert(rejections).values(conn_id=conn_id, number=1, **values))

@@ -36,7 +36,9 @@ def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str,
     The ledger never counts on a unique key's error: PostgreSQL logs a statement that fails, and some drivers
     write the values into the statement.
     """
-    return connection.execute(_insert_missing(connection, table).values(**values)).rowcount == 1
+    # Without the option a driver that forgets the number with its cursor, as psycopg does, would answer -1.
+    statement = _insert_missing(connection, table).execution_options(preserve_rowcount=True)
+    return connection.execute(statement.values(**values)).rowcount == 1
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
+from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.rows import insert_missing, insert_or_nothing
 from airflow_provider_voiceinfra.ledger.schema import deliveries
+from tests.ledger.conftest import with_driver
+
+
+@pytest.fixture(params=["sqlite", "psycopg", "psycopg2"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> CallLedger:
+    """Return an empty ledger, with each driver in turn, since drivers count rows in their own ways."""
+    if request.param == "sqlite":
+        return CallLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    return CallLedger(with_driver(request.getfixturevalue("postgres_database"), request.param))
 
 
 def row(text: str) -> dict[str, object]:
