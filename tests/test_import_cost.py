@@ -9,7 +9,17 @@ import sys
 import pytest
 
 NAME = "airflow_provider_voiceinfra"
-HEAVY = {"requests", "urllib3", "fastapi", "starlette", "sqlalchemy", "phonenumbers", "alembic", "psycopg2"}
+HEAVY = {
+    "requests",
+    "urllib3",
+    "fastapi",
+    "starlette",
+    "sqlalchemy",
+    "phonenumbers",
+    "alembic",
+    "psycopg",
+    "psycopg2",
+}
 # What whoever imports one of ours has loaded, or loads by it: Airflow's own base classes.
 BASE = "import airflow.sdk, airflow.plugins_manager, airflow.triggers.base"
 LIGHT = [
