@@ -91,7 +91,13 @@ def _boolean(text: str) -> bool:
 
 
 def _airflow_home() -> Path:
-    return Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME", "~/airflow"))).expanduser()
+    home = Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME", "~/airflow"))).expanduser()
+    if not home.is_absolute():
+        raise ConfigurationError(
+            f"AIRFLOW_HOME is the relative path {str(home)!r}, under which each working directory would have "
+            f"a ledger of its own. Make it absolute, or set [{SECTION}] sql_alchemy_conn."
+        )
+    return home
 
 
 def _refuse_sqlite_across_machines(url: str, executors: str) -> None:

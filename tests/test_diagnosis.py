@@ -398,8 +398,9 @@ def test_a_sqlite_ledger_with_workers_elsewhere(
         ("sqlite:////no/such/folder/ledger.db", "cannot be used"),
         ("postgresql://user:hidden-word@127.0.0.1:1/ledger", "cannot be used"),
         ("postgres user:hidden-word@host", "is not a database URL"),
+        ("sqlite:///ledger.db", "by a relative path"),
     ],
-    ids=["no folder", "no server", "no URL"],
+    ids=["no folder", "no server", "no URL", "relative path"],
 )
 def test_a_ledger_that_cannot_be_opened(
     connect: Connect, receiver_url: str, monkeypatch: pytest.MonkeyPatch, url: str, words: str

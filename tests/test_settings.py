@@ -43,6 +43,17 @@ def test_airflow_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert load_settings().sql_alchemy_conn == f"sqlite:///{tmp_path}/airflow/voiceinfra.db"
 
 
+def test_ledger_under_a_relative_airflow_home_is_refused(
+    monkeypatch: pytest.MonkeyPatch, configure: Configure
+) -> None:
+    """Each working directory would have a ledger of its own, and one key would ring in each."""
+    monkeypatch.setenv("AIRFLOW_HOME", "airflow")
+    with pytest.raises(ConfigurationError, match="AIRFLOW_HOME is the relative path 'airflow'"):
+        load_settings()
+    configure(sql_alchemy_conn=URL)
+    assert load_settings().sql_alchemy_conn == URL
+
+
 def test_each_setting_is_read_from_the_environment(configure: Configure) -> None:
     configure(
         sql_alchemy_conn=URL,
