@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.following import Follower
+from airflow_provider_voiceinfra.threads import in_own_thread
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 BATCH = 1000
-# Threads that look-ups of matches hold at a time; the event loop's own are shared with everything else there.
+# Threads that look-ups of matches hold at a time.
 FINDERS = 2
 LONGEST_PAUSE = 60.0
 
@@ -84,7 +86,7 @@ class CompletionWatcher:
                 waiter.told.clear()
                 try:
                     async with self._finders:
-                        found = await asyncio.to_thread(find)
+                        found = await in_own_thread(find)
                 except LedgerUnavailableError as error:
                     log.warning("Cannot look for a completion, trying again: %s", error)
                     await asyncio.sleep(self._pause())
@@ -124,16 +126,16 @@ class CompletionWatcher:
             self._task = None
 
     async def _watch(self) -> None:
-        cursor: int | None = None
+        follower: Follower | None = None
         while True:
             try:
-                if cursor is None:
-                    cursor = await asyncio.to_thread(self._ledger.last_sequence)
+                if follower is None:
+                    follower = await in_own_thread(Follower, self._ledger, BATCH)
                     self._following.set()
                     for waiter in self._matching:  # what came since the watcher before this one ended
                         waiter.told.set()
                 await self._look_up_new_waiters()
-                cursor = await self._follow(cursor)
+                await self._follow(follower)
                 self._failures = 0
             except LedgerUnavailableError as error:
                 self._tell_failure(error)
@@ -145,21 +147,28 @@ class CompletionWatcher:
         if not ids:
             return
         try:
-            found = await asyncio.to_thread(self._ledger.completions, ids, with_body=False)
+            found = await in_own_thread(self._ledger.completions, ids, with_body=False)
         except LedgerUnavailableError:
             self._new.extend(waiters)
             raise
         for entry in found.values():
             self._settle(entry)
 
-    async def _follow(self, cursor: int) -> int:
+    async def _follow(self, follower: Follower) -> None:
         while True:
-            entries = await asyncio.to_thread(self._ledger.completions_after, cursor, limit=BATCH)
-            for entry in entries:
+            news = await in_own_thread(follower.look)
+            for entry in news.entries:
                 self._settle(entry)
-                cursor = entry.sequence
-            if len(entries) < BATCH:
-                return cursor
+            if news.restored:
+                log.warning(
+                    "The ledger was restored or purged; every call that is waited for is looked up anew."
+                )
+                self._new = list({waiter for waiters in self._by_call.values() for waiter in waiters})
+                await self._look_up_new_waiters()
+                for waiter in self._matching:
+                    waiter.told.set()
+            elif news.complete:
+                return
 
     def _settle(self, entry: CompletionEntry) -> None:
         for waiter in self._by_call.pop(entry.call_id, set()):

@@ -24,12 +24,14 @@ LAYERS = {
     0: """
         __init__ get_provider_info exceptions masking calls signing options campaigns.templates
         campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules campaigns.windows
+        campaigns.phone_numbers threads campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
         settings connection client pacing metrics privacy ledger campaigns transport
     """,
     2: """
         deployment claim_owners placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
+        deployment following placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
         campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
         campaigns.report

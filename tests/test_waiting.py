@@ -18,6 +18,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.connect import database
 from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+from airflow_provider_voiceinfra.ledger.schema import completions, counters
 from airflow_provider_voiceinfra.waiting import FINDERS, CompletionWatcher, shared_watcher
 
 TICK = 0.02
@@ -226,6 +227,79 @@ def test_error_that_is_none_of_the_database_ends_the_wait(ledger_url: str) -> No
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(soon(CompletionWatcher(BrokenLedger(ledger_url), TICK).wait_for_calls(["call_1"])))
+
+
+def back_up(url: str) -> Callable[[], None]:
+    """Take a backup of the completions, and return what restores it in place."""
+    tables = (completions, counters)
+
+    def read() -> list[list[dict[str, object]]]:
+        with database(url).reading() as connection:
+            return [[dict(row._mapping) for row in connection.execute(table.select())] for table in tables]
+
+    backup = read()
+
+    def restore() -> None:
+        with database(url).writing() as connection:
+            for table, rows in zip(tables, backup, strict=True):
+                connection.execute(table.delete())
+                if rows:
+                    connection.execute(table.insert(), rows)
+
+    return restore
+
+
+@pytest.mark.parametrize("before", [0, 2], ids=["of an empty ledger", "of some completions"])
+@pytest.mark.parametrize("since", [1, 3, 4], ids=["fewer", "as many", "more"])
+def test_backup_that_is_restored_in_place_does_not_leave_anybody_asleep(
+    ledger: CallLedger, ledger_url: str, caplog: pytest.LogCaptureFixture, before: int, since: int
+) -> None:
+    """Sequence numbers begin anew where the backup ended: below, at, or beyond what the watcher has seen."""
+
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        for number in range(before):
+            complete(ledger, f"old_{number}")
+        restore = back_up(ledger_url)
+        for number in range(3):
+            complete(ledger, f"lost_{number}")
+        wanted = f"new_{since - 1}"
+        call = asyncio.create_task(watcher.wait_for_calls([wanted]))
+        match = asyncio.create_task(
+            watcher.wait_for_match(lambda entry: entry.call_id == wanted, lambda: ledger.completion(wanted))
+        )
+        with statements(ledger_url) as seen:
+            await until(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+
+        def restored() -> None:
+            restore()
+            for number in range(since):
+                complete(ledger, f"new_{number}")
+
+        await asyncio.to_thread(restored)
+        await soon(asyncio.gather(call, match))
+
+    asyncio.run(scenario())
+    assert "The ledger was restored or purged" in caplog.text
+
+
+def test_purge_of_all_that_was_seen_does_not_leave_anybody_asleep(
+    ledger: CallLedger, ledger_url: str
+) -> None:
+    async def scenario() -> None:
+        watcher = CompletionWatcher(ledger, TICK)
+        complete(ledger, "old")
+        waiting = asyncio.create_task(watcher.wait_for_calls(["new"]))
+        with statements(ledger_url) as seen:
+            await until(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+            ledger.purge(datetime(2100, 1, 1, tzinfo=timezone.utc))
+            count = len(seen)
+            await until(lambda: len(seen) >= count + 5)
+        assert all("sequence > " in statement for statement in seen[count + 5 :])
+        complete(ledger, "new")
+        await soon(waiting)
+
+    asyncio.run(scenario())
 
 
 def test_waiters_of_one_loop_share_a_watcher(ledger: CallLedger) -> None:

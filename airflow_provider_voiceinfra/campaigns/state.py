@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
+from airflow_provider_voiceinfra.following import Follower
 from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -50,7 +51,7 @@ class CampaignState:
         self.looked_at = now()
         """When completions were last looked for."""
         # Before the calls are read, so that no completion falls between the two.
-        self._cursor = ledger.last_sequence()
+        self._follower = Follower(ledger, _COMPLETIONS)
         self._sought: dict[str, int] = {}
         attempts = cast("Generator[Attempt, None, None]", ledger.attempts(plan.campaign_id))
         with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
@@ -131,11 +132,13 @@ class CampaignState:
         """Note which calls have ended."""
         self.looked_at = self._now()
         while True:
-            entries = self._ledger.completions_after(self._cursor, limit=_COMPLETIONS)
-            for entry in entries:
+            news = self._follower.look()
+            for entry in news.entries:
                 self._end_call(entry.call_id, entry.call_outcome, entry.received_at)
-                self._cursor = entry.sequence
-            if len(entries) < _COMPLETIONS:
+            if news.restored:
+                log.warning("The ledger was restored or purged; every call under way is looked up anew.")
+                self._look_up([*self.lines.active, *self.lines.given_up])
+            elif news.complete:
                 return
 
     def _end_call(self, call_id: str, outcome: str | None, received_at: datetime) -> None:
@@ -156,9 +159,9 @@ class CampaignState:
         """Find calls whose answer was lost, and free the lines of those that nobody will hear of."""
         now = self._now()
         for key_hash, (entry, call) in list(self.lines.unanswered.items()):
-            if self._sought.get(key_hash) == self._cursor and now < call.due:
+            if self._sought.get(key_hash) == self._follower.cursor and now < call.due:
                 continue  # nothing has come since it was last looked for
-            self._sought[key_hash] = self._cursor
+            self._sought[key_hash] = self._follower.cursor
             found = self._ledger.adopt(entry, window=self._plan.adoption_window)
             if found.state is CallState.UNKNOWN and now < call.due:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE, Camp
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 from airflow_provider_voiceinfra.ledger.schema import campaigns
+
+_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 
 
 class CampaignsLedger(CampaignLists):
@@ -113,8 +115,19 @@ class CampaignsLedger(CampaignLists):
 
     def is_cancelled(self, campaign_id: str) -> bool:
         """Tell whether somebody has cancelled a campaign."""
-        entry = self.campaign(campaign_id)
-        return entry is not None and entry.cancelled_at is not None
+        return campaign_id in self.cancelled_campaigns([campaign_id])
+
+    def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
+        """Return those of some campaigns that somebody has cancelled."""
+        wanted, found = list(campaign_ids), set[str]()
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _VALUES_AT_ONCE):
+                query = select(campaigns.c.campaign_id).where(
+                    campaigns.c.campaign_id.in_(wanted[start : start + _VALUES_AT_ONCE]),
+                    campaigns.c.cancelled_at.is_not(None),
+                )
+                found.update(connection.execute(query).scalars())
+        return found
 
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
         values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.triggers.cancellations import shared_cancellations
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     COMPLETED,
     TIMED_OUT,
@@ -21,9 +21,6 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.waiting import CompletionWatcher
-
-# How often the ledger is asked whether somebody has cancelled the campaign, in seconds.
-CANCEL_INTERVAL = 10.0
 
 
 class VoiceInfraCampaignTrigger(BaseTrigger):
@@ -59,7 +56,7 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
         yield TriggerEvent(CompletionEvent(status=COMPLETED if woken else TIMED_OUT, call_ids=[]))
 
     async def _first_of(self, watcher: CompletionWatcher, ledger: CallLedger) -> None:
-        waits = [asyncio.create_task(self._until_cancelled(ledger))]
+        waits = [asyncio.create_task(shared_cancellations(ledger).wait_for(self.campaign_id))]
         if self.calls is not None:
             waits.append(asyncio.create_task(self._until_calls_end(watcher, ledger, self.calls)))
         try:
@@ -69,15 +66,6 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
         finally:
             for wait in waits:
                 wait.cancel()
-
-    async def _until_cancelled(self, ledger: CallLedger) -> None:
-        while True:
-            try:
-                if await asyncio.to_thread(ledger.is_cancelled, self.campaign_id):
-                    return
-            except LedgerUnavailableError as error:
-                self.log.warning("Cannot see whether the campaign is cancelled, trying again: %s", error)
-            await asyncio.sleep(CANCEL_INTERVAL)
 
     async def _until_calls_end(self, watcher: CompletionWatcher, ledger: CallLedger, fewer_than: int) -> None:
         unended: set[str] = set()

@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.settings import Settings, load_settings
+from airflow_provider_voiceinfra.threads import in_own_thread
 from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ async def opened() -> tuple[CompletionWatcher, CallLedger]:
     """Return this process's watcher and its ledger, without holding up the event loop."""
     deployment = _deployments.setdefault(asyncio.get_running_loop(), _Deployment())
     opened = deployment.opened
-    settings, ledger = await asyncio.to_thread(deployment.open) if opened is None else opened
+    settings, ledger = await in_own_thread(deployment.open) if opened is None else opened
     return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger), ledger
 
 

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.triggers import campaign as module
+from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import read_event
 
@@ -25,7 +25,7 @@ CONN_ID = "voiceinfra_default"
 def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
-    monkeypatch.setattr(module, "CANCEL_INTERVAL", 0.02)
+    monkeypatch.setattr(cancellations, "INTERVAL", 0.02)
     ledger = CallLedger(ledger_url)
     ledger.take_campaign("campaign", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task", -1, 1))
     return ledger
@@ -154,7 +154,7 @@ def test_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPa
 
         monkeypatch.setattr(CallLedger, name, unreliable)
 
-    for name in ("is_cancelled", "open_calls", "last_sequence", "completions_after"):
+    for name in ("cancelled_campaigns", "open_calls", "last_sequence", "completions_after"):
         breaking(name)
 
     async def back() -> None:
@@ -174,9 +174,9 @@ def test_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPa
 def test_a_bug_is_not_mistaken_for_a_wait_that_ended(
     ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: CallLedger, campaign_id: str) -> bool:
+    def fail(self: CallLedger, campaign_ids: object) -> bool:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(CallLedger, "is_cancelled", fail)
+    monkeypatch.setattr(CallLedger, "cancelled_campaigns", fail)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60))))

@@ -1,0 +1,64 @@
+"""Follows the completions of a ledger in their order, each once; notices when the ledger was restored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+    from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+
+@dataclass(frozen=True)
+class News:
+    """What has come since the last look.
+
+    :param complete: whether that is all; if not, look again at once.
+    :param restored: whether the ledger is another one than before, such as a backup of it: what came between
+        is unknown, so each call that is waited for has to be looked up anew.
+    """
+
+    entries: list[CompletionEntry]
+    complete: bool = True
+    restored: bool = False
+
+
+class Follower:
+    """Follows one ledger, from the newest completion on; one query a look.
+
+    The completion that was seen last is read again each time. If it is not there any more, the ledger has
+    been restored, or purged, which is rare and only costs the look-ups. Numbers alone would not tell, since
+    a ledger that was restored gives them a second time.
+
+    :param limit: completions of one look, at most.
+    """
+
+    def __init__(self, ledger: CallLedger, limit: int) -> None:
+        self._ledger = ledger
+        self._limit = limit
+        self.cursor = ledger.last_sequence()
+        """The sequence number of the completion that was seen last."""
+        self._last: str | None = None
+
+    def look(self) -> News:
+        """Return what has come since the last look.
+
+        :raises LedgerUnavailableError: if the ledger cannot be read; the next look finds it all.
+        """
+        if self.cursor <= 0:
+            return self._take(self._ledger.completions_after(0, limit=self._limit), self._limit)
+        entries = self._ledger.completions_after(self.cursor - 1, limit=self._limit + 1)
+        if not entries or not self._is_last(entries[0]):
+            self.cursor, self._last = self._ledger.last_sequence(), None
+            return News([], restored=True)
+        self._last = entries[0].call_id
+        return self._take(entries[1:], self._limit)
+
+    def _is_last(self, entry: CompletionEntry) -> bool:
+        return entry.sequence == self.cursor and self._last in (None, entry.call_id)
+
+    def _take(self, entries: list[CompletionEntry], limit: int) -> News:
+        if entries:
+            self.cursor, self._last = entries[-1].sequence, entries[-1].call_id
+        return News(entries, complete=len(entries) < limit)
