@@ -5,7 +5,9 @@ The layers above ask here, and hand plain values down; nothing below looks anyth
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
@@ -15,6 +17,9 @@ from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+
+VARIABLE_PREFIX = "AIRFLOW_CONN_"
+"""What the name of each environment variable that defines a connection begins with."""
 
 
 def open_ledger(pool: Pool = SHARED) -> CallLedger:
@@ -57,3 +62,26 @@ def read_connection(conn_id: str) -> VoiceInfraConnection:
     :raises ConfigurationError: naming the field that is wrong, and the remedy.
     """
     return VoiceInfraConnection.from_airflow(airflow_connection(conn_id))
+
+
+def secrets_backends() -> Iterator[Any]:
+    """Yield where Airflow looks for connections, in its order, and its metadata database if there is one."""
+    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
+
+    loaded = ensure_secrets_backend_loaded()
+    yield from loaded
+    if not any(type(backend).__name__ == "MetastoreBackend" for backend in loaded) and has_metadata():
+        from airflow.secrets.metastore import MetastoreBackend
+
+        yield MetastoreBackend()
+
+
+def has_metadata() -> bool:
+    """Tell whether this process was given Airflow's metadata database, not just the default's file name."""
+    from airflow.configuration import conf
+    from sqlalchemy import make_url
+
+    url = make_url(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    if url.get_backend_name() != "sqlite":
+        return True
+    return bool(url.database) and Path(str(url.database)).is_file()

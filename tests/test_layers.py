@@ -32,6 +32,7 @@ LAYERS = {
     2: """
         deployment claim_owners placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         deployment following placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
+        deployment teams placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
         campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
         campaigns.report
@@ -45,7 +46,7 @@ LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in mod
 ASIDE = "sandbox"
 # Below layer 3 these alone know Airflow: its configuration, its connections, its metrics, and the paths that
 # its ObjectStoragePath opens. All import it inside functions.
-MAY_KNOW_AIRFLOW = {"settings", "deployment", "metrics", "campaigns.text_lines"}
+MAY_KNOW_AIRFLOW = {"settings", "deployment", "teams", "metrics", "campaigns.text_lines"}
 
 MOST_LINES = 300
 MOST_LINES_EVER = 320

@@ -14,11 +14,11 @@ from airflow_provider_voiceinfra.connection import (
     LEAST_SECRET_LENGTH,
     VoiceInfraConnection,
 )
-from airflow_provider_voiceinfra.deployment import read_connection
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
 from airflow_provider_voiceinfra.hooks.verdicts import missing_defaults, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
+from airflow_provider_voiceinfra.teams import read_connection
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

@@ -7,18 +7,17 @@ Taken at its word it would turn genuine webhooks away, so that answer is looked 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache, TTLCache
 
-from airflow_provider_voiceinfra import deployment
+from airflow_provider_voiceinfra import deployment, teams
 from airflow_provider_voiceinfra.connection import CONN_TYPE, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, VoiceInfraError
 
@@ -30,7 +29,6 @@ MAX_STRANGE_LOOKUPS = 200
 STRANGE_AT_ONCE = 8
 # How long a flood may have to wait until it is known for the first time which ids exist.
 NAMES_SECONDS = 5.0
-VARIABLE_PREFIX = "AIRFLOW_CONN_"
 
 # What Airflow takes as the id of a connection; the length is that of its database column.
 _CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}")
@@ -49,10 +47,24 @@ def find_secrets(conn_id: str) -> tuple[str, ...] | None:
 
     Inside the API server these are the connections of its secrets backends, its environment and its metadata
     database. In a process of its own, Airflow looks into secrets backends and the environment only
-    (``AIRFLOW_CONN_<CONN_ID>``); the metadata database is asked here as well if one is configured.
+    (``AIRFLOW_CONN_<CONN_ID>``); the metadata database is asked here as well if one is configured. Where
+    there are teams, their connections are found as well.
 
     :raises ConnectionsUnavailableError: if Airflow cannot say.
     """
+    try:
+        conn = teams.only_connection(conn_id, _shared(conn_id))
+    except ConnectionsUnavailableError:
+        raise
+    except ConfigurationError as exc:
+        raise ConnectionsUnavailableError(str(exc)) from exc
+    except Exception as exc:
+        raise ConnectionsUnavailableError(f"it cannot be read: {type(exc).__name__}") from exc
+    return None if conn is None else webhook_secrets(conn)
+
+
+def _shared(conn_id: str) -> Any:
+    """Return the connection that belongs to no team, if it is one of ours."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
@@ -61,18 +73,11 @@ def find_secrets(conn_id: str) -> tuple[str, ...] | None:
         return None
     except AirflowNotFoundException:
         conn = _second_look(conn_id)
-    except Exception as exc:
-        raise ConnectionsUnavailableError(type(exc).__name__) from exc
-    if conn is None or (conn.conn_type and conn.conn_type != CONN_TYPE):
-        return None
-    try:
-        return webhook_secrets(conn)
-    except Exception as exc:
-        raise ConnectionsUnavailableError(f"its extras cannot be read: {type(exc).__name__}") from exc
+    return None if conn is None or (conn.conn_type and conn.conn_type != CONN_TYPE) else conn
 
 
 def _second_look(conn_id: str) -> Any:
-    for backend in _backends():
+    for backend in deployment.secrets_backends():
         try:
             conn = backend.get_connection(conn_id=conn_id)
         except Exception as exc:
@@ -80,28 +85,6 @@ def _second_look(conn_id: str) -> Any:
         if conn:
             return conn
     return None
-
-
-def _backends() -> Iterator[Any]:
-    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
-
-    loaded = ensure_secrets_backend_loaded()
-    yield from loaded
-    if not any(type(backend).__name__ == "MetastoreBackend" for backend in loaded) and _has_metadata():
-        from airflow.secrets.metastore import MetastoreBackend
-
-        yield MetastoreBackend()
-
-
-def _has_metadata() -> bool:
-    """Tell whether this process was given Airflow's metadata database, not just the default's file name."""
-    from airflow.configuration import conf
-    from sqlalchemy import make_url
-
-    url = make_url(conf.get_mandatory_value("database", "sql_alchemy_conn"))
-    if url.get_backend_name() != "sqlite":
-        return True
-    return bool(url.database) and Path(str(url.database)).is_file()
 
 
 class CachedSecrets:
@@ -147,7 +130,7 @@ class CachedSecrets:
             if conn_id in self._missing:
                 return None
             is_familiar = conn_id in self._familiar
-        if is_familiar or is_variable(conn_id) or conn_id in self._names:
+        if is_familiar or teams.in_variables(conn_id) or conn_id in self._names:
             return self._look_up(conn_id)
         return self._look_up_stranger(conn_id)
 
@@ -243,11 +226,6 @@ class KnownNames:
                 self._read_at = self._clock()
                 self._is_reading = False
             self._first.set()
-
-
-def is_variable(conn_id: str) -> bool:
-    """Tell whether an environment variable defines a connection."""
-    return f"{VARIABLE_PREFIX}{conn_id.upper()}" in os.environ
 
 
 def stored_names() -> list[str] | None:

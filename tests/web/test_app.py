@@ -514,3 +514,116 @@ def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_
         assert set(flood) == {401}
     assert post("vendor", "another-secret") == post("nobody") == 401
     assert ledger.last_sequence() == 1
+
+
+OF_TEAMS = """
+import sys
+from airflow import settings
+from airflow.models import Connection, import_all_models
+from airflow.models.team import Team
+import_all_models()
+Connection.metadata.create_all(settings.engine)
+with settings.Session() as session:
+    session.add_all([Team(name="blue"), Team(name="green")])
+    session.flush()
+    extra = {"webhook_secret": sys.argv[1]}
+    session.add(Connection("of_blue", conn_type="voiceinfra", extra=extra, team_name="blue"))
+    session.add(Connection("of_all", conn_type="voiceinfra", extra=extra))
+    session.commit()
+"""
+
+
+def of_variable(secret: str) -> str:
+    return json.dumps({"conn_type": "voiceinfra", "password": "key", "extra": {"webhook_secret": secret}})
+
+
+@pytest.fixture
+def of_teams(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a deployment with teams, whose metadata database is there."""
+    environment = {
+        "AIRFLOW_HOME": str(tmp_path / "home"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path / 'airflow.db'}",
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__CORE__MULTI_TEAM": "True",
+        "AIRFLOW_CONN__GREEN___OF_GREEN": of_variable(SECRET),
+        "AIRFLOW_CONN__GREEN___TWICE": of_variable(SECRET),
+        "AIRFLOW_CONN__BLUE___TWICE": of_variable("another-secret-of-the-tests"),
+    }
+    command = [sys.executable, "-c", OF_TEAMS, SECRET]
+    subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=120)
+    return environment
+
+
+@pytest.mark.parametrize("context", ["", "server"], ids=["on its own", "in the API server"])
+def test_connections_of_teams_are_found_by_their_id(
+    stand_alone: Callable[..., str],
+    postgres_database: str,
+    of_teams: dict[str, str],
+    context: str,
+) -> None:
+    of_teams["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"] = postgres_database
+    url = stand_alone(**of_teams, _AIRFLOW_PROCESS_CONTEXT=context)
+    expected = {"of_all": 200, "of_blue": 200, "of_green": 200, "nobody": 401, "_green___of_green": 401}
+    body = completion()
+    for conn_id, status in {**expected, "twice": 503}.items():
+        answer = requests.post(f"{url}/webhooks/{conn_id}", data=body, headers=signed(body), timeout=60)
+        assert (conn_id, answer.status_code) == (conn_id, status)
+    wrong = signed(body, "another-secret")
+    assert requests.post(f"{url}/webhooks/of_blue", data=body, headers=wrong, timeout=60).status_code == 401
+
+
+SEEN = """
+import json
+from airflow import settings
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.team import Team
+from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
+from airflow_provider_voiceinfra.web.pages.connections import find_connections
+from airflow_provider_voiceinfra.web.pages.visitors import AirflowVisitor
+
+with settings.Session() as session:
+    bundle = DagBundleModel(name="bundle_of_blue")
+    bundle.teams.append(session.get(Team, "blue"))
+    session.add_all([bundle, DagBundleModel(name="bundle_of_all")])
+    session.flush()
+    for owner in ("blue", "all"):
+        session.add(DagModel(dag_id=f"dag_of_{owner}", bundle_name=f"bundle_of_{owner}", timetable_type="x"))
+    session.commit()
+
+visitor = object.__new__(AirflowVisitor)
+visitor._manager = SimpleAuthManager()
+conns, dags = ["of_all", "of_blue", "of_green", "nobody"], ["dag_of_blue", "dag_of_all"]
+seen = {}
+for team in ("blue", "green"):
+    visitor._user = SimpleAuthManagerUser(username="somebody", role="op", teams=[team])
+    seen[team] = [
+        sorted(visitor.readable_connections(conns)),
+        [one for one in conns if visitor.may_edit_connection(one)],
+        sorted(visitor.readable_dags(dags)),
+        [one for one in dags if visitor.may_edit_runs_of(one)],
+    ]
+seen["listed"] = find_connections(()).conn_ids
+seen["found"] = [check_connection(one)[0].found for one in ("of_blue", "of_green", "twice", "nobody")]
+print(json.dumps(seen))
+"""
+
+
+def test_pages_and_doctor_know_the_connections_of_teams_and_keep_them_apart(of_teams: dict[str, str]) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", SEEN]
+    environment = {**os.environ, **of_teams, "_AIRFLOW_PROCESS_CONTEXT": "server"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    conns, dags = ["nobody", "of_all", "of_blue"], ["dag_of_all", "dag_of_blue"]
+    assert seen["blue"] == [conns, ["of_all", "of_blue", "nobody"], dags, ["dag_of_blue", "dag_of_all"]]
+    conns, dags = ["nobody", "of_all", "of_green"], ["dag_of_all"]
+    assert seen["green"] == [conns, ["of_all", "of_green", "nobody"], dags, dags]
+    assert seen["listed"] == ["voiceinfra_default", "of_all", "of_blue", "of_green", "twice"]
+    of_blue, of_green, twice, nobody = seen["found"]
+    assert "API key is missing" in of_blue
+    assert "'of_green' is well formed" in of_green
+    assert "several teams have a connection of this id" in twice
+    assert "there is no connection 'nobody'" in nobody

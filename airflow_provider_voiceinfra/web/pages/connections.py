@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from airflow_provider_voiceinfra import deployment, teams
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.web.connections import VARIABLE_PREFIX, stored_names
+from airflow_provider_voiceinfra.web.connections import stored_names
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,7 @@ def find_connections(known: Iterable[str]) -> Connections:
     capitals = {conn_id.upper() for conn_id in certain}
     variables = {name for name in _variables() if name not in capitals}
     found = certain | {name.lower() for name in variables}
-    defined = {conn_id for conn_id in found if VARIABLE_PREFIX + conn_id.upper() in os.environ} | set(
-        stored or ()
-    )
+    defined = {conn_id for conn_id in found if teams.in_variables(conn_id)} | set(stored or ())
     return Connections(
         conn_ids=[DEFAULT_CONN_ID, *sorted(found - {DEFAULT_CONN_ID})],
         defined=frozenset(defined),
@@ -47,10 +46,10 @@ def find_connections(known: Iterable[str]) -> Connections:
 
 
 def _variables() -> Iterator[str]:
-    """Yield what comes after the prefix in the names of environment variables that define connections."""
+    """Yield the ids, in capitals, in the names of environment variables that define connections."""
     for name, value in os.environ.items():
-        if name.startswith(VARIABLE_PREFIX) and _is_ours(value):
-            yield name.removeprefix(VARIABLE_PREFIX)
+        if name.startswith(deployment.VARIABLE_PREFIX) and _is_ours(value):
+            yield teams.split_variable(name)[1]
 
 
 def _is_ours(value: str) -> bool:

@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.web.webhook import place_of
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
 
-PAGE_SECONDS = 10.0
+PAGE_SECONDS = 15.0
 """How long somebody waits for a page, or for the next part of a file."""
 CHECK_SECONDS = 60.0
 """How long somebody waits for checks, which ask other servers, each with a limit of its own."""

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from fastapi import Depends, HTTPException, Request
 
+from airflow_provider_voiceinfra import teams
+
 
 class Visitor(Protocol):
     """Somebody who is logged in to Airflow."""
@@ -79,32 +81,72 @@ class AirflowVisitor:
 
     def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
         """Return those of these connections that they may read."""
-        wanted = set(conn_ids)
-        return set(self._manager.filter_authorized_connections(conn_ids=wanted, user=self._user))
+
+        def ask(wanted: set[str], **of: str | None) -> Collection[str]:
+            found: Collection[str] = self._manager.filter_authorized_connections(
+                conn_ids=wanted, user=self._user, **of
+            )
+            return found
+
+        return _allowed(conn_ids, teams.of_connections, ask)
 
     def may_edit_connection(self, conn_id: str) -> bool:
         """Tell whether they may change a connection."""
         from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
 
-        details = ConnectionDetails(conn_id=conn_id)
-        return bool(self._manager.is_authorized_connection(method="PUT", details=details, user=self._user))
+        def ask(wanted: set[str], **of: Any) -> Collection[str]:
+            details = ConnectionDetails(conn_id=conn_id, **of)
+            may = self._manager.is_authorized_connection(method="PUT", details=details, user=self._user)
+            return wanted if may else ()
+
+        return bool(_allowed([conn_id], teams.of_connections, ask))
 
     def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
         """Return those of these DAGs that they may read."""
-        return set(self._manager.filter_authorized_dag_ids(dag_ids=set(dag_ids), user=self._user))
+
+        def ask(wanted: set[str], **of: str | None) -> Collection[str]:
+            found: Collection[str] = self._manager.filter_authorized_dag_ids(
+                dag_ids=wanted, user=self._user, **of
+            )
+            return found
+
+        return _allowed(dag_ids, teams.of_dags, ask)
 
     def may_edit_runs_of(self, dag_id: str) -> bool:
         """Tell whether they may change the runs of a DAG, as by marking one as failed."""
         from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
-        return bool(
-            self._manager.is_authorized_dag(
+        def ask(wanted: set[str], **of: Any) -> Collection[str]:
+            may = self._manager.is_authorized_dag(
                 method="PUT",
                 access_entity=DagAccessEntity.RUN,
-                details=DagDetails(id=dag_id),
+                details=DagDetails(id=dag_id, **of),
                 user=self._user,
             )
-        )
+            return wanted if may else ()
+
+        return bool(_allowed([dag_id], teams.of_dags, ask))
+
+
+def _allowed(
+    ids: Collection[str],
+    owners_of: Callable[[Collection[str]], dict[str, set[str | None]]],
+    ask: Callable[..., Collection[str]],
+) -> set[str]:
+    """Return those ids that are allowed to a visitor; what belongs to a team needs its permission.
+
+    :param owners_of: returns whose they are.
+    :param ask: returns those that are allowed; it is told the team where there are any.
+    """
+    wanted = set(ids)
+    if not teams.are_used():
+        return set(ask(wanted))
+    owners = owners_of(wanted)
+    denied: set[str] = set()
+    for team in {team for of in owners.values() for team in of}:
+        theirs = {one for one in wanted if team in owners[one]}
+        denied |= theirs - set(ask(theirs, team_name=team))
+    return wanted - denied
 
 
 def admit(visitor: VisitorOf) -> Callable[..., None]:
