@@ -556,12 +556,8 @@ def of_teams(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("context", ["", "server"], ids=["on its own", "in the API server"])
 def test_connections_of_teams_are_found_by_their_id(
-    stand_alone: Callable[..., str],
-    postgres_database: str,
-    of_teams: dict[str, str],
-    context: str,
+    stand_alone: Callable[..., str], of_teams: dict[str, str], context: str
 ) -> None:
-    of_teams["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"] = postgres_database
     url = stand_alone(**of_teams, _AIRFLOW_PROCESS_CONTEXT=context)
     expected = {"of_all": 200, "of_blue": 200, "of_green": 200, "nobody": 401, "_green___of_green": 401}
     body = completion()
