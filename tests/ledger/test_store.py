@@ -15,7 +15,7 @@ from sqlalchemy import Dialect, create_engine, exc, text
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger, connect
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.connect import Database, database
+from airflow_provider_voiceinfra.ledger.connect import Database, Pool, database
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState, Recorded
 from airflow_provider_voiceinfra.ledger.listed import CallFilter
 from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, UtcDateTime, calls
@@ -277,6 +277,20 @@ class TestFork:
             connect._after_fork()  # as in a child; here the parent's connections can be looked at as well
             assert ledger.accept(entry, "call_1").call_id == "call_1"
             assert parents.execute(calls.select()).all()
+
+    def test_connections_of_one_part_are_not_used_up_by_another(
+        self, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connect, "POOL_TIMEOUT", 0.2)
+        one = CallLedger(ledger_url, pool=Pool("one", 2))
+        other = one.with_pool(Pool("other", 1))
+        entry = claim(one)
+        mine = database(ledger_url, Pool("one", 2))
+        with mine.reading(), mine.reading():
+            with pytest.raises(LedgerUnavailableError):
+                one.call_by_key("key")
+            assert other.call_by_key("key") == entry
+            assert CallLedger(ledger_url).call_by_key("key") == entry
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_fork_while_another_thread_opens_a_ledger_does_not_hang_the_child(

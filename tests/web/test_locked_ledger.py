@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 import requests
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import NullPool, create_engine
+from starlette.routing import Mount
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -23,7 +26,7 @@ from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from tests.web.conftest import CONNECTIONS, Server, completion, signed
 from tests.web.pages.conftest import OP
 
-SECONDS = 2.0
+SECONDS = 6.0
 """How long the receiver and the pages wait for the ledger in these tests."""
 PATIENCE = 25.0
 """How long a test waits for an answer: less than a connection pool, a driver or a lock would let it wait."""
@@ -84,9 +87,10 @@ def server(
     airflow.mount("/voiceinfra", plugin)
     server = serve(airflow)
     # What is loaded and connected with the first request is not what is measured here.
-    assert get(server, "/voiceinfra/health").status_code == 200
-    assert get(server, "/voiceinfra/ui/calls").status_code == 200
-    assert post(server, completion("call_0"), signed(completion("call_0"))).status_code == 200
+    until(lambda: get(server, "/voiceinfra/health").status_code == 200)
+    until(lambda: get(server, "/voiceinfra/ui/calls").status_code == 200)
+    first = completion("call_0")
+    until(lambda: post(server, first, signed(first)).status_code == 200)
     return server
 
 
@@ -131,7 +135,7 @@ def test_pages_that_wait_for_the_ledger_stop_neither_airflow_nor_webhooks(server
             assert "ledger of calls does not answer" in page.result().text
         # Those that were given up go on in their threads; a page that needs none is still there.
         assert get(server, "/voiceinfra/ui/static/icon.svg").status_code == 200
-    assert get(server, "/voiceinfra/ui/calls").status_code == 200
+    until(lambda: get(server, "/voiceinfra/ui/calls").status_code == 200)
 
 
 def test_webhooks_are_put_off_in_time_while_nothing_can_be_stored(
@@ -161,3 +165,13 @@ def test_refusals_are_answered_while_they_cannot_be_noted(server: Server, lock: 
     with lock("rejections", "counters"):
         for _ in range(30):
             assert post(server, BODY, FORGED).status_code == 401
+
+
+def test_nothing_of_ours_runs_in_the_threads_of_airflows_routes() -> None:
+    """A route that is no coroutine is run in the threads that all of the API server's applications share."""
+    app = create_app(with_pages=True, visitor=lambda: OP)
+    [pages] = [route.app for route in app.routes if isinstance(route, Mount)]
+    assert isinstance(pages, FastAPI)
+    ours = [route for route in (*app.routes, *pages.routes) if isinstance(route, APIRoute)]
+    assert {"/health", "/calls", "/calls.csv", "/setup/check"} <= {route.path for route in ours}
+    assert [route.path for route in ours if not inspect.iscoroutinefunction(route.endpoint)] == []
