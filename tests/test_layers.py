@@ -34,6 +34,8 @@ LAYERS = {
         deployment following placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         deployment teams placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
+        deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
+        campaigns.clocks campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
         campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
         campaigns.report
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state

@@ -7,7 +7,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.zones import zones_for
@@ -23,6 +23,8 @@ WINDOW = "window"
 REDIAL = "redial"
 AGAIN = "again"
 """Nothing was wrong with the call, say a 429; it is dialled again under its key."""
+# Before whatever the clock says, since it may be set back.
+_AT_ONCE = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, order=True)
@@ -78,16 +80,18 @@ class Agenda:
     @property
     def next_at(self) -> datetime | None:
         """When the next one is to be dialled, aware UTC; ``None`` if somebody new may be dialled at once."""
-        return self._due[0].at if self._due and self._all_read and not self._fresh else None
+        if not self._due or self._fresh or not self._all_read:
+            return None
+        return None if self._due[0].at == _AT_ONCE else self._due[0].at
 
     @property
     def waiting(self) -> dict[str, int]:
         """How many are put off, by what they wait for: ``window``, ``redial``, ``again``."""
         return {why: number for why, number in self._waiting.items() if number}
 
-    def put(self, at: datetime, position: int, attempt: int, why: str) -> None:
-        """Note that a contact is to be dialled from some moment on."""
-        heapq.heappush(self._due, _Due(at, position, attempt, why))
+    def put(self, at: datetime | None, position: int, attempt: int, why: str) -> None:
+        """Note that a contact is to be dialled from some moment on; ``None`` for at once."""
+        heapq.heappush(self._due, _Due(at or _AT_ONCE, position, attempt, why))
         self._waiting[why] += 1
 
     def take(self, now: datetime, most: int) -> list[Turn]:

@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -17,9 +17,10 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
-from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.entries import CallEntry
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 T = TypeVar("T")
@@ -42,12 +43,51 @@ class _Claim:
     won: bool = False
 
 
+class _Unstored:
+    """Calls that ring and are not in the ledger yet.
+
+    While the ledger is down each is told of once, in case this process ends before it is back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: dict[str, bool] = {}
+        self._is_down = False
+
+    def add(self, call_id: str) -> None:
+        with self._lock:
+            self._told[call_id] = False
+            if self._is_down:
+                self._tell()
+
+    def remove(self, call_ids: Iterable[str]) -> None:
+        with self._lock:
+            for call_id in call_ids:
+                self._told.pop(call_id, None)
+
+    def ledger_is_down(self, is_down: bool) -> None:
+        with self._lock:
+            self._is_down = is_down
+            if is_down:
+                self._tell()
+
+    def _tell(self) -> None:
+        for call_id in [call_id for call_id, told in self._told.items() if not told]:
+            self._told[call_id] = True
+            log.warning("Placed, and not yet in the ledger: call %s", call_id)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What became of a job; without a settlement there is nothing to store."""
 
     dialled: Dialled
     settlement: Settlement | None = None
+
+    @property
+    def call_id(self) -> str | None:
+        """The id of a call that was placed and is to be stored; ``None`` if there is none."""
+        return self.settlement.call_id if self.settlement is not None else None
 
 
 class Bookkeeper:
@@ -56,11 +96,23 @@ class Bookkeeper:
     :param ledger: where.
     :param conn_id: the connection's id, stored with each call.
     :param done: told of each job once what became of it is stored.
+    :param owner: the campaign that all jobs are of, and the process that runs it; nothing is claimed once
+        another process runs it. If not set, that is not asked.
     """
 
-    def __init__(self, ledger: CallLedger, conn_id: str, done: Callable[[Dialled], None]) -> None:
+    def __init__(
+        self,
+        ledger: CallLedger,
+        conn_id: str,
+        done: Callable[[Dialled], None],
+        owner: Ownership | None = None,
+    ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""
+        self.overtaken: CampaignBusyError | None = None
+        """That another process runs the campaign, once that is known."""
+        self._owner = owner
+        self._unstored = _Unstored()
         self._ledger = ledger
         self._conn_id = conn_id
         self._done = done
@@ -72,8 +124,8 @@ class Bookkeeper:
     def claim(self, job: Job) -> tuple[CallEntry | None, bool]:
         """Ask for the right to dial; it is durable before this returns.
 
-        :return: the call, or ``None`` if the ledger could not be asked before the end; and whether the right
-            to dial is the caller's.
+        :return: the call, or ``None`` if nothing was claimed because the ledger could not be asked before the
+            end, or another process runs the campaign; and whether the right to dial is the caller's.
         """
         claim = _Claim(job)
         self._items.put(claim)
@@ -82,6 +134,8 @@ class Bookkeeper:
 
     def settle(self, answer: Answer) -> None:
         """Have an answer stored, and then told of."""
+        if answer.call_id is not None:
+            self._unstored.add(answer.call_id)
         self._items.put(answer)
 
     def give_up_claims(self) -> None:
@@ -131,46 +185,41 @@ class Bookkeeper:
             return
         jobs = [claim.job for claim in claims]
         requests = [ClaimRequest(job.key, job.call, self._conn_id, job.origin) for job in jobs]
+        work = partial(self._ledger.claim_many, requests, owner=self._owner)
         try:
-            found = self._stored(lambda: self._ledger.claim_many(requests), give_up=self._closing.is_set)
+            found = self._stored(work, give_up=self._closing.is_set)
             for claim, (entry, won) in zip(claims, found, strict=True):
                 claim.entry, claim.won = entry, won
         except LedgerUnavailableError:
             pass  # nothing is claimed, so nothing is sent
+        except CampaignBusyError as error:
+            self.overtaken = error
         finally:
             for claim in claims:
                 claim.stored.set()
 
     def _store_answers(self, answers: Sequence[Answer]) -> None:
         settlements = [answer.settlement for answer in answers if answer.settlement is not None]
-        placed = [settlement.call_id for settlement in settlements if settlement.call_id is not None]
         work = partial(self._ledger.settle_many, settlements)
-        settled = iter(self._stored(work, placed=placed) if settlements else [])
+        settled = iter(self._stored(work) if settlements else [])
+        self._unstored.remove(answer.call_id for answer in answers if answer.call_id is not None)
         for answer in answers:
             entry = answer.dialled.entry if answer.settlement is None else next(settled)
             self._done(replace(answer.dialled, entry=entry))
 
-    def _stored(
-        self,
-        work: Callable[[], T],
-        *,
-        give_up: Callable[[], bool] = lambda: False,
-        placed: Sequence[str] = (),
-    ) -> T:
-        """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile.
-
-        :param placed: calls that ring, and are not stored before this returns.
-        """
+    def _stored(self, work: Callable[[], T], *, give_up: Callable[[], bool] = lambda: False) -> T:
+        """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile."""
 
         def tell(state: RetryCallState) -> None:
             log.warning("The ledger cannot be written; trying again, and dialling nobody meanwhile.")
-            if placed and state.attempt_number == 1:  # in case this process ends before the ledger is back
-                log.warning("Placed, and not yet in the ledger: call %s", ", call ".join(placed))
+            self._unstored.ledger_is_down(True)
 
-        return Retrying(
+        found = Retrying(
             retry=retry_if_exception_type(LedgerUnavailableError),
             stop=lambda state: give_up(),
             wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT),
             before_sleep=tell,
             reraise=True,
         )(work)
+        self._unstored.ledger_is_down(False)
+        return found

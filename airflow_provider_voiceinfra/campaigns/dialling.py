@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger.batches import Settlement
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 # Requests under way at a time, at most; at 50 ms each that is some 900 calls per second.
@@ -40,6 +41,8 @@ class Dialler:
     :param conn_id: the connection's id, stored with each call.
     :param pace: how fast requests may go.
     :param threads: how many requests may be under way at a time.
+    :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
+        another process does. If not set, that is not asked.
     :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
@@ -51,6 +54,7 @@ class Dialler:
         conn_id: str,
         pace: AdaptivePace,
         threads: int = MAX_THREADS,
+        owner: Ownership | None = None,
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.pace = pace
@@ -60,7 +64,7 @@ class Dialler:
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
-        self._books = Bookkeeper(ledger, conn_id, self._done.put)
+        self._books = Bookkeeper(ledger, conn_id, self._done.put, owner)
         self._halt = threading.Event()
         self._closed = False
         self._alive_until = math.inf
@@ -82,9 +86,9 @@ class Dialler:
         elif not self._closed:
             self._halt.clear()
 
-    def prolong(self, seconds: float) -> None:
-        """Send for so many seconds from now; after that nothing, until this is called again."""
-        self._alive_until = time.monotonic() + seconds
+    def prolong(self, until: float) -> None:
+        """Send until a moment, in seconds of ``time.monotonic``; then nothing until this is called again."""
+        self._alive_until = until
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue jobs, each key once."""
@@ -95,6 +99,7 @@ class Dialler:
     def wait(self, timeout: float) -> list[Dialled]:
         """Return what has been dialled, waiting for the first at most ``timeout`` seconds.
 
+        :raises CampaignBusyError: if another process has taken the campaign over.
         :raises Exception: what ended a thread, if one broke.
         """
         found: list[Dialled] = []
@@ -105,7 +110,7 @@ class Dialler:
         except queue.Empty:
             pass
         self.outstanding -= len(found)
-        broken = self._broken or self._books.broken
+        broken = self._broken or self._books.broken or self._books.overtaken
         if broken is not None:
             raise broken
         return found

@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.campaigns.report import (
     contact_results,
 )
 from airflow_provider_voiceinfra.campaigns.result_files import check_results_path, write_results
-from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.campaigns.runner import ALIVE, CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.text_lines import shown
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
@@ -32,14 +32,15 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)
 
 # A wait that is shorter is not worth giving the worker back for.
 MIN_PAUSE = timedelta(seconds=60)
-# How long a process that has lost the campaign to this one may go on dialling: two of its beats, in seconds.
-HANDOVER = 2.0
+# How often to look whether what a former process has claimed is settled, in seconds.
+HANDOVER_INTERVAL = 0.2
 # How often to show the others that this process is alive while it writes the results, in seconds.
 _BEAT_INTERVAL = 5.0
 
@@ -93,13 +94,14 @@ class CampaignExecution:
         if orders.results_path:
             inputs = (orders.contacts, orders.reading.get("do_not_call"))
             check_results_path(orders.results_path, inputs)
-        campaign, from_another = self._ledger.take_campaign(
+        campaign, _ = self._ledger.take_campaign(
             self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
         )
         runner, forget_load = str(campaign.runner), False
         try:
-            if from_another:
-                time.sleep(HANDOVER)
+            self._await_former(campaign)
+            if self._stopped:
+                return End.STOPPED, {}
             loaded = self._orders.has_loaded(campaign.loaded_by, resumed=self._resumed)
             if not loaded and campaign.cancelled_at is None:
                 self._refuse_if_continued(campaign)
@@ -114,6 +116,24 @@ class CampaignExecution:
             raise
         finally:
             self._release(runner, forget_load=forget_load)
+
+    def _await_former(self, campaign: CampaignEntry) -> None:
+        """Wait until what a former process has claimed is settled, or cannot be sent any more.
+
+        It can claim nothing new, but who is withdrawn by the list of this try must not be called after that
+        is stored, and what comes back unsent must be seen.
+        """
+        shown_at = time.monotonic()
+        until = shown_at + ALIVE + self._connection.timeout
+        while not self._stopped and time.monotonic() < until:
+            claimed = self._ledger.claims_in_flight(campaign.campaign_id)
+            if not claimed:
+                return
+            if time.monotonic() >= shown_at + _BEAT_INTERVAL:
+                shown_at = time.monotonic()
+                log.info("%d calls that another process was about to send are waited for.", claimed)
+                self._ledger.beat(campaign.campaign_id, str(campaign.runner), campaign.progress or {})
+            time.sleep(HANDOVER_INTERVAL)
 
     def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
         """Leave a campaign alone that another run has continued with its own contacts meanwhile."""
@@ -146,6 +166,7 @@ class CampaignExecution:
             conn_id=conn_id,
             pace=AdaptivePace(most=most),
             threads=min(MAX_THREADS, self._plan.max_active_calls),
+            owner=Ownership(self._plan.campaign_id, runner),
             count=lambda name: metrics.count(name, conn_id=conn_id),
         )
         try:

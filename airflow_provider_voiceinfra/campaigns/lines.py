@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from airflow_provider_voiceinfra.ledger.entries import CallEntry
 
@@ -13,12 +12,12 @@ from airflow_provider_voiceinfra.ledger.entries import CallEntry
 class Call:
     """One call of a campaign.
 
-    :param due: when it is no longer waited for, aware UTC.
+    :param due: when it is no longer waited for, in seconds of a clock that nobody can set.
     """
 
     position: int
     attempt: int
-    due: datetime
+    due: float
 
 
 class Lines:
@@ -40,8 +39,8 @@ class Lines:
         return len(self.placing) + len(self.unanswered) + len(self.active)
 
     @property
-    def next_due(self) -> datetime | None:
-        """When the first line is freed without a completion, aware UTC; ``None`` if none is in use."""
+    def next_due(self) -> float | None:
+        """When the first line is freed without a completion, see ``Call``; ``None`` if none is in use."""
         calls = [*self.active.values(), *(call for _, call in self.unanswered.values())]
         return min((call.due for call in calls), default=None)
 
@@ -56,8 +55,9 @@ class Lines:
         call = self.given_up.pop(call_id, None)
         return None if call is None else (call, True)
 
-    def give_up(self, now: datetime) -> Iterator[tuple[str, Call]]:
+    def give_up(self, passed: float) -> Iterator[tuple[str, Call]]:
         """Free the lines of calls whose completion has not come in time, and tell which."""
-        for call_id, call in [(call_id, call) for call_id, call in self.active.items() if now >= call.due]:
+        late = [(call_id, call) for call_id, call in self.active.items() if passed >= call.due]
+        for call_id, call in late:
             self.given_up[call_id] = self.active.pop(call_id)
             yield call_id, call

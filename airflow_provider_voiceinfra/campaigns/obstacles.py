@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
@@ -36,14 +37,14 @@ MOST_UNKNOWN = 5
 class Obstacles:
     """Learns from what became of calls whether it makes sense to dial.
 
-    :param now: the present, aware.
+    :param passed: a clock in seconds that nobody can set.
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+    def __init__(self, passed: Callable[[], float] = time.monotonic) -> None:
+        self._passed = passed
         self._rest = FIRST_REST
-        self._rests_until = now()
-        self._unreachable_since: datetime | None = None
+        self._rests_until = passed()
+        self._unreachable_since: float | None = None
         self._refusals = 0
         self._unknown = 0
         self.accepted = False
@@ -54,7 +55,7 @@ class Obstacles:
     @property
     def in_the_way(self) -> bool:
         """Whether nothing should be dialled at present."""
-        return self._now() < self._rests_until
+        return self._passed() < self._rests_until
 
     @property
     def is_failing(self) -> bool:
@@ -97,9 +98,10 @@ class Obstacles:
         return not isinstance(error, InvalidPhoneError)  # say 402 or 403, which the API does not document
 
     def _note_failure(self, error: VoiceInfraError, obstacle: str) -> None:
-        now = self._now()
-        self._unreachable_since = self._unreachable_since or now
-        if now - self._unreachable_since > PATIENCE:
+        now = self._passed()
+        if self._unreachable_since is None:
+            self._unreachable_since = now
+        if now - self._unreachable_since > PATIENCE.total_seconds():
             minutes = PATIENCE.total_seconds() / 60
             raise VoiceInfraError(
                 f"For {minutes:.0f} minutes {obstacle}: {error} A retry goes on."
@@ -107,7 +109,7 @@ class Obstacles:
         if self.in_the_way:  # one of several that were under way together
             return
         log.warning("%s Dialling nobody for %g s.", error, self._rest.total_seconds())
-        self._rests_until = now + self._rest
+        self._rests_until = now + self._rest.total_seconds()
         self._rest = min(2 * self._rest, LONGEST_REST)
         self.current = obstacle
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
 
-# Over how long the rates are taken.
-_RATE_SPAN = timedelta(seconds=10)
-_PACE_SPAN = timedelta(minutes=5)
+# Over how long the rates are taken, in seconds.
+_RATE_SPAN = 10.0
+_PACE_SPAN = 300.0
 _REFUSALS = 10
 
 
@@ -20,18 +21,21 @@ class Progress:
 
     :param contacts: how many are to be called.
     :param skipped: how many rows are not, by reason.
-    :param now: the present, aware.
+    :param clocks: what time it is, and how much has passed.
+    :param before: what was counted before the ledger was read anew; its rates and refusals go on.
     """
 
-    def __init__(self, contacts: int, skipped: Mapping[str, int], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, contacts: int, skipped: Mapping[str, int], clocks: Clocks, before: Progress | None = None
+    ) -> None:
         self.contacts = contacts
         self.outcomes: Counter[str] = Counter()
         self.placed = 0
         self._skipped = dict(skipped)
-        self._now = now
-        self._placed_at: deque[datetime] = deque()
-        self._ended_at: deque[datetime] = deque()
-        self._refusals: deque[dict[str, Any]] = deque(maxlen=_REFUSALS)
+        self._clocks = clocks
+        self._placed_at: deque[float] = before._placed_at if before else deque()
+        self._ended_at: deque[float] = before._ended_at if before else deque()
+        self._refusals: deque[dict[str, Any]] = before._refusals if before else deque(maxlen=_REFUSALS)
 
     @property
     def done(self) -> int:
@@ -45,7 +49,7 @@ class Progress:
     def call_placed(self) -> None:
         """Count a call that the API has just accepted."""
         self.placed += 1
-        self._placed_at.append(self._now())
+        self._placed_at.append(self._clocks.passed())
 
     def contact_done(self, outcome: str, *, before: bool = False) -> None:
         """Count a contact for which nothing is left to do.
@@ -54,7 +58,7 @@ class Progress:
         """
         self.outcomes[outcome] += 1
         if not before:
-            self._ended_at.append(self._now())
+            self._ended_at.append(self._clocks.passed())
 
     def outcome_changed(self, old: str, new: str | None) -> None:
         """Correct the outcome of a contact that was counted; ``None`` if it is not done after all."""
@@ -66,7 +70,7 @@ class Progress:
         """Note why the API, or the network, did not take a call."""
         self._refusals.append(
             {
-                "at": self._now().isoformat(timespec="seconds"),
+                "at": self._clocks.now().isoformat(timespec="seconds"),
                 "code": code,
                 "message": mask_numbers_in(message)[:300],
                 "to_number": mask_number(to_number),
@@ -90,13 +94,14 @@ class Progress:
     def _expected_end(self) -> datetime | None:
         left = self.contacts - self.done
         rate = self._per_second(self._ended_at, _PACE_SPAN)
-        return self._now() + timedelta(seconds=min(left / rate, 10**8)) if left > 0 and rate else None
+        if left <= 0 or not rate:
+            return None
+        return self._clocks.now() + timedelta(seconds=min(left / rate, 10**8))
 
-    def _per_second(self, moments: deque[datetime], span: timedelta) -> float:
-        now = self._now()
+    def _per_second(self, moments: deque[float], span: float) -> float:
+        now = self._clocks.passed()
         while moments and moments[0] < now - span:
             moments.popleft()
         if not moments:
             return 0.0
-        seconds = max(1.0, min(span.total_seconds(), (now - moments[0]).total_seconds()))
-        return len(moments) / seconds
+        return len(moments) / max(1.0, min(span, now - moments[0]))

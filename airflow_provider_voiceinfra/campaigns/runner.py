@@ -7,18 +7,21 @@ and worked out anew when the ledger was down.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import Enum
 
 from airflow_provider_voiceinfra.campaigns.agenda import Turn
+from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.dialling import Dialler
 from airflow_provider_voiceinfra.campaigns.jobs import Job
 from airflow_provider_voiceinfra.campaigns.obstacles import Obstacles
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
+from airflow_provider_voiceinfra.ledger.campaign_entries import attempt_key
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -26,13 +29,14 @@ log = logging.getLogger(__name__)
 
 # How long to wait for something to happen before looking for completions, in seconds.
 TICK = 0.1
-# How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost.
-SLOW_TICK = timedelta(seconds=1)
-# How long after a beat requests may be sent, in seconds: a process that was paused for longer may have lost
-# the campaign to another one.
+# How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost,
+# in seconds.
+SLOW_TICK = 1.0
+# How long after a beat a request may be sent, in seconds: a process that was paused for longer may have lost
+# the campaign to another one. Whoever takes it over waits for as long before it counts on that.
 ALIVE = 10.0
-# How long to wait before a dead ledger is asked again.
-LEDGER_PAUSE = timedelta(seconds=5)
+# How long to wait before a dead ledger is asked again, in seconds.
+LEDGER_PAUSE = 5.0
 
 
 class End(str, Enum):
@@ -67,7 +71,7 @@ class CampaignRunner:
     :param origin: the task instance that runs it.
     :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
-    :param now: the present, aware.
+    :param clocks: what time it is, and how much has passed.
     :param tell: told of progress once a second or so.
     """
 
@@ -81,7 +85,7 @@ class CampaignRunner:
         origin: CallOrigin,
         loaded: bool = True,
         min_pause: timedelta | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         tell: Callable[[dict[str, object]], None] = lambda progress: None,
     ) -> None:
         self._plan = plan
@@ -91,9 +95,10 @@ class CampaignRunner:
         self._origin = origin
         self._loaded = loaded
         self._min_pause = min_pause
-        self._now = now
+        self._clocks = clocks
+        self._now = clocks.now
         self._tell = tell
-        self._obstacles = Obstacles(now)
+        self._obstacles = Obstacles(clocks.passed)
         self._cancelled = False
         self._stopped = False
 
@@ -108,36 +113,44 @@ class CampaignRunner:
         :raises CallRefusedError: if the API would refuse every call; what was placed is stored.
         :raises VoiceInfraError: if the API failed, or could not be reached, for a long time.
         """
+        state: CampaignState | None = None
         while True:
             try:
-                return self._run(CampaignState(self._plan, self._ledger, self._origin, self._now))
+                state = CampaignState(self._plan, self._ledger, self._origin, self._clocks, before=state)
+                end = self._run(state)
             except LedgerUnavailableError as error:
                 log.warning("The campaign rests until the ledger is back: %s", error)
                 self._rest()
                 if self._stopped:
                     return End.STOPPED
+                continue
+            if end is End.FINISHED and state.has_dialled and not self._is_late():
+                # What others did to the ledger meanwhile is only seen by reading all of it once more: nobody
+                # is forgotten before a look at everything has found that there is nothing left to do.
+                continue
+            return end
 
     def _rest(self) -> None:
         """Wait until nothing is under way any more, and then for a while."""
         # Neither a cancellation nor another process that takes the campaign over could be seen meanwhile.
         self._dialler.hold(True)
-        until = self._now() + LEDGER_PAUSE
-        while not self._stopped and (self._dialler.outstanding or self._now() < until):
+        until = self._clocks.passed() + LEDGER_PAUSE
+        while not self._stopped and (self._dialler.outstanding or self._clocks.passed() < until):
             self._dialler.wait(TICK)
 
     def _run(self, state: CampaignState) -> End | Pause:
         self._obstacles.accepted |= state.progress.placed > 0
-        beat_at: datetime | None = None
+        beat_at: float | None = None
         hurry = False
         while not self._stopped:
             dialled = self._dialler.wait(0.0 if hurry else TICK)
             for one in dialled:
                 self._obstacles.note(one)
             state.take_dialled(dialled)
-            if abs(self._now() - state.looked_at) >= timedelta(seconds=TICK):  # a clock may be set back
+            if self._clocks.passed() - state.looked_at >= TICK:
                 state.take_completions()
-            if beat_at is None or abs(self._now() - beat_at) >= SLOW_TICK:
-                beat_at = self._now()
+            if beat_at is None or self._clocks.passed() - beat_at >= SLOW_TICK:
+                beat_at = self._clocks.passed()
                 state.look_after_lines()
                 self._beat(state)
             hurry = self._fill_lines(state)
@@ -151,12 +164,12 @@ class CampaignRunner:
         return End.STOPPED
 
     def _beat(self, state: CampaignState) -> None:
-        progress = self._progress(state)
+        progress, asked_at = self._progress(state), time.monotonic()
         entry = self._ledger.beat(self._plan.campaign_id, self._runner, progress)
         if entry.cancelled_at is not None and not self._cancelled:
             log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
         self._cancelled = entry.cancelled_at is not None
-        self._dialler.prolong(ALIVE)
+        self._dialler.prolong(asked_at + ALIVE)
         self._tell(progress)
 
     def _progress(self, state: CampaignState) -> dict[str, object]:
@@ -166,6 +179,7 @@ class CampaignRunner:
             "active": state.lines.in_use,
             "max_active_calls": self._plan.max_active_calls,
             "waiting": {**state.agenda.waiting, "answer": len(state.lines.unanswered)},
+            "to_redial": state.outcomes_so_far(),
             "next_at": next_at.isoformat(timespec="seconds") if next_at else None,
             "allowed_rate": round(self._dialler.pace.rate, 2),
             "limit": self._dialler.pace.limit,
@@ -188,6 +202,7 @@ class CampaignRunner:
         for turn in state.agenda.take(self._now(), room):
             jobs.append(self._job(turn))
             state.lines.placing[jobs[-1].key] = (turn.contact.position, turn.attempt)
+            state.has_dialled = True
         self._dialler.submit(jobs)
         return not jobs and state.agenda.is_unread  # many whose window is closed
 
@@ -200,9 +215,7 @@ class CampaignRunner:
             position=contact.position,
             attempt=turn.attempt,
         )
-        # Without slashes of its own, or contacts of two campaigns could have a key in common.
-        contact_key = str(contact.contact_key).replace("%", "%25").replace("/", "%2F")
-        key = f"{self._plan.campaign_id}/{contact_key}/{turn.attempt}"
+        key = attempt_key(self._plan.campaign_id, contact.contact_key, turn.attempt)
         return Job(key, contact.call, origin, turn.not_after)
 
     def _end(self, state: CampaignState) -> End | None:
@@ -224,8 +237,8 @@ class CampaignRunner:
             return None
         until = self._next_event(state)
         # While people are on the phone, something is likely to happen soon.
-        quiet_until = state.moved_at + self._min_pause if lines.active else now
-        if until - now < self._min_pause or now < quiet_until:
+        quiet = timedelta(seconds=self._clocks.passed() - state.moved_at)
+        if until - now < self._min_pause or (lines.active and quiet < self._min_pause):
             return None
         if not lines.active:
             return Pause(until, None)
@@ -234,7 +247,9 @@ class CampaignRunner:
     def _next_event(self, state: CampaignState) -> datetime:
         """Return when there is something to do at the latest, whatever the calls under way do."""
         lines, now = state.lines, self._now()
-        moments = [lines.next_due] if lines.next_due else []
+        moments = []
+        if lines.next_due is not None:
+            moments.append(now + timedelta(seconds=lines.next_due - self._clocks.passed()))
         if not self._is_late():
             moments += [self._plan.deadline] if self._plan.deadline else []
             if not state.agenda.is_empty and lines.in_use < self._plan.max_active_calls:

@@ -34,6 +34,7 @@ AGAIN_CODES = frozenset(
         INTERRUPTED,
     }
 )
+_PURGED = "the call was placed; no record of how it ended is left, since older data was purged"
 # What a person may have mended before the campaign goes on.
 MENDABLE_CODES = frozenset(
     {
@@ -65,8 +66,9 @@ class Standing:
     :param due: see the stage, aware UTC; ``None`` for at once.
     :param outcome: how it ended, or would if the campaign ended now; ``None`` if it was never called.
     :param reason: for people: why the outcome is what it is.
-    :param last: its last call that may have rung, or that the API refused for good.
+    :param last: its last call that may have rung, or that the API refused for good if none has.
     :param placed: how many calls were placed.
+    :param refused: its newest call, if the API refused that one for good.
     """
 
     position: int
@@ -77,6 +79,7 @@ class Standing:
     reason: str | None
     last: Attempt | None
     placed: int
+    refused: Attempt | None = None
 
 
 def standings(attempts: Iterable[Attempt], plan: CampaignPlan) -> Iterator[Standing]:
@@ -105,6 +108,8 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
             "unknown",
             "the answer to the request was lost, and no webhook has told what became of the call",
         )
+    if last.completed_at is None and last.purged_at is not None:
+        return so_far(Stage.OVER, None, "unknown", _PURGED)
     if last.completed_at is None:
         due = (last.answered_at or last.claimed_at) + plan.completion_timeout
         return so_far(
@@ -117,13 +122,21 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
 
 
 def _refused(position: int, attempts: Sequence[Attempt], plan: CampaignPlan, placed: int) -> Standing:
-    last = attempts[-1]
-    if last.error_code in AGAIN_CODES:
-        if len(attempts) == 1:
-            return Standing(position, Stage.DIAL, last.number, None, None, None, None, placed)
+    last, before = attempts[-1], None
+    if len(attempts) > 1:
         before = standing(position, attempts[:-1], plan)
         # A redial is placed only as long as the plan wants it.
-        return replace(before, next_attempt=last.number) if before.stage is Stage.DIAL else before
-    reason = f"the API refused the call: {last.error_message or last.error_code}"
+        before = replace(before, next_attempt=last.number) if before.stage is Stage.DIAL else before
+    if last.error_code in AGAIN_CODES:
+        return before or Standing(position, Stage.DIAL, last.number, None, None, None, None, placed)
     stage = Stage.DIAL if last.error_code in MENDABLE_CODES else Stage.OVER
-    return Standing(position, stage, last.number, None, "refused", reason, last, placed)
+    why = last.error_message or last.error_code
+    if before is None or before.outcome is None or before.refused is not None:
+        reason = f"the API refused the call: {why}"
+        return Standing(position, stage, last.number, None, "refused", reason, last, placed, last)
+    # What the last call that rang came to is how the contact ended, however a redial went.
+    reason = before.reason or f"the API refused a redial: {why}"
+    if before.stage is not Stage.DIAL:
+        return replace(before, reason=reason)
+    due = before.due if stage is Stage.DIAL else None
+    return replace(before, stage=stage, due=due, reason=reason, refused=last)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections import Counter
+from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
 from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, Agenda
+from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled
 from airflow_provider_voiceinfra.campaigns.lines import Call, Lines
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
@@ -32,24 +33,34 @@ class CampaignState:
     :param plan: the campaign's orders.
     :param ledger: where its contacts are, and what became of their calls.
     :param origin: the task instance that runs it.
-    :param now: the present, aware.
+    :param clocks: what time it is, and how much has passed.
+    :param before: what was known before everything is read anew, for people who look at the rates.
     """
 
     def __init__(
-        self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin, now: Callable[[], datetime]
+        self,
+        plan: CampaignPlan,
+        ledger: CallLedger,
+        origin: CallOrigin,
+        clocks: Clocks,
+        before: CampaignState | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._origin = origin
-        self._now = now
+        self._clocks = clocks
         counts = ledger.count_contacts(plan.campaign_id)
-        self.progress = Progress(counts.pop("", 0), counts, now)
+        self.progress = Progress(counts.pop("", 0), counts, clocks, before.progress if before else None)
         self.agenda = Agenda(plan, ledger)
         self.lines = Lines()
-        self.moved_at = now()
-        """When a call was last placed, or ended."""
-        self.looked_at = now()
-        """When completions were last looked for."""
+        self.moved_at = clocks.passed()
+        """When a call was last placed, or ended, in seconds of the clock that nobody can set."""
+        self.looked_at = clocks.passed()
+        """When completions were last looked for, likewise."""
+        self.has_dialled = False
+        """Whether calls were placed, or waited for, since everything was read."""
+        # How the last call ended of those who are to be called again, by their positions.
+        self._rang: dict[int, str] = {}
         # Before the calls are read, so that no completion falls between the two.
         self._follower = Follower(ledger, _COMPLETIONS)
         self._sought: dict[str, int] = {}
@@ -57,18 +68,21 @@ class CampaignState:
         with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
             for standing in standings(attempts, plan):
                 self._place(standing)
+        self.has_dialled = self.lines.in_use > 0
 
     def _place(self, standing: Standing) -> None:
         """Put a contact that was called before where it belongs."""
-        last, now = standing.last, self._now()
+        last = standing.last
         self.progress.count_placed(standing.placed)
         if standing.stage is Stage.DIAL and not self._was_refused_in_this_try(standing):
             why = REDIAL if standing.due else AGAIN
-            self.agenda.put(standing.due or now, standing.position, standing.next_attempt, why)
+            self.agenda.put(standing.due, standing.position, standing.next_attempt, why)
+            if standing.placed and standing.outcome:
+                self._rang[standing.position] = standing.outcome
             return
-        call = Call(standing.position, standing.next_attempt, standing.due or now)
         if standing.stage is Stage.COMPLETION and last and last.call_id:
-            if call.due > now:
+            call = self._call(standing.position, standing.next_attempt, last.answered_at or last.claimed_at)
+            if call.due > self._clocks.passed():
                 self.lines.active[last.call_id] = call
                 return
             self.lines.given_up[last.call_id] = call
@@ -81,31 +95,44 @@ class CampaignState:
 
     def _was_refused_in_this_try(self, standing: Standing) -> bool:
         """Tell whether nobody can have mended yet what a call was refused for."""
-        if standing.last is None or standing.last.state is not CallState.REFUSED:
+        if standing.refused is None:
             return False
-        entry = self._ledger.call_by_hash(standing.last.key_hash)
+        entry = self._ledger.call_by_hash(standing.refused.key_hash)
         return entry is not None and _task_try(entry.origin) == _task_try(self._origin)
+
+    def _call(self, position: int, attempt: int, answered_at: datetime | None = None) -> Call:
+        """Return a call that is on the phone, from its answer on or from now."""
+        timeout = self._plan.completion_timeout
+        due = self._clocks.reached((answered_at or self._clocks.now()) + timeout, timeout)
+        return Call(position, attempt, due)
 
     def _await_answer(self, entry: CallEntry, position: int, attempt: int) -> None:
         if entry.state is CallState.CLAIMED:  # its owner is gone: only this process dials for the campaign
             entry = self._ledger.mark_unknown(
                 entry, "owner_died", "the task ended between its claim and the answer"
             )
-        call = Call(position, attempt, entry.renewed_at + self._plan.unknown_timeout)
-        self.lines.unanswered[entry.key_hash] = (entry, call)
+        timeout = self._plan.unknown_timeout
+        due = self._clocks.reached(entry.renewed_at + timeout, timeout)
+        self.lines.unanswered[entry.key_hash] = (entry, Call(position, attempt, due))
+
+    def outcomes_so_far(self) -> dict[str, int]:
+        """Return how the last call ended of those who wait to be called again: how many of each outcome."""
+        in_use = {position for position, _ in self.lines.placing.values()}
+        in_use |= {call.position for _, call in self.lines.unanswered.values()}
+        return Counter(outcome for position, outcome in self._rang.items() if position not in in_use)
 
     def take_dialled(self, found: Iterable[Dialled]) -> None:
         """Note what became of jobs."""
         accepted = []
         for dialled in found:
-            self.moved_at = self._now()
+            self.moved_at = self._clocks.passed()
             position, attempt = self.lines.placing.pop(dialled.job.key)
             entry = dialled.entry
             error = dialled.error
             if isinstance(error, CallNotPlacedError) and not isinstance(error, RateLimitedError):
                 self.progress.refused(error.code, str(error), dialled.job.call.to_number)
             if dialled.again or entry is None:
-                self.agenda.put(self._now(), position, attempt, AGAIN)
+                self.agenda.put(None, position, attempt, AGAIN)
             else:
                 accepted += self._settle(entry, position, attempt, new=dialled.error is None)
         self._look_up(accepted)  # a webhook may come before the answer is stored
@@ -113,10 +140,10 @@ class CampaignState:
     def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> list[str]:
         """Note what became of a call; return its id if it may be over already."""
         if entry.state is CallState.REFUSED:
-            self.progress.contact_done("refused")
+            self.progress.contact_done(self._rang.pop(position, "refused"))
         elif entry.state is CallState.ACCEPTED and entry.call_id:
-            due = (entry.answered_at or self._now()) + self._plan.completion_timeout
-            self.lines.active[entry.call_id] = Call(position, attempt, due)
+            self._rang.pop(position, None)
+            self.lines.active[entry.call_id] = self._call(position, attempt, entry.answered_at)
             if new:
                 self.progress.call_placed()
             return [entry.call_id]
@@ -130,7 +157,7 @@ class CampaignState:
 
     def take_completions(self) -> None:
         """Note which calls have ended."""
-        self.looked_at = self._now()
+        self.looked_at = self._clocks.passed()
         while True:
             news = self._follower.look()
             for entry in news.entries:
@@ -146,10 +173,11 @@ class CampaignState:
         if ended is None:
             return
         call, was_given_up = ended
-        self.moved_at = self._now()
+        self.moved_at = self._clocks.passed()
         again = self._plan.redial and self._plan.redial.due(outcome, call.attempt, received_at)
         if again:
             self.agenda.put(again, call.position, call.attempt + 1, REDIAL)
+            self._rang[call.position] = outcome or "unknown"
         if was_given_up:
             self.progress.outcome_changed("unknown", None if again else outcome or "unknown")
         elif not again:
@@ -157,7 +185,7 @@ class CampaignState:
 
     def look_after_lines(self) -> None:
         """Find calls whose answer was lost, and free the lines of those that nobody will hear of."""
-        now = self._now()
+        now = self._clocks.passed()
         for key_hash, (entry, call) in list(self.lines.unanswered.items()):
             if self._sought.get(key_hash) == self._follower.cursor and now < call.due:
                 continue  # nothing has come since it was last looked for
@@ -167,14 +195,16 @@ class CampaignState:
                 continue
             del self.lines.unanswered[key_hash]
             if found.state is CallState.UNKNOWN:
+                self._rang.pop(call.position, None)
                 self.progress.contact_done("unknown")
                 log.warning("It stays unknown whether a call was placed; it is reported, not dialled again.")
             elif found.state is CallState.REFUSED:  # its former owner lived long enough to store that
-                self.agenda.put(now, call.position, call.attempt, AGAIN)
+                self.agenda.put(None, call.position, call.attempt, AGAIN)
             elif found.call_id:
                 log.info("Call %s, whose answer was lost, was found.", found.call_id)
                 self.progress.call_placed()
-                self.lines.active[found.call_id] = replace(call, due=now + self._plan.completion_timeout)
+                self._rang.pop(call.position, None)
+                self.lines.active[found.call_id] = self._call(call.position, call.attempt)
                 self._look_up([found.call_id])
         for call_id, _ in self.lines.give_up(now):
             self.progress.contact_done("unknown")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection, exc, select
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.exceptions import IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger.calls import CallsLedger
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     VALUES_AT_ONCE,
@@ -58,17 +58,24 @@ class Settlement:
 class BatchesLedger(CallsLedger):
     """Does for many calls what ``CallsLedger`` does for one, under the same rules."""
 
-    def claim_many(self, requests: Sequence[ClaimRequest]) -> list[tuple[CallEntry, bool]]:
+    def claim_many(
+        self, requests: Sequence[ClaimRequest], *, owner: Ownership | None = None
+    ) -> list[tuple[CallEntry, bool]]:
         """Ask for the right to dial once for each key; it is durable before this returns.
 
         :param requests: each key once.
+        :param owner: the campaign that all of them are of, and the process that runs it; if not set, it is
+            not asked whether another process has taken the campaign over.
         :return: for each request, in order, the call's entry, and whether the right to dial is the caller's.
+        :raises CampaignBusyError: if another process has taken the campaign over; nothing is claimed then.
         """
         with self._database.writing() as connection:
+            if owner is not None:
+                hold(connection, owner)
             won = _claim(connection, requests)
         return [
-            (won[request.token], True) if request.token in won else self._claim_one(request)
-            for request in requests
+            (won[one.token], True) if one.token in won else self._claimed_before(one, owner)
+            for one in requests
         ]
 
     def settle_many(self, settlements: Sequence[Settlement]) -> list[CallEntry]:
@@ -91,21 +98,18 @@ class BatchesLedger(CallsLedger):
             for entry, settlement in zip(settled, settlements, strict=True)
         ]
 
-    def _claim_one(self, request: ClaimRequest) -> tuple[CallEntry, bool]:
-        try:
-            return self.claim(
-                request.key,
-                request.call,
-                conn_id=request.conn_id,
-                account=request.account,
-                origin=request.origin,
-            )
-        except IdempotencyConflictError:
-            # The contact was changed after it had been called: that call is the one that counts.
-            entry = self.call_by_key(request.key)
-            if entry is None:
-                raise
-            return entry, False
+    def _claimed_before(self, request: ClaimRequest, owner: Ownership | None) -> tuple[CallEntry, bool]:
+        """Return the call that somebody else has claimed, unless it was given back meanwhile.
+
+        It counts even if the contact was changed after it had been called.
+        """
+        entry = self.call_by_key(request.key)
+        if entry is None or entry.state is CallState.REFUSED:
+            [found] = self.claim_many([request], owner=owner)
+            return found
+        if entry.state is CallState.CLAIMED and request.origin.is_later_try_than(entry.origin):
+            entry = self.mark_unknown(entry, "owner_died", "the task ended between its claim and the answer")
+        return entry, False
 
     def _settle_one(self, settlement: Settlement) -> CallEntry:
         entry = settlement.entry

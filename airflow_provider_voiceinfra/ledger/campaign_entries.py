@@ -72,6 +72,16 @@ class ContactEntry:
         return OutboundCall(**(self.request or {}))
 
 
+def attempt_key(campaign_id: str, contact_key: str | None, number: int) -> str:
+    """Return the idempotency key of a call of a campaign.
+
+    :param number: which call to the contact it is, from 1.
+    """
+    # Without slashes of its own, or contacts of two campaigns could have a key in common.
+    own = str(contact_key).replace("%", "%25").replace("/", "%2F")
+    return f"{campaign_id}/{own}/{number}"
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One call of a campaign, and how it ended if that is known.
@@ -79,6 +89,7 @@ class Attempt:
     :param position: the contact's place in the campaign.
     :param number: which call to the contact it is, from 1.
     :param completed_at: when its completion was received, aware UTC; ``None`` if there is none so far.
+    :param purged_at: when its personal data was deleted, and that of its completion if it was as old.
     """
 
     position: int
@@ -93,3 +104,4 @@ class Attempt:
     error_message: str | None
     outcome: str | None
     completed_at: datetime | None
+    purged_at: datetime | None = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE, CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 from airflow_provider_voiceinfra.ledger.schema import campaigns
 
@@ -68,6 +70,16 @@ class CampaignsLedger(CampaignLists):
         if entry.runner != runner:
             raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
         return entry
+
+    @contextmanager
+    def held_campaign(self, owner: Ownership) -> Iterator[None]:
+        """Have nobody take a campaign over before the block is left; for what takes no time.
+
+        :raises CampaignBusyError: if another process has taken it over.
+        """
+        with self._database.writing() as connection:
+            hold(connection, owner)
+            yield
 
     def release_campaign(self, campaign_id: str, runner: str, *, forget_load: bool = False) -> None:
         """Run a campaign no longer, so that any other process may.

@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
 from tests.sandbox_process import SandboxProcess
 
 CONN_ID = "voiceinfra_default"
@@ -187,7 +188,8 @@ class Bench:
     ) -> End | Pause:
         """Run it in this thread, as one process would."""
         token = taken or self.take(origin)
-        self.dialler = self.make_dialler(ledger, **options)
+        owner = Ownership(self.campaign_id, token)
+        self.dialler = self.make_dialler(ledger, owner=owner, **options)
         try:
             self.runner = CampaignRunner(
                 plan,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
@@ -32,13 +33,32 @@ class Killed(Exception):  # noqa: N818 # nothing that code could handle
 
 
 class Clock:
-    """Stands still unless it is moved."""
+    """Stands still unless it is moved; may be set to a wrong time."""
 
     def __init__(self, now: datetime) -> None:
-        self.now = now
+        self.true = self._start = now
+        self._wrong = timedelta(0)
 
-    def __call__(self) -> datetime:
-        return self.now
+    @property
+    def now(self) -> datetime:
+        """What the clock on the wall says."""
+        return self.true + self._wrong
+
+    @now.setter
+    def now(self, moment: datetime) -> None:
+        self.true = moment - self._wrong
+
+    def set_forward(self, by: timedelta) -> None:
+        """Set the clock on the wall, by a negative time to set it back; no time passes."""
+        self._wrong += by
+
+    def passed(self) -> float:
+        """Return how many seconds have really passed."""
+        return (self.true - self._start).total_seconds()
+
+    @property
+    def clocks(self) -> Clocks:
+        return Clocks(lambda: self.now, self.passed)
 
 
 @dataclass
@@ -227,19 +247,20 @@ class World:
         for call_id, end in sorted(self.talking.items(), key=lambda item: item[1]):
             if end <= to:
                 del self.talking[call_id]
-                self.clock.now = max(self.clock.now, end)
+                self.clock.true = max(self.clock.true, end)
                 self.ledger.complete(call_id, self.chance.choice(self.habits.outcomes))
-        self.clock.now = max(self.clock.now, to)
+        self.clock.true = max(self.clock.true, to)
 
     def sleep(self, pause: Pause) -> None:
         """Let time go by as the trigger does, until there may be something to do."""
-        ends = sorted(end for end in self.talking.values() if end < pause.until)
+        until = self.clock.true + (pause.until - self.clock.now)
+        ends = sorted(end for end in self.talking.values() if end < until)
         for end in ends if pause.calls is not None else []:
             if len(self.ledger.open_calls("")) < (pause.calls or 0):
                 return
             self.move(end)
         if pause.calls is None or len(self.ledger.open_calls("")) >= pause.calls:
-            self.move(pause.until)
+            self.move(until)
 
     def send(self, job: Job) -> Dialled:
         """Send one request."""
@@ -255,7 +276,7 @@ class World:
             return Dialled(job, self.ledger.mark_unknown(entry, "", ""), error=error)
         entry = self.ledger.accept(entry)
         if self.chance.random() >= self.habits.webhook_lost:
-            self.talking[str(entry.call_id)] = self.clock.now + self.chance.random() * self.habits.length
+            self.talking[str(entry.call_id)] = self.clock.true + self.chance.random() * self.habits.length
         return Dialled(job, entry)
 
 
@@ -279,13 +300,13 @@ class SimulatedDialler:
     def hold(self, held: bool) -> None:
         self._held = held
 
-    def prolong(self, seconds: float) -> None:
+    def prolong(self, until: float) -> None:
         """The simulated process is never paused."""
 
     def submit(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             wait = self._world.chance.random() * self._world.habits.queued
-            self._queue.append((self._world.clock.now + wait, job))
+            self._queue.append((self._world.clock.true + wait, job))
         self._queue.sort(key=lambda item: item[0])
 
     def wait(self, timeout: float) -> list[Dialled]:
@@ -294,7 +315,7 @@ class SimulatedDialler:
         assert world.ticks < MOST_TICKS, "the campaign does not end"
         longest = max(world.habits.step, world.habits.queued / 100)
         step = timedelta(seconds=timeout) + world.chance.random() * longest
-        until, found = world.clock.now + step, []
+        until, found = world.clock.true + step, []
         while self._queue and (self._held or self._queue[0][0] <= until):
             at, job = self._queue.pop(0)
             if self._held:
@@ -314,7 +335,13 @@ def run(world: World, plan: CampaignPlan, *, processes: int = 1000) -> End:
         ledger: Any = world.ledger
         try:
             runner = CampaignRunner(
-                plan, ledger, dialler, runner="", origin=ORIGIN, min_pause=MIN_PAUSE, now=world.clock
+                plan,
+                ledger,
+                dialler,
+                runner="",
+                origin=ORIGIN,
+                min_pause=MIN_PAUSE,
+                clocks=world.clock.clocks,
             )
             end = runner.run()
         except Killed:

@@ -271,12 +271,12 @@ class TestALongSleep:
         self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
     ) -> None:
         with closing(bench.make_dialler()) as dialler:
-            dialler.prolong(-1)
+            dialler.prolong(time.monotonic() - 1)
             dialler.submit(jobs(5))
             assert all(dialled.again for dialled in all_of(dialler))
             assert sandbox.audit()["requests"] == []
             assert states(ledger) == {}
-            dialler.prolong(30)
+            dialler.prolong(time.monotonic() + 30)
             dialler.submit(jobs(5))
             assert not any(dialled.again for dialled in all_of(dialler))
 

@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def obstacles(clock: Clock) -> Obstacles:
-    return Obstacles(clock)
+    return Obstacles(clock.passed)
 
 
 def answered(state: CallState, error: Exception | None = None, *, again: bool = False) -> Dialled:

@@ -15,7 +15,7 @@ SECOND = timedelta(seconds=1)
 
 def test_counts_add_up_and_what_ended_before_this_process_does_not_make_it_look_fast() -> None:
     clock = Clock(START)
-    progress = Progress(100, {"invalid": 3}, clock)
+    progress = Progress(100, {"invalid": 3}, clock.clocks)
     for _ in range(50):
         progress.contact_done("answered", before=True)
     progress.count_placed(50)
@@ -26,7 +26,7 @@ def test_counts_add_up_and_what_ended_before_this_process_does_not_make_it_look_
 
 def test_the_expected_end_follows_from_how_many_ended_lately() -> None:
     clock = Clock(START)
-    progress = Progress(100, {}, clock)
+    progress = Progress(100, {}, clock.clocks)
     for _ in range(20):
         clock.now += 2 * SECOND
         progress.call_placed()
@@ -44,13 +44,13 @@ def utc_timestamp(moment: str) -> float:
 
 
 def test_an_end_of_all_contacts_is_not_expected_any_more() -> None:
-    progress = Progress(1, {}, Clock(START))
+    progress = Progress(1, {}, Clock(START).clocks)
     progress.contact_done("answered")
     assert progress.to_dict()["expected_end"] is None
 
 
 def test_an_outcome_that_becomes_known_later_replaces_the_unknown_one() -> None:
-    progress = Progress(2, {}, Clock(START))
+    progress = Progress(2, {}, Clock(START).clocks)
     progress.contact_done("unknown")
     progress.contact_done("unknown")
     progress.outcome_changed("unknown", "answered")
@@ -60,7 +60,7 @@ def test_an_outcome_that_becomes_known_later_replaces_the_unknown_one() -> None:
 
 
 def test_refusals_tell_no_number_and_only_the_last_ones_are_kept() -> None:
-    progress = Progress(1, {}, Clock(START))
+    progress = Progress(1, {}, Clock(START).clocks)
     for number in range(30):
         progress.refused(
             "invalid_phone", f"HTTP 422: +141555501{number:02d} is bad", f"+141555501{number:02d}"

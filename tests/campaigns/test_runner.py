@@ -11,6 +11,7 @@ import pytest
 from harness.processes import free_port
 
 from airflow_provider_voiceinfra.campaigns import bookkeeping, obstacles, runner
+from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.runner import End, Pause
@@ -73,7 +74,7 @@ def bench(sandbox: SandboxProcess, ledger: CallLedger) -> Bench:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "TICK", 0.02)
-    monkeypatch.setattr(runner, "LEDGER_PAUSE", timedelta(seconds=0.02))
+    monkeypatch.setattr(runner, "LEDGER_PAUSE", 0.02)
     monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
     monkeypatch.setattr(obstacles, "FIRST_REST", timedelta(seconds=0.1))
 
@@ -572,7 +573,13 @@ def decision(
     dialler.wait = wait_for_a_while  # type: ignore[method-assign]
     anything: Any = dialler, ledger
     campaign = runner.CampaignRunner(
-        plan, anything[1], anything[0], runner="", origin=ORIGIN, min_pause=min_pause, now=ledger.clock
+        plan,
+        anything[1],
+        anything[0],
+        runner="",
+        origin=ORIGIN,
+        min_pause=min_pause,
+        clocks=ledger.clock.clocks,
     )
     try:
         return campaign.run()
@@ -719,7 +726,7 @@ def test_a_campaign_that_is_cancelled_while_it_looks_for_open_windows_does_not_k
     dialler.wait = note  # type: ignore[method-assign]
     anything: Any = ledger, dialler
     campaign = runner.CampaignRunner(
-        CampaignPlan("c", window=CLOSED), *anything, runner="", origin=ORIGIN, now=ledger.clock
+        CampaignPlan("c", window=CLOSED), *anything, runner="", origin=ORIGIN, clocks=ledger.clock.clocks
     )
     assert campaign.run() is End.CANCELLED
     assert waited.count(0.0) < 100
@@ -737,7 +744,7 @@ def test_a_ledger_that_fails_half_way_has_all_its_connections_back(bench: Bench,
     errors = []
     for _ in range(20):
         with pytest.raises(LedgerUnavailableError) as caught:
-            CampaignState(bench.plan(), flaky, ORIGIN, lambda: datetime.now(timezone.utc))
+            CampaignState(bench.plan(), flaky, ORIGIN, Clocks())
         errors.append(caught.value)  # as a log or an error tracker might
     pool: Any = database(ledger_url).engine.pool
     assert pool.checkedout() == 0

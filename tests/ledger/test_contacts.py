@@ -15,7 +15,7 @@ from sqlalchemy import delete
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger import campaigns as campaigns_module
-from airflow_provider_voiceinfra.ledger import contacts as contacts_module
+from airflow_provider_voiceinfra.ledger import contact_loads as loads_module
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, Attempt, ContactEntry
 from airflow_provider_voiceinfra.ledger.connect import database
@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
 from airflow_provider_voiceinfra.ledger.schema import contacts
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete
 
-BATCH = contacts_module._BATCH
+BATCH = loads_module._BATCH
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_long_load_keeps_the_campaign_for_whoever_loads(
     ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = datetime.now(timezone.utc)
-    for module in (campaigns_module, contacts_module):
+    for module in (campaigns_module, loads_module):
         monkeypatch.setattr(module, "now", lambda: moment)
 
     def slow() -> Iterator[ContactEntry]:
