@@ -35,9 +35,10 @@ LAYERS = {
         deployment teams placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
         campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
         deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
-        campaigns.clocks campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
+        campaigns.clocks campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines
+        campaigns.loading
         campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
-        campaigns.report
+        campaigns.replacing campaigns.report
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state
         campaigns.states
     """,

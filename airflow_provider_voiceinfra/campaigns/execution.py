@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from airflow_provider_voiceinfra import metrics
@@ -203,7 +204,7 @@ class CampaignExecution:
         results = tally.count(self._showing_life(str(campaign.runner), found))
         path = self._orders.results_path
         if path:
-            self._write(path, results)
+            self._write(path, results, Ownership(campaign.campaign_id, str(campaign.runner)))
         else:
             for _ in results:
                 pass  # counting them is all there is to do
@@ -231,9 +232,11 @@ class CampaignExecution:
                 self._ledger.beat(self._plan.campaign_id, runner, self._progress)
             yield result
 
-    def _write(self, path: Any, results: Iterable[ContactResult]) -> None:
+    def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:
+        # Whoever has lost the campaign must not put a file in the place of a newer one.
+        allowed = partial(self._ledger.held_campaign, owner)
         try:
-            write_results(path, results)
+            write_results(path, results, campaign_id=owner.campaign_id, allowed=allowed)
         except OSError as error:
             raise VoiceInfraError(
                 f"results_path: {shown(path)} cannot be written: {error.strerror or error}. Nothing is lost: "

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
+from airflow_provider_voiceinfra.campaigns.replacing import local_path, replacing
 from airflow_provider_voiceinfra.campaigns.report import COLUMNS, ContactResult
-from airflow_provider_voiceinfra.campaigns.text_lines import opened_for_writing, shown, suffixes
+from airflow_provider_voiceinfra.campaigns.text_lines import shown, suffixes
 from airflow_provider_voiceinfra.exceptions import ContactsError
 
 # A spreadsheet takes a cell that begins so for a formula, also with the wide forms of these characters; a
@@ -37,7 +39,7 @@ def check_results_path(path: object, inputs: Iterable[object] = ()) -> None:
         )
     if any(_is_same(path, one) for one in inputs if isinstance(one, (str, Path))):
         raise ContactsError(f"results_path: {shown(path)} is a file that the campaign reads; name another")
-    local = _local(path)
+    local = local_path(path)
     if local is None:
         return
     if not os.path.isdir(local.parent):
@@ -51,30 +53,29 @@ def check_results_path(path: object, inputs: Iterable[object] = ()) -> None:
 
 
 def _is_same(path: object, other: object) -> bool:
-    local, other_local = _local(path), _local(other)
+    local, other_local = local_path(path), local_path(other)
     if local is None or other_local is None:
         return str(path) == str(other)
     return os.path.realpath(local) == os.path.realpath(other_local)
 
 
-def _local(path: object) -> Path | None:
-    """Return a path of this machine's own; ``None`` if it is elsewhere."""
-    if isinstance(path, Path):
-        return path
-    parts = urlsplit(str(path))
-    if "://" not in str(path):
-        return Path(str(path))
-    return Path(parts.path) if parts.scheme == "file" and not parts.netloc else None
-
-
-def write_results(path: Any, results: Iterable[ContactResult]) -> None:
+def write_results(
+    path: Any,
+    results: Iterable[ContactResult],
+    *,
+    campaign_id: str = "",
+    allowed: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
     """Write one line for each contact.
 
-    :param path: a path or URL; what is there is replaced.
+    :param path: a path or URL; what is there is replaced once all lines are written.
+    :param campaign_id: whose results they are.
+    :param allowed: entered while the file is put there; what it raises prevents that.
     """
     check_results_path(path)
     kind, compressed = suffixes(path)
-    with opened_for_writing(path) as file:
+    family = hashlib.sha256(campaign_id.encode()).hexdigest()[:12] if campaign_id else ""
+    with replacing(path, family=family, allowed=allowed) as file:
         if compressed:
             with gzip.GzipFile(fileobj=file, mode="wb", filename="") as packed:
                 _WRITERS[kind](packed, results)

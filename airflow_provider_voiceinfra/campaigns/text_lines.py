@@ -44,11 +44,6 @@ def suffixes(location: object) -> tuple[str, bool]:
     return Path(name[:-3] if compressed else name).suffix, compressed
 
 
-def opened_for_writing(location: Any) -> IO[bytes]:
-    """Open a path or URL to write bytes; what is there is replaced."""
-    return cast("IO[bytes]", _path(location).open("wb"))
-
-
 class Lines:
     """The lines of a text file in UTF-8, with their line ends, in constant memory.
 
@@ -79,7 +74,7 @@ class Lines:
         return ContactsError(f"{self.name}, row {row or self.number + 1}: {problem}")
 
     def _opened(self) -> IO[bytes]:
-        stream: IO[bytes] = _path(self._location).open("rb")
+        stream: IO[bytes] = path_of(self._location).open("rb")
         if suffixes(self._location)[1]:
             return cast("IO[bytes]", _Gunzipped(stream))
         return stream
@@ -118,7 +113,8 @@ class _Gunzipped(gzip.GzipFile):
         self._below.close()
 
 
-def _path(location: Any) -> Any:
+def path_of(location: Any) -> Any:
+    """Return what opens a path or URL."""
     if isinstance(location, str) and "://" in location:
         # Imported late: it loads Airflow's task SDK, and only URLs need it.
         from airflow.sdk import ObjectStoragePath
