@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence, Sized
+from collections.abc import Collection, Iterator, Sequence, Sized
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH
+from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, CallOutcome
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 # What a template makes of a value that is not there, or that is empty.
@@ -110,6 +110,40 @@ def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None
     if isinstance(value, str):
         raise ValueError(f"{name} must be a list of outcomes, such as ['failed'], not the text {value!r}")
     return tuple(str(getattr(outcome, "value", outcome)) for outcome in value)
+
+
+def doubtful_outcomes(name: str, values: Collection[str] | None) -> Iterator[str]:
+    """Yield a sentence for each outcome that the API does not document; a call may never end like that.
+
+    :param name: the argument that holds them.
+    """
+    documented = [outcome.value for outcome in CallOutcome]
+    for value in values or ():
+        if value not in documented:
+            yield (
+                f"{name}: VoiceInfra documents no outcome {value!r}, only {', '.join(documented)}"
+                f"{nearest(value, documented)}"
+            )
+
+
+def one_of(name: str, value: Any, words: Sequence[str]) -> str:
+    """Return a value that must be one of some words.
+
+    :raises ValueError: naming the argument and the nearest word; when a DAG is read.
+    """
+    if value not in words:
+        listed = " or ".join(map(repr, words))
+        raise ValueError(f"{name} must be {listed}, not {value!r}{nearest(value, words)}")
+    return str(getattr(value, "value", value))
+
+
+def nearest(value: Any, words: Sequence[str]) -> str:
+    """Return which of some words may have been meant, to be put behind a sentence; empty if none is near."""
+    # Imported late: it is of use for what is misspelt alone.
+    from difflib import get_close_matches
+
+    found = get_close_matches(str(value).strip().lower(), words, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def idempotency_key(value: Any) -> str:

@@ -120,3 +120,33 @@ def test_what_is_no_moment_with_its_zone_is_refused(value: Any) -> None:
 def test_any_text_is_a_moment_or_is_refused_in_words(text: str) -> None:
     with suppress(InvalidCallError):
         assert options.moment("deadline", text).tzinfo is timezone.utc
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("anwered", "; did you mean 'answered'?"),
+        ("Failed", "; did you mean 'failed'?"),
+        ("voice mail", "; did you mean 'voicemail'?"),
+        ("busy", "answered, voicemail, failed"),
+    ],
+)
+def test_outcome_that_is_not_documented_is_doubted(value: str, says: str) -> None:
+    [doubt] = options.doubtful_outcomes("outcomes", ["answered", value])
+    assert doubt.startswith(f"outcomes: VoiceInfra documents no outcome {value!r}, only answered, voicemail")
+    assert doubt.endswith(says)
+
+
+def test_documented_outcomes_are_not_doubted() -> None:
+    assert list(options.doubtful_outcomes("outcomes", ["answered", "voicemail", "failed"])) == []
+    assert list(options.doubtful_outcomes("outcomes", None)) == []
+
+
+@pytest.mark.parametrize("value", [None, "", "None", "  ", [], (), {}, set(), "[]", "{}"], ids=repr)
+def test_what_a_template_or_a_task_makes_of_nothing_is_nothing(value: Any) -> None:
+    assert options.is_nothing(value)
+
+
+@pytest.mark.parametrize("value", [0, False, "0", "none of them", [None], {"a": None}], ids=repr)
+def test_what_may_be_meant_is_something(value: Any) -> None:
+    assert not options.is_nothing(value)

@@ -11,6 +11,7 @@ from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.options import nearest
 
 MAX_ATTEMPTS = 20
 _REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)
@@ -78,8 +79,12 @@ def _waits(value: object) -> tuple[timedelta, ...]:
 def _outcomes(value: object) -> frozenset[str]:
     values = [value] if isinstance(value, str) else value
     listed = list(values) if isinstance(values, (list, tuple, set, frozenset)) else []
-    if not listed or any(outcome not in _REDIALLABLE for outcome in listed):
-        raise InvalidCallError("redial", f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}")
+    others = [outcome for outcome in listed if outcome not in _REDIALLABLE]
+    if others or not listed:
+        meant = nearest(others[0], _REDIALLABLE) if others else ""
+        raise InvalidCallError(
+            "redial", f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}{meant}"
+        )
     return frozenset(CallOutcome(outcome).value for outcome in listed)
 
 

@@ -44,6 +44,45 @@ def suffixes(location: object) -> tuple[str, bool]:
     return Path(name[:-3] if compressed else name).suffix, compressed
 
 
+# What brings a scheme to Airflow's ObjectStoragePath, as pip names it.
+_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon[s3fs]"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
+    **dict.fromkeys(
+        ("abfs", "abfss", "adl", "msgraph", "sharepoint", "onedrive", "msgd"),
+        "apache-airflow-providers-microsoft-azure",
+    ),
+    **dict.fromkeys(("sftp", "ssh"), "apache-airflow-providers-sftp[sshfs]"),
+}
+
+
+def check_storage(name: str, location: object) -> None:
+    """Refuse a URL whose scheme no installed package can open, before anybody is called.
+
+    :param name: the parameter that holds it; what is no URL is passed over.
+    :raises ContactsError: naming the parameter, the scheme and the package to install.
+    """
+    if not is_location(location) or "://" not in str(location):
+        return
+    # Imported late: it loads Airflow's task SDK, and only URLs need it.
+    from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
+    from airflow.sdk.io import has_fs
+
+    scheme, cause = urlsplit(str(location)).scheme, None
+    if has_fs(scheme):
+        try:
+            _ = _path(location).fs  # a provider may lack a library of its own
+            return
+        except (ImportError, AirflowOptionalProviderFeatureException) as exc:
+            cause = exc
+    package = _PACKAGES.get(scheme)
+    remedy = f"pip install '{package}' on each worker" if package else "install the provider of that storage"
+    raise ContactsError(
+        f"{name}: {shown(location)} cannot be opened: nothing that is installed knows {scheme}://; {remedy}, "
+        "or name another place"
+    ) from cause
+
+
 class Lines:
     """The lines of a text file in UTF-8, with their line ends, in constant memory.
 

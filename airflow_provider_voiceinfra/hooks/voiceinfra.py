@@ -135,7 +135,8 @@ class VoiceInfraHook(BaseHook):
             return self.placer().place_without_key(call, origin=origin).call
         from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
 
-        policy = UnknownPolicy(options.seconds("unknown_timeout", unknown_timeout), OnUnknown(on_unknown))
+        decided = OnUnknown(options.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
+        policy = UnknownPolicy(options.seconds("unknown_timeout", unknown_timeout), decided)
         key = options.idempotency_key(idempotency_key)
         return self.placer().place(key, call, policy, origin=origin).call
 

@@ -135,8 +135,6 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if invalid_contacts not in ("skip", "fail"):
-            raise ValueError(f"invalid_contacts must be 'skip' or 'fail', not {invalid_contacts!r}")
         self.contacts = contacts
         self.campaign_id = campaign_id
         self.agent_id = agent_id
@@ -155,7 +153,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         self.completion_timeout = options.seconds("completion_timeout", completion_timeout)
         self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
         self.results_path = results_path
-        self.invalid_contacts = invalid_contacts
+        self.invalid_contacts = options.one_of("invalid_contacts", invalid_contacts, ("skip", "fail"))
         self.default_region = default_region
         self.deferrable = deferrable
         self._note_left_out()
@@ -219,11 +217,14 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         """Check what was passed, before anybody is called."""
         from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
         from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+        from airflow_provider_voiceinfra.campaigns.text_lines import check_storage
         from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 
         for name in sorted(self.hidden_fields):
             check_list_or_location(name, getattr(self, name))
         self._refuse_vanished(context)
+        for name in ("contacts", "do_not_call", "results_path"):
+            check_storage(name, getattr(self, name))
         ti = context["ti"]
         given = {name: getattr(self, name) for name in self.must_not_vanish}
         # What is nothing here has been left out in the DAG file.

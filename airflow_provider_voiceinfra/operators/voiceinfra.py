@@ -110,8 +110,6 @@ class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_unknown not in ("fail", "redial"):
-            raise ValueError(f"on_unknown must be 'fail' or 'redial', not {on_unknown!r}")
         self.to_number = to_number
         self.agent_id = agent_id
         self.from_number = from_number
@@ -127,7 +125,7 @@ class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin,
         self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
         self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
-        self.on_unknown = on_unknown
+        self.on_unknown = options.one_of("on_unknown", on_unknown, ("fail", "redial"))
         self._note_left_out()
         self._call_id: str | None = None
         self._killed = False
@@ -161,6 +159,8 @@ class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin,
     def _run(self, context: Context, *, seen: bool = False) -> Any:
         with final_errors_fail_the_task():
             self._refuse_vanished(context)
+            for doubt in options.doubtful_outcomes("fail_on_outcomes", self.fail_on_outcomes):
+                self.log.warning(doubt)
             placement = self._place(context, seen=seen)
             self._call_id = placement.call.call_id
             self._tell(placement)

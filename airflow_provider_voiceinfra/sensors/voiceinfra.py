@@ -86,6 +86,9 @@ class VoiceInfraCallCompletedSensor(AuthoredArgumentsMixin, MaskedNumbersMixin, 
 
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer, and return the record or records."""
+        for name in ("outcomes", "fail_on_outcomes"):
+            for doubt in options.doubtful_outcomes(name, getattr(self, name)):
+                self.log.warning(doubt)
         if not self.deferrable:
             return self._execute_here(context)
         try:

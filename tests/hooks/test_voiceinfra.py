@@ -192,6 +192,12 @@ def test_bad_connection_is_refused_with_its_field_and_remedy(
         VoiceInfraHook().place_call(CALL)
 
 
+def test_unknown_policy_that_does_not_exist_is_refused(sandbox: SandboxProcess) -> None:
+    with pytest.raises(ValueError, match="on_unknown must be 'fail' or 'redial', not 'redail'; did you mean"):
+        VoiceInfraHook().place_call(CALL, idempotency_key="order 7", on_unknown="redail")
+    assert sandbox.counts()["requests"] == 0
+
+
 @pytest.mark.parametrize("key", ["", "None"])
 def test_key_that_names_no_call_is_refused(sandbox: SandboxProcess, key: str) -> None:
     with pytest.raises(InvalidCallError, match="idempotency_key"):

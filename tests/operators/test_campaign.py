@@ -146,6 +146,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"redial": {"waits": [5], "outcomes": ["busy"]}},
         "redial: outcomes must be of voicemail",
     ),
+    "redial of a misspelt outcome": (
+        {"redial": {"waits": [5], "outcomes": ["voicemail", "faild"]}},
+        "outcomes must be of voicemail and failed, not ['voicemail', 'faild']; did you mean 'failed'?",
+    ),
     "deadline without a zone": (
         {"deadline": "2026-01-31T20:00:00"},
         "deadline: must be a moment with its time zone",
@@ -221,6 +225,37 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name_before_anything_rings(
     said = refusal(sandbox, render(operator(**options)))
     assert says in said
     assert ANN not in said
+
+
+SCHEMES = {
+    "s3": "pip install 'apache-airflow-providers-amazon[s3fs]'",
+    "gs": "pip install 'apache-airflow-providers-google'",
+    "abfs": "pip install 'apache-airflow-providers-microsoft-azure'",
+    "sftp": "pip install 'apache-airflow-providers-sftp[sshfs]'",
+    "nosuch": "install the provider of that storage",
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", ["contacts", "do_not_call", "results_path"])
+def test_storage_that_nothing_installed_can_open_is_named_with_its_package(
+    sandbox: SandboxProcess, name: str, scheme: str
+) -> None:
+    said = refusal(sandbox, operator(**{name: f"{scheme}://a_conn@bucket/file.csv"}))
+    assert f"{name}: {scheme}://a_conn@bucket/file.csv cannot be opened" in said
+    assert f"nothing that is installed knows {scheme}://; {SCHEMES[scheme]}" in said
+
+
+def test_storage_whose_provider_lacks_its_library_is_refused_likewise(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_fs(conn_id: str | None, options: Any) -> Any:
+        raise ImportError("No module named 's3fs'")
+
+    monkeypatch.setattr("airflow.sdk.io.fs._register_filesystems", lambda: {"s3": get_fs})
+    said = refusal(sandbox, operator(results_path="s3://bucket/results.csv"))
+    assert "results_path: s3://bucket/results.csv cannot be opened" in said
+    assert "pip install 'apache-airflow-providers-amazon[s3fs]'" in said
 
 
 def test_rows_that_nobody_gave_an_agent_or_a_caller_id_are_refused(

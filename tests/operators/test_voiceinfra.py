@@ -122,6 +122,17 @@ def test_bad_field_fails_for_good_before_anything_rings(
 def test_unknown_policy_that_does_not_exist_is_refused_when_the_dag_is_parsed() -> None:
     with pytest.raises(ValueError, match="on_unknown must be 'fail' or 'redial'"):
         operator(on_unknown="guess")
+    with pytest.raises(ValueError, match="not 'redail'; did you mean 'redial'"):
+        operator(on_unknown="redail")
+
+
+def test_outcome_that_no_call_may_ever_have_is_warned_of(
+    sandbox: SandboxProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    operator(fail_on_outcomes=("busy", "faild")).execute(task_context())
+    log = capfd.readouterr().out
+    assert "fail_on_outcomes: VoiceInfra documents no outcome 'busy', only answered, voicemail, failed" in log
+    assert "no outcome 'faild', only answered, voicemail, failed; did you mean 'failed'?" in log
 
 
 def test_waiting_returns_the_record_without_its_transcript(ledger: CallLedger) -> None:

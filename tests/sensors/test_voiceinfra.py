@@ -257,6 +257,20 @@ def test_unwanted_outcome_skips_a_soft_sensor(ledger: CallLedger, mode: dict[str
         sensor(call_id="call_1", outcomes=["answered"], **{soft: True}, **mode).execute(task_context(Ti()))
 
 
+@each_mode
+def test_outcome_that_no_call_may_ever_have_is_warned_of(
+    ledger: CallLedger, mode: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    complete(ledger, "call_1")
+    sensor(call_id="call_1", fail_on_outcomes=["anwered"], **mode).execute(task_context(Ti()))
+    with pytest.raises(AirflowFailException):
+        sensor(call_id="call_1", outcomes=["anwered"], **mode).execute(task_context(Ti()))
+    log = capfd.readouterr().out
+    for name in ("outcomes", "fail_on_outcomes"):
+        assert f"{name}: VoiceInfra documents no outcome 'anwered'" in log
+    assert "did you mean 'answered'?" in log
+
+
 @pytest.mark.parametrize("name", ["outcomes", "fail_on_outcomes"])
 def test_outcomes_given_as_one_text_are_refused_when_the_dag_is_parsed(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a list"):
