@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_number
+from airflow_provider_voiceinfra.xcom_values import for_xcom
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)
@@ -109,10 +110,7 @@ def storable_text(text: str) -> str:
 
 
 def check_agent(agent_id: object) -> None:
-    """Refuse what the API cannot be expected to take for an agent.
-
-    :raises InvalidCallError: naming the rule that it breaks.
-    """
+    """Raise ``InvalidCallError`` for what the API cannot be expected to take for an agent."""
     if not agent_id:
         raise InvalidCallError(
             "agent_id", "is missing; set it on the task, or as the default on the connection"
@@ -126,11 +124,7 @@ def check_agent(agent_id: object) -> None:
 
 
 def check_number(name: str, number: object) -> None:
-    """Refuse what cannot be a phone number in E.164 form.
-
-    :param name: the field, for the message, which masks the number.
-    :raises InvalidCallError: naming the rule that it breaks.
-    """
+    """Raise ``InvalidCallError``, which names the field and masks the number, for what is no E.164 number."""
     if not number:
         remedy = "; set it on the task, or as the default on the connection" if name == "from_number" else ""
         raise InvalidCallError(name, f"is missing{remedy}")
@@ -252,13 +246,13 @@ class CompletionRecord:
         return _parse_time(self.text("end_time"))
 
     def to_dict(self, *, include_transcript: bool = False) -> dict[str, Any]:
-        """Return the record as plain JSON, as tasks find it in XCom.
+        """Return the record as plain JSON, as tasks find it in XCom; what Airflow cannot hold is text there.
 
         :param include_transcript: whether to keep ``transcript``, which is long and personal.
         """
-        record = {
-            name: value for name, value in self.payload.items() if include_transcript or name != "transcript"
-        }
+        record: dict[str, Any] = for_xcom(self.payload)
+        if not include_transcript:
+            record.pop("transcript", None)
         if self.received_at is not None:
             record["received_at"] = self.received_at.isoformat()
         return record

@@ -25,6 +25,7 @@ LAYERS = {
         __init__ get_provider_info exceptions masking calls signing options campaigns.templates
         campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules campaigns.windows
         campaigns.phone_numbers threads campaigns.zones campaigns.window_rules campaigns.windows
+        xcom_values campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
     """,
     1: """
         settings connection client pacing metrics privacy ledger campaigns transport

@@ -71,7 +71,7 @@ def check_storage(name: str, location: object) -> None:
     scheme, cause = urlsplit(str(location)).scheme, None
     if has_fs(scheme):
         try:
-            _ = _path(location).fs  # a provider may lack a library of its own
+            _ = path_of(location).fs  # a provider may lack a library of its own
             return
         except (ImportError, AirflowOptionalProviderFeatureException) as exc:
             cause = exc
