@@ -22,8 +22,9 @@ _CODE = "airflow_provider_voiceinfra.cli"
 CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
 
-def _arg(*flags: str, **options: Any) -> Arg:
-    return Arg(flags, **options)
+def _arg(*flags: str, help: str, **options: Any) -> Arg:
+    # Airflow takes help for markup, in which [api] is a style and is not shown.
+    return Arg(flags, help=help.replace("[", r"\["), **options)
 
 
 _SHOW_NUMBERS = _arg(

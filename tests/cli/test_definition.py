@@ -46,6 +46,40 @@ def test_the_code_behind_it_can_be_imported(name: str) -> None:
     importlib.import_module(f"airflow_provider_voiceinfra.cli.{name}")
 
 
+def words_to(command: ActionCommand | GroupCommand, *above: str) -> list[tuple[str, ...]]:
+    """Return the words by which a command and those in it are called."""
+    words = (*above, command.name)
+    inner = () if isinstance(command, ActionCommand) else command.subcommands
+    return [words, *(found for each in inner for found in words_to(each, *words))]
+
+
+@pytest.mark.parametrize("words", [found[1:] for found in words_to(GROUP)], ids=" ".join)
+def test_help_shows_all_that_is_written(run: Run, words: tuple[str, ...]) -> None:
+    command: ActionCommand | GroupCommand = GROUP
+    for word in words:
+        assert isinstance(command, GroupCommand)
+        [command] = [inner for inner in command.subcommands if inner.name == word]
+    written = [command.description or command.help or ""]
+    if isinstance(command, ActionCommand):
+        written += [str(arg.kwargs.get("help")) for arg in command.args]
+        written = [text for text in written if text != "None"]
+    else:
+        written += [str(inner.help) for inner in command.subcommands]
+
+    ran = run(*words, "--help")
+
+    assert ran.code == 0
+    shown = "".join(ran.out.split())
+    for text in written:
+        # Airflow's own arguments are written as it wants them.
+        assert "".join(text.replace("\\[", "[").split()) in shown
+
+
+def test_help_names_the_section_of_a_setting(run: Run) -> None:
+    assert "default: /voiceinfra under [api] base_url" in " ".join(run("doctor", "--help").out.split())
+    assert "default: [voiceinfra] retention_days" in " ".join(run("purge", "--help").out.split())
+
+
 def test_states_are_those_of_the_ledger() -> None:
     assert set(CALL_STATES) == {state.value for state in CallState}
 
