@@ -1,0 +1,94 @@
+"""What is published holds all that its own tests and pages need, and nothing that merely lay about."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "airflow_provider_voiceinfra"
+LINK = re.compile(r"\]\(\s*<?([^)\s>#]+)[^)]*\)")
+
+
+def sdist(root: Path, folder: Path) -> Path:
+    """Build a source distribution, and return the folder into which it was unpacked."""
+    [made] = SdistBuilder(str(root)).build(directory=str(folder), versions=["standard"])
+    with tarfile.open(made) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / Path(made).name.removesuffix(".tar.gz")
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sdist(ROOT, tmp_path_factory.mktemp("sdist"))
+
+
+def sources(*folders: str) -> set[str]:
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}
+
+
+def test_it_holds_the_whole_repository(unpacked: Path) -> None:
+    folders = [PACKAGE, "benchmarks", "constraints", "dags_examples", "docs", "scripts", "tests"]
+    wanted = sources(*folders) - sources("benchmarks/results")
+
+    assert wanted - names(unpacked) == set()
+    assert {"Makefile", "pyproject.toml", "README.md", "CONTRIBUTING.md", "LICENSE"} <= names(unpacked)
+    assert "scripts/harness/postgres.py" in wanted
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_its_pages_link_to_is_in_it(unpacked: Path, page: str) -> None:
+    links = [link for link in LINK.findall((unpacked / page).read_text()) if "://" not in link]
+
+    assert [link for link in links if not (unpacked / link).exists()] == []
+
+
+def test_it_holds_nothing_that_merely_lies_about(tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    (root / PACKAGE).mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", f"{PACKAGE}/__init__.py"):
+        shutil.copy(ROOT / name, root / name)
+    strays = ["notes/tests/contacts.csv", "old/docs/draft.md", "old/README.md", f"build/lib/{PACKAGE}/old.py"]
+    for stray in (*strays, "contacts.csv"):
+        (root / stray).parent.mkdir(parents=True, exist_ok=True)
+        (root / stray).write_text("+14155550100\n")
+
+    found = sdist(root, tmp_path / "sdist")
+    [wheel] = WheelBuilder(str(root)).build(directory=str(tmp_path / "wheel"), versions=["standard"])
+
+    assert names(found) == {"PKG-INFO", "pyproject.toml", "README.md", "LICENSE", f"{PACKAGE}/__init__.py"}
+    packed = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
+    assert packed == [f"{PACKAGE}/__init__.py"]
+
+
+@pytest.mark.integration
+def test_its_tests_can_be_run_from_it(unpacked: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if "AIRFLOW" not in name and "COV" not in name}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "tests"],
+        cwd=unpacked,
+        env={**env, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert "tests/test_packaging.py::test_its_tests_can_be_run_from_it" in ran.stdout
+    assert int(re.findall(r"(\d+) tests? collected", ran.stdout)[-1]) > 1000
