@@ -131,8 +131,9 @@ def check_number(name: str, number: object) -> None:
     if not isinstance(number, str) or _E164.fullmatch(number) is None:
         raise InvalidCallError(
             name,
+            # Without an example number: Airflow masks those of the task in its logs, and would mask it, too.
             f"{mask_number(str(number))} is not in E.164 form: a plus sign, the country code and the number, "
-            "digits only, such as +14155550100",
+            "digits only, such as +1 and ten more digits",
         )
     # Imported late: its tables are of no use to a process that only parses DAG files.
     import phonenumbers

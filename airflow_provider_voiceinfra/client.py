@@ -52,7 +52,7 @@ _REMEDIES = {
     400: "Correct the request; the same one would be refused again.",
     401: "Check the API key of the connection; it may have been revoked in the vendor's dashboard.",
     404: "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
-    422: "Correct the number; E.164 form is needed, such as +14155550100.",
+    422: "Correct the number; E.164 form is needed, such as +1 and ten more digits.",
 }
 # Besides those that the API documents: answers by which HTTP says that the request was not acted upon. Not
 # 303, 408 or 409, which may be sent after a request was passed on, nor any that HTTP does not define.

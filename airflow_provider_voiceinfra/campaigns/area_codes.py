@@ -12,10 +12,10 @@ Sources of the tables:
   be. A code that it lists in two complexes is in both here, and lends its zones to both, but neither lends
   its own to the other: 236 serves the areas of 250 and of 604, but 604 has nothing of 250's Mountain time.
 - Zones that the library lacks or has wrongly: the same report, its column ``TIME_ZONE`` (915 and 931 are
-  there in two zones; Orlando's 689 and Toronto's 647 are Eastern, as their overlays are); the time zone database's
-  ``zone.tab`` (Saskatchewan: Lloydminster keeps Alberta's time); Alabama's 334, whose towns at the
-  Chattahoochee live by Georgia's clock; and Queensland, beyond +1: nearly all of its numbers are taken for
-  Sydney's, which puts its clock forward in summer where Brisbane does not.
+  there in two zones; Orlando's 689 and Toronto's 647 are Eastern, as their overlays are); the time zone
+  database's ``zone.tab`` (Saskatchewan: Lloydminster keeps Alberta's time); Alabama's 334, whose towns at
+  the Chattahoochee live by Georgia's clock; and Queensland, beyond +1: nearly all of its numbers are taken
+  for Sydney's, which puts its clock forward in summer where Brisbane does not.
 
 Not in them are hamlets that keep a neighbour's clock, such as Kenton in Oklahoma.
 """

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.text_lines import AS_UTF8, Lines, is_location, shown, suffixes
+from airflow_provider_voiceinfra.campaigns.text_lines import (
+    AS_UTF8,
+    Lines,
+    UndecodableLineError,
+    is_location,
+    shown,
+    suffixes,
+)
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 MAX_CELL_BYTES = 100_000
 MAX_ROW_CHARACTERS = 1_000_000
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 _SEPARATOR_HINT = re.compile(r'"?sep=(.)"?\s*')  # the first line of some spreadsheets' files
 
 
@@ -152,6 +161,7 @@ class _Records:
         self._lines = lines
         self._text: list[str] = []  # the lines of the record at hand, to say what is wrong with it
         self._size = 0
+        self._delimiter: str | None = None
         source = self._recorded()
         first = next((line for line in source if line.strip()), None)
         hint = _SEPARATOR_HINT.fullmatch(first or "")
@@ -184,12 +194,17 @@ class _Records:
         return self._lines.error(problem, self.start)
 
     def _recorded(self) -> Iterator[str]:
-        for line in self._lines:
-            self._text.append(line)
-            self._size += len(line)
-            if self._size > MAX_ROW_CHARACTERS:
-                raise csv.Error(f"the row is longer than {MAX_ROW_CHARACTERS:,} characters")
-            yield line
+        try:
+            for line in self._lines:
+                self._text.append(line)
+                self._size += len(line)
+                if self._size > MAX_ROW_CHARACTERS:
+                    raise csv.Error(f"the row is longer than {MAX_ROW_CHARACTERS:,} characters")
+                yield line
+        except UndecodableLineError as exc:
+            record = "".join(self._text) + exc.before
+            column = len(_cells(record, self._delimiter or _delimiter(record)))
+            raise self._lines.error(f"column {max(column, 1)}: {exc.problem}", self._lines.number) from exc
 
     def _too_big(self, column: int) -> ContactsError:
         return self.error(
@@ -199,23 +214,43 @@ class _Records:
 
     def _broken(self, reason: csv.Error) -> ContactsError:
         text = "".join(self._text)
-        column, size, quoted = 1, 0, False
-        for character in text:
-            if character == '"':
-                quoted = not quoted
-            elif character == self._delimiter and not quoted:
-                column, size = column + 1, 0
-            else:
-                size += 1
-            if size > MAX_CELL_BYTES:
-                return self._too_big(column)
-        if quoted:
+        delimiter = self._delimiter or ","
+        cells = _cells(text, delimiter)
+        for number, cell in enumerate(cells, 1):
+            if len(cell) > MAX_CELL_BYTES:
+                return self._too_big(number)
+        if _is_open(text, delimiter):
             return self.error(
-                f"column {column}: its quote is never closed; a quote in a cell is written twice"
+                f"column {len(cells)}: its quote is never closed; a quote in a cell is written twice"
             )
         if re.search(r"\r(?!\n)", text):
             return self.error(f"its lines end as on old Macs; {AS_UTF8}")
         return self.error(f"not CSV: {reason}; put the cell in quotes, and write a quote in it twice")
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    """Return the cells of a record as far as it can be read, the last one perhaps not to its end."""
+
+    def cells(size: int) -> list[str] | None:
+        try:
+            return next(csv.reader(_lines(text[:size]), delimiter=delimiter), [])
+        except csv.Error:
+            return None
+
+    readable = bisect_left(range(len(text)), True, key=lambda size: cells(size + 1) is None)
+    return cells(readable) or []
+
+
+def _is_open(text: str, delimiter: str) -> bool:
+    """Tell whether a record ends within quotes: what follows belongs to it then."""
+    try:
+        return len(list(csv.reader([*_lines(text), "x"], delimiter=delimiter))) == 1
+    except csv.Error:
+        return False
+
+
+def _lines(text: str) -> Iterator[str]:
+    return io.StringIO(text, newline="\n")
 
 
 def _delimiter(header: str) -> str:

@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns.contact_columns import (
+    FIELDS,
+    Renaming,
+    check_names,
+    placeholder,
+    remedy,
+)
 from airflow_provider_voiceinfra.campaigns.contact_files import BadRow, Rows, open_rows
 from airflow_provider_voiceinfra.campaigns.contact_values import (
     agent,
@@ -21,15 +28,15 @@ from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
 from airflow_provider_voiceinfra.campaigns.templates import Template
 from airflow_provider_voiceinfra.campaigns.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
+from airflow_provider_voiceinfra.masking import mask_number
 
 __all__ = ["Contact", "ContactReader", "SkippedRow", "open_rows"]
 
 INVALID = "invalid"
 DUPLICATE = "duplicate"
 DO_NOT_CALL = "do_not_call"
-# The columns with a meaning of their own; every other one becomes a variable.
-FIELDS = frozenset({"to_number", "agent_id", "from_number", "first_message", "context", "timezone"})
+# So many names of columns are remembered as checked, of contacts that do not name them beforehand.
+_MOST_NAMES = 10_000
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class ContactReader:
     :param default_region: the country of numbers without a country code, such as ``US``; if not set, such
         numbers are invalid.
     :param contact_key: the column that tells contacts apart.
+    :param columns: columns that the contacts call otherwise, such as ``{"to_number": "Phone Number"}``; the
+        new names are those of variables and placeholders, too.
     :param do_not_call: numbers that must not be called, or the path or URL of a file of them.
     :raises ContactsError: if one of these is wrong, or a number of ``do_not_call`` cannot be read.
     """
@@ -93,12 +102,14 @@ class ContactReader:
         timezone: str | None = None,
         default_region: str | None = None,
         contact_key: str = "to_number",
+        columns: Mapping[str, str] | None = None,
         do_not_call: Collection[str] | str | None = None,
     ) -> None:
         self._numbers = NumberReader(default_region or None)
         texts = {"first_message": first_message, "context": context}
         self._templates = {name: Template(name, text) for name, text in texts.items() if text}
         self._key = contact_key
+        self._renaming = Renaming(columns)
         self._timezone: str | None = None
         try:
             self._agent_id = agent(agent_id)
@@ -123,47 +134,50 @@ class ContactReader:
             rows.close()
 
     def _read(self, rows: Rows) -> Iterator[Contact | SkippedRow]:
-        missing = self._needed() if rows.columns is None else self._needed() - set(rows.columns)
         if rows.columns is not None and (rows.columns or rows.has_header):
-            self._check_columns(rows, missing, rows.columns)
+            self._check_columns(rows.name, rows.columns)
         columns: dict[str, None] = {}
+        missing = self._renaming.theirs(self._needed())
+        checked: set[str] = set()
         seen: set[int] = set()
         for number, row in rows:
             if isinstance(row, BadRow):
                 yield SkippedRow(number, INVALID, row.field, row.message)
                 continue
-            if rows.columns is None and (missing or not columns):
-                columns.update(dict.fromkeys(row))
-                missing.difference_update(row)
+            if rows.columns is None:
+                if not checked.issuperset(row):
+                    check_names(self._renaming.ours(row), f"{rows.name}, row {number}")
+                    checked = checked.union(row) if len(checked) < _MOST_NAMES else set(row)
+                if missing or not columns:
+                    columns.update(dict.fromkeys(row))
+                    missing.difference_update(row)
             yield self._checked(number, row, seen)
-        if rows.columns is None and columns:
+        if missing and columns:
             # No row had them, so that none of them made a contact.
-            self._check_columns(rows, missing, tuple(columns))
+            self._check_columns(rows.name, tuple(columns))
 
-    def _needed(self) -> set[str]:
+    def _needed(self) -> list[str]:
         placeholders = (name for template in self._templates.values() for name in template.columns)
-        return {"to_number", self._key, *placeholders}
+        return ["to_number", self._key, *placeholders]
 
-    def _check_columns(self, rows: Rows, missing: set[str], columns: tuple[str, ...]) -> None:
-        if not missing:
-            return
-        # A file without a header has a contact in its place.
-        listed = mask_numbers_in(", ".join(columns[:50]))
-        there = f"there are {listed}" if columns else "there are none"
+    def _check_columns(self, name: str, theirs: tuple[str, ...]) -> None:
+        columns = self._renaming.names(theirs, name)
         for text, template in self._templates.items():
-            unknown = [name for name in template.columns if name in missing and name != "to_number"]
-            if unknown:
-                raise ContactsError(
-                    f"{text}: the placeholder {{{unknown[0]}}} is no column of {rows.name}; {there}"
-                )
-        name = "to_number" if "to_number" in missing else self._key
-        alike = [column for column in columns if _plain(column) == _plain(name)]
-        remedy = f"rename {alike[0]!r} to it" if alike else "add it"
-        raise ContactsError(f"{rows.name}: the column {name!r} is missing; {remedy}; {there}")
+            for column in template.columns:
+                if column not in columns and column != "to_number":
+                    raise ContactsError(
+                        f"{text}: the placeholder {{{column}}} is no column of {name}; "
+                        f"{placeholder(column, columns)}"
+                    )
+        for needed in ("to_number", self._key):
+            if needed not in columns:
+                raise ContactsError(f"{name}: the column {needed!r} is missing; {remedy(needed, columns)}")
+        check_names(columns, name)
 
     def _checked(self, number: int, row: Mapping[str, Any], seen: set[int]) -> Contact | SkippedRow:
         shown = None
         try:
+            row = self._renaming.row(row)
             written = filled(row.get("to_number"))
             if written is None:
                 raise InvalidCallError("to_number", "is empty")
@@ -216,7 +230,3 @@ class ContactReader:
             raise InvalidCallError("timezone", f"must be text, not {type(name).__name__}")
         zone_named(name)
         return name
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace(" ", "_").replace("-", "_").strip("_")

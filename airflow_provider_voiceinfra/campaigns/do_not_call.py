@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from airflow_provider_voiceinfra.campaigns.contact_columns import like_a_number, listed
+from airflow_provider_voiceinfra.campaigns.contact_columns import shown as shown_name
 from airflow_provider_voiceinfra.campaigns.contact_files import BadRow, open_rows
 from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
 from airflow_provider_voiceinfra.campaigns.text_lines import Lines, is_location, shown, suffixes
@@ -93,4 +95,8 @@ def _column(columns: tuple[str, ...], where: str) -> str:
         return name
     if len(columns) == 1:
         return columns[0]
-    raise ContactsError(f"do_not_call: {where}: no column is named {' or '.join(COLUMNS)}; rename one")
+    meant = like_a_number(columns)
+    raise ContactsError(
+        f"do_not_call: {where}: no column is named {' or '.join(COLUMNS)}; "
+        f"rename {shown_name(meant) if meant else 'one'}; there are {listed(columns)}"
+    )

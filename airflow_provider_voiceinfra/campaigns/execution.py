@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
 from airflow_provider_voiceinfra.campaigns.dialling import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.campaigns.loading import ContactLoader, describe
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.overview import in_words
 from airflow_provider_voiceinfra.campaigns.report import (
     CANCELLED,
     EXPIRED,
@@ -153,7 +154,7 @@ class CampaignExecution:
         log.info(
             "%d contacts are on the list, those who were called before included; left out: %s.",
             loader.counts[""],
-            skipped or "none",
+            in_words(skipped),
         )
         if self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline:
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)

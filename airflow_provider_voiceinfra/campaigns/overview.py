@@ -1,4 +1,4 @@
-"""What there is to show of a campaign, for the command line and the pages alike."""
+"""What there is to show of a campaign, for the command line, the pages and the log alike."""
 
 from __future__ import annotations
 
@@ -51,6 +51,34 @@ def overview(
         "refusals": told.get("refusals", []),
         "summary": summary,
     }
+
+
+def in_words(counts: Mapping[str, int], words: Mapping[str, str] | None = None) -> str:
+    """Return counts as a part of a sentence, the highest first; ``none`` if all are zero.
+
+    :param words: what to call what is counted, if not by its own name.
+    """
+    words = words or {}
+    there = sorted(((number, name) for name, number in counts.items() if number), key=lambda one: -one[0])
+    return ", ".join(f"{number} {words.get(name, name)}" for number, name in there) or "none"
+
+
+def progress_in_words(progress: Mapping[str, Any]) -> str:
+    """Return what a campaign tells of itself while it runs as a line of its log."""
+    parts = [
+        f"{progress['done']} of {progress['contacts']} contacts are done: {in_words(progress['outcomes'])}",
+        f"{progress['active']} on the phone",
+        f"waiting: {in_words(progress['waiting'], WAITING_FOR)}",
+        f"{progress['rate']:.1f} calls/s",
+        f"expected end: {progress['expected_end'] or 'not known yet'}",
+    ]
+    return "; ".join([*parts, progress["obstacle"]] if progress["obstacle"] else parts)
+
+
+def summary_in_words(summary: Mapping[str, Any]) -> str:
+    """Return how a campaign ended as a part of a sentence."""
+    counted = {name: summary[name] for name in (*SKIPPED.values(), *OUTCOMES, OTHER)}
+    return f"{summary['attempts']} calls; of {summary['contacts']} contacts: {in_words(counted)}"
 
 
 def _so_far(told: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:

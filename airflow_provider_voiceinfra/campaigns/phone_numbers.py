@@ -15,8 +15,9 @@ _INVISIBLE = dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *ran
 _WRITTEN = re.compile(r"(?:tel:)?[+\uff0b]?[\d\s()./\u2010-\u2015\u2212-]+")
 _SCIENTIFIC = re.compile(r"\+?\d+(?:[.,]\d+)?[eE]\+?\d+")
 _DECIMAL = re.compile(r"\+?\d{6,}[.,]\d{1,2}")
-# With spaces, so that a search of the logs for full numbers finds none.
-_EXAMPLE = "such as +1 415 555 0100"
+# Without a number: Airflow masks those of the task in its logs, and would mask the example, too.
+_EXAMPLE = "with a plus sign and the country code, such as +1 and ten more digits"
+_ABROAD = "begins with 00, which is dialled for calls abroad; write + in its place"
 
 
 @dataclass
@@ -122,18 +123,26 @@ class NumberReader:
         try:
             parsed = library.parse(text, self._region)
         except library.NumberParseException as exc:
-            if exc.error_type == exc.INVALID_COUNTRY_CODE and not text.startswith(("+", "tel:+", "\uff0b")):
+            if _calls_abroad(text):
+                rule = _ABROAD
+            elif exc.error_type == exc.INVALID_COUNTRY_CODE and not text.startswith(("+", "tel:+", "\uff0b")):
                 rule = f"has no country code; write it {_EXAMPLE}, or set default_region"
             else:
                 rule = f"cannot be a phone number; write it {_EXAMPLE}"
             raise InvalidCallError(field, f"{mask_number(text)} {rule}") from exc
         number: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
         if not self._is_possible(parsed) or _E164.fullmatch(number) is None:
+            if _calls_abroad(text):
+                raise InvalidCallError(field, f"{mask_number(text)} {_ABROAD}")
             raise InvalidCallError(
                 field,
                 f"{mask_number(number)} cannot be a phone number: wrong country code or number of digits",
             )
         return number
+
+
+def _calls_abroad(text: str) -> bool:
+    return re.sub(r"\D", "", text).startswith("00") and "+" not in text and "\uff0b" not in text
 
 
 def _check_form(text: str, field: str) -> None:

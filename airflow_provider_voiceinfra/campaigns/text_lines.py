@@ -22,6 +22,19 @@ _WRONG_START = {
 }
 
 
+class UndecodableLineError(ContactsError):
+    """A line is not UTF-8.
+
+    :param before: what the line holds before the byte that is none.
+    :param problem: what is wrong and how to mend it.
+    """
+
+    def __init__(self, message: str, before: str, problem: str) -> None:
+        super().__init__(message)
+        self.before = before
+        self.problem = problem
+
+
 def is_location(contacts: object) -> bool:
     """Tell whether this is a path or URL and not the contacts themselves."""
     return isinstance(contacts, (str, Path)) or hasattr(contacts, "open")
@@ -131,13 +144,11 @@ class Lines:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as exc:
-            before = line[: exc.start].decode("latin-1")
-            column = 1 + max(before.count(mark) for mark in ",;\t")
-            raise self.error(
-                f"column {column}: the byte 0x{line[exc.start]:02X} is not UTF-8, the file is perhaps in "
-                f"Windows-1252; {AS_UTF8}",
-                self.number,
-            ) from exc
+            before = line[: exc.start].decode("utf-8")
+            byte = f"0x{line[exc.start]:02X}"
+            problem = f"the byte {byte} is not UTF-8, the file is perhaps in Windows-1252; {AS_UTF8}"
+            message = str(self.error(f"character {len(before) + 1}: {problem}", self.number))
+            raise UndecodableLineError(message, before, problem) from exc
 
 
 class _Gunzipped(gzip.GzipFile):

@@ -54,6 +54,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
     :param variables: values for the agent's prompt template (templated); a contact's columns go before.
     :param voiceinfra_conn_id: id of a connection of the type ``voiceinfra`` (templated).
     :param contact_key: the column that tells contacts apart.
+    :param columns: columns that the contacts call otherwise, such as ``{"to_number": "Phone Number"}``
+        (templated); the new names are those of variables and placeholders, too. If not set, none.
     :param max_active_calls: calls placed and not yet over, at most (templated).
     :param max_calls_per_second: never dial faster (templated); if not set, the connection's, and without that
         as fast as the API's 429 answers allow.
@@ -86,6 +88,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         "call_context",
         "variables",
         "voiceinfra_conn_id",
+        "columns",
         "max_active_calls",
         "max_calls_per_second",
         "calling_window",
@@ -120,6 +123,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         variables: Mapping[str, Any] | None = None,
         voiceinfra_conn_id: str = DEFAULT_CONN_ID,
         contact_key: str = "to_number",
+        columns: Mapping[str, str] | None = None,
         max_active_calls: int | str = 10,
         max_calls_per_second: float | str | None = None,
         calling_window: Any = None,
@@ -144,6 +148,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         self.variables = variables
         self.voiceinfra_conn_id = voiceinfra_conn_id
         self.contact_key = contact_key
+        self.columns = columns
         self.max_active_calls = max_active_calls
         self.max_calls_per_second = max_calls_per_second
         self.calling_window = calling_window
@@ -179,6 +184,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
     def _run(self, context: Context, *, resumed: bool) -> Any:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
         from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+        from airflow_provider_voiceinfra.campaigns.overview import summary_in_words
         from airflow_provider_voiceinfra.campaigns.runner import End, Pause
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
@@ -203,7 +209,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         end, summary = result
         if end is End.STOPPED:
             raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
-        self.log.info("The campaign is over: %s", summary)
+        self.log.info("Campaign %r is over: %s.", orders.plan.campaign_id, summary_in_words(summary))
         if end is End.CANCELLED:
             # A failed task returns nothing, but whoever looks into it wants to know how far it got.
             context["ti"].xcom_push(key="return_value", value=summary)
@@ -260,6 +266,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             "variables": self.variables,
             "default_region": self.default_region,
             "contact_key": self.contact_key,
+            "columns": self.columns,
             "do_not_call": self.do_not_call,
         }
 
@@ -276,17 +283,9 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         )
 
     def _tell_progress(self, progress: Mapping[str, Any]) -> None:
+        from airflow_provider_voiceinfra.campaigns.overview import progress_in_words
+
         if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:
             return
         self._told_at = time.monotonic()
-        self.log.info(
-            "%d of %d contacts are done %s; %d on the phone, waiting: %s; %.1f calls/s, expected end: %s%s",
-            progress["done"],
-            progress["contacts"],
-            progress["outcomes"],
-            progress["active"],
-            progress["waiting"],
-            progress["rate"],
-            progress["expected_end"] or "not known yet",
-            f"; {progress['obstacle']}" if progress["obstacle"] else "",
-        )
+        self.log.info("%s", progress_in_words(progress))

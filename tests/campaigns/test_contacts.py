@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import inspect
 import json
 import random
 import re
@@ -17,9 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_voiceinfra.campaigns.contact_columns import FIELDS, OPERATORS_OWN
 from airflow_provider_voiceinfra.campaigns.contacts import Contact, ContactReader, SkippedRow, open_rows
 from airflow_provider_voiceinfra.campaigns.phone_numbers import NumberReader
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.operators.voiceinfra import (
+    VoiceInfraCampaignOperator,
+    VoiceInfraOutboundCallOperator,
+)
 
 # Not the number that messages give as an example.
 ANN, BOB, CAT = "+14155550142", "+14155550101", "+442079460123"
@@ -117,7 +123,7 @@ def test_numbers_and_texts_do_not_show_in_a_repr() -> None:
 # Files.
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["plain", "bom"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("name", ["contacts.csv", "contacts.csv.gz", "CONTACTS.CSV"])
@@ -230,9 +236,20 @@ REFUSED = {
     "no to_number": (
         b"phone,name\n1,2\n",
         "contacts.csv",
-        "the column 'to_number' is missing; add it; there are phone",
+        r"the column 'to_number' is missing; rename 'phone' to 'to_number', or pass "
+        r"columns=\{'to_number': 'phone'\}; there are phone, name",
     ),
-    "other spelling": (b"To Number,name\n", "contacts.csv", "rename 'To Number' to it"),
+    "another header": (
+        b"Name,Phone Number,Phone Type\n",
+        "contacts.csv",
+        r"rename 'Phone Number' to 'to_number', or pass columns=\{'to_number': 'Phone Number'\}; there are",
+    ),
+    "nothing like a number": (
+        b"name,city\n",
+        "contacts.csv",
+        "the column 'to_number' is missing; add it; there are name, city",
+    ),
+    "other spelling": (b"To Number,name\n", "contacts.csv", "rename 'To Number' to 'to_number'"),
     "no header": (f"{ANN},Ann\n{BOB},Bob\n".encode(), "contacts.csv", r"there are \+1415\*\*\*0142, Ann"),
     "duplicate column": (b"to_number,a,b,a\n", "contacts.csv", r"row 1: columns 2 and 4 are both named 'a'"),
     "nameless column": (b"to_number,,b\n", "contacts.csv", "row 1: column 2 has no name"),
@@ -241,12 +258,52 @@ REFUSED = {
         "contacts.csv",
         "row 3: column 2: the byte 0xEB is not UTF-8",
     ),
+    "windows-1252 after quoted delimiters": (
+        HEAD + b'"1,2;3",Zo\xeb\n',
+        "contacts.csv",
+        "row 2: column 2: the byte 0xEB is not UTF-8",
+    ),
+    "windows-1252 in a cell of several lines": (
+        HEAD + b'1,"a,b\nc,d,Zo\xeb"\n',
+        "contacts.csv",
+        "row 3: column 2: the byte 0xEB is not UTF-8",
+    ),
+    "windows-1252 after a cell of several lines": (
+        b"a,b,c,to_number\n" + b'1,"x\ny",Zo\xeb,2\n',
+        "contacts.csv",
+        "row 3: column 3: the byte 0xEB is not UTF-8",
+    ),
+    "windows-1252 after other delimiters": (
+        b"to_number;name\n1,2,3;Zo\xeb\n",
+        "contacts.csv",
+        "row 2: column 2: the byte 0xEB is not UTF-8",
+    ),
+    "windows-1252 in the header": (
+        b'"a,b";to_number;Zo\xeb\n',
+        "contacts.csv",
+        "row 1: column 3: the byte 0xEB is not UTF-8",
+    ),
+    "windows-1252 in json": (
+        b'{"to_number": "1,2,Zo\xeb"}\n',
+        "contacts.jsonl",
+        "row 1: character 22: the byte 0xEB is not UTF-8",
+    ),
     "utf-16": ("to_number\n".encode("utf-16"), "contacts.csv", "UTF-16; save it as 'CSV UTF-8'"),
     "utf-16 without mark": ("to_number\n".encode("utf-16-le"), "contacts.csv", "row 1: holds a NUL"),
     "nul": (HEAD + b"1,a\x00b\n", "contacts.csv", "row 2: holds a NUL"),
     "workbook": (b"PK\x03\x04....", "contacts.csv", "is a workbook"),
     "gzip by another name": (gzip.compress(HEAD), "contacts.csv", r"let its name end in \.gz"),
     "open quote": (HEAD + b'1,a\n2,"b\n3,c\n', "contacts.csv", "row 3: column 2: its quote is never closed"),
+    "open quote after a quote in a bare cell": (
+        HEAD + b'5" pipe,"b\n3,c\n',
+        "contacts.csv",
+        "row 2: column 2: its quote is never closed",
+    ),
+    "open quote after cells of several lines": (
+        HEAD + b'"1,1\n2,2","x\n3,c\n',
+        "contacts.csv",
+        "row 2: column 2: its quote is never closed",
+    ),
     "quote in quotes": (
         HEAD + b'1,"say "hi" now"\n',
         "contacts.csv",
@@ -262,6 +319,11 @@ REFUSED = {
         HEAD + b"1,a\n1," + b"x" * 200_000 + b"\n",
         "contacts.csv",
         "row 3: column 2: more than 100,000 bytes",
+    ),
+    "big cell after quotes and delimiters": (
+        HEAD + b'5" pipe,"1,2",' + b"x" * 200_000 + b"\n",
+        "contacts.csv",
+        "row 2: column 3: more than 100,000 bytes",
     ),
     "cell just too big": (
         HEAD + b"1," + b"x" * 100_001 + b"\n",
@@ -354,6 +416,7 @@ INVALID = {
     "too long": ({"to_number": "+141555501001"}, "to_number", "cannot be a phone number"),
     "no such country": ({"to_number": "+9991234567"}, "to_number", "cannot be a phone number"),
     "no country": ({"to_number": "415 555 0142"}, "to_number", "no country code.*set default_region"),
+    "00 for +": ({"to_number": "0014155550106"}, "to_number", "begins with 00, .*; write \\+ in its place"),
     "only a plus": ({"to_number": "+"}, "to_number", "phone number"),
     "two numbers": ({"to_number": f"{ANN} / {BOB}"}, "to_number", "is not one phone number"),
     "extension": ({"to_number": f"{ANN} ext. 5"}, "to_number", "is not one phone number"),
@@ -474,6 +537,130 @@ def test_the_fast_way_agrees_when_it_has_learned_from_other_numbers() -> None:
         assert found == (phonenumbers.format_number(parsed, 0) if possible else None)
 
 
+@pytest.mark.parametrize("written", ["0014155550106", "00 1 (415) 555-0106", "001 415 555 0106"])
+@pytest.mark.parametrize("region", [None, "US"])
+def test_00_is_told_from_the_plus_sign_that_it_stands_for(written: str, region: str | None) -> None:
+    row = skipped([{"to_number": written}], default_region=region)
+    assert "begins with 00, which is dialled for calls abroad; write + in its place" in row.message
+    assert "55501" not in row.message
+
+
+# What columns are called.
+
+WORDS = {
+    "variables": "write each of the values in a column of its own",
+    "call_context": "write a contact's own in a column 'context'",
+    "idempotency_key": "name the column that tells contacts apart in the operator's contact_key",
+    "wait_for_completion": "it holds for the whole campaign; set it on the operator",
+    "do_not_call": "leave such rows out, or give their numbers to the operator's do_not_call",
+    "Do Not Call": "leave such rows out",
+    "deadline": "it holds for the whole campaign",
+    "Calling Window": "it holds for the whole campaign",
+}
+
+
+@pytest.mark.parametrize(("word", "remedy"), WORDS.items())
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "list", "iterator"])
+def test_the_operator_s_own_words_are_no_columns(write: Write, word: str, remedy: str, kind: str) -> None:
+    rows: list[dict[str, Any]] = [{"to_number": ANN, "a": "1"}, {"to_number": BOB, word: {"name": "Ann"}}]
+    contacts: object = rows
+    if kind == "csv":
+        contacts = write(f"to_number,{word}\n{ANN},x\n")
+    elif kind == "jsonl":
+        contacts = write("\n".join(map(json.dumps, rows)), "contacts.jsonl")
+    elif kind == "iterator":
+        contacts = iter(rows)
+    with pytest.raises(ContactsError) as caught:
+        read(contacts)
+    assert f"the column {word!r} is a parameter of the operator and not of a contact: {remedy}" in str(
+        caught.value
+    )
+    assert "give it another name" in str(caught.value)
+
+
+def test_every_parameter_of_the_operators_is_a_field_or_refused() -> None:
+    of_both = {
+        name
+        for operator in (VoiceInfraOutboundCallOperator, VoiceInfraCampaignOperator)
+        for name in inspect.signature(operator.__init__).parameters
+    }
+    # The results name these two as they are, and may be the contacts of another campaign.
+    assert of_both - FIELDS - {"self", "kwargs", "campaign_id", "contact_key"} == set(OPERATORS_OWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("Timezone", "timezone"),
+        ("Time Zone", "timezone"),
+        ("From-Number", "from_number"),
+        ("CONTEXT", "context"),
+    ],
+)
+def test_a_column_that_is_nearly_a_field_is_no_variable(write: Write, name: str, field: str) -> None:
+    path = write(f"to_number,{name}\n{ANN},UTC\n")
+    with pytest.raises(
+        ContactsError, match=f"rename '{name}' to '{field}', or pass columns={{'{field}': '{name}'}}"
+    ):
+        read(path)
+    assert contact(path, columns={"about": name}).call.variables == {"about": "UTC"}
+
+
+def test_a_field_and_a_column_that_is_nearly_it() -> None:
+    found = contact([{"to_number": ANN, "timezone": "UTC", "Time Zone": "ours"}])
+    assert (found.timezone, found.call.variables) == ("UTC", {"Time Zone": "ours"})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "list", "iterator"])
+def test_columns_by_another_name(write: Write, kind: str) -> None:
+    rows = [{"Phone Number": ANN, "Customer": "Ann", "city": "X"}, {"Phone Number": "12"}]
+    contacts: object = rows
+    if kind == "csv":
+        contacts = write(f"Phone Number;Customer;city\n{ANN};Ann;X\n12;;\n")
+    elif kind == "jsonl":
+        contacts = write("\n".join(map(json.dumps, rows)), "contacts.jsonl")
+    elif kind == "iterator":
+        contacts = iter(rows)
+    columns = {"to_number": "Phone Number", "name": "Customer"}
+    found, wrong = read(contacts, columns=columns, first_message="Hi {name} of {city}")
+    assert isinstance(found, Contact)
+    assert found.call.to_request() == {
+        "to_number": ANN,
+        "first_message": "Hi Ann of X",
+        "variables": {"name": "Ann", "city": "X"},
+    }
+    assert isinstance(wrong, SkippedRow)
+    assert wrong.field == "to_number"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["to_number"], "columns: must be a mapping from the names used here"),
+        ({"to_number": None}, "columns: must be a mapping"),
+        ({"to_number": "phone", "number": "phone"}, "columns: one column .* cannot have two names"),
+        ({"to_number": "Phone"}, "columns: 'Phone' is no column of .*; there are phone, name"),
+        ({"variables": "phone"}, "the column 'variables' is a parameter of the operator"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "iterator"])
+def test_other_names_that_are_wrong_are_refused(write: Write, columns: Any, message: str, kind: str) -> None:
+    contacts: object = iter([{"phone": ANN, "name": "Ann"}])
+    if kind == "csv":
+        contacts = write(f"phone,name\n{ANN},Ann\n")
+    with pytest.raises(ContactsError, match=message):
+        read(contacts, columns=columns)
+
+
+def test_a_name_that_two_columns_would_have_makes_the_row_invalid() -> None:
+    rows = [{"phone": ANN, "to_number": BOB}, {"phone": ANN}]
+    first, second = read(rows, columns={"to_number": "phone"})
+    assert first == SkippedRow(
+        1, "invalid", "to_number", "is there twice: by this name, and as 'phone', which columns names"
+    )
+    assert isinstance(second, Contact)
+
+
 # Keys, duplicates, do-not-call.
 
 
@@ -553,6 +740,11 @@ def test_do_not_call_collections_are_compared_normalised() -> None:
         (f"{ANN}\nnobody\n", "numbers.txt", "row 2: the value is not one phone number.*Mend it"),
         (f"{ANN},{BOB}\n", "numbers.txt", "row 1: .*is not one phone number"),
         (f"a,b\n{ANN},1\n", "numbers.csv", "no column is named to_number or number"),
+        (
+            f"Name,Phone Number\nx,{ANN}\n",
+            "numbers.csv",
+            "rename 'Phone Number'; there are Name, Phone Number",
+        ),
         (f"phone,a\n{ANN}\n", "numbers.csv", "row 2: a is missing"),
         (f'"{ANN}"\n', "numbers.jsonl", "row 1: .*must be a JSON object"),
         ("", "numbers.txt", "empty"),
@@ -598,6 +790,18 @@ def test_an_unknown_placeholder_is_refused(write: Write, template: str, kind: st
         found.extend(reader.read(contacts))
     assert template in str(e.value)
     assert not [row for row in found if isinstance(row, Contact)]
+
+
+@pytest.mark.parametrize(
+    ("template", "columns"),
+    [("{name}", "to_number,NAME"), ("{first_name}", "to_number,First Name"), ("{id}", "to_number,I-D")],
+)
+def test_a_placeholder_beside_its_column_is_told_apart(write: Write, template: str, columns: str) -> None:
+    meant = columns.rpartition(",")[2]
+    with pytest.raises(
+        ContactsError, match=rf"is no column of .*; write \{{{meant}\}}; there are {columns[:9]}"
+    ):
+        read(write(f"{columns}\n{ANN},x\n"), first_message=f"Hi {template}")
 
 
 @pytest.mark.parametrize("template", ["{}", "{a:>10}", "{a!r}", "{a:{b}}", "{a", "a}", "{a:%H}"])
@@ -699,7 +903,7 @@ def test_any_bytes_are_read_or_refused(
 @settings(max_examples=150, deadline=None)
 @given(
     texts=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=8),
-    delimiter=st.sampled_from([",", ";", "\t"]),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
 )
 def test_what_a_csv_writer_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], delimiter: str

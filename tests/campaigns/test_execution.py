@@ -428,8 +428,8 @@ def test_logs_hold_no_whole_number(campaign: Campaign, caplog: pytest.LogCapture
     campaign.run(contacts, redial=ONCE_MORE, do_not_call=[number(3)])
     assert "Left out as invalid: row 9" in caplog.text
     assert "Left out as duplicate: row 7 (+1415***0102)" in caplog.text
-    assert "contacts are on the list, those who were called before included; left out: {" in caplog.text
-    text = caplog.text.replace("such as +1 415 555 0100", "")
+    assert "contacts are on the list, those who were called before included; left out: " in caplog.text
+    text = caplog.text
     assert "55501" not in text
     assert "555-01" not in text
 

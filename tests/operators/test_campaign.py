@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -63,8 +64,11 @@ def refusal(sandbox: SandboxProcess, task: VoiceInfraCampaignOperator) -> str:
 
 
 FILES: dict[str, tuple[bytes, str]] = {
-    "no number": (b"number,name\n+14155550142,Ann\n", "file.csv: the column 'to_number' is missing; add it"),
-    "other case": (b"To Number\n+14155550142\n", "'to_number' is missing; rename 'To Number' to it"),
+    "no number": (
+        b"number,name\n+14155550142,Ann\n",
+        "file.csv: the column 'to_number' is missing; rename 'number' to 'to_number'",
+    ),
+    "other case": (b"To Number\n+14155550142\n", "'to_number' is missing; rename 'To Number' to 'to_number'"),
     "no header": (
         b"+14155550142,Ann\n",
         "the column 'to_number' is missing; add it; there are +1415***0142, Ann",
@@ -95,7 +99,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "two of a name": (b"to_number,a,a\n", "columns 2 and 3 are both named 'a'; rename one of them"),
     "all invalid": (
         b"to_number\n12\nnobody\n",
-        "none of the 2 contacts can be called: row 2: to_number 12*** has no country code; write it such as",
+        "none of the 2 contacts can be called: row 2: to_number 12*** has no country code; write it with",
     ),
     "bad zones": (
         f"to_number,timezone\n{ANN},Mars/Base\n".encode(),
@@ -191,7 +195,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "region": ({"default_region": "UK"}, "default_region: 'UK' is no country"),
     "caller ID": (
         {"from_number": "12"},
-        "from_number: 12*** has no country code; write it such as +1 415 555 0100",
+        "from_number: 12*** has no country code; write it with a plus sign and the country code, such as",
     ),
     "variables": ({"variables": "{{ 5 }}"}, "variables: must be a mapping from names to values"),
     "key": ({"contact_key": "order"}, "contacts: the column 'order' is missing; add it; there are to_number"),
@@ -536,9 +540,12 @@ def test_the_log_says_what_was_left_out_and_how_it_ended_without_a_whole_number(
     log = caplog.text + capfd.readouterr().out
     assert "Left out as duplicate: row 2 (+1415***0142): to_number is that of an earlier row" in log
     assert "1 contacts are on the list" in log
-    assert "left out: {'duplicate': 1, 'invalid': 1}" in log
-    assert "of 1 contacts are done" in log
-    assert "The campaign is over: {'campaign_id': " in log
+    assert "left out: 1 duplicate, 1 invalid." in log
+    assert "0 of 1 contacts are done: none; " in log
+    assert re.search(r"; waiting: (none|1 for word of a call whose answer was lost); ", log)
+    assert f"Campaign {CAMPAIGN!r} is over: 1 calls; of 3 contacts: " in log
+    assert "1 duplicates" in log
+    assert not re.search(r"[{}]", log)
     assert not [number for number in (ANN, BOB, CAT) if number[2:] in log]
 
 
