@@ -50,7 +50,9 @@ class CampaignState:
         self._origin = origin
         self._clocks = clocks
         counts = ledger.count_contacts(plan.campaign_id)
-        self.progress: Progress = Progress(counts.pop("", 0), counts, clocks, before.progress if before else None)
+        self.progress: Progress = Progress(
+            counts.pop("", 0), counts, clocks, before.progress if before else None
+        )
         self.agenda = Agenda(plan, ledger)
         self.lines = Lines()
         self.moved_at = clocks.passed()

@@ -50,9 +50,9 @@ def list_calls(args: Namespace) -> bool:
 
 @command
 def show_call(args: Namespace) -> bool:
-    """Show one call, by its ``call_id`` or its idempotency key, and its completion."""
+    """Show one call, by its ``call_id``, its idempotency key or that key's hash, and its completion."""
     ledger = open_ledger()
-    entry = ledger.call_by_id(args.call) or ledger.call_by_key(args.call)
+    entry = ledger.call_by_id(args.call) or ledger.call_by_key(args.call) or ledger.call_by_hash(args.call)
     call_id = (entry.call_id if entry else args.call) or ""
     completion = ledger.completion(call_id) if call_id else None
     if entry is None and completion is None:
@@ -96,6 +96,7 @@ def _row(entry: CallEntry, ended: Mapping[str, CompletionEntry], privacy: Privac
         "campaign_id": origin.campaign_id,
         "contact_key": privacy.text(origin.contact_key),
         "idempotency_key": privacy.text(entry.idempotency_key),
+        "key_hash": entry.key_hash,  # a key with a number in it is shown masked, and no command takes that
         "dials": entry.dials,
         "redials": entry.redials,
         "adopted": entry.adopted,

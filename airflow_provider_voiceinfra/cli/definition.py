@@ -85,7 +85,7 @@ _CALL = ActionCommand(
     help="Show one call and how it went",
     func=lazy_load_command(f"{_CODE}.calls.show_call"),
     args=(
-        _arg("call", metavar="ID", help="The call_id, or the idempotency key"),
+        _arg("call", metavar="ID", help="The call_id, the idempotency key, or its key_hash"),
         _SHOW_NUMBERS,
         _TRANSCRIPT,
         ARG_OUTPUT,

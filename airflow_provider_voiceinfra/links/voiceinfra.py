@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
@@ -11,6 +11,21 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 RECORDING_XCOM_KEY = "recording_url"
+
+
+class RecordingMixin:
+    """Knows of a task whether it has pushed the address of a recording, so that nobody need ask Airflow."""
+
+    recording_url = ""
+
+    def push_recording(self, ti: Any, address: object) -> None:
+        """Push the address, if there is one.
+
+        :param ti: the task instance.
+        """
+        if isinstance(address, str) and address:
+            ti.xcom_push(key=RECORDING_XCOM_KEY, value=address)
+            self.recording_url = address
 
 
 class VoiceInfraRecordingLink(BaseOperatorLink):
@@ -27,12 +42,16 @@ class VoiceInfraRecordingLink(BaseOperatorLink):
         """Return the address that the task pushed; empty if it pushed none.
 
         Airflow calls this on the worker when the task ends, and stores the answer under the same key. So it
-        must be what is there already. A look-up that fails is left to raise: Airflow then logs it and stores
-        nothing, where an empty answer would erase the address.
+        must be what is there already. Operators of this package know what they pushed: asking for an XCom
+        that is not there would write an error into the log of each task without a recording, and of each
+        that defers. For another operator it is looked up. A look-up that fails is left to raise: Airflow then
+        logs it and stores nothing, where an empty answer would erase the address.
 
-        :param operator: the task; not needed.
+        :param operator: the task.
         :param ti_key: which task instance to look at.
         """
+        if isinstance(operator, RecordingMixin):
+            return operator.recording_url
         # Loaded at the end of a task, not when a DAG file is parsed.
         from airflow.sdk.execution_time.xcom import XCom
 

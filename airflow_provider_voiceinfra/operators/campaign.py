@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.operators.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin, check_list_or_location
 from airflow_provider_voiceinfra.results import final_errors_fail_the_task
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
@@ -188,6 +189,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         from airflow_provider_voiceinfra.campaigns.runner import End, Pause
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
+        check_trial_run(context["ti"].run_id, connection.base_url, self.log)
         orders = self._orders(context)
         self._execution = CampaignExecution(
             orders,

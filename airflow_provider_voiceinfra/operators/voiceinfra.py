@@ -22,8 +22,9 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
+from airflow_provider_voiceinfra.operators.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
 from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
@@ -44,7 +45,9 @@ __all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
 _TRIGGER_MARGIN = timedelta(minutes=5)
 
 
-class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator):
+class VoiceInfraOutboundCallOperator(
+    RecordingMixin, AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator
+):
     """Places a phone call, pushes its ``call_id`` to XCom, and waits for its end if asked to.
 
     A retry, or a cleared task, takes up the call that exists instead of dialling again. A new DAG run, or
@@ -173,6 +176,7 @@ class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin,
         from airflow_provider_voiceinfra.placing import OnUnknown, Pending, UnknownPolicy
 
         hook = VoiceInfraHook(self.voiceinfra_conn_id)
+        check_trial_run(context["ti"].run_id, hook.connection.base_url, self.log)
         call = hook.complete_call(self._call())
         if not hook.connection.webhook_secrets:
             self.log.warning(
@@ -264,8 +268,7 @@ class VoiceInfraOutboundCallOperator(AuthoredArgumentsMixin, MaskedNumbersMixin,
             return None
         record = record_dicts(entries, [call_id], include_transcript=self.include_transcript)[0]
         self.log.info("Call %s is over: %s.", call_id, record.get("call_outcome"))
-        if record.get("recording_url"):
-            context["ti"].xcom_push(key="recording_url", value=record["recording_url"])
+        self.push_recording(context["ti"], record.get("recording_url"))
         check_outcomes(context["ti"], record, fail_on=self.fail_on_outcomes)
         return record
 

@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.exceptions import (
     InvalidCallError,
     LedgerUnavailableError,
 )
-from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
 from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 _TRIGGER_MARGIN = timedelta(minutes=5)
 
 
-class VoiceInfraCallCompletedSensor(AuthoredArgumentsMixin, MaskedNumbersMixin, BaseSensorOperator):
+class VoiceInfraCallCompletedSensor(
+    RecordingMixin, AuthoredArgumentsMixin, MaskedNumbersMixin, BaseSensorOperator
+):
     """Waits for the completion records of calls.
 
     :param call_id: the call, or a list of calls, to wait for (templated); or
@@ -157,8 +159,8 @@ class VoiceInfraCallCompletedSensor(AuthoredArgumentsMixin, MaskedNumbersMixin, 
         check_outcomes(context["ti"], result, fail_on=self.fail_on_outcomes, only=self.outcomes)
         for record in records:
             self.log.info("Call %s is over: %s.", record["call_id"], record.get("call_outcome"))
-        if not self._wants_list() and records[0].get("recording_url"):
-            context["ti"].xcom_push(key="recording_url", value=records[0]["recording_url"])
+        if not self._wants_list():
+            self.push_recording(context["ti"], records[0].get("recording_url"))
         return result
 
     def _defer(self, context: Context) -> NoReturn:

@@ -640,7 +640,10 @@ def test_columns_by_another_name(write: Write, kind: str) -> None:
         ({"to_number": None}, "columns: must be a mapping"),
         ({"to_number": "phone", "number": "phone"}, "columns: one column .* cannot have two names"),
         ({"to_number": "Phone"}, "columns: 'Phone' is no column of .*; there are phone, name"),
-        ({"variables": "phone"}, "the column 'variables' is a parameter of the operator"),
+        (
+            {"to_number": "phone", "variables": "name"},
+            "the column 'variables' is a parameter of the operator",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["csv", "iterator"])

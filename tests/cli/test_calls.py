@@ -95,6 +95,16 @@ def test_a_call_is_found_by_its_id_or_its_key(run: Run, ledger: CallLedger, id_:
     assert shown["completion"]["recording_url"].endswith("/20260301123456.mp3")
 
 
+def test_a_call_whose_key_is_shown_masked_is_found_by_what_is_shown(run: Run, ledger: CallLedger) -> None:
+    claim(ledger, f"customer-{NUMBER}")
+    (listed,) = run("calls", "--output", "json").json
+    assert listed["idempotency_key"] == "customer-+1415***0100"
+
+    shown = run("call", listed["key_hash"], "--output", "json").json
+
+    assert shown["call"] == listed
+
+
 def test_a_call_that_is_not_over_has_no_completion(run: Run, ledger: CallLedger) -> None:
     claim(ledger, call_id="call_1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,10 @@ from airflow.sdk import BaseOperator, TaskInstanceState
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
 
-from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
+from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallCompletedSensor
+from tests.airflow_task import TaskInstance
 
 ADDRESS = "https://recordings.example.com/call-1.mp3"
 TI_KEY = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=2)
@@ -89,9 +93,10 @@ class Task(BaseOperator):
     operator_extra_links = (VoiceInfraRecordingLink(),)
 
 
-def finalize() -> None:
+def finalize(task: BaseOperator | None = None) -> None:
     """Let Airflow store the links of a task that has ended."""
-    ti: Any = SimpleNamespace(**vars(TI_KEY), task=Task(task_id="t"), start_date=None, end_date=None)
+    task = task or Task(task_id="t")
+    ti: Any = SimpleNamespace(**vars(TI_KEY), task=task, start_date=None, end_date=None)
     context: Any = {}
     task_runner.finalize(ti, TaskInstanceState.SKIPPED, context, structlog.get_logger())
 
@@ -113,6 +118,43 @@ def test_airflow_stores_nothing_over_an_address_that_could_not_be_read(superviso
 
     assert supervisor.stored == ADDRESS
     assert supervisor.pushes == 0
+
+
+OURS = [
+    VoiceInfraOutboundCallOperator(task_id="t", to_number="+14155550100"),
+    VoiceInfraCallCompletedSensor(task_id="t", call_id="call_1"),
+]
+
+
+@pytest.mark.parametrize("task", OURS, ids=lambda task: type(task).__name__)
+def test_a_task_of_ours_that_pushed_no_address_asks_airflow_for_none(
+    supervisor: Supervisor, task: BaseOperator
+) -> None:
+    # Airflow logs an error for each XCom that is looked for and is not there.
+    finalize(copy.copy(task))
+
+    assert supervisor.asked == []
+
+
+@pytest.mark.parametrize("task", OURS, ids=lambda task: type(task).__name__)
+def test_the_address_that_a_task_of_ours_pushed_stays(supervisor: Supervisor, task: BaseOperator) -> None:
+    ti, task = TaskInstance(), copy.copy(task)
+    assert isinstance(task, RecordingMixin)
+    task.push_recording(ti, ADDRESS)
+    supervisor.stored = ti.xcoms["recording_url"]
+
+    finalize(task)
+
+    assert supervisor.stored == ADDRESS
+
+
+@pytest.mark.parametrize("address", [None, "", 7])
+def test_what_is_no_address_is_not_pushed(address: object) -> None:
+    ti, task = TaskInstance(), copy.copy(OURS[0])
+    assert isinstance(task, RecordingMixin)
+    task.push_recording(ti, address)
+
+    assert ti.xcoms == {}
 
 
 def test_the_link_has_a_name_and_the_key_that_tasks_push() -> None:
