@@ -27,6 +27,8 @@ PAGES = [
     if path.exists()
 ]
 EXAMPLES = sorted((ROOT / "dags_examples").glob("*.py"))
+DEMO = sorted((ROOT / "scripts" / "demo_dags").glob("*.py"))
+LOGICAL_DATE = re.compile(r"\{\{\s*((?:ds|ts)(?:_\w+)?|logical_date|data_interval_\w+)\b")
 
 FENCE = re.compile(r"^( *)(`{3,})(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)", re.DOTALL)
@@ -129,6 +131,14 @@ def test_index_names_every_page() -> None:
 @pytest.mark.parametrize(("page", "line", "code"), python_blocks())
 def test_python_in_the_documentation_compiles(page: Path, line: int, code: str) -> None:
     compiled(page, line, code)
+
+
+@pytest.mark.parametrize("path", [*PAGES, *EXAMPLES, *DEMO], ids=page_ids)
+def test_nothing_that_is_shown_needs_a_logical_date(path: Path) -> None:
+    # Airflow gives none to a run that is triggered by hand, where `{{ ds }}` is undefined.
+    text = path.read_text()
+    code = [text] if path.suffix == ".py" else [block[4] for block in FENCE.finditer(text)]
+    assert [found for part in code for found in LOGICAL_DATE.findall(part)] == []
 
 
 @pytest.mark.parametrize(
