@@ -44,6 +44,7 @@ LAYERS = {
         campaigns.states
     """,
     3: "hooks triggers sensors operators links rendering results authored",
+    3: "hooks triggers sensors operators links rendering results trial_runs",
     4: "web plugin cli diagnosis",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}

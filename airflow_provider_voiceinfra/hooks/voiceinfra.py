@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, V
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.pacing import Pace, RetryBounds
+from airflow_provider_voiceinfra.trial_runs import current_run_id, refuse_in_another_test
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
@@ -125,11 +126,13 @@ class VoiceInfraHook(BaseHook):
         :param origin: which task instance asks, for the ledger.
         :return: the accepted call.
         :raises InvalidCallError: if the request is wrong; nothing was sent.
+        :raises ConfigurationError: if the scheduler runs this task in the run of an `airflow tasks test`.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if the call may have been placed.
         :raises IdempotencyConflictError: if the key was used before for another request.
         :raises LedgerUnavailableError: if the ledger cannot be written.
         """
+        refuse_in_another_test(current_run_id())
         call = self.complete_call(call)
         if idempotency_key is None:
             return self.placer().place_without_key(call, origin=origin).call

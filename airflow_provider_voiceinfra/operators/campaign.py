@@ -19,9 +19,9 @@ from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.operators.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin, check_list_or_location
 from airflow_provider_voiceinfra.results import final_errors_fail_the_task
+from airflow_provider_voiceinfra.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
 

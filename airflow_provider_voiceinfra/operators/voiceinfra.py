@@ -24,9 +24,9 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
-from airflow_provider_voiceinfra.operators.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
 from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,

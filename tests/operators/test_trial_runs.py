@@ -10,8 +10,12 @@ import pytest
 from airflow.cli.commands import task_command
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.context import set_current_context
 from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
 
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.operators.voiceinfra import (
     VoiceInfraCampaignOperator,
     VoiceInfraOutboundCallOperator,
@@ -56,6 +60,22 @@ def test_the_tested_task_calls_and_says_so(
     log = capfd.readouterr().out
     assert f"{WARNING}: they go to {sandbox.base_url}." in log
     assert "calls everybody anew" in log
+
+
+@pytest.mark.parametrize("key", ["order/1", None])
+def test_code_that_calls_by_the_hook_is_kept_out_of_another_task_s_test(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
+    call = OutboundCall(to_number=NUMBER)
+    context: Any = {"run_id": TEMPORARY}
+    with set_current_context(context), pytest.raises(ConfigurationError, match="nobody is called"):
+        VoiceInfraHook().place_call(call, idempotency_key=key)
+    assert sandbox.counts()["requests"] == 0
+    context = {"run_id": "manual__2026-03-01"}
+    with set_current_context(context):
+        VoiceInfraHook().place_call(call, idempotency_key=key)
+    assert sandbox.counts()["accepted"] == 1
 
 
 def test_a_run_of_its_own_says_nothing_of_tests(

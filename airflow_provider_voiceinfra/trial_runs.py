@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 
@@ -15,26 +15,44 @@ TEMPORARY_RUN = "__airflow_temporary_run_"
 _TEST_MODE = "AIRFLOW_TEST_MODE"
 
 
-def check_trial_run(run_id: str, places_calls_at: str, log: logging.Logger) -> None:
-    """Refuse to dial in a run that was made to test another task; say so if it is this one that is tested.
+def refuse_in_another_test(run_id: str) -> None:
+    """Refuse to dial in a run that was made to test a task, where this is not the test.
+
+    :param run_id: the task instance's.
+    :raises ConfigurationError: if the scheduler runs this task in a test's run.
+    """
+    if run_id.startswith(TEMPORARY_RUN) and os.environ.get(_TEST_MODE) != "True":
+        raise ConfigurationError(
+            "nobody is called: `airflow tasks test` made this run for a test, and this is not the test: the "
+            "scheduler took the run up because the DAG is switched on. Pause the DAG while you test its "
+            "tasks; to call, trigger a run, or test this task itself."
+        )
+
+
+def check_trial_run(run_id: str, places_calls_at: str, log: Any) -> None:
+    """Refuse as above, and say of a test that its calls are real.
 
     :param run_id: the task instance's.
     :param places_calls_at: the connection's base URL.
-    :raises ConfigurationError: if the scheduler runs this task in another task's test.
+    :raises ConfigurationError: if the scheduler runs this task in a test's run.
     """
-    temporary = run_id.startswith(TEMPORARY_RUN)
-    if temporary and os.environ.get(_TEST_MODE) != "True":
-        raise ConfigurationError(
-            "nobody is called: `airflow tasks test` made this run to test another task, and the scheduler "
-            "took it up because the DAG is switched on. Pause the DAG while you test its tasks; to call, "
-            "trigger a run, or test this task itself."
-        )
-    if temporary or _is_tested_in_process():
+    refuse_in_another_test(run_id)
+    if run_id.startswith(TEMPORARY_RUN) or _is_tested_in_process():
         log.warning(
             "This is a test run, and its calls are real: they go to %s. Each further test run is a run of "
             "its own, and calls everybody anew.",
             places_calls_at,
         )
+
+
+def current_run_id() -> str:
+    """Return the id of the run whose task this process executes; empty outside of one."""
+    from airflow.sdk import get_current_context
+
+    try:
+        return str(get_current_context().get("run_id", ""))
+    except RuntimeError:
+        return ""
 
 
 def _is_tested_in_process() -> bool:
