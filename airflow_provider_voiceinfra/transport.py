@@ -26,6 +26,8 @@ from urllib3.util.connection import allowed_gai_family
 MAX_ANSWER_BYTES = 1_048_576
 # The same before it is unpacked, its headers and the lines between its chunks included.
 MAX_RECEIVED_BYTES = 8 * 1_048_576
+# How long what has come in before the deadline may be read after it, in seconds.
+_LATE_READING = 1.0
 # A socket's timeout of 0 s would mean something else: not to wait at all.
 _LEAST_TIMEOUT = 0.001
 
@@ -162,12 +164,18 @@ class _Bound(HTTPConnection):
     def timeout(self, seconds: float | None) -> None:
         self._end = math.inf if seconds is None else time.monotonic() + seconds
 
-    def arm(self, sock: socket.socket) -> None:
+    @property
+    def overdue(self) -> float:
+        """The seconds since the time was over; negative before that."""
+        return time.monotonic() - self._end
+
+    def arm(self, sock: socket.socket, *, late: float = 0.0) -> None:
         """Let the socket's next step take no longer than what is left.
 
-        :raises TimeoutError: if nothing is.
+        :param late: for how many seconds afterwards a step is allowed that need not wait.
+        :raises TimeoutError: if nothing is left.
         """
-        if time.monotonic() >= self._end:
+        if self.overdue >= late:
             raise TimeoutError("the time for this request is over")
         sock.settimeout(self.timeout)
 
@@ -241,12 +249,16 @@ class _Received(io.RawIOBase):
         self._sock = sock
         self._raw = raw
         self._count = 0
+        self._late: float | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._connection.arm(self._sock)
+        # A process may be paused past its deadline, and find an answer that came in time.
+        if self._late is None and self._connection.overdue >= 0:
+            self._late = self._connection.overdue + _LATE_READING
+        self._connection.arm(self._sock, late=self._late or 0.0)
         if self._count > MAX_RECEIVED_BYTES:
             raise OSError(f"more than {MAX_RECEIVED_BYTES} bytes were received")
         received = self._raw.readinto(buffer)

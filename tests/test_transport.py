@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -24,7 +28,7 @@ from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutc
 from tests.test_client import CALL, CONNECTION, caught_by, http, place_at, read_request, server
 
 GOOD = http(200, b'{"call_id": "call_1"}', Connection="keep-alive")
-TIMEOUT = 0.5
+TIMEOUT = 1.0
 # Between two pieces, in seconds: far shorter than the time-out.
 INTERVAL = 0.05
 # So many pieces take far longer than the time-out.
@@ -185,6 +189,26 @@ class TestAnswer:
         assert isinstance(error, CallOutcomeUnknownError)
         assert dripper.left_alone.is_set()
         assert len(opened) == 1
+
+    def test_answer_that_came_in_time_is_understood_by_a_process_that_was_paused(self, serve: Serve) -> None:
+        # More than is read at once, so that the rest is read when the time is over.
+        long = GOOD.replace(b"\r\n", b"\r\nX: " + b"x" * 30_000 + b"\r\n", 1)
+        with ExitStack() as stack:
+
+            def answer(connection: socket.socket) -> None:
+                read_request(connection)
+                client.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, client.pid, os.WSTOPPED)
+                connection.sendall(long)
+                threading.Event().wait(2 * TIMEOUT)
+                client.send_signal(signal.SIGCONT)
+
+            url = stack.enter_context(serve(answer))
+            code = f"from tests.test_transport import *; print(place_at({url!r}, timeout={TIMEOUT}).call_id)"
+            client = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+            )
+            assert client.communicate(timeout=120)[0] == "call_1\n"
 
 
 class TestRequest:
