@@ -23,6 +23,13 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 from harness.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from harness.postgres import PostgresServer, find_binaries  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# How long it takes to make or to try an example says something of the machine alone.
+settings.register_profile(
+    "any machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 NO_SKIP = os.environ.get("VOICEINFRA_TEST_NO_SKIP") == "1"
 

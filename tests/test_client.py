@@ -457,7 +457,7 @@ class TestUnknown:
     def test_no_answer_ends_in_another_error(self) -> None:
         raw = b""
 
-        @settings(deadline=None, max_examples=150)
+        @settings(max_examples=150)
         @given(st.data())
         def check(data: st.DataObject) -> None:
             nonlocal raw
