@@ -101,7 +101,7 @@ def results(draw: Draw) -> dict[str, Any]:
     until = draw.one("camp.2:ended", "camp.2:summary", "camp.2:reading_results")
     steps = [
         Step("start", who="camp", points=[Point(name, nth, 12.0, until)]),
-        Step("start", draw.between(0.0, 0.5), f"camp.1:stopped:{name}", "camp", try_number=2),
+        Step("start", draw.between(0.2, 4.0), f"camp.1:stopped:{name}", "camp", try_number=2),
     ]
     script = draw.script(0.2)
     script.webhooks["late"] = 30.0

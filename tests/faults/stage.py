@@ -64,6 +64,7 @@ class Stage:
     ) -> None:
         self._zygote = zygote
         self.plan, self.folder, self.url, self.server, self.plant = plan, folder, url, server, plant
+        self.server_logged = len(server.log_text()) if server else 0
         self.board = Board()
         self.workers: list[Worker] = []
         self.purged_at: list[float] = []
