@@ -18,6 +18,7 @@ POINTS = (
     "before_redial",
     "after_redial",
 )
+CRASHES = ("after_claim", "before_send", "after_answer", "before_store", "after_store", "after_push")
 # What leaves a call unknown: with somebody called, and without.
 RANG = ("lost", "500", "html", "html_200", "late_answer", "hang")
 NOT_RANG = ("lost_before", "500_before", "html_before", "cut_before", "hang_before")
@@ -84,7 +85,7 @@ def crashes(draw: Draw) -> dict[str, Any]:
         tasks.append(task)
         ended = None
         for number in (1, 2):
-            points = [Point(draw.one(*POINTS))] if number == 1 or draw.chance(0.3) else []
+            points = [Point(draw.one(*CRASHES))] if number == 1 or draw.chance(0.3) else []
             steps.append(
                 Step("start", draw.between(0.0, 0.3), ended, task.name, try_number=number, points=points)
             )
