@@ -6,16 +6,23 @@ rows from the start, and a search that finds too little within its bound says ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.elsewhere import SearchElsewhere, listed_elsewhere, own_numbers
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.listed import CallFilter, CallsPage, ListedCall, Order
+from airflow_provider_voiceinfra.ledger.listed import (
+    CallFilter,
+    CallsPage,
+    Direction,
+    ListedCall,
+    Order,
+)
 from airflow_provider_voiceinfra.ledger.rows import same_number
 from airflow_provider_voiceinfra.ledger.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.searching import Cursor, Search, at_one_moment
@@ -24,7 +31,11 @@ _STREAM_CHUNK = 1000
 _VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 _ORIGIN = tuple(CallOrigin.__dataclass_fields__)
 _OF_END = ("duration_seconds", "started_at", "ended_at", "received_at")
-_OF_CALL = [name for name in ListedCall.__dataclass_fields__ if name not in ("origin", "outcome", *_OF_END)]
+_OF_CALL = [
+    name
+    for name in ListedCall.__dataclass_fields__
+    if name not in ("origin", "outcome", "direction", *_OF_END)
+]
 _COLUMNS = [calls.c[name] for name in (*_OF_CALL, *_ORIGIN)]
 _ENDS = [completions.c.call_outcome.label("outcome"), *(completions.c[name] for name in _OF_END)]
 
@@ -54,11 +65,12 @@ class BrowsingLedger:
         """
         backwards = last or before is not None
         start = Cursor.read(before if backwards else after)
-        search = Search(wanted, order, backwards=backwards)
+        is_ours = wanted.direction is Direction.OUTBOUND
+        search = (Search if is_ours else SearchElsewhere)(wanted, order, backwards=backwards)
         with self._database.reading() as connection:
             at_one_moment(connection)
             found = search.run(connection, start, limit)
-            listed = _listed(connection, found.keys)
+            listed = _listed(connection, found.keys, None if is_ours else wanted.own_numbers)
         onwards = found.onwards.written() if found.onwards else None
         # Where nothing was found, the way back leads over the very place that this page began behind.
         first = found.first or (start and replace(start, is_reached=True))
@@ -104,12 +116,20 @@ class BrowsingLedger:
             return next(iter(_listed(connection, [key_hash])), None)
 
     def known_connections(self) -> list[str]:
-        """Return the connections of all calls."""
-        return self._distinct("conn_id")
+        """Return the connections of all calls, those that were not placed from here included."""
+        return sorted({*self._distinct(calls.c.conn_id), *self._distinct(completions.c.conn_id)})
 
     def known_dags(self) -> list[str]:
         """Return the DAGs of all calls."""
-        return self._distinct("dag_id")
+        return self._distinct(calls.c.dag_id)
+
+    def own_numbers(self, conn_ids: Collection[str] = ()) -> frozenset[str]:
+        """Return the numbers that calls are placed from, as far as the newest calls tell.
+
+        :param conn_ids: connections of which fewer calls may be among the newest.
+        """
+        with self._database.reading() as connection:
+            return own_numbers(connection, sorted(conn_ids))
 
     def last_completion(self, conn_id: str) -> CompletionEntry | None:
         """Return the newest completion that a connection has brought, without its body."""
@@ -121,10 +141,9 @@ class BrowsingLedger:
             row = connection.execute(query).first()
         return None if row is None else CompletionEntry(**row._mapping)
 
-    def _distinct(self, name: str) -> list[str]:
+    def _distinct(self, column: ColumnElement[str]) -> list[str]:
         # From each value straight to the next greater one: as many look-ups in an index as there are values,
         # where DISTINCT would read every row.
-        column = calls.c[name]
         found = select(func.min(column).label("value")).cte("found", recursive=True)
         greater = select(func.min(column)).where(column > found.c.value).scalar_subquery()
         found = found.union_all(select(greater).where(found.c.value.is_not(None)))
@@ -133,8 +152,17 @@ class BrowsingLedger:
             return [row.value for row in connection.execute(query)]
 
 
-def _listed(connection: Connection, keys: Sequence[str]) -> list[ListedCall]:
-    """Return calls by their hashed keys, in the same order."""
+def _listed(
+    connection: Connection, keys: Sequence[str], elsewhere: frozenset[str] | None = None
+) -> list[ListedCall]:
+    """Return calls by their hashed keys, in the same order.
+
+    :param elsewhere: set if the keys are the ids of calls that were not placed from here: the own numbers.
+    """
+    if elsewhere is not None:
+        parts = range(0, len(keys), _VALUES_AT_ONCE)
+        some = (keys[start : start + _VALUES_AT_ONCE] for start in parts)
+        return [call for part in some for call in listed_elsewhere(connection, part, elsewhere)]
     found: dict[str, ListedCall] = {}
     for start in range(0, len(keys), _VALUES_AT_ONCE):
         query = select(*_COLUMNS, *_ENDS).where(calls.c.key_hash.in_(keys[start : start + _VALUES_AT_ONCE]))

@@ -72,9 +72,10 @@ def followed(wanted: CallFilter, dialect: str) -> list[ColumnElement[bool]]:
     return [*way_of(wanted).conditions(dialect), *bounds]
 
 
-def span(wanted: CallFilter) -> tuple[ColumnElement[bool] | None, ColumnElement[bool] | None]:
+def span(
+    wanted: CallFilter, time: ColumnElement[Any] = calls.c.claimed_at
+) -> tuple[ColumnElement[bool] | None, ColumnElement[bool] | None]:
     """Return the conditions for the begin and the end of the time that is wanted."""
-    time = calls.c.claimed_at
     return (
         None if wanted.since is None else time >= wanted.since,
         None if wanted.until is None else time < wanted.until,
@@ -119,13 +120,13 @@ def look_up(column: ColumnElement[Any], call_id: ColumnElement[Any]) -> ColumnEl
     return select(column).where(completions.c.call_id == call_id).scalar_subquery()
 
 
-def number_fits(wanted: CallFilter) -> Callable[[str | None], bool] | None:
-    """Return what tells whether a number has the digits that are wanted; ``None`` if SQL has told already."""
+def row_fits(wanted: CallFilter) -> Callable[[Any], bool] | None:
+    """Return what tells whether a row has the digits that are wanted; ``None`` if SQL has told already."""
     digits = wanted.digits
     if digits is None or len(digits) <= END_DIGITS:
         return None
     # Numbers can only be compared once they are read.
-    return lambda number: (number or "").endswith(digits)
+    return lambda row: (row.to_number or "").endswith(digits)
 
 
 def is_impossible(wanted: CallFilter, *, ended: bool) -> bool:

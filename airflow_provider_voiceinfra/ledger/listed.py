@@ -14,6 +14,17 @@ OVER = "over"
 """The outcome of a call that is over, if its record does not say how it ended."""
 
 
+class Direction(str, Enum):
+    """Where a call comes from, as far as is known."""
+
+    OUTBOUND = "outbound"
+    """It was placed from here."""
+    INBOUND = "inbound"
+    """It was not, and went to a number that calls are placed from."""
+    ELSEWHERE = "elsewhere"
+    """It was not: another system placed it through the same account, or it came in to some other number."""
+
+
 class Order(str, Enum):
     """In which order calls are listed; by duration, only those are that have one."""
 
@@ -34,6 +45,10 @@ class CallFilter:
     :param hidden_dags: calls of these DAGs are left out.
     :param only_conns: if set, only calls of these connections.
     :param dagless_conns: if set, of calls without a DAG only those of these connections.
+    :param direction: calls of another direction are left out; what is not ``OUTBOUND`` has no DAG, no
+        campaign and no state, was claimed when its record was received, and its number is that of the other
+        party.
+    :param own_numbers: the numbers that calls are placed from, by which inbound calls are known.
     """
 
     conn_id: str | None = None
@@ -48,14 +63,22 @@ class CallFilter:
     hidden_dags: frozenset[str] = frozenset()
     only_conns: frozenset[str] | None = None
     dagless_conns: frozenset[str] | None = None
+    direction: Direction = Direction.OUTBOUND
+    own_numbers: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
 class ListedCall:
-    """One call with what is known of its end, without its request and its record."""
+    """One call with what is known of its end, without its request and its record.
+
+    :param key_hash: empty for a call that was not placed from here, like all that is only known of those that
+        were.
+    :param state: ``None`` for such a call.
+    :param claimed_at: when the record of such a call was received.
+    """
 
     key_hash: str
-    state: CallState
+    state: CallState | None
     conn_id: str
     agent_id: str | None
     from_number: str | None = field(repr=False)
@@ -75,6 +98,12 @@ class ListedCall:
     started_at: datetime | None
     ended_at: datetime | None
     received_at: datetime | None
+    direction: Direction = Direction.OUTBOUND
+
+    @property
+    def party(self) -> str | None:
+        """The number of whoever talked with the agent."""
+        return self.from_number if self.direction is Direction.INBOUND else self.to_number
 
 
 @dataclass(frozen=True)
@@ -99,11 +128,14 @@ class CallStatistics:
 
     :param calls: how many are in them.
     :param is_complete: whether those are all; otherwise there may be others, claimed before ``since``.
+    :param looked_at: if those are not all: among how many calls they were found.
     :param since: when the oldest call was claimed that was looked at; ``None`` if there is none.
     :param hours: for each hour, its start in UTC, and its calls by outcome (by state where there is none;
         accepted calls that are not over count as ``OPEN``).
     :param outcomes: all calls by the same.
-    :param durations: for each span of seconds, its start, its end, and its calls.
+    :param durations: for each span of seconds, its start, its end, and its calls; failed ones, on which
+        nobody talked, are left out.
+    :param mean_duration: of the answered calls, in seconds; likewise the median.
     """
 
     calls: int
@@ -114,6 +146,7 @@ class CallStatistics:
     durations: list[tuple[int, int, int]]
     mean_duration: float | None
     median_duration: float | None
+    looked_at: int = 0
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from airflow_provider_voiceinfra.ledger.conditions import (
     followed,
     is_impossible,
     look_up,
-    number_fits,
+    row_fits,
     span,
     way_of,
 )
@@ -145,12 +145,14 @@ class Search:
     :param backwards: whether the list is read from its end to its start.
     """
 
+    _numbers: tuple[str, ...] = ("to_number",)  # what the rest of the filter asks of a row that is read
+
     def __init__(self, wanted: CallFilter, order: Order, *, backwards: bool = False) -> None:
         self._wanted = wanted
         self._way = way_of(wanted)
         self._by_duration = order in (Order.LONGEST, Order.SHORTEST)
         self._falling = (order in (Order.NEWEST, Order.LONGEST)) != backwards
-        self._fits = number_fits(wanted)
+        self._fits = row_fits(wanted)
 
     def run(self, connection: Connection, start: Cursor | None, limit: int) -> Found:
         """Look for the calls of a page.
@@ -160,7 +162,7 @@ class Search:
         """
         if start is not None and isinstance(start.value, datetime) == self._by_duration:
             raise ValueError("this place belongs to a list in another order")
-        if is_impossible(self._wanted, ended=self._by_duration):
+        if self._is_impossible():
             return Found([])
         if self._by_duration and self._is_short(connection):
             return _found(
@@ -176,30 +178,40 @@ class Search:
         edge = connection.execute(window.offset(most - 1).limit(1)).first()
         return _found(rows, limit, edge)
 
-    def tally(self, connection: Connection, limit: int) -> tuple[list[Row[Any]], datetime | None]:
+    def tally(self, connection: Connection, limit: int) -> tuple[list[Row[Any]], datetime | None, int]:
         """Count those of so many calls that are wanted, by hour, state, and duration and outcome.
 
-        :return: the counts; and when the oldest call was claimed that was looked at, if there are others.
+        :return: the counts; when the oldest call was claimed that was looked at, if there are others; and how
+            many were looked at, at most.
         """
-        if is_impossible(self._wanted, ended=False):
-            return [], None
+        if self._is_impossible():
+            return [], None, limit
         window, limit = self._window(connection.dialect.name, None), self._most(limit)
         seen = window.limit(limit).subquery("seen").c
-        kinds = [
-            # "2026-11-22 18", on every database.
-            func.substr(cast(seen.claimed_at, String), 1, 13).label("hour"),
-            seen.state,
-            look_up(_END, seen.call_id).label("end"),
-            seen.to_number if self._fits else null().label("to_number"),
-        ]
-        kind = select(*kinds, seen.claimed_at).where(*conditions(self._wanted, seen)).subquery("kind").c
-        by = [column for column in kind if column.name != "claimed_at"]
-        figures = (func.count().label("number"), func.min(kind.claimed_at).label("oldest"))
+        # "2026-11-22 18", on every database.
+        hour = func.substr(cast(seen.moment, String), 1, 13).label("hour")
+        numbers = [seen[name] if self._fits else null().label(name) for name in self._numbers]
+        kinds = [hour, *self._ends(seen), *numbers]
+        kind = select(*kinds, seen.moment).where(*self._conditions(seen)).subquery("kind").c
+        by = [column for column in kind if column.name != "moment"]
+        figures = (func.count().label("number"), func.min(kind.moment).label("oldest"))
         query: Select[Any] = select(*by, *figures).group_by(*by)
         fits = self._fits
-        rows = [row for row in connection.execute(query) if fits is None or fits(row.to_number)]
+        rows = [row for row in connection.execute(query) if fits is None or fits(row)]
         edge = connection.execute(window.offset(limit - 1).limit(2)).all()
-        return rows, edge[0].claimed_at if len(edge) > 1 else None
+        return rows, edge[0].moment if len(edge) > 1 else None, limit
+
+    def _is_impossible(self) -> bool:
+        """Tell whether the filter rules out every call by itself."""
+        return is_impossible(self._wanted, ended=self._by_duration)
+
+    def _conditions(self, seen: Any) -> list[ColumnElement[bool]]:
+        """Return what is asked of the calls of a window."""
+        return [*conditions(self._wanted, seen), seen.key_hash.is_not(None)]
+
+    def _ends(self, seen: Any) -> list[ColumnElement[Any]]:
+        """Return the columns that tell how far the calls of a window are, and how they ended."""
+        return [seen.state, look_up(_END, seen.call_id).label("end")]
 
     def _most(self, number: int) -> int:
         """Return how many calls are looked up one by one, at most."""
@@ -249,16 +261,16 @@ class Search:
         :param start: the place behind which to begin, if the window does not begin there.
         """
         seen = window.subquery("seen").c
-        query: Select[Any] = select(seen.key_hash, seen.value, seen.tie, seen.to_number)
-        query = query.where(*conditions(self._wanted, seen), seen.key_hash.is_not(None))
-        query = query.where(seen.value.is_not(None))
+        numbers = [seen[name] for name in self._numbers]
+        query: Select[Any] = select(seen.key_hash, seen.value, seen.tie, *numbers)
+        query = query.where(*self._conditions(seen), seen.value.is_not(None))
         if start is not None:
             query = query.where(start.beyond(seen.value, seen.tie, falling=self._falling))
         query = query.order_by(*self._ordered(seen.value, seen.tie))
         fits = self._fits
         if fits is None:
             return list(connection.execute(query.limit(most)).all())
-        return list(islice((row for row in connection.execute(query) if fits(row.to_number)), most))
+        return list(islice((row for row in connection.execute(query) if fits(row)), most))
 
     def _ordered(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self._falling else column.asc() for column in columns]

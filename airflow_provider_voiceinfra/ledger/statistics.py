@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from statistics import fmean, median
 
+from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.elsewhere import SearchElsewhere
 from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, CallFilter, CallStatistics, Order
+from airflow_provider_voiceinfra.ledger.listed import OPEN, CallFilter, CallStatistics, Direction, Order
 from airflow_provider_voiceinfra.ledger.searching import Search, at_one_moment
 
 # The ends of the spans of durations, in seconds; they grow as calls grow rare.
@@ -29,16 +31,20 @@ class StatisticsLedger:
         """
         with self._database.reading() as connection:
             at_one_moment(connection)
-            rows, edge = Search(wanted, Order.NEWEST).tally(connection, limit)
+            search = Search if wanted.direction is Direction.OUTBOUND else SearchElsewhere
+            rows, edge, looked_at = search(wanted, Order.NEWEST).tally(connection, limit)
         hours: dict[str, Counter[str]] = defaultdict(Counter)
         durations: Counter[int] = Counter()
+        talks: Counter[int] = Counter()
         for row in rows:
             state = OPEN if row.state == CallState.ACCEPTED.value else row.state
             duration, _, outcome = (row.end or "").partition(" ")
             hours[row.hour][outcome or state] += row.number
-            if duration:
+            if duration and outcome != CallOutcome.FAILED.value:
                 durations[int(duration)] += row.number
-        each = sorted(durations.elements())
+            if duration and outcome == CallOutcome.ANSWERED.value:
+                talks[int(duration)] += row.number
+        each = sorted(talks.elements())
         return CallStatistics(
             calls=sum(row.number for row in rows),
             is_complete=edge is None,
@@ -48,6 +54,7 @@ class StatisticsLedger:
             durations=_histogram(durations),
             mean_duration=fmean(each) if each else None,
             median_duration=median(each) if each else None,
+            looked_at=looked_at if edge else 0,
         )
 
 

@@ -52,7 +52,7 @@ def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, led
         **{"answered": 2, "failed": 2, "voicemail": 1},
         **{OPEN: 1, "refused": 1, "unknown": 1, "claimed": 1},
     }
-    assert (found.mean_duration, found.median_duration) == (25, 19.5)
+    assert (found.mean_duration, found.median_duration) == (45.5, 45.5)
 
 
 def test_spans_of_durations_join_and_hold_each_call_once(ledger: CallLedger, ledger_url: str) -> None:
@@ -83,6 +83,25 @@ def test_older_calls_than_the_limit_are_left_out_and_it_says_so(
     assert found.since == START + timedelta(seconds=max(0, 5 - limit))
 
 
+def test_time_of_calls_on_which_nobody_talked_is_no_talk_time(ledger: CallLedger, ledger_url: str) -> None:
+    ends = [("failed", 0)] * 8 + [("answered", 60), ("answered", 62), ("voicemail", 20)]
+    add(ledger_url, [Sample(number, end=end) for number, end in enumerate(ends)])
+    found = ledger.call_statistics(CallFilter())
+    assert (found.mean_duration, found.median_duration) == (61, 61)
+    assert sum(number for *_, number in found.durations) == 3
+    found = ledger.call_statistics(CallFilter(outcome="failed"))
+    assert (found.calls, found.mean_duration, found.durations) == (8, None, [])
+
+
+def test_it_says_among_how_many_the_calls_were_found(ledger: CallLedger, ledger_url: str) -> None:
+    ends = ["answered", "failed"] * 5
+    add(ledger_url, [Sample(number, second=number, end=(end, 1)) for number, end in enumerate(ends)])
+    found = ledger.call_statistics(CallFilter(outcome="answered"), limit=6)
+    assert (found.calls, found.is_complete, found.looked_at) == (3, False, 6)
+    found = ledger.call_statistics(CallFilter(outcome="answered"), limit=10)
+    assert (found.calls, found.is_complete, found.looked_at) == (5, True, 0)
+
+
 def test_it_says_how_far_it_looked_even_if_it_found_nothing_there(
     ledger: CallLedger, ledger_url: str
 ) -> None:
@@ -106,7 +125,8 @@ def test_figures_are_those_of_the_calls_that_the_filter_lets_through(
         assert {name: found.outcomes.get(name, 0) for name in by_outcome} == dict(by_outcome)
         assert sum(found.outcomes.values()) == len(calls)
         assert sum(sum(counted.values()) for _, counted in found.hours) == len(calls)
-        lasted = [call.duration_seconds for call in calls if call.duration_seconds is not None]
-        assert sum(number for *_, number in found.durations) == len(lasted)
-        assert found.mean_duration == (fmean(lasted) if lasted else None)
-        assert found.median_duration == (median(lasted) if lasted else None)
+        ended = [(call.outcome, one) for call in calls if (one := call.duration_seconds) is not None]
+        assert sum(number for *_, number in found.durations) == sum(one != "failed" for one, _ in ended)
+        talked = [duration for outcome, duration in ended if outcome == "answered"]
+        assert found.mean_duration == (fmean(talked) if talked else None)
+        assert found.median_duration == (median(talked) if talked else None)

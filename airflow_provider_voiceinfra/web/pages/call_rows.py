@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, ListedCall
+from airflow_provider_voiceinfra.ledger.listed import OPEN, Direction, ListedCall
 from airflow_provider_voiceinfra.privacy import Privacy
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 
@@ -26,6 +26,8 @@ STANDINGS = {
         "It is not known whether this call was placed. Open it to see what to do.",
     ),
 }
+DIRECTIONS = {Direction.INBOUND: "inbound", Direction.ELSEWHERE: "from elsewhere"}
+"""Where calls come from that were not placed from here, for people."""
 _OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
 _OVER = ("over", "The call is over; its webhook tells no outcome.")
 
@@ -44,12 +46,19 @@ class CallRow:
     @property
     def address(self) -> str:
         """The address of its own page."""
+        if self.call.direction is not Direction.OUTBOUND:
+            return address_of("call", id=self.call.call_id)
         return address_of("call", key=seal(self.call.key_hash))
 
     @property
     def number(self) -> str | None:
-        """The number that was called, as far as it is shown."""
-        return self.privacy.number(self.call.to_number)
+        """The number that was called, or that called, as far as it is shown."""
+        return self.privacy.number(self.call.party)
+
+    @property
+    def direction(self) -> str | None:
+        """Where it comes from, unless it was placed from here."""
+        return DIRECTIONS.get(self.call.direction)
 
     @property
     def error(self) -> str | None:
@@ -67,7 +76,7 @@ class CallRow:
         call = self.call
         if call.outcome is not None:
             return outcome_shown(call.outcome, self.privacy)
-        if call.received_at is not None:
+        if call.received_at is not None or call.state is None:
             return "over"
         return OPEN if call.state is CallState.ACCEPTED else call.state.value
 

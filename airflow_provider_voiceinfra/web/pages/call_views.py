@@ -52,6 +52,7 @@ class CallView:
     :param closed: the connections that the visitor would have to read to see all of it.
     :param attempts: calls to the same contact; ``None`` if even that they are the same is hidden.
     :param candidates: what could be its webhook; ``None`` if it needs none.
+    :param is_inbound: whether it was not placed from here, and went to a number that calls are placed from.
     """
 
     entry: CallEntry | None
@@ -60,6 +61,7 @@ class CallView:
     closed: list[str]
     attempts: list[CallRow] | None
     candidates: Candidates | None
+    is_inbound: bool = False
 
     @property
     def may_read(self) -> bool:
@@ -263,6 +265,7 @@ def view_of(scope: Scope, entry: CallEntry | None, completion: CompletionEntry |
         closed=closed,
         attempts=_attempts(scope, entry, may_read=not closed),
         candidates=_candidates(scope, entry),
+        is_inbound=completion is not None and entry is None and completion.to_number in scope.own_numbers,
     )
 
 

@@ -270,4 +270,5 @@ def _choices(scope: Scope, wanted: Wanted) -> dict[str, Any]:
         "dags": sorted(dags)[:_MOST_SUGGESTED],
         "outcomes": outcomes,
         "states": filters.STATES,
+        "directions": filters.DIRECTIONS,
     }

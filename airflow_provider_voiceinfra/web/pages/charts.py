@@ -80,7 +80,6 @@ def charts(request: Request) -> Response:
         current="calls",
         wanted=wanted,
         found=found,
-        most=MOST_CALLS,
         answered=_answered_percent(found.outcomes),
         over=_over(found.outcomes),
         charts=_charts(found) if found.calls else [],

@@ -52,6 +52,7 @@ COLUMNS = (
     "ended_at",
     "error_code",
     "error_message",
+    "direction",
 )
 """The columns of the file."""
 CUT_OFF = "THIS FILE IS NOT COMPLETE: the ledger could not be read to its end. Export it again."
@@ -137,7 +138,8 @@ def _row(call: ListedCall, privacy: Privacy) -> list[object]:
     values = {
         **{name: getattr(origin, name, None) for name in COLUMNS},
         **{name: getattr(call, name) for name in COLUMNS if hasattr(call, name)},
-        "state": call.state.value,
+        "state": call.state.value if call.state else None,
+        "direction": call.direction.value,
         "to_number": privacy.number(call.to_number),
         "from_number": privacy.number(call.from_number),
         "contact_key": origin.contact_key if privacy.include_transcript else None,

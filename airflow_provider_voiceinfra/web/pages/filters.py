@@ -15,7 +15,8 @@ from fastapi import HTTPException
 from airflow_provider_voiceinfra.campaigns.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, Order
+from airflow_provider_voiceinfra.ledger.listed import OPEN, Direction, Order
+from airflow_provider_voiceinfra.web.pages.call_rows import DIRECTIONS as DIRECTIONS_ELSEWHERE
 from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS, address_of
 
 LABELS = {
@@ -25,6 +26,7 @@ LABELS = {
     "campaign_id": "Campaign",
     "outcome": "Outcome",
     "state": "State",
+    "direction": "Direction",
     "digits": "Number",
     "since": "From",
     "until": "Until",
@@ -35,6 +37,10 @@ OUTCOMES = {
     "voicemail": "voicemail",
     "failed": "failed",
     OPEN: STANDINGS[OPEN][0],
+}
+DIRECTIONS = {
+    Direction.OUTBOUND.value: "placed from here",
+    **{direction.value: word for direction, word in DIRECTIONS_ELSEWHERE.items()},
 }
 STATES = {
     CallState.ACCEPTED.value: "accepted: the API has taken it",
@@ -82,6 +88,7 @@ class Wanted:
     campaign_id: str | None = None
     outcome: str | None = None
     state: CallState | None = None
+    direction: Direction | None = None
     digits: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -98,6 +105,7 @@ class Wanted:
         readers: dict[str, Callable[[str, str], Any]] = {
             "state": lambda name, text: _choice(name, text, CallState),
             "order": lambda name, text: _choice(name, text, Order),
+            "direction": lambda name, text: _choice(name, text, Direction),
             "digits": _digits,
             "since": lambda name, text: _moment(name, text, zone),
             "until": lambda name, text: _moment(name, text, zone),
@@ -193,4 +201,4 @@ def _told(name: str, value: object) -> str | datetime:
     text = _written(value) or ""
     if name == "digits":
         return f"ends in {text}"
-    return OUTCOMES.get(text, text) if name == "outcome" else text
+    return {"outcome": OUTCOMES, "direction": DIRECTIONS}.get(name, {}).get(text, text)

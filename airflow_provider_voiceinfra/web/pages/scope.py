@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.listed import CallFilter
+from airflow_provider_voiceinfra.ledger.listed import CallFilter, Direction
 from airflow_provider_voiceinfra.privacy import Privacy
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.web.pages.visitors import Visitor
 
+_MOST_CONNECTIONS = 50  # whose caller IDs are looked for one by one
 _CSRF_HEADER = "x-voiceinfra-request"
 
 
@@ -41,6 +42,11 @@ class Scope:
     def connections(self) -> frozenset[str]:
         """Those connections in the ledger that the visitor may read."""
         return frozenset(self.visitor.readable_connections(self.ledger.known_connections()))
+
+    @cached_property
+    def own_numbers(self) -> frozenset[str]:
+        """The numbers that calls are placed from, by which inbound ones are known."""
+        return self.ledger.own_numbers(sorted(self.connections)[:_MOST_CONNECTIONS])
 
     @cached_property
     def hidden_dags(self) -> frozenset[str]:
@@ -78,10 +84,12 @@ class Scope:
 
         :param wanted: the fields of the filter that the visitor chose.
         """
+        direction = wanted.get("direction", Direction.OUTBOUND)
         return CallFilter(
             **wanted,
             hidden_dags=self.hidden_dags,
             dagless_conns=self.connections,
+            own_numbers=frozenset() if direction is Direction.OUTBOUND else self.own_numbers,
         )
 
 

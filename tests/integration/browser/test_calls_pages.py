@@ -151,7 +151,7 @@ def test_filter_is_in_airflows_own_address_and_outlives_back_and_a_reload(open_p
 def test_notice_that_the_server_is_out_of_reach_goes_away_once_it_is_back(
     open_page: OpenPage, watch: Watch
 ) -> None:
-    watch.allow(r"ERR_INTERNET_DISCONNECTED|Failed to fetch")
+    watch.allow(r"ERR_INTERNET_DISCONNECTED|htmx:(afterRequest|sendError)")
     page = open_page("op")
     frame = open_calls(page)
     notice = frame.locator("#notice")

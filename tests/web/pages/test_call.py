@@ -244,8 +244,7 @@ def test_completion_without_a_call_is_shown_to_those_who_may_read_its_connection
     where = "call?id=inbound%2F1%20%26"
     told = shown(client_of(OP), where)
     for part in (
-        f"Call to {FROM}",
-        NUMBER,
+        f"Call from {NUMBER} to {FROM}",
         "agent_in",
         "inbound/1 &",
         "They will come.",
@@ -254,6 +253,22 @@ def test_completion_without_a_call_is_shown_to_those_who_may_read_its_connection
         assert part in told
     assert client_of(VIEWER).get(where).status_code == 404
     assert client_of(FakeVisitor(connections=["another"])).get(where).status_code == 404
+
+
+def test_call_that_was_not_placed_from_here_says_which_way_it_went(
+    client: TestClient, calls: Calls, ledger: CallLedger
+) -> None:
+    calls.place(NUMBER)  # from FROM
+    webhook(ledger, "in", from_number=NUMBER, to_number=FROM)
+    webhook(ledger, "other", from_number="+12025550199", to_number=NUMBER)
+    webhook(ledger, "bare")
+    told = shown(client, "call?id=in")
+    assert f"Call from {NUMBER} to {FROM}" in told
+    assert "it came in, to a number that calls are placed from here" in told
+    told = shown(client, "call?id=other")
+    assert f"Call from +12025550199 to {NUMBER}" in told
+    assert "an inbound call, or one that another system placed" in told
+    assert "A call" in shown(client, "call?id=bare")
 
 
 @pytest.mark.parametrize(

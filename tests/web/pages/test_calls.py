@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import html
+import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
+from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger, searching
 from airflow_provider_voiceinfra.web.pages import calls as pages
 from airflow_provider_voiceinfra.web.pages.sealing import seal, unseal
@@ -392,3 +396,90 @@ def test_a_ledger_that_cannot_be_read_is_told(client_of: Client, tmp_path: Path)
         answer = client_of(ledger=CallLedger(f"sqlite:///{broken}")).get("calls", headers=headers)
         assert answer.status_code == 503
         assert "doctor" in text_of(answer.text)
+
+
+def receive(ledger: CallLedger, call_id: str, *, conn_id: str = "voiceinfra_default", **fields: Any) -> None:
+    """Let a webhook arrive for a call that was not placed from here; by default an inbound one."""
+    record = {
+        "event": "call.completed",
+        "call_id": call_id,
+        "from_number": "+12065550177",
+        "to_number": "+12025550100",  # which calls are placed from
+        "call_outcome": "answered",
+        "duration_seconds": 75,
+        **fields,
+    }
+    body = json.dumps(record).encode()
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id=conn_id)
+
+
+@pytest.fixture
+def received(calls: Calls, ledger: CallLedger) -> list[str]:
+    """Place one call, and receive two that were not placed from here."""
+    calls.place(NUMBER)
+    receive(ledger, "in/1 &")
+    receive(ledger, "other", from_number="+12025550199", to_number="+12065550188", call_outcome="voicemail")
+    return ["in/1 &", "other"]
+
+
+def numbers(page: str) -> set[str]:
+    return set(re.findall(r"\+1\d{10}", text_of(page))) - {"+12025550100"}
+
+
+@pytest.mark.usefixtures("received")
+def test_calls_that_were_not_placed_from_here_have_lists_of_their_own(client: TestClient) -> None:
+    for query, number in (("", NUMBER), ("?direction=outbound", NUMBER)):
+        assert numbers(client.get(f"calls{query}").text) == {number}
+    page = client.get("calls?direction=inbound").text
+    assert numbers(page) == {"+12065550177"}  # who called, not the number that was called
+    said = text_of(page)
+    for told in ("inbound +12065550177", "answered", "1 min 15 s", "voiceinfra_default", "Direction inbound"):
+        assert told in said
+    assert "call?id=in%2F1+%26" in {one["href"] for one in elements_of(page, "a")}
+    page = client.get("calls?direction=elsewhere").text
+    assert numbers(page) == {"+12065550188"}
+    assert "from elsewhere +12065550188" in text_of(page)
+    assert text_of(client.get("call?id=in%2F1+%26").text).startswith("A call")
+
+
+@pytest.mark.usefixtures("received")
+def test_calls_that_were_not_placed_from_here_are_filtered_sorted_counted_and_exported(
+    client: TestClient, ledger: CallLedger
+) -> None:
+    receive(ledger, "in/2", from_number="+12065550166", duration_seconds=5, call_outcome="failed")
+    inbound = "direction=inbound"
+    assert numbers(client.get(f"calls?{inbound}&digits=0166").text) == {"+12065550166"}
+    assert numbers(client.get(f"calls?{inbound}&outcome=answered").text) == {"+12065550177"}
+    assert numbers(client.get(f"calls?{inbound}&dag_id=outreach").text) == set()
+    listed = client.get(f"calls?{inbound}&order=shortest").text
+    assert listed.index("+12065550166") < listed.index("+12065550177")
+    counted = text_of(client.get(f"charts?{inbound}").text)
+    assert "Calls 2 Over 2 Answered 50.0% Talk time, mean 1 min 15 s" in counted
+    rows = list(csv.DictReader(io.StringIO(client.get(f"calls.csv?{inbound}").text, newline="")))
+    assert [(row["call_id"], row["direction"], row["state"]) for row in rows] == [
+        ("in/2", "inbound", ""),
+        ("in/1 &", "inbound", ""),
+    ]
+    assert (rows[1]["from_number"], rows[1]["to_number"]) == ("+12065550177", "+12025550100")
+    assert client.get("calls?direction=sideways").status_code == 400
+
+
+@pytest.mark.usefixtures("received")
+def test_calls_that_were_not_placed_from_here_are_for_those_alone_who_may_read_their_connection(
+    client_of: Client, ledger: CallLedger
+) -> None:
+    receive(ledger, "in/3", conn_id="reception", from_number="+12065550155")
+    whole = {"+12065550177", "+12065550155"}
+    for visitor, seen in (
+        (FakeVisitor(), whole),
+        (FakeVisitor(connections=["reception"]), {"+12065550155"}),
+        (FakeVisitor(connections=["another"]), set()),
+        (VIEWER, set()),
+    ):
+        client = client_of(visitor)
+        for page in ("calls", "calls.csv"):
+            text = client.get(f"{page}?direction=inbound").text
+            assert numbers(text) == seen
+            assert MASKED[:5] not in text
+        calls = re.search(r"Calls (\d)", text_of(client.get("charts?direction=inbound").text))
+        assert int(calls[1] if calls else 0) == len(seen)

@@ -67,8 +67,8 @@ def test_the_figures_are_of_the_calls_that_fit_the_filter(client: TestClient, ca
         "Calls": "5",
         "Over": "3",
         "Answered": "66.7%",
-        "Duration, mean": "40 s",
-        "Duration, median": "20 s",
+        "Talk time, mean": "15 s",
+        "Talk time, median": "15 s",
     }
     volume, answers, durations = drawn(page)
     (hour,) = volume["moments"]
@@ -84,6 +84,18 @@ def test_the_figures_are_of_the_calls_that_fit_the_filter(client: TestClient, ca
         dict(zip(durations["labels"], durations["series"][0]["values"], strict=True))["10\N{EN DASH}20 s"]
         == 1
     )
+
+
+def test_figures_say_among_how_many_calls_those_that_fit_were_found(
+    client: TestClient, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_CALLS", 6)
+    for number in range(8):
+        calls.place(NUMBER, outcome=("answered", "failed")[number % 2])
+    told = text_of(client.get("charts?outcome=failed").text)
+    assert "Counted over the 3 calls that fit the filter among the newest 6 that were looked at" in told
+    told = text_of(client.get("charts").text)
+    assert "Counted over the newest 6 calls that fit the filter" in told
 
 
 def test_calls_that_a_visitor_may_not_see_are_not_counted(client_of: Client, calls: Calls) -> None:

@@ -61,6 +61,7 @@ def test_the_file_is_a_table_with_a_name_of_its_own_that_no_cache_keeps(
         "ended_at": "2026-01-02T03:04:47+00:00",
         "error_code": "",
         "error_message": "",
+        "direction": "outbound",
     }
 
 
