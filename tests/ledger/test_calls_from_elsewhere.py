@@ -1,4 +1,4 @@
-"""Webhooks also tell of calls that were not placed from here, such as inbound ones; these are listed apart."""
+"""Webhooks also tell of calls that were not placed from here, such as inbound ones; they are listed apart."""
 
 from __future__ import annotations
 
