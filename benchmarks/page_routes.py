@@ -124,6 +124,8 @@ class Routes:
                 found[f"calls, {order}{name}"] = self._address("calls", wanted)
         for name in ("", ", DAG", ", outcome that never was", ", 10 digits"):
             found[f"calls{name}, last page"] = self._address("calls", {**filters[name], "last": "1"})
+        for direction in ("inbound", "elsewhere"):
+            found[f"calls, {direction}"] = self._address("calls", {"direction": direction})
         for share, place in (("middle", 0.5), ("deep", 0.9)):
             found[f"calls, {share} page"] = self._address("calls", {"after": self._place(place)})
         for name in ("", ", DAG", ", run", ", failed", ", a night", ", 10 digits"):
