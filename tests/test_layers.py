@@ -23,28 +23,20 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 LAYERS = {
     0: """
         __init__ get_provider_info exceptions masking calls signing options campaigns.templates
-        campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules campaigns.windows
-        campaigns.phone_numbers threads campaigns.zones campaigns.window_rules campaigns.windows
-        xcom_values campaigns.phone_numbers campaigns.zones campaigns.window_rules campaigns.windows
+        campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules
+        campaigns.windows threads xcom_values
     """,
     1: """
-        settings connection client pacing metrics privacy ledger campaigns transport
+        settings base_url connection client pacing metrics privacy ledger campaigns transport
     """,
     2: """
-        deployment claim_owners placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
-        deployment following placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
-        deployment teams placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
-        campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines campaigns.loading
-        deployment placements placing receiving waiting campaigns.agenda campaigns.bookkeeping
-        campaigns.clocks campaigns.dialling campaigns.execution campaigns.jobs campaigns.lines
-        campaigns.loading
-        campaigns.obstacles campaigns.orders campaigns.overview campaigns.plan campaigns.progress
-        campaigns.replacing campaigns.report
-        campaigns.result_files campaigns.runner campaigns.standings campaigns.state
-        campaigns.states
+        deployment claim_owners placements placing receiving waiting campaigns.agenda
+        campaigns.bookkeeping following teams campaigns.dialling campaigns.execution campaigns.jobs
+        campaigns.lines campaigns.loading campaigns.clocks campaigns.obstacles campaigns.orders
+        campaigns.overview campaigns.plan campaigns.progress campaigns.replacing campaigns.report
+        campaigns.result_files campaigns.runner campaigns.standings campaigns.state campaigns.states
     """,
-    3: "hooks triggers sensors operators links rendering results authored",
-    3: "hooks triggers sensors operators links rendering results trial_runs",
+    3: "hooks triggers sensors operators links rendering results authored trial_runs",
     4: "web plugin cli diagnosis",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}

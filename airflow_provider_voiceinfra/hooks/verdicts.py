@@ -7,7 +7,8 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra.connection import DEFAULT_BASE_URL, LEAST_SECRET_LENGTH, VoiceInfraConnection
+from airflow_provider_voiceinfra.base_url import DEFAULT_BASE_URL
+from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
