@@ -98,6 +98,7 @@ class Bookkeeper:
     :param done: told of each job once what became of it is stored.
     :param owner: the campaign that all jobs are of, and the process that runs it; nothing is claimed once
         another process runs it. If not set, that is not asked.
+    :param account: the connection's account, stored with each call.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Bookkeeper:
         conn_id: str,
         done: Callable[[Dialled], None],
         owner: Ownership | None = None,
+        account: str | None = None,
     ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""
@@ -115,6 +117,7 @@ class Bookkeeper:
         self._unstored = _Unstored()
         self._ledger = ledger
         self._conn_id = conn_id
+        self._account = account
         self._done = done
         self._closing = threading.Event()
         self._items: queue.SimpleQueue[_Claim | Answer | None] = queue.SimpleQueue()
@@ -184,7 +187,7 @@ class Bookkeeper:
         if not claims:
             return
         jobs = [claim.job for claim in claims]
-        requests = [ClaimRequest(job.key, job.call, self._conn_id, job.origin) for job in jobs]
+        requests = [ClaimRequest(job.key, job.call, self._conn_id, job.origin, self._account) for job in jobs]
         work = partial(self._ledger.claim_many, requests, owner=self._owner)
         try:
             found = self._stored(work, give_up=self._closing.is_set)

@@ -39,6 +39,7 @@ class Dialler:
     :param ledger: where calls are claimed and settled.
     :param make_client: makes a client, for one thread.
     :param conn_id: the connection's id, stored with each call.
+    :param account: the connection's account, likewise.
     :param pace: how fast requests may go.
     :param threads: how many requests may be under way at a time.
     :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
@@ -52,6 +53,7 @@ class Dialler:
         make_client: Callable[[], VoiceInfraClient],
         *,
         conn_id: str,
+        account: str | None = None,
         pace: AdaptivePace,
         threads: int = MAX_THREADS,
         owner: Ownership | None = None,
@@ -64,7 +66,7 @@ class Dialler:
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
-        self._books = Bookkeeper(ledger, conn_id, self._done.put, owner)
+        self._books = Bookkeeper(ledger, conn_id, self._done.put, owner, account)
         self._halt = threading.Event()
         self._closed = False
         self._alive_until = math.inf

@@ -166,6 +166,7 @@ class CampaignExecution:
             self._ledger,
             lambda: VoiceInfraClient(self._connection),
             conn_id=conn_id,
+            account=self._connection.account,
             pace=AdaptivePace(most=most),
             threads=min(MAX_THREADS, self._plan.max_active_calls),
             owner=Ownership(self._plan.campaign_id, runner),

@@ -277,6 +277,15 @@ def test_a_task_that_slept_leaves_a_campaign_alone_that_another_run_has_continue
     assert campaign.dialled() == {}
 
 
+def test_calls_hold_the_account_that_they_go_through(campaign: Campaign) -> None:
+    execution = campaign.execution([{"to_number": number(0)}])
+    execution.run()
+    [entry] = [
+        call for call in campaign.ledger.calls() if call.origin.campaign_id == campaign.plan.campaign_id
+    ]
+    assert entry.account == execution._connection.account is not None
+
+
 def test_results_never_replace_what_the_campaign_reads(campaign: Campaign) -> None:
     contacts = campaign.folder / "contacts.csv"
     contacts.write_text("to_number\n+14155550100\n")
