@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from airflow_provider_voiceinfra.ledger.accounts import same_account
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
@@ -50,10 +50,6 @@ def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, win
     That is one without an answer, or one that was redialled: of its first dial nobody knows to this day what
     became of it.
     """
-    unanswered = or_(
-        calls.c.state.in_([state.value for state in IN_FLIGHT]),
-        and_(calls.c.state == CallState.ACCEPTED.value, calls.c.unsettled_since.is_not(None)),
-    )
     query = select(calls.c.sent_at, calls.c.renewed_at).where(
         calls.c.key_hash != entry.key_hash,
         *same_number(entry.to_number),
@@ -63,10 +59,17 @@ def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, win
         # Of a redialled call the last request counts as well as the first.
         calls.c.renewed_at >= _start(found) - window - CLOCK_TOLERANCE,
         same_account(calls, entry.conn_id, entry.account),
-        unanswered,
+        _may_lack_an_answer(),
     )
     return any(
         not _began_before(found, rival.sent_at or rival.renewed_at) for rival in connection.execute(query)
+    )
+
+
+def _may_lack_an_answer() -> ColumnElement[bool]:
+    return or_(
+        calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        and_(calls.c.state == CallState.ACCEPTED.value, calls.c.unsettled_since.is_not(None)),
     )
 
 

@@ -25,7 +25,7 @@ DURATIONS = [
     "ledger.connect.BUSY_TIMEOUT",
     "ledger.campaign_lists.RUNNER_LEASE",
     "campaigns.execution.MIN_PAUSE",
-    "campaigns.execution.HANDOVER",
+    "campaigns.execution.HANDOVER_INTERVAL",
     "campaigns.execution._BEAT_INTERVAL",
     "campaigns.runner.TICK",
     "campaigns.runner.SLOW_TICK",

@@ -1,12 +1,12 @@
 """Bugs that are planted to see whether the harness finds them; nothing of them is in the package.
 
-``PLANT=name`` installs one of them in every worker, or every receiver. Those that take a fix back need that
-fix: ``MISSING`` says what each has to undo, and becomes an entry of ``PLANTS`` once the fix is there.
+``PLANT=name`` installs one of them in every worker, or every receiver.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
 from airflow_provider_voiceinfra.ledger.entries import Recorded
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.placing import CallPlacer
+from tests.faults.plan import SCALE
 
 WORKER, RECEIVER = "worker", "receiver"
 
@@ -27,7 +28,7 @@ class Plant:
     :param install: patches the package in this process; it is given the worker's ``Diary``, or ``None``.
     """
 
-    where: str
+    where: tuple[str, ...]
     install: Callable[[Any], None]
 
 
@@ -76,36 +77,81 @@ def _ack_before_commit(diary: Any) -> None:
     CallLedger.complete = later  # type: ignore[method-assign]
 
 
+def _redial_ignores_answer(diary: Any) -> None:
+    """Store an answer that a redial has overtaken aside, as if it settled nothing."""
+    from airflow_provider_voiceinfra.ledger import calls
+
+    calls.settle_overtaken = lambda *args: False  # type: ignore[assignment]
+
+
+def _redial_rival_forgotten(diary: Any) -> None:
+    """Take a call that was redialled and accepted for settled, its first dial included."""
+    from airflow_provider_voiceinfra.ledger import adoption
+    from airflow_provider_voiceinfra.ledger.schema import calls
+
+    states = [state.value for state in adoption.IN_FLIGHT]
+    adoption._may_lack_an_answer = lambda: calls.c.state.in_(states)
+
+
+def _accounts_ignored(diary: Any) -> None:
+    """Let a completion count for the calls of any connection, and leave no row of a call without a key."""
+    from sqlalchemy import true
+
+    from airflow_provider_voiceinfra.ledger import accounts, adoption
+    from airflow_provider_voiceinfra.placements import How, Placement
+
+    def bare(self: Any, call: Any, *, origin: Any = None) -> Any:
+        return Placement(self._client.place(call), None, How.PLACED)  # type: ignore[arg-type]
+
+    accounts.same_account = adoption.same_account = lambda *args: true()
+    CallPlacer.place_without_key = bare  # type: ignore[method-assign]
+
+
+def _takeover_forgets(diary: Any) -> None:
+    """Take a campaign over after a fixed while, ask nobody who owns it, and end without a last look."""
+    from airflow_provider_voiceinfra.campaigns import runner
+    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.ledger import batches
+
+    def once(self: Any) -> Any:
+        state = runner.CampaignState(self._plan, self._ledger, self._origin, self._clocks, before=None)
+        return self._run(state)
+
+    batches.hold = lambda connection, owner: None
+    CampaignExecution._await_former = lambda self, campaign: time.sleep(2.0 / SCALE)  # type: ignore[method-assign]
+    runner.CampaignRunner.run = once  # type: ignore[method-assign]
+
+
+def _results_written_in_place(diary: Any) -> None:
+    """Write the results where they are to be, whoever owns the campaign."""
+    from airflow_provider_voiceinfra.campaigns import result_files
+    from airflow_provider_voiceinfra.campaigns.text_lines import path_of
+
+    result_files.replacing = lambda location, **options: path_of(location).open("wb")
+
+
 PLANTS: dict[str, Plant] = {
-    "claim_after_post": Plant(WORKER, _claim_after_post),
-    "answer_after_xcom": Plant(WORKER, _answer_after_xcom),
-    "ack_before_commit": Plant(RECEIVER, _ack_before_commit),
+    "claim_after_post": Plant((WORKER,), _claim_after_post),
+    "answer_after_xcom": Plant((WORKER,), _answer_after_xcom),
+    "ack_before_commit": Plant((RECEIVER,), _ack_before_commit),
+    # These take a fix back.
+    "redial_ignores_answer": Plant((WORKER,), _redial_ignores_answer),
+    "redial_rival_forgotten": Plant((WORKER,), _redial_rival_forgotten),
+    "accounts_ignored": Plant((WORKER, RECEIVER), _accounts_ignored),
+    "takeover_forgets": Plant((WORKER,), _takeover_forgets),
+    "results_written_in_place": Plant((WORKER,), _results_written_in_place),
 }
-MISSING = {
-    "redial_ignores_answer": "a redial no longer looks for an overtaken answer before each request, and an "
-    "answer that comes after the redial was claimed no longer settles the row",
-    "redial_rival_forgotten": "a call that was redialled and accepted no longer counts as a rival of others "
-    "to its number for the call before",
-    "accounts_ignored": "a completion counts for the calls of any connection, and a call "
-    "without a key leaves no row",
-    "takeover_forgets": "no last look at the ledger before the end, a hand-over of 2 s, and no look at who "
-    "owns the campaign in the claiming transaction",
-    "results_written_in_place": "the result file is written where it is to be, without asking who owns the "
-    "campaign",
-}
-NAMES = (*PLANTS, *MISSING)
+NAMES = tuple(PLANTS)
 
 
 def plant(name: str | None, where: str, diary: Any = None) -> None:
     """Install a bug if this is the kind of process that it lives in.
 
-    :raises LookupError: if there is none of this name, or it is still to be written.
+    :raises LookupError: if there is none of this name.
     """
     if not name:
         return
-    if name in MISSING:
-        raise LookupError(f"PLANT={name} is still to be written: {MISSING[name]}")
     if name not in PLANTS:
         raise LookupError(f"there is no PLANT={name}; there are {', '.join(NAMES)}")
-    if PLANTS[name].where == where:
+    if where in PLANTS[name].where:
         PLANTS[name].install(diary)
