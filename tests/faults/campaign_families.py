@@ -72,7 +72,7 @@ def takeover(draw: Draw) -> dict[str, Any]:
     """A former owner that is paused while it claims, and goes on while the next one looks who is left."""
     contacts = draw.contacts(draw.random.randint(10, 20))
     task = Task("camp", campaign=campaign(draw, contacts, **redials(draw)))
-    pause = draw.between(3.0, draw.one(9.0, 20.0)) / SCALE
+    pause = draw.between(3.0, 20.0) / SCALE
     stopped = "camp.1:stopped:before_claim_many"
     together = draw.chance(0.7)
     until = "camp.2:stopped:before_untried" if together else None
@@ -80,14 +80,15 @@ def takeover(draw: Draw) -> dict[str, Any]:
     # The next try is there already, as after a heartbeat that was missed, and waits for the pause to begin.
     second = [Point("before_take", seconds=6.0, until=stopped)]
     if together:
-        second.append(Point("before_untried", seconds=draw.between(0.1, 1.0)))
+        second.append(Point("before_untried", seconds=draw.between(0.3, 1.5)))
     steps = [
         Step("start", who="camp", points=[first]),
         Step("start", draw.between(0.0, 0.2), who="camp", try_number=2, points=second),
-        Step("storm", draw.between(0.0, 0.3), stopped, seconds=pause + draw.between(0.3, 1.0)),
     ]
+    if draw.chance(0.5):
+        steps.append(Step("storm", 0.0, "camp.1:continued", seconds=draw.between(0.2, 0.6)))
     script = draw.script(0.2)
-    script.answers["429"] = draw.between(0.0, 20.0)
+    script.answers["429"] = draw.between(0.0, 10.0)
     return {"tasks": [task], "steps": steps + environment(draw, 1), "script": script}
 
 

@@ -17,14 +17,14 @@ Family = Callable[[Draw], dict[str, Any]]
 FAMILIES: dict[Family, float] = {
     single_families.mixed: 3.0,
     single_families.crashes: 2.0,
-    single_families.redial_paused: 2.0,
+    single_families.redial_paused: 2.5,
     single_families.rivals: 2.0,
     single_families.accounts: 2.0,
-    single_families.receiver: 2.0,
+    single_families.receiver: 1.5,
     single_families.clocks: 1.0,
     campaign_families.mixed: 2.0,
-    campaign_families.takeover: 2.0,
-    campaign_families.results: 1.5,
+    campaign_families.takeover: 3.0,
+    campaign_families.results: 2.0,
     campaign_families.lists: 1.5,
     campaign_families.rivals: 1.0,
 }

@@ -18,7 +18,15 @@ POINTS = (
     "before_redial",
     "after_redial",
 )
-CRASHES = ("after_claim", "before_send", "after_answer", "before_store", "after_store", "after_push")
+CRASHES = (
+    "after_claim",
+    "before_send",
+    "after_answer",
+    "before_store",
+    "after_store",
+    "after_push",
+    "after_push",
+)
 # What leaves a call unknown: with somebody called, and without.
 RANG = ("lost", "500", "html", "html_200", "late_answer", "hang")
 NOT_RANG = ("lost_before", "500_before", "html_before", "cut_before", "hang_before")
@@ -91,7 +99,7 @@ def crashes(draw: Draw) -> dict[str, Any]:
             )
             ended = f"{task.name}.{number}:ended"
     script = draw.script(0.3)
-    script.webhooks["lost"] = 60.0
+    script.webhooks["lost"] = 150.0
     return {"tasks": tasks, "steps": steps + environment(draw, 1), "script": script}
 
 

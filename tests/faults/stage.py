@@ -7,7 +7,6 @@ Steps do one of: ``start`` a task's try, ``kill`` or ``stop`` a process, ``lock`
 from __future__ import annotations
 
 import dataclasses
-import json
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from harness.processes import free_port
 from airflow_provider_voiceinfra.ledger import CallLedger
 from tests.faults import databases
 from tests.faults.board import Board, Diary
+from tests.faults.jobs import environment_of, job_of
 from tests.faults.plan import Plan, Point, Step, Task
 from tests.faults.vendor import Vendor
 from tests.faults.zygote import Child, Zygote
@@ -116,7 +116,7 @@ class Stage:
 
     def start_receiver(self) -> None:
         self._receiver = self._zygote.start(
-            RECEIVER, self.folder / "receiver.log", self._environment(),
+            RECEIVER, self.folder / "receiver.log", self._environment,
             port=self._port, clock=self.plan.receiver_clock, plant=self.plant,
         )  # fmt: skip
 
@@ -141,8 +141,15 @@ class Stage:
         """Start a try of a task."""
         name = f"{task.name}.{try_number}"
         diary = Diary(name, self.folder / f"{name}.diary")
-        job = self._job(task, try_number, points, clock, diary.path)
-        process = self._zygote.start("worker", self.folder / f"{name}.log", self._environment(), job=job)
+        job = job_of(self.plan, task, try_number, self.folder) | {
+            "ledger": self.url,
+            "vendor": self.vendor.url,
+            "clock": clock,
+            "plant": self.plant,
+            "diary": str(diary.path),
+            "points": [dataclasses.asdict(point) for point in points],
+        }
+        process = self._zygote.start("worker", self.folder / f"{name}.log", self._environment, job=job)
         worker = Worker(name, task, try_number, process, diary)
         self.workers.append(worker)
         self.board.tell(f"{name}:launched")
@@ -163,44 +170,9 @@ class Stage:
         self.vendor.stop()
         self.ledger._database.engine.dispose()
 
-    def _job(
-        self, task: Task, try_number: int, points: list[Point], clock: float, diary: Path
-    ) -> dict[str, Any]:
-        conn_id = task.campaign.conn_id if task.campaign else task.keys[0].conn_id
-        account = next(one for one in self.plan.accounts if one.conn_id == conn_id)
-        job = {
-            "ledger": self.url, "vendor": self.vendor.url, "account": dataclasses.asdict(account),
-            "task": task.name, "try": try_number, "clock": clock, "plant": self.plant, "diary": str(diary),
-            "points": [dataclasses.asdict(point) for point in points], "wait": task.wait,
-            "keys": [dataclasses.asdict(key) for key in task.keys], "keyless": task.keyless, "campaign": None,
-        }  # fmt: skip
-        if task.campaign is not None:
-            job |= self._campaign(task, try_number)
-        return job
-
-    def _campaign(self, task: Task, try_number: int) -> dict[str, Any]:
-        campaign = task.campaign
-        assert campaign is not None
-        number = max(load for first, load in {1: 0, **task.list_of_try}.items() if first <= try_number)
-        contacts: Any = campaign.lists[number]
-        if campaign.as_file:
-            path = self.folder / f"{campaign.campaign_id}-{number}.jsonl"
-            path.write_text("".join(json.dumps(row) + "\n" for row in contacts))
-            contacts = str(path)
-        self.results.mkdir(exist_ok=True)
-        return {"campaign": dataclasses.asdict(campaign), "contacts": contacts,
-                "do_not_call": campaign.do_not_call[number],
-                "results": str(self.results / f"{campaign.campaign_id}-{campaign.results}")}  # fmt: skip
-
+    @property
     def _environment(self) -> dict[str, str]:
-        """Return the environment of a process with Airflow: the ledger, and the connections."""
-        env = {"AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": self.url}
-        for account in self.plan.accounts:
-            env[f"AIRFLOW_CONN_{account.conn_id.upper()}"] = json.dumps(
-                {"conn_type": "voiceinfra", "password": account.api_key, "host": self.vendor.url,
-                 "extra": {"webhook_secret": account.secret}}
-            )  # fmt: skip
-        return env
+        return environment_of(self.plan, self.url, self.vendor.url)
 
     def _may_come(self, step: Step) -> bool:
         # What waits for something that cannot happen any more is left out.
@@ -231,11 +203,11 @@ class Stage:
         if worker.stopped_until is None:
             return
         early = worker.go_on_label is not None and self.board.at(worker.go_on_label) is not None
-        if early or time.monotonic() >= worker.stopped_until:
+        # It tells before it stops, and would stop for ever if it were continued in between.
+        if (early or time.monotonic() >= worker.stopped_until) and worker.process.is_stopped():
             worker.stopped_until = None
             self.board.tell(f"{worker.name}:continued")
-            with suppress(ProcessLookupError):
-                worker.process.send_signal(signal.SIGCONT)
+            worker.process.send_signal(signal.SIGCONT)
 
     def _look_at_receiver(self) -> None:
         if self._receiver is not None and self._receiver.poll() is not None:
