@@ -35,6 +35,7 @@ LAYERS = {
         campaigns.lines campaigns.loading campaigns.clocks campaigns.obstacles campaigns.orders
         campaigns.overview campaigns.plan campaigns.progress campaigns.replacing campaigns.report
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state campaigns.states
+        campaigns.openings
     """,
     3: "hooks triggers sensors operators links rendering results authored trial_runs",
     4: "web plugin cli diagnosis",

@@ -85,6 +85,11 @@ class Agenda:
         return None if self._due[0].at == _AT_ONCE else self._due[0].at
 
     @property
+    def opens_at(self) -> datetime | None:
+        """When the window opens for the first of those who are left; ``None`` if they need not wait."""
+        return self.next_at if self._due and self._due[0].why == WINDOW else None
+
+    @property
     def waiting(self) -> dict[str, int]:
         """How many are put off, by what they wait for: ``window``, ``redial``, ``again``."""
         return {why: number for why, number in self._waiting.items() if number}

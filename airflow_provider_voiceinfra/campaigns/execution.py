@@ -13,6 +13,7 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
 from airflow_provider_voiceinfra.campaigns.dialling import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.campaigns.loading import ContactLoader, describe
+from airflow_provider_voiceinfra.campaigns.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
 from airflow_provider_voiceinfra.campaigns.overview import in_words
 from airflow_provider_voiceinfra.campaigns.report import (
@@ -109,7 +110,7 @@ class CampaignExecution:
                 self._refuse_if_continued(campaign)
                 self._load(runner)
                 loaded = True
-            end = self._dial(runner, loaded=loaded)
+            end = self._dial(campaign, loaded=loaded)
             return end if isinstance(end, Pause) else (end, self._finish(campaign, end))
         except (LedgerUnavailableError, CampaignContinuedError):
             raise
@@ -156,11 +157,23 @@ class CampaignExecution:
             loader.counts[""],
             in_words(skipped),
         )
+        self._warn_of_times(loader.shortest_opening)
+
+    def _warn_of_times(self, opening: timedelta | None) -> None:
+        """Say what of the plan's times will keep the campaign from calling."""
+        if self._plan.deadline is None and opening is not None and opening < SHORT_OPENING:
+            log.warning(
+                "The calling window is open for %g min at a time, at most, for some contacts or all. A task "
+                "that starts later than that calls nobody until it opens again, and fails when %d openings "
+                "have passed so. Make it longer, or set a deadline.",
+                opening.total_seconds() / 60,
+                MOST_MISSED,
+            )
         if self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline:
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
 
-    def _dial(self, runner: str, *, loaded: bool) -> End | Pause:
-        conn_id = self._orders.conn_id
+    def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
+        conn_id, runner = self._orders.conn_id, str(campaign.runner)
         most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
         dialler = Dialler(
             self._ledger,
@@ -180,6 +193,7 @@ class CampaignExecution:
                 runner=runner,
                 origin=self._orders.origin,
                 loaded=loaded,
+                told=campaign.progress if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
                 tell=self._take_progress,
             )

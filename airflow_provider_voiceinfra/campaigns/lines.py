@@ -39,10 +39,14 @@ class Lines:
         return len(self.placing) + len(self.unanswered) + len(self.active)
 
     @property
+    def calls(self) -> list[Call]:
+        """The calls that may be on the phone."""
+        return [*self.active.values(), *(call for _, call in self.unanswered.values())]
+
+    @property
     def next_due(self) -> float | None:
         """When the first line is freed without a completion, see ``Call``; ``None`` if none is in use."""
-        calls = [*self.active.values(), *(call for _, call in self.unanswered.values())]
-        return min((call.due for call in calls), default=None)
+        return min((call.due for call in self.calls), default=None)
 
     def end(self, call_id: str) -> tuple[Call, bool] | None:
         """Free the line of a call that is over.

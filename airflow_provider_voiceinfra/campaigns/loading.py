@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.campaigns.contacts import INVALID, Contact, ContactReader, SkippedRow
@@ -36,7 +36,12 @@ class ContactLoader:
         self._contacts = contacts
         self._reader = reader
         self._window = window
-        self._opens: dict[tuple[str, ...] | None, bool] = {}
+        self._openings: dict[tuple[str, ...] | None, timedelta] = {}
+
+    @property
+    def shortest_opening(self) -> timedelta | None:
+        """How long the window is open at a time for whom that is least; ``None`` without a window."""
+        return min(filter(None, self._openings.values()), default=None)
 
     def refuse_invalid(self) -> None:
         """Read all contacts without storing any.
@@ -93,12 +98,12 @@ class ContactLoader:
             if not getattr(contact.call, name):
                 message = "is set neither in this row nor in the operator nor in the connection"
                 return SkippedRow(contact.row, INVALID, name, message)
-        if self._window is None or self._window.timezone:
+        if self._window is None:
             return contact
-        zones = zones_for(contact.timezone, contact.call.to_number)
-        if zones not in self._opens:
-            self._opens[zones] = self._window.next_opening(datetime.now(timezone.utc), zones) is not None
-        if self._opens[zones]:
+        zones = None if self._window.timezone else zones_for(contact.timezone, contact.call.to_number)
+        if zones not in self._openings:
+            self._openings[zones] = self._window.longest_opening(datetime.now(timezone.utc), zones)
+        if self._openings[zones] or self._window.timezone:
             return contact
         why = (
             f"the number may be in any of {len(zones)} time zones, which share no hour of the calling window"

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.agenda import Turn
 from airflow_provider_voiceinfra.campaigns.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.dialling import Dialler
 from airflow_provider_voiceinfra.campaigns.jobs import Job
 from airflow_provider_voiceinfra.campaigns.obstacles import Obstacles
+from airflow_provider_voiceinfra.campaigns.openings import MissedOpenings
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
@@ -73,6 +75,7 @@ class CampaignRunner:
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
     :param clocks: what time it is, and how much has passed.
     :param tell: told of progress once a second or so.
+    :param told: what the process before it told, if this one goes on after a pause.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class CampaignRunner:
         min_pause: timedelta | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         tell: Callable[[dict[str, object]], None] = lambda progress: None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -99,6 +103,7 @@ class CampaignRunner:
         self._now = clocks.now
         self._tell = tell
         self._obstacles = Obstacles(clocks.passed)
+        self._openings = MissedOpenings(clocks.now, told)
         self._cancelled = False
         self._stopped = False
 
@@ -154,6 +159,9 @@ class CampaignRunner:
                 state.look_after_lines()
                 self._beat(state)
             hurry = self._fill_lines(state)
+            self._openings.note(state.agenda.opens_at, state.progress.placed + state.progress.done)
+            if self._plan.deadline is None and not self._cancelled:
+                self._openings.check(self._obstacles.current)
             cancelled = self._cancelled
             end = self._end(state) or self._pause(state)
             if end is not None:
@@ -181,6 +189,8 @@ class CampaignRunner:
             "waiting": {**state.agenda.waiting, "answer": len(state.lines.unanswered)},
             "to_redial": state.outcomes_so_far(),
             "next_at": next_at.isoformat(timespec="seconds") if next_at else None,
+            "opens_at": self._openings.opens_at.isoformat() if self._openings.opens_at else None,
+            "missed_openings": self._openings.missed,
             "allowed_rate": round(self._dialler.pace.rate, 2),
             "limit": self._dialler.pace.limit,
             "obstacle": self._obstacles.current,

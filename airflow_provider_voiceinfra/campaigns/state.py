@@ -70,7 +70,8 @@ class CampaignState:
         with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
             for standing in standings(attempts, plan):
                 self._place(standing)
-        self.has_dialled = self.lines.in_use > 0
+        # Of what is not waited for any more, another look would tell the same.
+        self.has_dialled = any(call.due > clocks.passed() for call in self.lines.calls)
 
     def _place(self, standing: Standing) -> None:
         """Put a contact that was called before where it belongs."""
@@ -196,6 +197,7 @@ class CampaignState:
             if found.state is CallState.UNKNOWN and now < call.due:
                 continue
             del self.lines.unanswered[key_hash]
+            self.has_dialled |= found.state is not CallState.UNKNOWN
             if found.state is CallState.UNKNOWN:
                 self._rang.pop(call.position, None)
                 self.progress.contact_done("unknown")

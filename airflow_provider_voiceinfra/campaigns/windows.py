@@ -100,6 +100,20 @@ class CallingWindow:
             return at.astimezone(timezone.utc)
         return _EPOCH + open_until * _SECOND if open_until <= last else None
 
+    def longest_opening(self, at: datetime, zones: Sequence[str] | None = None) -> timedelta:
+        """Return how long the window is open at a time, at most, in the 14 days from ``at`` on.
+
+        :param at: an aware time.
+        :param zones: as for ``is_open``.
+        :return: zero if it is never open.
+        """
+        second = _seconds(at)
+        longest, begun, ended = 0, second, second
+        for start, end in self._from(second, zones, stop=second + int(HORIZON.total_seconds())):
+            begun, ended = (begun if start <= ended else start), end
+            longest = max(longest, ended - begun)
+        return longest * _SECOND
+
     def _from(self, second: int, zones: Sequence[str] | None, *, stop: int) -> Iterator[tuple[int, int]]:
         """Yield the open spans that end after a second and begin before another, cut where weeks meet."""
         names = (self.timezone,) if self.timezone else tuple(zones or ())

@@ -131,7 +131,8 @@ class _Batch:
             for row in new
             if row["skipped"] is None
         }
-        hashes, found = list(first_calls), dict[str, int]()
+        hashes = list(first_calls)
+        found: dict[str, int] = {}
         for start in range(0, len(hashes), _VALUES_AT_ONCE):
             query = select(calls.c.key_hash, calls.c.position).where(
                 calls.c.key_hash.in_(hashes[start : start + _VALUES_AT_ONCE]),

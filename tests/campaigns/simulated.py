@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,7 @@ class MemoryLedger:
     rows: dict[str, _Row] = field(default_factory=dict)
     completed: list[CompletionEntry] = field(default_factory=list)
     cancelled_at: datetime | None = None
+    told: dict[str, Any] | None = None
 
     def add(self, to_number: str, timezone: str | None = None) -> None:
         """Add a contact."""
@@ -123,6 +125,7 @@ class MemoryLedger:
         return [call_id for call_id in unended if call_id]
 
     def beat(self, campaign_id: str, runner: str, progress: dict[str, object]) -> Any:
+        self.told = json.loads(json.dumps(progress))
         return SimpleNamespace(cancelled_at=self.cancelled_at)
 
     def claim(self, job: Job) -> CallEntry | None:
@@ -330,6 +333,7 @@ class SimulatedDialler:
 
 def run(world: World, plan: CampaignPlan, *, processes: int = 1000) -> End:
     """Run a campaign to its end, whoever sleeps or is killed on the way."""
+    told = None
     for _ in range(processes):
         dialler: Any = SimulatedDialler(world)
         ledger: Any = world.ledger
@@ -342,12 +346,15 @@ def run(world: World, plan: CampaignPlan, *, processes: int = 1000) -> End:
                 origin=ORIGIN,
                 min_pause=MIN_PAUSE,
                 clocks=world.clock.clocks,
+                told=told,
             )
             end = runner.run()
         except Killed:
+            told = None
             continue
         if isinstance(end, End):
             return end
         assert end.until >= world.clock.now + MIN_PAUSE
+        told = ledger.told
         world.sleep(end)
     raise AssertionError(f"the campaign did not end in {processes} processes")

@@ -23,6 +23,8 @@ DURATIONS = [
     "claim_owners.LOSERS_INTERVAL",
     "waiting.LONGEST_PAUSE",
     "ledger.connect.BUSY_TIMEOUT",
+    "ledger.postgres.IDLE_TIMEOUT",
+    "ledger.postgres.LOCK_TIMEOUT",
     "ledger.campaign_lists.RUNNER_LEASE",
     "campaigns.execution.MIN_PAUSE",
     "campaigns.execution.HANDOVER_INTERVAL",
