@@ -234,11 +234,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         for name in ("contacts", "do_not_call", "results_path"):
             check_storage(name, getattr(self, name))
         ti = context["ti"]
-        given = {name: getattr(self, name) for name in self.must_not_vanish}
-        # What is nothing here has been left out in the DAG file.
-        given = {name: None if options.is_nothing(value) else value for name, value in given.items()}
-        window, redial, deadline = given["calling_window"], given["redial"], given["deadline"]
-        rate = given["max_calls_per_second"]
+        window, redial, deadline = map(self._given, ("calling_window", "redial", "deadline"))
+        rate = self._given("max_calls_per_second")
         plan = CampaignPlan(
             campaign_id=options.campaign_id(self.campaign_id, ti),
             max_active_calls=int(options.number("max_active_calls", self.max_active_calls, whole=True)),
@@ -256,8 +253,13 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             reading=self._reading(),
             refuse_invalid=self.invalid_contacts == "fail",
             max_calls_per_second=None if rate is None else options.number("max_calls_per_second", rate),
-            results_path=given["results_path"],
+            results_path=self._given("results_path"),
         )
+
+    def _given(self, name: str) -> Any:
+        """Return an argument; ``None`` if it is left out."""
+        value = getattr(self, name)
+        return None if options.is_nothing(value) else value
 
     def _reading(self) -> dict[str, Any]:
         return {
@@ -269,7 +271,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             "default_region": self.default_region,
             "contact_key": self.contact_key,
             "columns": self.columns,
-            "do_not_call": self.do_not_call,
+            "do_not_call": self._given("do_not_call"),
         }
 
     def _sleep(self, campaign_id: str, pause: Pause) -> NoReturn:
