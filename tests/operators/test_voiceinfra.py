@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from airflow_provider_voiceinfra import rendering
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -62,6 +63,24 @@ def test_later_try_takes_up_the_call(sandbox: SandboxProcess, capfd: pytest.Capt
     assert f"Call {first}, accepted at" in log
     assert "instead of dialling again" in log
     assert sandbox.counts()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [("14155550100", "to_number"), ("1 415 555 0100", "to_number"), ("14155550100", "from_number")],
+)
+def test_an_error_about_a_number_stays_whole_where_airflow_masks_the_number(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, written: str, field: str
+) -> None:
+    masked: set[str] = set()
+    monkeypatch.setattr(rendering, "mask_secret", masked.add)
+    task = operator(**{field: written})
+    task.render_template_fields({})
+    with pytest.raises(AirflowFailException, match=r"is not in E\.164 form: a plus sign") as caught:
+        task.execute(task_context())
+    assert written in masked
+    assert not [number for number in masked if number in str(caught.value)]
+    assert sandbox.counts()["requests"] == 0
 
 
 @pytest.mark.parametrize(
