@@ -135,6 +135,25 @@ def test_base_url_is_that_of_a_connection_uri(uri: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"port": 443},
+        {"host": "http://127.0.0.1:8700/v1", "port": 443},
+        {"host": "http://[::1]/v1", "port": 8700},
+        {"host": "gateway.example/v1"},
+        {"host": "gateway.example", "schema": "v1", "port": 8443},
+    ],
+    ids=str,
+)
+def test_connection_means_the_same_as_the_uri_that_airflow_makes_of_it(values: dict[str, Any]) -> None:
+    extra = json.dumps({"webhook_secret": "first+one second/one", "from_number": "+14155550101"})
+    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, extra=extra, **values)
+    again = Connection.from_uri(conn.get_uri(), conn_id="vi")
+    assert VoiceInfraConnection.from_airflow(again) == VoiceInfraConnection.from_airflow(conn)
+
+
+@pytest.mark.parametrize(
     ("values", "url"),
     [
         ({"host": API, "schema": "https"}, f"https://{API}"),

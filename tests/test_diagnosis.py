@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import uvicorn
@@ -230,6 +231,10 @@ def test_plain_plus_in_the_secret_of_a_uri_is_pointed_out(
     assert "write it %2B" in split.remedy
     assert finding(f"{SECRET}%2B{OTHER_SECRET}").found == "one is set"
     assert finding(f"{SECRET}%20{OTHER_SECRET}").found == "2 are set, as while rotating"
+    # As Airflow writes it: the plus signs are blanks of its JSON.
+    extra = urlencode({"__extra__": json.dumps({"webhook_secret": f"{SECRET} {OTHER_SECRET}"})})
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", f"voiceinfra://:{API_KEY}@127.0.0.1:1/v1?{extra}")
+    assert found("http://127.0.0.1:1")["webhook secret"].found == "2 are set, as while rotating"
 
 
 def test_extras_that_mean_nothing_are_named(connect: Connect, ledger: CallLedger) -> None:
