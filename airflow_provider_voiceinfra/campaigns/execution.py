@@ -169,8 +169,11 @@ class CampaignExecution:
                 opening.total_seconds() / 60,
                 MOST_MISSED,
             )
-        if self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline:
+        if self._is_late():
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
+
+    def _is_late(self) -> bool:
+        return self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline
 
     def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
         conn_id, runner = self._orders.conn_id, str(campaign.runner)
@@ -228,6 +231,11 @@ class CampaignExecution:
             raise CallRefusedError(
                 f"The API refused every call of the campaign, the last one like this: {tally.refusal} Nobody "
                 "was called. Mend that and clear this task; it goes on with everybody."
+            )
+        if end is End.FINISHED and tally.summary()[EXPIRED] and not self._is_late():
+            raise VoiceInfraError(
+                f"{tally.summary()[EXPIRED]} contacts were not called, although no deadline has passed: the "
+                "calling window has no hour for them any more. A retry reads all contacts anew and says who."
             )
         summary = {
             "campaign_id": campaign.campaign_id,

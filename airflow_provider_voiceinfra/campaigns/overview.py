@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -41,7 +42,7 @@ def overview(
         "seen_at": _moment(entry.runner_seen_at),
         "cancelled_at": _moment(entry.cancelled_at),
         "finished_at": _moment(entry.finished_at),
-        **(_so_far(told, counts) if summary is None else _in_the_end(summary)),
+        **(_so_far(told, counts, entry) if summary is None else _in_the_end(summary)),
         # What only holds while somebody dials would mislead afterwards.
         **{name: told.get(name) if alive and dials else None for name in _PACE},
         **{name: told.get(name) if summary is None else None for name in _LINES},
@@ -81,11 +82,13 @@ def summary_in_words(summary: Mapping[str, Any]) -> str:
     return f"{summary['attempts']} calls; of {summary['contacts']} contacts: {in_words(counted)}"
 
 
-def _so_far(told: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
+def _so_far(told: Mapping[str, Any], counts: Mapping[str, int], entry: CampaignEntry) -> dict[str, Any]:
+    # Who waits for a redial was called, and is done once there will be none.
+    called = told.get("to_redial", {}) if entry.cancelled_at is not None else {}
     return {
         "contacts": told.get("contacts", counts.get("")),
-        "done": told.get("done", 0),
-        "outcomes": told.get("outcomes", {}),
+        "done": told.get("done", 0) + sum(called.values()),
+        "outcomes": dict(Counter(told.get("outcomes", {})) + Counter(called)),
         "skipped": told.get("skipped", {reason: number for reason, number in counts.items() if reason}),
         "calls_placed": told.get("placed", 0),
     }

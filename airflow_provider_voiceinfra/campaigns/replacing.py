@@ -74,9 +74,9 @@ def _here(
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, aside)
         with allowed():
+            if target.exists():
+                shutil.copymode(target, aside)
             os.replace(aside, target)
             for left in glob.glob(glob.escape(str(target.with_name(prefix))) + f"*{PART}"):
                 Path(left).unlink(missing_ok=True)

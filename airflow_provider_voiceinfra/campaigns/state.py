@@ -34,7 +34,7 @@ class CampaignState:
     :param ledger: where its contacts are, and what became of their calls.
     :param origin: the task instance that runs it.
     :param clocks: what time it is, and how much has passed.
-    :param before: what was known before everything is read anew, for people who look at the rates.
+    :param before: what was known before everything is read anew: rates, and who was waited for in vain.
     """
 
     def __init__(
@@ -50,9 +50,8 @@ class CampaignState:
         self._origin = origin
         self._clocks = clocks
         counts = ledger.count_contacts(plan.campaign_id)
-        self.progress: Progress = Progress(
-            counts.pop("", 0), counts, clocks, before.progress if before else None
-        )
+        told = before.progress if before else None
+        self.progress: Progress = Progress(counts.pop("", 0), counts, clocks, told)
         self.agenda = Agenda(plan, ledger)
         self.lines = Lines()
         self.moved_at = clocks.passed()
@@ -66,6 +65,8 @@ class CampaignState:
         # Before the calls are read, so that no completion falls between the two.
         self._follower = Follower(ledger, _COMPLETIONS)
         self._sought: dict[str, int] = {}
+        # Calls that were waited for in vain, by id or hashed key: not once more, whatever their times say.
+        self._let_go: set[str] = before._let_go if before else set()
         attempts = cast("Generator[Attempt, None, None]", ledger.attempts(plan.campaign_id))
         with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
             for standing in standings(attempts, plan):
@@ -85,7 +86,7 @@ class CampaignState:
             return
         if standing.stage is Stage.COMPLETION and last and last.call_id:
             call = self._call(standing.position, standing.next_attempt, last.answered_at or last.claimed_at)
-            if call.due > self._clocks.passed():
+            if call.due > self._clocks.passed() and last.call_id not in self._let_go:
                 self.lines.active[last.call_id] = call
                 return
             self.lines.given_up[last.call_id] = call
@@ -116,6 +117,8 @@ class CampaignState:
             )
         timeout = self._plan.unknown_timeout
         due = self._clocks.reached(entry.renewed_at + timeout, timeout)
+        if entry.key_hash in self._let_go:
+            due = self._clocks.passed()
         self.lines.unanswered[entry.key_hash] = (entry, Call(position, attempt, due))
 
     def outcomes_so_far(self) -> dict[str, int]:
@@ -200,6 +203,7 @@ class CampaignState:
             self.has_dialled |= found.state is not CallState.UNKNOWN
             if found.state is CallState.UNKNOWN:
                 self._rang.pop(call.position, None)
+                self._let_go.add(key_hash)
                 self.progress.contact_done("unknown")
                 log.warning("It stays unknown whether a call was placed; it is reported, not dialled again.")
             elif found.state is CallState.REFUSED:  # its former owner lived long enough to store that
@@ -211,6 +215,7 @@ class CampaignState:
                 self.lines.active[found.call_id] = self._call(call.position, call.attempt)
                 self._look_up([found.call_id])
         for call_id, _ in self.lines.give_up(now):
+            self._let_go.add(call_id)
             self.progress.contact_done("unknown")
             log.warning("No completion record of call %s has come in time; its line is free.", call_id)
 

@@ -125,6 +125,24 @@ def test_an_answer_outlasts_a_dead_ledger_and_its_call_id_is_in_the_log(
     assert state_of(ledger) == (CallState.ACCEPTED, "call_1")
 
 
+def test_of_all_that_ring_while_the_ledger_is_away_each_call_id_is_in_the_log(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    away: list[bool] = []
+    flaky = FlakyLedger(ledger, lambda name: "before" if away else None)
+    books = make(flaky)
+    entries = [books.claim(job(key))[0] for key in range(16)]
+    away.append(True)
+    for number, entry in enumerate(entries):
+        books.settle(accepted(job(number), entry, f"call_{number}_"))
+        if number == 7:  # the others come while it is tried again
+            until(lambda: flaky.failures["settle_many"] > 2)
+    until(lambda: flaky.failures["settle_many"] > 5)
+    assert [caplog.text.count(f"call call_{number}_") for number in range(16)] == [1] * 16
+    away.clear()
+    until(lambda: state_of(ledger, 15) == (CallState.ACCEPTED, "call_15_"))
+
+
 def test_a_claim_waits_for_a_dead_ledger_until_it_is_given_up(
     ledger: CallLedger, make: Callable[[Any], Bookkeeper]
 ) -> None:

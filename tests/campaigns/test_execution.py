@@ -8,7 +8,7 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_voiceinfra.campaigns import execution
 from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
@@ -31,7 +32,13 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.schema import campaigns as campaigns_table
+from airflow_provider_voiceinfra.ledger.schema import contacts as contacts_table
 from tests.receiver_process import ReceiverProcess
 from tests.sandbox_process import SandboxProcess
 
@@ -59,6 +66,10 @@ def running(tmp_path_factory: pytest.TempPathFactory, ledger: CallLedger) -> Ite
 def sandbox(running: SandboxProcess) -> SandboxProcess:
     running.reset(settings=True)
     return running
+
+
+def engine_url(ledger: CallLedger) -> str:
+    return ledger._database.engine.url.render_as_string(hide_password=False)
 
 
 class Campaign:
@@ -344,6 +355,148 @@ def test_a_disk_that_is_full_loses_nothing(campaign: Campaign, name: str) -> Non
     campaign.run(rows(0, 7), results_path=str(path))
     assert [line["outcome"] for line in campaign.lines(name)] == ["answered", "voicemail"]
     assert campaign.dialled() == {number(0): 1, number(7): 1}
+
+
+# Two processes with one campaign.
+
+
+class Watched:
+    """A ledger that tells a test what is asked of it, before it answers."""
+
+    def __init__(self, ledger: CallLedger, told: Callable[[str], None]) -> None:
+        self._ledger = ledger
+        self._told = told
+
+    def __getattr__(self, name: str) -> Any:
+        self._told(name)
+        return getattr(self._ledger, name)
+
+
+def former_claim(campaign: Campaign, line: int) -> tuple[Ownership, CallEntry]:
+    """Have a former process take the campaign, and claim a call to its only contact."""
+    id_ = campaign.plan.campaign_id
+    entry, _ = campaign.ledger.take_campaign(id_, conn_id=CONN_ID, origin=TASK)
+    owner = Ownership(id_, str(entry.runner))
+    request = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": number(line)}
+    contact = ContactEntry(0, 1, number(line), request, None)
+    campaign.ledger.load_contacts(id_, [contact], loaded_by="former", runner=owner.runner)
+    origin = replace(TASK, campaign_id=id_, contact_key=number(line), position=1, attempt=1)
+    wish = ClaimRequest(attempt_key(id_, number(line), 1), contact.call, CONN_ID, origin)
+    [(claimed, won)] = campaign.ledger.claim_many([wish], owner=owner)
+    assert won
+    return owner, claimed
+
+
+def test_a_new_list_is_not_stored_before_what_the_former_process_claimed_is_settled(
+    campaign: Campaign,
+) -> None:
+    former, claimed = former_claim(campaign, 0)
+    ledger, looks = campaign.ledger, []
+
+    def told(name: str) -> None:
+        if name == "load_contacts":
+            assert ledger.claims_in_flight(former.campaign_id) == 0
+        if name == "claims_in_flight":
+            looks.append(name)
+            if len(looks) == 3:  # it comes back unsent
+                ledger.refuse(claimed, "interrupted", "it was not sent")
+
+    campaign.ledger = Watched(ledger, told)  # type: ignore[assignment]
+    campaign.tries = 1
+    summary = campaign.run(rows(1))
+    assert len(looks) >= 3
+    assert campaign.dialled() == {number(1): 1}  # who is on the new list, and not who was withdrawn by it
+    assert (summary["answered"], summary["withdrawn"]) == (1, 1)
+
+
+def test_what_a_dead_process_claimed_is_waited_for_no_longer_than_it_could_have_sent_it(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "ALIVE", 0.2)
+    former_claim(campaign, 90)  # the sandbox never rings that number
+    campaign.tries = 1
+    summary = campaign.run(rows(90, 1))
+    assert (summary["unknown"], summary["answered"]) == (1, 1)  # it may have rung, so it is not dialled
+    assert campaign.dialled() == {number(1): 1}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl.gz"])
+def test_a_try_that_lost_the_campaign_while_it_wrote_leaves_the_newer_file_as_it_is(
+    campaign: Campaign, name: str
+) -> None:
+    contacts, path = rows(*range(8)), campaign.folder / name
+    ledger, newer = campaign.ledger, []
+
+    class Slow(Watched):
+        def all_contacts(self, campaign_id: str) -> Iterator[ContactEntry]:
+            for place, contact in enumerate(ledger.all_contacts(campaign_id)):
+                if place == 4 and not newer:  # the process is paused here, and taken for dead
+                    campaign.ledger = ledger
+                    campaign.run(contacts, results_path=str(path))
+                    newer.append(path.read_bytes())
+                yield contact
+
+    campaign.ledger = Slow(ledger, lambda name: None)  # type: ignore[assignment]
+    with pytest.raises(CampaignBusyError):
+        campaign.run(contacts, results_path=str(path))
+    assert path.read_bytes() == newer[0]
+    assert [line["outcome"] for line in campaign.lines(name)] == ["answered"] * 7 + ["voicemail"]
+    assert [found.name for found in campaign.folder.iterdir()] == [name]
+
+
+def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(campaign: Campaign) -> None:
+    ledger, claimed = campaign.ledger, []
+
+    def told(name: str) -> None:
+        # After the calls were read, and before the contacts are that nobody has called.
+        if name == "untried_contacts" and not claimed:
+            id_ = campaign.plan.campaign_id
+            [contact] = [one for one in ledger.all_contacts(id_) if one.contact_key == number(1)]
+            origin = replace(TASK, campaign_id=id_, position=contact.position, attempt=1)
+            wish = ClaimRequest(attempt_key(id_, number(1), 1), contact.call, CONN_ID, origin)
+            claimed.extend(entry for entry, _ in ledger.claim_many([wish]))
+        elif name == "take_completions" or (name == "beat" and claimed):
+            ledger.refuse(claimed[0], "rate_limited", "too many requests")
+
+    campaign.ledger = Watched(ledger, told)  # type: ignore[assignment]
+    summary = campaign.run(rows(0, 1, 2))
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2)}
+    assert (summary["answered"], summary["expired"]) == (3, 0)
+
+
+def test_results_of_a_campaign_that_was_purged_say_that_people_were_called(campaign: Campaign) -> None:
+    contacts = rows(*range(5))
+    campaign.run(contacts)
+    campaign.ledger.purge(datetime.now(timezone.utc) + timedelta(minutes=1))
+    # In another order, and with somebody new.
+    summary = campaign.run([*reversed(contacts), *rows(6)])
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2, 3, 4, 6)}
+    assert (summary["placed"], summary["attempts"], summary["expired"]) == (6, 6, 0)
+    assert (summary["answered"], summary["unknown"]) == (1, 5)
+    lines = [line for line in campaign.lines() if line["outcome"] == "unknown"]
+    assert all(line["call_id"] and "since older data was purged" in line["reason"] for line in lines)
+
+
+def test_what_a_purge_left_is_still_told(campaign: Campaign) -> None:
+    contacts = rows(*range(5))
+    campaign.run(contacts)
+    with Database(engine_url(campaign.ledger)).writing() as connection:
+        connection.execute(contacts_table.delete())  # as a purge does that keeps completions
+        connection.execute(campaigns_table.update().values(loaded_by=None))
+    summary = campaign.run(list(reversed(contacts)))
+    assert (summary["answered"], summary["placed"], summary["expired"]) == (5, 5, 0)
+    assert campaign.dialled() == {number(line): 1 for line in range(5)}
+
+
+def test_a_window_that_is_never_open_for_long_is_told_of_unless_there_is_a_deadline(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    always, short = CallingWindow.parse("00:00-24:00"), CallingWindow.parse("09:00-09:05; 12:00-12:10")
+    for window, deadline in ((always, None), (short, datetime.now(timezone.utc) + timedelta(days=1))):
+        campaign.execution(rows(0), window=window, deadline=deadline, may_pause=True).run()
+    assert "The calling window is open for" not in caplog.text
+    campaign.execution(rows(1), window=short, may_pause=True).run()
+    assert "The calling window is open for 10 min at a time, at most" in caplog.text
 
 
 # Ends of other kinds.

@@ -84,6 +84,13 @@ def test_each_rest_from_an_api_out_of_reach_is_twice_as_long_up_to_a_limit(
     assert rests[-1] == LONGEST_REST
 
 
+def test_a_clock_that_is_set_back_makes_no_rest_longer(obstacles: Obstacles, clock: Clock) -> None:
+    obstacles.note(UNREACHABLE)
+    clock.set_forward(-timedelta(hours=1))
+    clock.now += FIRST_REST
+    assert not obstacles.in_the_way
+
+
 @pytest.mark.parametrize("meanwhile", [INTERRUPTED, NOT_CLAIMED], ids=["interrupted", "not claimed"])
 def test_it_fails_after_a_long_time_whatever_was_not_sent_meanwhile(
     obstacles: Obstacles, clock: Clock, meanwhile: Dialled

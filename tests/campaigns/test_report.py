@@ -131,7 +131,7 @@ def test_every_row_has_one_result_whatever_became_of_it(campaign: Campaign) -> N
         ("claimed", "unknown", 0, None),
         ("on the phone", "unknown", 1, "on the phone-1"),
         ("rate", "expired", 0, None),
-        ("second refused", "refused", 1, None),
+        ("second refused", "voicemail", 1, "second refused-1"),
         ("second limited", "voicemail", 1, "second limited-1"),
         ("nobody", "expired", 0, None),
         (None, "invalid", 0, None),
@@ -146,9 +146,9 @@ def test_every_row_has_one_result_whatever_became_of_it(campaign: Campaign) -> N
         "withdrawn": 0,
         "placed": 8,
         "answered": 2,
-        "voicemail": 1,
+        "voicemail": 2,
         "failed": 1,
-        "refused": 3,
+        "refused": 2,
         "unknown": 4,
         "expired": 2,
         "cancelled": 0,
@@ -157,6 +157,7 @@ def test_every_row_has_one_result_whatever_became_of_it(campaign: Campaign) -> N
     }
     assert adds_up(summary)
     reasons = {result.contact.contact_key or result.outcome: result.reason for result in results}
+    assert reasons["second refused"] == "the API refused a redial: said invalid_phone"
     assert reasons["agent"] == "the API refused the call: said not_found"
     assert reasons["nobody"] == "nobody was called before the campaign ended"
     assert reasons["invalid"] == "to_number is empty"

@@ -7,6 +7,8 @@ import gzip
 import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.campaigns.report import COLUMNS, OUTCOMES, ContactResult, Tally
 from airflow_provider_voiceinfra.campaigns.result_files import check_results_path, write_results
-from airflow_provider_voiceinfra.exceptions import ContactsError
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError, ContactsError
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
 from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
 
@@ -86,6 +88,58 @@ def test_every_format_is_written_to_every_kind_of_place(tmp_path: Path, name: st
 
 def _common(kind: Any = int) -> dict[str, Any]:
     return {**REQUEST, "row": kind(2), "outcome": "answered", "attempts": kind(1), "call_id": "call-1"}
+
+
+@pytest.mark.parametrize("where", ["here", "memory://results"])
+def test_what_is_there_stays_until_all_is_written_and_nothing_else_is_left(
+    tmp_path: Path, where: str
+) -> None:
+    folder = ObjectStoragePath(where if "://" in where else f"file://{tmp_path}")
+    path = folder / "results.csv"
+    write_results(path, [result(key="before")])
+    before = path.read_bytes()
+
+    def break_off() -> Iterator[ContactResult]:
+        yield result()
+        raise ZeroDivisionError
+
+    @contextmanager
+    def lost() -> Iterator[None]:
+        raise CampaignBusyError("c", None, None, None)
+        yield
+
+    with pytest.raises(ZeroDivisionError):
+        write_results(path, break_off())
+    with pytest.raises(CampaignBusyError):
+        write_results(path, [result()], allowed=lost)
+    assert path.read_bytes() == before
+    assert [str(found) for found in folder.iterdir()] == [str(path)]
+
+    write_results(path, [result(), result()])
+    assert len(path.read_bytes().splitlines()) == 3
+    assert [str(found) for found in folder.iterdir()] == [str(path)]
+
+
+def test_a_link_and_the_rights_of_a_file_outlast_its_replacement(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+    real.touch(mode=0o640)
+    link.symlink_to(real)
+    write_results(link, [result()])
+    assert link.is_symlink()
+    assert len(csv_lines(real)) == 1
+    assert real.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_one_of_its_campaign(tmp_path: Path) -> None:
+    def be_killed() -> Iterator[ContactResult]:
+        yield result()
+        [left] = tmp_path.iterdir()
+        left.with_name(left.name.replace(".part", "x.part")).write_bytes(left.read_bytes())
+        other = left.with_name(".results.csv.of_another.part")
+        other.touch()
+
+    write_results(tmp_path / "results.csv", be_killed(), campaign_id="c")
+    assert {found.name for found in tmp_path.iterdir()} == {"results.csv", ".results.csv.of_another.part"}
 
 
 def test_no_results_make_a_file_with_its_header_alone(tmp_path: Path) -> None:

@@ -143,6 +143,25 @@ def test_who_was_not_reached_is_dialled_again_as_often_as_the_plan_says(
         assert found.due == ENDED + timedelta(minutes=wait)
 
 
+@pytest.mark.parametrize("code", ["invalid_phone", *sorted(MENDABLE_CODES)])
+def test_a_redial_that_the_api_refuses_leaves_what_the_call_before_came_to(code: str) -> None:
+    found = standing(4, [ended(1, "failed"), refused(code, 2, "bad number")], PLAN)
+    mendable = code in MENDABLE_CODES
+    assert (found.stage, found.next_attempt) == (Stage.DIAL if mendable else Stage.OVER, 2)
+    assert (found.outcome, found.last, found.placed) == ("failed", ended(1, "failed"), 1)
+    assert found.refused == refused(code, 2, "bad number")
+    assert found.reason == "the API refused a redial: bad number"
+
+
+def test_a_call_whose_record_was_purged_is_over_and_said_to_be_so() -> None:
+    found = standing(4, [attempt(purged_at=ENDED)], PLAN)
+    assert (found.stage, found.outcome, found.placed) == (Stage.OVER, "unknown", 1)
+    assert "no record of how it ended is left" in str(found.reason)
+    # A record that is younger than the call outlives it.
+    kept = attempt(purged_at=ENDED, outcome="answered", completed_at=ENDED)
+    assert standing(4, [kept], PLAN).outcome == "answered"
+
+
 def test_calls_are_told_apart_by_contact() -> None:
     calls = [
         attempt(1, position=2, outcome="failed", completed_at=ENDED),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.openings import MOST_MISSED
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.runner import End
@@ -190,3 +192,26 @@ def test_moments_of_the_property_are_around_changes_of_the_clock_in_both_directi
         ]
         assert offsets[0] != offsets[1]
         assert offsets[2] != offsets[3]
+
+
+@pytest.mark.parametrize("hours", [-25, -3, 3])
+def test_a_clock_that_is_set_holds_nothing_up(hours: int) -> None:
+    start = utc(2026, 6, 1, 12)
+    ledger = MemoryLedger(Clock(start))
+    for line in range(60):
+        ledger.add(f"+121255501{line:02d}")
+    world = World(ledger, Habits(webhook_lost=0.3, rate_limited=0.3, answer_lost=0.1, killed=0.05), seed=5)
+    send = world.send
+
+    def send_and_set_the_clock(job: Job) -> Dialled:
+        found = send(job)
+        if len(world.sent) == 30:
+            ledger.clock.set_forward(timedelta(hours=hours))
+        return found
+
+    world.send = send_and_set_the_clock  # type: ignore[method-assign]
+    plan = CampaignPlan("c", 4, completion_timeout=timedelta(minutes=10))
+    assert run(world, plan) is End.FINISHED
+    # Some wait for a webhook that never comes, on four lines; none waits for the clock.
+    assert ledger.clock.true - start < timedelta(hours=3)
+    assert {job.origin.position for job, _ in world.sent} == set(ledger.contacts)

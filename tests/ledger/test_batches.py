@@ -11,11 +11,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_voiceinfra.exceptions import ClaimLostError, LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError, ClaimLostError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.connect import Database
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.schema import calls
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, claim, complete, unknown
 from tests.ledger.racing import after_commit, after_statement, in_a_thread
@@ -30,6 +31,12 @@ def wish(key: str, origin: CallOrigin = ORIGIN) -> ClaimRequest:
 
 def wishes(*keys: str) -> list[ClaimRequest]:
     return [wish(key) for key in keys]
+
+
+def owner(ledger: CallLedger) -> Ownership:
+    """Take the campaign, from whoever runs it."""
+    entry, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+    return Ownership("c", str(entry.runner))
 
 
 def ask(ledger: CallLedger, request: ClaimRequest) -> tuple[CallEntry, bool]:
@@ -65,6 +72,46 @@ class TestClaimMany:
         own = ("key_hash", "idempotency_key", "token", "claimed_at", "renewed_at", "sent_at")
         assert replace(entry, **{name: getattr(alone, name) for name in own}) == alone
         assert entry.claimed_at == entry.renewed_at
+
+    def test_nothing_is_claimed_for_a_process_that_has_lost_the_campaign(self, ledger: CallLedger) -> None:
+        former = owner(ledger)
+        [(entry, won)] = ledger.claim_many(wishes("before"), owner=former)
+        assert won
+        now_runs = owner(ledger)
+        with pytest.raises(CampaignBusyError, match="is being run by task"):
+            ledger.claim_many(wishes("after", "before"), owner=former)
+        assert ledger.call_by_key("after") is None
+        assert ledger.claims_in_flight("c") == 1
+        ledger.refuse(entry, "interrupted", "it was not sent")
+        assert ledger.claims_in_flight("c") == 0
+        # Nor is what was given back meanwhile.
+        with pytest.raises(CampaignBusyError):
+            ledger.claim_many(wishes("before"), owner=former)
+        assert [won for _, won in ledger.claim_many(wishes("after", "before"), owner=now_runs)] == [True] * 2
+
+    def test_no_claim_of_the_former_process_appears_once_a_campaign_was_taken(
+        self, ledger: CallLedger
+    ) -> None:
+        former, lost = owner(ledger), threading.Event()
+        claimed: list[str] = []
+
+        def go_on() -> None:
+            try:
+                for number in range(10_000):
+                    ledger.claim_many(wishes(f"key {number}"), owner=former)
+                    claimed.append(f"key {number}")
+            except CampaignBusyError:
+                lost.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            going = pool.submit(go_on)
+            while len(claimed) < 3:
+                assert not going.done()
+            owner(ledger)
+            seen = ledger.claims_in_flight("c")
+            going.result(60)
+        assert lost.is_set()
+        assert ledger.claims_in_flight("c") == seen == len(claimed)
 
     def test_nothing_is_asked_for(self, ledger: CallLedger) -> None:
         assert ledger.claim_many([]) == []
