@@ -74,9 +74,10 @@ def takeover(draw: Draw) -> dict[str, Any]:
     task = Task("camp", campaign=campaign(draw, contacts, **redials(draw)))
     pause = draw.between(3.0, 20.0) / SCALE
     stopped = "camp.1:stopped:before_claim_many"
-    together = draw.chance(0.7)
+    together = draw.chance(0.9)
     until = "camp.2:stopped:before_untried" if together else None
-    first = Point("before_claim_many", draw.random.randint(1, 3), pause, until)
+    # On a busy machine the next one takes its time; the label ends the pause before.
+    first = Point("before_claim_many", draw.random.randint(1, 3), 8.0 if together else pause, until)
     # The next try is there already, as after a heartbeat that was missed, and waits for the pause to begin.
     second = [Point("before_take", seconds=6.0, until=stopped)]
     if together:
@@ -85,8 +86,8 @@ def takeover(draw: Draw) -> dict[str, Any]:
         Step("start", who="camp", points=[first]),
         Step("start", draw.between(0.0, 0.2), who="camp", try_number=2, points=second),
     ]
-    if draw.chance(0.5):
-        steps.append(Step("storm", 0.0, "camp.1:continued", seconds=draw.between(0.2, 0.6)))
+    if draw.chance(0.9):  # what it has claimed is given back
+        steps.append(Step("storm", on=until or "camp.1:continued", seconds=draw.between(0.2, 0.8)))
     script = draw.script(0.2)
     script.answers["429"] = draw.between(0.0, 10.0)
     return {"tasks": [task], "steps": steps + environment(draw, 1), "script": script}
