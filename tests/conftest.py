@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 # Airflow reads its settings when it is first imported, which is while the test files are collected:
 # nothing of the developer's own Airflow may be left in the environment by then.
@@ -75,13 +75,20 @@ def pytest_make_collect_report() -> Iterator[None]:
     return report
 
 
+_used_engines: dict[int, Engine] = {}
+
+
+@event.listens_for(Engine, "engine_connect")
+def _note_engine(connection: Connection) -> None:
+    _used_engines[id(connection.engine)] = connection.engine
+
+
 @pytest.fixture(autouse=True)
 def _close_idle_connections() -> Iterator[None]:
-    """Close what the ledgers of a test keep open for their next use: there are thousands of tests."""
+    """Close what the engines of a test keep open for their next use: there are thousands of tests."""
     yield
-    connect = sys.modules.get("airflow_provider_voiceinfra.ledger.connect")
-    for database in list(connect._databases.values()) if connect else []:
-        database.engine.dispose()
+    while _used_engines:
+        _used_engines.popitem()[1].dispose()
 
 
 @pytest.fixture(scope="session")
