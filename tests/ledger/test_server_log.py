@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import pytest
 from harness.postgres import PostgresServer
 
+from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, body
 from tests.ledger.racing import Rival, after_statement
 
 NUMBER = CALL.to_number.removeprefix("+")
+FIRST_MOMENT = datetime(2026, 3, 1, tzinfo=timezone.utc)
 SECRET = "Caller: my card is lost"
 BODY = f'{{"to_number": "{CALL.to_number}", "transcript": "{SECRET}"}}'.encode()
 
@@ -24,6 +28,26 @@ def keep(ledger: CallLedger) -> None:
 
 def reject(ledger: CallLedger) -> None:
     ledger.note_rejection(CONN_ID, f"wrong signature, {NUMBER}")
+
+
+def claim_call(ledger: CallLedger) -> None:
+    ledger.claim(f"key of {NUMBER}", CALL, conn_id=CONN_ID, origin=FIRST_TRY)
+
+
+def claim_calls(ledger: CallLedger) -> None:
+    requests = [ClaimRequest(f"key {number} of {NUMBER}", CALL, CONN_ID, FIRST_TRY) for number in range(3)]
+    ledger.claim_many(requests)
+
+
+def accept_one_answer_twice(ledger: CallLedger) -> None:
+    for key in (f"one of {NUMBER}", f"two of {NUMBER}"):
+        entry, _ = ledger.claim(key, CALL, conn_id=CONN_ID)
+        ledger.accept(entry, "call_1")
+
+
+def record(ledger: CallLedger) -> None:
+    raw = body("call_2", FIRST_MOMENT, transcript=SECRET)
+    ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=CONN_ID)
 
 
 def run_campaign(ledger: CallLedger) -> None:
@@ -39,6 +63,17 @@ USES: dict[str, Callable[[CallLedger], None]] = {
     "a kept delivery": keep,
     "a rejection": reject,
     "a campaign": run_campaign,
+    "a claim": claim_call,
+    "many claims": claim_calls,
+    "an answer": accept_one_answer_twice,
+    "a completion": record,
+}
+TABLES: dict[str, str] = {
+    "a kept delivery": "deliveries",
+    "a rejection": "rejections",
+    "a claim": "calls",
+    "many claims": "calls",
+    "a completion": "completions",
 }
 
 
@@ -57,25 +92,24 @@ def test_what_is_repeated_is_not_in_the_log_of_the_server(
     assert SECRET not in logged
 
 
-@pytest.mark.parametrize(("use", "table"), [(keep, "deliveries"), (reject, "rejections")])
+@pytest.mark.parametrize("use", list(TABLES))
 def test_two_who_store_the_same_at_a_time_leave_nothing_in_the_log_of_the_server(
-    postgres_server: PostgresServer,
-    postgres_ledger_url: str,
-    use: Callable[[CallLedger], None],
-    table: str,
+    postgres_server: PostgresServer, postgres_ledger_url: str, use: str
 ) -> None:
     ledger = CallLedger(postgres_ledger_url)
     ledger.check()
     before = len(postgres_server.log())
-    rival = Rival(lambda: use(ledger))
-    after_statement(postgres_ledger_url, "INSERT", table, rival)
-    use(ledger)
+    rival = Rival(lambda: USES[use](ledger))
+    after_statement(postgres_ledger_url, "INSERT", TABLES[use], rival)
+    USES[use](ledger)
     rival.result()
     logged = postgres_server.log()[before:]
     assert NUMBER not in logged
     assert SECRET not in logged
-    assert len(ledger.deliveries()) == (table == "deliveries")
-    assert [found.number for found in ledger.rejections()] == ([2] if table == "rejections" else [])
+    assert len(ledger.deliveries()) == (use == "a kept delivery")
+    assert [found.number for found in ledger.rejections()] == ([2] if use == "a rejection" else [])
+    assert len(ledger.calls()) == {"a claim": 1, "many claims": 3}.get(use, 0)
+    assert ledger.last_sequence() == (use == "a completion")
 
 
 def test_log_of_the_server_would_show_it(postgres_server: PostgresServer, postgres_ledger_url: str) -> None:
