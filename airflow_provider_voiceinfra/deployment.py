@@ -22,6 +22,14 @@ VARIABLE_PREFIX = "AIRFLOW_CONN_"
 """What the name of each environment variable that defines a connection begins with."""
 
 
+def load() -> None:
+    """Load the code that the ledger and look-ups of connections take, from disk; nothing is opened."""
+    import airflow.models.connection
+    import airflow.sdk.execution_time.supervisor  # noqa: F401
+
+    import airflow_provider_voiceinfra.ledger.store  # noqa: F401
+
+
 def open_ledger(pool: Pool = SHARED) -> CallLedger:
     """Return the ledger that ``[voiceinfra] sql_alchemy_conn`` names; nothing is connected yet.
 

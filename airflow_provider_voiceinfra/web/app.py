@@ -137,7 +137,9 @@ class _Health:
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        # The first webhook should not wait for drivers and migrations, nor the server for a slow database.
+        # The first webhook should not wait for code to be loaded, nor for drivers and migrations; the server
+        # should not wait for a slow database.
+        deployment.load()
         threading.Thread(target=self._warm_up, name="voiceinfra-warm-up", daemon=True).start()
         yield
 

@@ -190,7 +190,7 @@ class KnownNames:
         self._read = read
         self._clock = clock
         self._lock = threading.Lock()
-        self._names: frozenset[str] = frozenset()
+        self._names: set[str] = set()
         self._read_at = float("-inf")
         self._is_reading = False
         self._first = threading.Event()
@@ -217,12 +217,13 @@ class KnownNames:
         try:
             for name in self._read():
                 names.add(name)
+                self._names.add(name)  # at once: what comes next may not answer
         except Exception as error:  # noqa: BLE001  it is of use without
             log.warning("Not all connections that exist can be listed: %s", type(error).__name__)
-            names |= self._names
+            names = self._names
         finally:
             with self._lock:
-                self._names = frozenset(names)
+                self._names = names
                 self._read_at = self._clock()
                 self._is_reading = False
             self._first.set()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_SECONDS = 10
 # How long a delivery waits to be believed, and then to be stored: a sender takes slowness for a failure.
-ANSWER_SECONDS = 8.0
+ANSWER_SECONDS = 10.0
 # Threads that verify, and as many that store: what waits for the ledger keeps nobody from being refused.
 THREADS = 16
 # Deliveries that may wait for a thread of each kind, with their bodies in memory.
