@@ -120,17 +120,19 @@ class Calls:
         *,
         outcome: str | None = "answered",
         conn_id: str = "voiceinfra_default",
+        account: str | None = None,
         call: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
         **origin: Any,
     ) -> CallEntry:
         """Place a call, and end it if an outcome is given.
 
+        :param account: of the connection.
         :param call: further fields of the request.
         :param record: further fields of the completion.
         :param origin: where it comes from; by default a task of the DAG ``outreach``.
         """
-        entry = self._claim(to_number, conn_id, call or {}, origin)
+        entry = self._claim(to_number, conn_id, call or {}, origin, account)
         entry = self.ledger.accept(entry, f"{self.prefix}call_{self.number}")
         if outcome is not None:
             self.complete(entry, call_outcome=outcome, **(record or {}))
@@ -157,7 +159,14 @@ class Calls:
         self.ledger.mark_unknown(entry, "timeout", "no answer came within 30 s")
         return entry
 
-    def _claim(self, to_number: str, conn_id: str, call: dict[str, Any], origin: dict[str, Any]) -> CallEntry:
+    def _claim(
+        self,
+        to_number: str,
+        conn_id: str,
+        call: dict[str, Any],
+        origin: dict[str, Any],
+        account: str | None = None,
+    ) -> CallEntry:
         self.number += 1
         whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
         entry, _ = self.ledger.claim(
@@ -165,6 +174,7 @@ class Calls:
             OutboundCall(to_number, "agent_1", "+12025550100", **call),
             conn_id=conn_id,
             origin=CallOrigin(**whence),
+            account=account,
         )
         return entry
 

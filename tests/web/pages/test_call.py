@@ -29,6 +29,7 @@ from tests.web.pages.conftest import (
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"
 FROM, FROM_MASKED = "+12025550100", "+1202***0100"
+ACCOUNT = "account-of-both"  # of the vendor: another connection of it may bring a call's webhook
 ORIGIN = CallOrigin(dag_id="outreach", run_id="scheduled__2026-01-02T03:00:00+00:00", task_id="call")
 TOLD = {
     "first_message": "Good morning from the clinic.",
@@ -60,7 +61,8 @@ def shown(client: TestClient, where: str) -> str:
 
 def undecided(ledger: CallLedger, key: str = "lost", number: str = NUMBER, **options: Any) -> CallEntry:
     call = OutboundCall(number, "agent_1", FROM)
-    entry, _ = ledger.claim(key, call, conn_id="voiceinfra_default", origin=options.get("origin", ORIGIN))
+    origin = options.get("origin", ORIGIN)
+    entry, _ = ledger.claim(key, call, conn_id="voiceinfra_default", origin=origin, account=ACCOUNT)
     return entry
 
 
@@ -71,7 +73,7 @@ def unknown(ledger: CallLedger, **options: Any) -> CallEntry:
 def webhook(ledger: CallLedger, call_id: str, *, conn_id: str = "voiceinfra_default", **fields: Any) -> None:
     record = {"call_id": call_id, "event": "call.completed", "call_outcome": "answered", **fields}
     body = json.dumps(record).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id=conn_id)
+    ledger.complete(CompletionRecord.from_body(body), body, conn_id=conn_id, account=ACCOUNT)
 
 
 def test_all_that_is_known_of_a_call_is_shown(client: TestClient, calls: Calls) -> None:
@@ -212,7 +214,7 @@ def test_error_is_shown_without_numbers_to_those_who_may_not_read_the_connection
 def test_what_came_through_another_connection_needs_permission_on_both(
     client_of: Client, calls: Calls, ledger: CallLedger
 ) -> None:
-    entry = calls.place(outcome=None, conn_id="sales", call=TOLD)
+    entry = calls.place(outcome=None, conn_id="sales", account=ACCOUNT, call=TOLD)
     webhook(ledger, "call_1", conn_id="support", **SAID)
     for one, other in (("sales", "support"), ("support", "sales")):
         told = shown(client_of(FakeVisitor(connections=[one])), address(entry))
