@@ -119,6 +119,14 @@ def test_a_part_of_the_window_that_comes_to_nothing_is_refused(sandbox: SandboxP
     assert campaign(calling_window=always).execute(task_context())["placed"] == 1
 
 
+def test_a_file_with_nothing_but_its_header_is_a_list_of_nobody(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    path = tmp_path / "do_not_call.csv"
+    path.write_text("to_number\n")
+    assert campaign(do_not_call=str(path)).execute(task_context())["placed"] == 1
+
+
 def test_an_entry_of_the_do_not_call_list_that_comes_to_nothing_is_refused(sandbox: SandboxProcess) -> None:
     with dag():
         task = campaign(do_not_call=["+14155550143", "{{ empty }}"])
