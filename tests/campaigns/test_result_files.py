@@ -91,9 +91,7 @@ def _common(kind: Any = int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("where", ["here", "memory://results"])
-def test_what_is_there_stays_until_all_is_written_and_nothing_else_is_left(
-    tmp_path: Path, where: str
-) -> None:
+def test_what_is_there_stays_until_all_is_written_and_nothing_is_left(tmp_path: Path, where: str) -> None:
     folder = ObjectStoragePath(where if "://" in where else f"file://{tmp_path}")
     path = folder / "results.csv"
     write_results(path, [result(key="before")])
