@@ -23,7 +23,7 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
     """Return what waits for a condition that another thread or process brings about."""
 
     def wait_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not condition():
             assert time.monotonic() < deadline, "the condition was not met in time"
             time.sleep(0.01)

@@ -113,6 +113,7 @@ class TestPausedProcess:
 
         def stand_still(connection: Connection) -> None:
             monkeypatch.setattr(migrate, "_run_alembic", run)
+            monkeypatch.setattr(migrate, "_IDLE_TIMEOUT", 60.0)
             assert in_time(CallLedger(url).check)
             run(connection)
 
@@ -177,10 +178,10 @@ class TestLockedTables:
     def test_purge_waits_as_long_as_it_needs(
         self, url: str, direct: Connection, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
     ) -> None:
-        monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.05)
-        monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.05)
         ledger = CallLedger(url)
         claim(ledger)
+        monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.05)
+        monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.05)
         direct.execute(text("LOCK TABLE voiceinfra_calls IN EXCLUSIVE MODE"))
         watching = create_engine(direct.engine.url)
         with ThreadPoolExecutor(1) as pool, watching.connect() as watcher:
