@@ -14,7 +14,7 @@ class Pool:
     :param name: tells the pools of a process apart.
     :param connections: how many are open at a time, at most.
     :param wait: seconds to wait for one of them while all are in use.
-    :param lock_timeout: seconds to wait for what another process has locked; if not set, 8 on PostgreSQL and
+    :param lock_timeout: seconds to wait for what another process has locked; if not set, 20 on PostgreSQL and
         30 on SQLite, where all who write wait for each other.
     :param read_timeout: seconds that one question may take, on PostgreSQL; if not set, as long as it needs.
     """

@@ -16,7 +16,7 @@ CONNECT_TIMEOUT = 10
 # A process that is paused, or whose host is gone, holds its locks until the server ends its transaction. That
 # is sooner than others cease to wait for them, so that these go on as if nothing had been.
 IDLE_TIMEOUT = 5.0
-LOCK_TIMEOUT = 8.0
+LOCK_TIMEOUT = 20.0
 STATEMENT_TIMEOUT = 60.0
 # A list may be read slowly: it locks nothing that calls need, but it keeps a connection of the server.
 READER_IDLE_TIMEOUT = 1800.0

@@ -230,9 +230,9 @@ class TestLimits:
         opened = database(url)
         for _ in range(3):
             with opened.writing() as connection:
-                assert limits(connection) == ["5s", "8s", "1min"]
+                assert limits(connection) == ["5s", "20s", "1min"]
             with opened.reading() as connection:
-                assert limits(connection) == ["30min", "8s", "0"]  # a long read is not cut
+                assert limits(connection) == ["30min", "20s", "0"]  # a long read is not cut
             with opened.writing(unhurried=True) as connection:
                 assert limits(connection) == ["5s", "0", "0"]
         with opened.engine.connect() as connection:
