@@ -18,15 +18,8 @@ POINTS = (
     "before_redial",
     "after_redial",
 )
-CRASHES = (
-    "after_claim",
-    "before_send",
-    "after_answer",
-    "before_store",
-    "after_store",
-    "after_push",
-    "after_push",
-)
+# Where a try dies that gets that far; the last two leave most behind.
+CRASHES = ("after_claim", "before_send", "before_store", "after_store", *2 * ("after_answer", "after_push"))
 # What leaves a call unknown: with somebody called, and without.
 RANG = ("lost", "500", "html", "html_200", "late_answer", "hang")
 NOT_RANG = ("lost_before", "500_before", "html_before", "cut_before", "hang_before")
@@ -88,7 +81,7 @@ def mixed(draw: Draw) -> dict[str, Any]:
 def crashes(draw: Draw) -> dict[str, Any]:
     """Processes that die at each step of placing a call, and webhooks that do not save them."""
     tasks, steps = [], []
-    for index in range(draw.random.randint(3, 4)):
+    for index in range(draw.random.randint(5, 6)):
         task = Task(f"call{index}", [draw.key(on_unknown=draw.one(FAIL, FAIL, REDIAL), unknown_timeout=1.0)])
         tasks.append(task)
         ended = None
@@ -98,8 +91,8 @@ def crashes(draw: Draw) -> dict[str, Any]:
                 Step("start", draw.between(0.0, 0.3), ended, task.name, try_number=number, points=points)
             )
             ended = f"{task.name}.{number}:ended"
-    script = draw.script(0.3)
-    script.webhooks["lost"] = 150.0
+    script = draw.script(0.15)
+    script.webhooks["lost"] = 80.0
     return {"tasks": tasks, "steps": steps + environment(draw, 1), "script": script}
 
 

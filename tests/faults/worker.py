@@ -51,24 +51,20 @@ def main(job: dict[str, Any]) -> None:
 
 def _silence_metrics() -> None:
     # They would load Airflow's, which takes longer than everything else in a worker.
-
     metrics.count = lambda *args, **kwargs: None  # type: ignore[assignment]
     metrics.time = lambda *args, **kwargs: None  # type: ignore[assignment]
 
 
 def _connection(job: dict[str, Any]) -> Any:
-
     account = job["account"]
     return VoiceInfraConnection(account["conn_id"], account["api_key"], job["vendor"], timeout=TIMEOUT)
 
 
 def _origin(job: dict[str, Any]) -> Any:
-
     return CallOrigin("faults", "run", job["task"], -1, job["try"])
 
 
 def _place(job: dict[str, Any], diary: Diary) -> None:
-
     ledger = CallLedger(job["ledger"])
     connection = _connection(job)
     with VoiceInfraClient(connection) as client:
@@ -119,7 +115,6 @@ def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) ->
 
 
 def _place_keyless(job: dict[str, Any], diary: Diary) -> None:
-
     hook = VoiceInfraHook(job["account"]["conn_id"])
     for key in job["keys"]:
         variables = {"mark": key["mark"]}
@@ -132,7 +127,6 @@ def _place_keyless(job: dict[str, Any], diary: Diary) -> None:
 
 
 def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
-
     told = job["campaign"]
     redial = None
     if told["waits"]:

@@ -7,6 +7,7 @@ inherit. When its input ends, so do its children.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import selectors
@@ -89,7 +90,7 @@ class Zygote:
             request = {"kind": kind, "log": str(log), "env": env, **values}
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            if not self._changed.wait_for(lambda: len(self._started) >= count, 60):
+            if not self._changed.wait_for(lambda: len(self._started) >= count, 180):
                 raise RuntimeError("no process could be started")
             return self._started[-1]
 
@@ -162,6 +163,8 @@ def _prepare() -> None:
 
     clocks.import_all()
     clocks.shorten(SCALE)
+    for name in ("receiver", "worker"):
+        importlib.import_module(f"tests.faults.{name}")
 
 
 def _become(request: dict[str, Any]) -> None:
