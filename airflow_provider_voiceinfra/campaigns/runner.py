@@ -212,7 +212,6 @@ class CampaignRunner:
         for turn in state.agenda.take(self._now(), room):
             jobs.append(self._job(turn))
             state.lines.placing[jobs[-1].key] = (turn.contact.position, turn.attempt)
-            state.has_dialled = True
         self._dialler.submit(jobs)
         return not jobs and state.agenda.is_unread  # many whose window is closed
 

@@ -134,6 +134,8 @@ class CampaignState:
             self.moved_at = self._clocks.passed()
             position, attempt = self.lines.placing.pop(dialled.job.key)
             entry = dialled.entry
+            # A call under another position is found by its key alone, and would be in each further look.
+            self.has_dialled |= entry is None or entry.origin.position == position
             error = dialled.error
             if isinstance(error, CallNotPlacedError) and not isinstance(error, RateLimitedError):
                 self.progress.refused(error.code, str(error), dialled.job.call.to_number)
