@@ -15,7 +15,8 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_voiceinfra.client import VoiceInfraClient
@@ -35,6 +36,8 @@ class Diary:
         self._points = points
         self._reached: Counter[tuple[str, str | None]] = Counter()
         self._lock = threading.Lock()
+        self._writers = 0
+        self._quiet = threading.Condition()
         self.local = threading.local()
 
     def note(self, event: str, **values: Any) -> None:
@@ -57,11 +60,30 @@ class Diary:
             self._points = [point for point in self._points if point not in due]
         for point in due:
             if point["seconds"]:
-                self.note("stopped", point=name, seconds=point["seconds"], until=point["until"])
-                os.kill(os.getpid(), signal.SIGSTOP)
+                self._stop(name, point)
             else:
                 self.note("dies", point=name)
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    def _stop(self, name: str, point: dict[str, Any]) -> None:
+        # Not while another thread holds the ledger, or the others could only wait for this process to go on;
+        # that comes about as well, when a process is stopped from outside.
+        with self._quiet:
+            self._quiet.wait_for(lambda: self._writers == 0, 5)
+            self.note("stopped", point=name, seconds=point["seconds"], until=point["until"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    @contextmanager
+    def writer(self) -> Iterator[None]:
+        """Know of a transaction that writes."""
+        with self._quiet:
+            self._writers += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._writers -= 1
+                self._quiet.notify_all()
 
 
 def install(diary: Diary) -> None:
@@ -156,16 +178,20 @@ def _watch_sends(diary: Diary) -> None:
 def _watch_looks(diary: Diary) -> None:
     """Note when each thread last began a transaction: it decides by what stood there then."""
 
-    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def begin(self: Database) -> Any:
-            diary.local.looked_at = time.monotonic()
-            return original(self)
+    reading, writing = Database.reading, Database.writing
 
-        return begin
+    def read(self: Database) -> Any:
+        diary.local.looked_at = time.monotonic()
+        return reading(self)
 
-    Database.reading = watched(Database.reading)  # type: ignore[method-assign]
-    Database.writing = watched(Database.writing)  # type: ignore[method-assign]
+    @contextmanager
+    def write(self: Database) -> Iterator[Any]:
+        diary.local.looked_at = time.monotonic()
+        with diary.writer(), writing(self) as connection:
+            yield connection
+
+    Database.reading = read  # type: ignore[method-assign]
+    Database.writing = write  # type: ignore[method-assign,assignment]
 
 
 def _watch_reading(diary: Diary) -> None:
