@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func,
 from airflow_provider_voiceinfra.calls import CompletionRecord, UnusableRecordError
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion
 from airflow_provider_voiceinfra.ledger.entries import FOREIGN_REASON, CallEntry
-from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, insert_or_nothing, now, same_number
 from airflow_provider_voiceinfra.ledger.schema import calls, completions, deliveries
 
 
@@ -57,27 +57,69 @@ def give_back_completion(connection: Connection, entry: CallEntry, call_id: str)
     another account is kept as a delivery then, and the genuine one, if it was kept because of that, counts.
     """
     own = (entry.conn_id, entry.account)
-    query = select(completions).where(completions.c.call_id == call_id, ~same_account(completions, *own))
-    foreign = connection.execute(query).first()
+    foreign = _foreign_completion(connection, call_id, *own)
     if foreign is None:
         return
-    kept = delivery_values(
-        foreign.body,
-        conn_id=foreign.conn_id,
-        account=foreign.account,
-        reason=FOREIGN_REASON,
-        event=None,
-        call_id=call_id,
-        received_at=foreign.received_at,
-    )
-    insert_or_nothing(connection, deliveries, kept)
-    connection.execute(delete(completions).where(completions.c.call_id == call_id))
+    _keep_aside(connection, foreign)
     genuine = select(deliveries).where(
         deliveries.c.call_id == call_id, same_account(deliveries, *own), deliveries.c.replayed_at.is_(None)
     )
     for delivery in connection.execute(genuine.order_by(deliveries.c.id)).all():
         if _use(connection, delivery):
             return
+
+
+def make_room(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
+    """Keep another account's completion aside if this one may be of a call without an answer and that cannot.
+
+    That is for ids that no call of the ledger has, as while an answer is not stored yet, or was lost.
+
+    :return: whether there is room now.
+    """
+    foreign = _foreign_completion(connection, record.call_id, conn_id, account)
+    if foreign is None or not _is_awaited(connection, record, conn_id, account):
+        return False
+    owned = select(calls.c.key_hash).where(calls.c.call_id == record.call_id)
+    theirs = CompletionRecord.from_body(foreign.body)
+    if connection.execute(owned).first() is not None or _is_awaited(
+        connection, theirs, foreign.conn_id, foreign.account
+    ):
+        return False
+    _keep_aside(connection, foreign)
+    return True
+
+
+def _foreign_completion(
+    connection: Connection, call_id: str, conn_id: str, account: str | None
+) -> Row[Any] | None:
+    other = ~same_account(completions, conn_id, account)
+    return connection.execute(select(completions).where(completions.c.call_id == call_id, other)).first()
+
+
+def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
+    """Tell whether the account has a call without an answer that a completion could be of."""
+    query = select(calls.c.key_hash).where(
+        *same_number(record.text("to_number")),
+        calls.c.agent_id == record.text("agent_id"),
+        calls.c.from_number == record.text("from_number"),
+        calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        same_account(calls, conn_id, account),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _keep_aside(connection: Connection, foreign: Row[Any]) -> None:
+    kept = delivery_values(
+        foreign.body,
+        conn_id=foreign.conn_id,
+        account=foreign.account,
+        reason=FOREIGN_REASON,
+        event=None,
+        call_id=foreign.call_id,
+        received_at=foreign.received_at,
+    )
+    insert_or_nothing(connection, deliveries, kept)
+    connection.execute(delete(completions).where(completions.c.call_id == foreign.call_id))
 
 
 def _use(connection: Connection, delivery: Row[Any]) -> bool:

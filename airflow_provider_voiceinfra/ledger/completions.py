@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, exc, func, select
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger.accounts import is_foreign
+from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW, candidates, rivals
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion, catch_up_counter
 from airflow_provider_voiceinfra.ledger.connect import Database
@@ -45,12 +45,14 @@ class CompletionsLedger:
         :return: whether it is new, what is there already, or that the call is another account's.
         """
         while True:
-            known = self._compare(record.call_id, body)
-            if known is not None:
-                return known
+            known = self.completion(record.call_id)
+            if known is not None and known.body == body and known.is_of(conn_id, account):
+                return Recorded.DUPLICATE
             with suppress(_NotAddedError), self._database.writing() as connection:
                 if is_foreign(connection, record.call_id, conn_id, account):
                     return Recorded.FOREIGN
+                if known is not None and not make_room(connection, record, conn_id, account):
+                    return Recorded.DIFFERENT
                 if not add_completion(connection, record, body, conn_id, account):
                     raise _NotAddedError  # which gives the number back
                 return Recorded.NEW
@@ -147,12 +149,6 @@ class CompletionsLedger:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
         with self._database.reading() as connection:
             return [found.call_id for found in candidates(connection, entry, window)]
-
-    def _compare(self, call_id: str, body: bytes) -> Recorded | None:
-        known = self.completion(call_id)
-        if known is None:
-            return None
-        return Recorded.DUPLICATE if known.body == body else Recorded.DIFFERENT
 
     def _read(self, query: Select[Any]) -> list[CompletionEntry]:
         with self._database.reading() as connection:

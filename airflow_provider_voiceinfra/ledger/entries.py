@@ -173,6 +173,10 @@ class CompletionEntry:
     stored_at: datetime | None = None
     body: bytes | None = field(default=None, repr=False)
 
+    def is_of(self, conn_id: str, account: str | None) -> bool:
+        """Tell whether it came through a connection, or another one of its account."""
+        return self.conn_id == conn_id or (account is not None and self.account == account)
+
     def record(self) -> CompletionRecord:
         """Return the whole record; the entry must have been read with its body."""
         if self.body is None:

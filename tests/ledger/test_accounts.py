@@ -88,6 +88,7 @@ class TestCompletionBeforeItsCallIsKnown:
     ) -> None:
         entry = claim(ledger)
         forged, genuine = body("call_1", call_outcome="failed"), body("call_1")
+        unknown(ledger, "might be theirs", B)
         complete(ledger, forged, B)
         assert complete(ledger, genuine, A) is Recorded.DIFFERENT
         keep(ledger, genuine, A)
@@ -109,6 +110,47 @@ class TestCompletionBeforeItsCallIsKnown:
         accept(ledger, entry)
         assert ledger.completion("call_1") == before
         assert ledger.deliveries() == []
+
+
+class TestAnswerThatWasLost:
+    """Two accounts tell of one call, and no answer says whose it is."""
+
+    def test_completion_of_the_account_that_waits_takes_the_place(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        forged, genuine = body("call_1", call_outcome="failed"), body("call_1")
+        complete(ledger, forged, B)
+        assert complete(ledger, genuine, A) is Recorded.NEW
+        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries()] == [("conn_b", forged)]
+        assert ledger.adopt(entry).call_id == "call_1"
+        assert complete(ledger, forged, B) is Recorded.FOREIGN
+
+    def test_same_bytes_from_another_account_are_no_duplicate(self, ledger: CallLedger) -> None:
+        entry, raw = unknown(ledger), body("call_1")
+        complete(ledger, raw, B)
+        assert complete(ledger, raw, A) is Recorded.NEW
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    def test_completion_that_came_first_keeps_its_place(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        complete(ledger, body("call_1"), A)
+        assert complete(ledger, body("call_1", call_outcome="failed"), B) is Recorded.DIFFERENT
+        assert ledger.adopt(entry).call_id == "call_1"
+
+    @pytest.mark.parametrize("waiting", [(), (A, B)], ids=["nobody waits", "both wait"])
+    def test_first_one_counts_if_nothing_tells_whose_it_is(
+        self, ledger: CallLedger, waiting: tuple[tuple[str, str], ...]
+    ) -> None:
+        for number, conn in enumerate(waiting):
+            unknown(ledger, str(number), conn)
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        assert complete(ledger, body("call_1"), A) is Recorded.DIFFERENT
+
+    def test_completion_that_was_adopted_stays(self, ledger: CallLedger) -> None:
+        theirs = unknown(ledger, "theirs", B)
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        assert ledger.adopt(theirs).call_id == "call_1"
+        unknown(ledger)
+        assert complete(ledger, body("call_1"), A) is Recorded.FOREIGN
 
 
 class TestAdoption:
