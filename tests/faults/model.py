@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
 from tests.faults.plan import REDIAL, Campaign, Key
@@ -170,10 +171,24 @@ def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
     """What was told to others is in the ledger, and is a call of that key."""
     for event in stage.events("pushed"):
         rung = stage.vendor.rung.get(event["call_id"])
-        if rung is None or rung.mark != event["mark"]:
+        if rung is None or (rung.mark != event["mark"] and not _its_own_account_said_so(stage, event)):
             yield f"wrong call: {event['mark']} was given {event['call_id']} ({event.get('how')})"
         elif event["call_id"] not in ledger.by_id and event.get("how") != "keyless":
             yield f"told before stored: {event['mark']} said {event['call_id']}, and the ledger lacks it"
+
+
+def _its_own_account_said_so(stage: Stage, event: dict[str, Any]) -> bool:
+    """Tell whether a call was adopted on the word of its own account about another account's call.
+
+    As long as that other call's answer is not stored, nobody can know that it is a lie: whoever has an
+    account's secret can say what they like about that account's own calls.
+    """
+    conn_ids = {key.mark: key.conn_id for key in stage.plan.keys}
+    return event.get("how") == "adopted" and any(
+        (ack.call_id, ack.conn_id, ack.genuine) == (event["call_id"], conn_ids.get(event["mark"]), False)
+        and ack.at <= event["at"] + 0.5  # it is stored before it is answered
+        for ack in stage.vendor.deliveries.acks
+    )
 
 
 def _deliveries(stage: Stage, ledger: Ledger) -> Iterator[str]:
