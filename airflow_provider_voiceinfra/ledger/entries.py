@@ -169,9 +169,9 @@ class CompletionEntry:
     started_at: datetime | None
     ended_at: datetime | None
     received_at: datetime
+    body: bytes | None = field(default=None, repr=False)
     account: str | None = None
     stored_at: datetime | None = None
-    body: bytes | None = field(default=None, repr=False)
 
     def is_of(self, conn_id: str, account: str | None) -> bool:
         """Tell whether it came through a connection, or another one of its account."""

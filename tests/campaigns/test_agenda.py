@@ -114,7 +114,7 @@ def test_a_contact_that_is_withdrawn_is_not_dialled_again(ledger: CallLedger) ->
 def test_a_contact_without_an_hour_is_told_of_and_does_not_keep_the_campaign_from_ending(
     ledger: CallLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load(ledger, ["+12425550100", "+12125550100"])  # the first number tells no time zone
+    load(ledger, ["+17005550100", "+12125550100"])  # the first number tells no time zone
     agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("00:00-24:00")), ledger)
     assert positions(agenda) == [(2, 1)]
     assert agenda.is_empty

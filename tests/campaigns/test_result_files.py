@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +94,7 @@ def _common(kind: Any = int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("where", ["here", "memory://results"])
 def test_what_is_there_stays_until_all_is_written_and_nothing_is_left(tmp_path: Path, where: str) -> None:
+    attach("memory", fs=MemoryFileSystem())  # Airflow knows only the schemes of providers
     folder = ObjectStoragePath(where if "://" in where else f"file://{tmp_path}")
     path = folder / "results.csv"
     write_results(path, [result(key="before")])

@@ -53,6 +53,13 @@ class Ledger:
             return str(entry.request.get("variables", {}).get("mark"))
         return self._marks.get(entry.key_hash)
 
+    def was_purged(self, mark: str) -> bool:
+        """Tell whether a call was purged while its outcome may have been unknown, which people are warned of.
+
+        Nobody can tell any more which completion is its own then, nor that it could own another call's.
+        """
+        return any(entry.purged_at is not None for entry in self.of_mark(mark))
+
     def of_mark(self, mark: str) -> list[CallEntry]:
         return [entry for entry in self.calls if self.mark(entry) == mark]
 
@@ -171,7 +178,9 @@ def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
     """What was told to others is in the ledger, and is a call of that key."""
     for event in stage.events("pushed"):
         rung = stage.vendor.rung.get(event["call_id"])
-        if rung is None or (rung.mark != event["mark"] and not _its_own_account_said_so(stage, event)):
+        if rung is not None and (_its_own_account_said_so(stage, event) or ledger.was_purged(rung.mark)):
+            continue
+        if rung is None or rung.mark != event["mark"]:
             yield f"wrong call: {event['mark']} was given {event['call_id']} ({event.get('how')})"
         elif event["call_id"] not in ledger.by_id and event.get("how") != "keyless":
             yield f"told before stored: {event['mark']} said {event['call_id']}, and the ledger lacks it"
@@ -206,7 +215,7 @@ def _attached(stage: Stage, ledger: Ledger) -> Iterator[str]:
         rung, mark = stage.vendor.rung.get(call_id), ledger.mark(entry)
         if rung is None:
             yield f"wrong call: the ledger has {call_id}, which the vendor never gave"
-        elif mark is not None and mark != rung.mark:
+        elif mark is not None and mark != rung.mark and not ledger.was_purged(rung.mark):
             how = "adopted" if entry.adopted else "stored"
             yield f"wrong call: {mark} has {call_id} of {rung.mark} ({rung.conn_id}), {how}"
     for call_id, completion in ledger.completions.items():
