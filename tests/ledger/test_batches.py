@@ -286,7 +286,7 @@ class TestClaimWhoseAnswerWasLost:
         claim(ledger, "taken")
         requests = wishes("new", "taken")
         with monkeypatch.context() as patch:
-            patch.setattr(ledger, "claim", lambda *args, **options: self.break_connection())
+            patch.setattr(ledger, "call_by_key", lambda *args, **options: self.break_connection())
             with pytest.raises(LedgerUnavailableError):
                 ledger.claim_many(requests)
         assert [won for _, won in ledger.claim_many(requests)] == [True, False]

@@ -278,14 +278,12 @@ class TestFork:
             assert ledger.accept(entry, "call_1").call_id == "call_1"
             assert parents.execute(calls.select()).all()
 
-    def test_connections_of_one_part_are_not_used_up_by_another(
-        self, ledger_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connect, "POOL_TIMEOUT", 0.2)
-        one = CallLedger(ledger_url, pool=Pool("one", 2))
+    def test_connections_of_one_part_are_not_used_up_by_another(self, ledger_url: str) -> None:
+        pool = Pool("one", 2, wait=0.2)
+        one = CallLedger(ledger_url, pool)
         other = one.with_pool(Pool("other", 1))
         entry = claim(one)
-        mine = database(ledger_url, Pool("one", 2))
+        mine = database(ledger_url, pool)
         with mine.reading(), mine.reading():
             with pytest.raises(LedgerUnavailableError):
                 one.call_by_key("key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import NullPool, create_engine
 from starlette.routing import Mount
 
-from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra import receiving
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
@@ -109,24 +110,40 @@ def until(condition: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
 
 
-def test_webhook_is_stored_and_answered_while_the_calls_cannot_be_read(
-    server: Server, lock: Lock, ledger: CallLedger
+def test_webhook_is_answered_before_anything_is_reported_about_it(
+    server: Server, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = OutboundCall(to_number="+14155550123", agent_id="agent_1", from_number="+14155550100")
-    entry, _ = ledger.claim("key", call, conn_id="voiceinfra_default")
-    ledger.accept(entry, "call_1")
-    with lock("calls"):
-        for number in range(1, 30):  # more than there are threads for what is done after an answer
-            body = completion(f"call_{number}")
-            answer = post(server, body, signed(body))
-            assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
-        assert get(server, "/voiceinfra/health").status_code == 200
+    reportable = threading.Event()
+    monkeypatch.setattr(receiving, "report", lambda *args: reportable.wait(PATIENCE))
+    for number in range(1, 30):  # more than there are threads for what is done after an answer
+        body = completion(f"call_{number}")
+        answer = post(server, body, signed(body))
+        assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
+    assert get(server, "/voiceinfra/health").status_code == 200
+    reportable.set()
     assert ledger.last_sequence() == 30
 
 
+def test_webhooks_are_put_off_in_time_while_the_calls_cannot_be_read(
+    server: Server, lock: Lock, ledger: CallLedger
+) -> None:
+    # Nobody can tell meanwhile whether the calls are those of another account.
+    with lock("calls") as waiting, ThreadPoolExecutor(8) as pool:
+        bodies = [completion(f"call_{number}") for number in range(1, 9)]
+        answers = [pool.submit(post, server, body, signed(body)) for body in bodies]
+        until(lambda: waiting() >= 8)
+        assert get(server, "/own").json() == "answered"
+        for answer in answers:
+            assert answer.result().status_code == 503
+            assert "Retry-After" in answer.result().headers
+    for body in bodies:
+        until(lambda body=body: post(server, body, signed(body)).status_code == 200)  # type: ignore[misc]
+    assert ledger.last_sequence() == 9
+
+
 def test_pages_that_wait_for_the_ledger_stop_neither_airflow_nor_webhooks(server: Server, lock: Lock) -> None:
-    with lock("calls") as waiting, ThreadPoolExecutor(40) as pool:
-        pages = [pool.submit(get, server, "/voiceinfra/ui/calls") for _ in range(40)]
+    with lock("campaigns") as waiting, ThreadPoolExecutor(40) as pool:
+        pages = [pool.submit(get, server, "/voiceinfra/ui/campaigns") for _ in range(40)]
         until(lambda: waiting() >= 4)
         assert get(server, "/own").json() == "answered"
         assert post(server, BODY, signed(BODY)).json() == {"status": "recorded"}
@@ -135,7 +152,7 @@ def test_pages_that_wait_for_the_ledger_stop_neither_airflow_nor_webhooks(server
             assert "ledger of calls does not answer" in page.result().text
         # Those that were given up go on in their threads; a page that needs none is still there.
         assert get(server, "/voiceinfra/ui/static/icon.svg").status_code == 200
-    until(lambda: get(server, "/voiceinfra/ui/calls").status_code == 200)
+    until(lambda: get(server, "/voiceinfra/ui/campaigns").status_code == 200)
 
 
 def test_webhooks_are_put_off_in_time_while_nothing_can_be_stored(
