@@ -205,6 +205,7 @@ def test_connection_is_added_tested_edited_and_deleted_by_hand(
             "from_number": "+12025550100",
             "timeout": 7,
             "max_calls_per_second": 2.5,
+            "account": None,
         },
     }
     connections.test(stored.conn_id, *GOOD)
@@ -259,6 +260,7 @@ def test_untouched_form_stores_the_timeout_and_nulls(page: Page, stored: Stored)
         "from_number": None,
         "timeout": 30,
         "max_calls_per_second": None,
+        "account": None,
     }
 
 
