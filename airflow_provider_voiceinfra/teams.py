@@ -52,6 +52,8 @@ def only_connection(conn_id: str, shared: Any = None) -> Any:
     :param shared: the one that belongs to no team, if there is one.
     :raises ConfigurationError: if there are several, with different webhook secrets.
     """
+    if split_variable(f"{deployment.VARIABLE_PREFIX}{conn_id.upper()}")[0] is not None:
+        return None  # the variable of a team under another name, which Airflow 3.2 takes for everybody's
     found = {} if shared is None else {webhook_secrets(shared): shared}
     for team in _teams_for(conn_id):
         conn = _connection_of(team, conn_id)
