@@ -60,4 +60,4 @@ def test_wrong_settings_do_not_keep_the_api_server_from_starting() -> None:
     environment = {**os.environ, "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": "no database"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
-    assert done.stdout.splitlines()[-1] == "503 401"
+    assert "503 401" in done.stdout.splitlines()  # among what is logged meanwhile

@@ -699,7 +699,7 @@ def test_a_cancellation_that_was_taken_back_does_not_end_what_was_on_the_phone_t
     dialler.wait = note  # type: ignore[method-assign]
     anything: Any = ledger, dialler
     campaign = runner.CampaignRunner(
-        CampaignPlan("c", 1), *anything, runner="", origin=ORIGIN, now=ledger.clock
+        CampaignPlan("c", 1), *anything, runner="", origin=ORIGIN, clocks=ledger.clock.clocks
     )
     assert campaign.run() is End.FINISHED
     assert [entry.call_outcome for entry in ledger.completed][:1] == ["answered"]

@@ -31,7 +31,7 @@ def test_call_whose_webhook_comes_after_a_restore_ends(others_since: int) -> Non
         ids.append(str(ledger.accept(entry).call_id))
     ledger.complete(ids[0], "answered")
     ledger.complete(ids[1], "answered")
-    state = CampaignState(CampaignPlan("c"), ledger, ORIGIN, clock)  # type: ignore[arg-type]
+    state = CampaignState(CampaignPlan("c"), ledger, ORIGIN, clock.clocks)  # type: ignore[arg-type]
     state.take_completions()
     assert list(state.lines.active) == [ids[4]]
 
