@@ -91,6 +91,7 @@ class TestLines:
         self, bench: Bench, sandbox: SandboxProcess
     ) -> None:
         sandbox.configure(rate_limit=40, rate_burst=5)
+        sandbox.fault("rate_limited", 3)  # a slow machine need not reach the rate limit by itself
         called = numbers(60)
         bench.load(called)
         plan = bench.plan(max_active_calls=7, redial=VOICEMAIL_TWICE)
