@@ -22,7 +22,7 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 # A module's layer is that of its longest prefix; a new one has to be given a place here.
 LAYERS = {
     0: """
-        __init__ get_provider_info exceptions masking calls signing options campaigns.templates
+        __init__ get_provider_info exceptions masking calls signing tasks.arguments campaigns.templates
         campaigns.phone_numbers campaigns.area_codes campaigns.zones campaigns.window_rules
         campaigns.windows threads xcom_values
     """,
@@ -37,7 +37,7 @@ LAYERS = {
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state campaigns.states
         campaigns.openings
     """,
-    3: "hooks triggers sensors operators links rendering results authored trial_runs",
+    3: "hooks triggers sensors operators links tasks",
     4: "web plugin cli diagnosis",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}

@@ -11,7 +11,7 @@ from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
-from airflow_provider_voiceinfra.options import nearest
+from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 MAX_ATTEMPTS = 20
 _REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)

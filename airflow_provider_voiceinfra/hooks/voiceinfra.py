@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_voiceinfra import metrics, options
+from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.pacing import Pace, RetryBounds
-from airflow_provider_voiceinfra.trial_runs import current_run_id, refuse_in_another_test
+from airflow_provider_voiceinfra.tasks import arguments
+from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
@@ -138,9 +139,9 @@ class VoiceInfraHook(BaseHook):
             return self.placer().place_without_key(call, origin=origin).call
         from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
 
-        decided = OnUnknown(options.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
-        policy = UnknownPolicy(options.seconds("unknown_timeout", unknown_timeout), decided)
-        key = options.idempotency_key(idempotency_key)
+        decided = OnUnknown(arguments.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
+        policy = UnknownPolicy(arguments.seconds("unknown_timeout", unknown_timeout), decided)
+        key = arguments.idempotency_key(idempotency_key)
         return self.placer().place(key, call, policy, origin=origin).call
 
     def completion(self, call_id: str) -> CompletionRecord | None:

@@ -12,16 +12,16 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_voiceinfra import options
-from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin, check_list_or_location
-from airflow_provider_voiceinfra.results import final_errors_fail_the_task
-from airflow_provider_voiceinfra.trial_runs import check_trial_run
+from airflow_provider_voiceinfra.tasks import arguments
+from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
+from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task
+from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin, check_list_or_location
+from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
 
@@ -156,10 +156,10 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         self.redial = redial
         self.do_not_call = do_not_call
         self.deadline = deadline
-        self.completion_timeout = options.seconds("completion_timeout", completion_timeout)
-        self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
+        self.completion_timeout = arguments.seconds("completion_timeout", completion_timeout)
+        self.unknown_timeout = arguments.seconds("unknown_timeout", unknown_timeout)
         self.results_path = results_path
-        self.invalid_contacts = options.one_of("invalid_contacts", invalid_contacts, ("skip", "fail"))
+        self.invalid_contacts = arguments.one_of("invalid_contacts", invalid_contacts, ("skip", "fail"))
         self.default_region = default_region
         self.deferrable = deferrable
         self._note_left_out()
@@ -237,11 +237,11 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         window, redial, deadline = map(self._given, ("calling_window", "redial", "deadline"))
         rate = self._given("max_calls_per_second")
         plan = CampaignPlan(
-            campaign_id=options.campaign_id(self.campaign_id, ti),
-            max_active_calls=int(options.number("max_active_calls", self.max_active_calls, whole=True)),
+            campaign_id=arguments.campaign_id(self.campaign_id, ti),
+            max_active_calls=int(arguments.number("max_active_calls", self.max_active_calls, whole=True)),
             window=None if window is None else CallingWindow.parse(window),
             redial=None if redial is None else RedialPolicy.parse(redial),
-            deadline=None if deadline is None else options.moment("deadline", deadline),
+            deadline=None if deadline is None else arguments.moment("deadline", deadline),
             completion_timeout=timedelta(seconds=self.completion_timeout),
             unknown_timeout=timedelta(seconds=self.unknown_timeout),
         )
@@ -252,14 +252,14 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             contacts=self.contacts,
             reading=self._reading(),
             refuse_invalid=self.invalid_contacts == "fail",
-            max_calls_per_second=None if rate is None else options.number("max_calls_per_second", rate),
+            max_calls_per_second=None if rate is None else arguments.number("max_calls_per_second", rate),
             results_path=self._given("results_path"),
         )
 
     def _given(self, name: str) -> Any:
         """Return an argument; ``None`` if it is left out."""
         value = getattr(self, name)
-        return None if options.is_nothing(value) else value
+        return None if arguments.is_nothing(value) else value
 
     def _reading(self) -> dict[str, Any]:
         return {

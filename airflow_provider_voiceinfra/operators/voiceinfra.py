@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.configuration import conf
 
-from airflow_provider_voiceinfra import options
-from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -24,9 +22,11 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
-from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
-from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
-from airflow_provider_voiceinfra.trial_runs import check_trial_run
+from airflow_provider_voiceinfra.tasks import arguments
+from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
+from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
+from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
@@ -123,12 +123,12 @@ class VoiceInfraOutboundCallOperator(
         self.idempotency_key = idempotency_key
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.completion_timeout = options.seconds("completion_timeout", completion_timeout)
-        self.poke_interval = options.seconds("poke_interval", poke_interval)
-        self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
+        self.completion_timeout = arguments.seconds("completion_timeout", completion_timeout)
+        self.poke_interval = arguments.seconds("poke_interval", poke_interval)
+        self.fail_on_outcomes = arguments.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
-        self.unknown_timeout = options.seconds("unknown_timeout", unknown_timeout)
-        self.on_unknown = options.one_of("on_unknown", on_unknown, ("fail", "redial"))
+        self.unknown_timeout = arguments.seconds("unknown_timeout", unknown_timeout)
+        self.on_unknown = arguments.one_of("on_unknown", on_unknown, ("fail", "redial"))
         self._note_left_out()
         self._call_id: str | None = None
         self._killed = False
@@ -162,7 +162,7 @@ class VoiceInfraOutboundCallOperator(
     def _run(self, context: Context, *, seen: bool = False) -> Any:
         with final_errors_fail_the_task():
             self._refuse_vanished(context)
-            for doubt in options.doubtful_outcomes("fail_on_outcomes", self.fail_on_outcomes):
+            for doubt in arguments.doubtful_outcomes("fail_on_outcomes", self.fail_on_outcomes):
                 self.log.warning(doubt)
             placement = self._place(context, seen=seen)
             self._call_id = placement.call.call_id
@@ -212,8 +212,8 @@ class VoiceInfraOutboundCallOperator(
         )
 
     def _key(self, context: Context) -> str:
-        if not options.is_nothing(self.idempotency_key):
-            return options.idempotency_key(self.idempotency_key)
+        if not arguments.is_nothing(self.idempotency_key):
+            return arguments.idempotency_key(self.idempotency_key)
         ti = context["ti"]
         return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
 

@@ -10,8 +10,6 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_provider_voiceinfra import options
-from airflow_provider_voiceinfra.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import (
     CompletionTimeoutError,
@@ -19,8 +17,10 @@ from airflow_provider_voiceinfra.exceptions import (
     LedgerUnavailableError,
 )
 from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
-from airflow_provider_voiceinfra.rendering import MaskedNumbersMixin
-from airflow_provider_voiceinfra.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.tasks import arguments
+from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
+from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     TIMED_OUT,
     VoiceInfraCallCompletedTrigger,
@@ -80,8 +80,8 @@ class VoiceInfraCallCompletedSensor(
         self.call_id = call_id
         self.match = match
         self.since = since
-        self.outcomes = options.outcomes("outcomes", outcomes)
-        self.fail_on_outcomes = options.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
+        self.outcomes = arguments.outcomes("outcomes", outcomes)
+        self.fail_on_outcomes = arguments.outcomes("fail_on_outcomes", fail_on_outcomes) or ()
         self.include_transcript = include_transcript
         self.deferrable = deferrable
         self._note_left_out()
@@ -89,7 +89,7 @@ class VoiceInfraCallCompletedSensor(
     def execute(self, context: Context) -> Any:
         """Wait, here or in the triggerer, and return the record or records."""
         for name in ("outcomes", "fail_on_outcomes"):
-            for doubt in options.doubtful_outcomes(name, getattr(self, name)):
+            for doubt in arguments.doubtful_outcomes(name, getattr(self, name)):
                 self.log.warning(doubt)
         if not self.deferrable:
             return self._execute_here(context)
@@ -202,7 +202,7 @@ class VoiceInfraCallCompletedSensor(
         return self.match is None and not isinstance(self.call_id, str)
 
     def _call_ids(self) -> list[str]:
-        return options.call_ids(self.call_id)
+        return arguments.call_ids(self.call_id)
 
     def _checked_match(self) -> Mapping[str, Any]:
         if not isinstance(self.match, Mapping) or not self.match:

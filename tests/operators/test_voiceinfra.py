@@ -12,13 +12,13 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_voiceinfra import rendering
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
 from airflow_provider_voiceinfra.pacing import RetryBounds
+from airflow_provider_voiceinfra.tasks import template_fields
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
@@ -73,7 +73,7 @@ def test_an_error_about_a_number_stays_whole_where_airflow_masks_the_number(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, written: str, field: str
 ) -> None:
     masked: set[str] = set()
-    monkeypatch.setattr(rendering, "mask_secret", masked.add)
+    monkeypatch.setattr(template_fields, "mask_secret", masked.add)
     task = operator(**{field: written})
     task.render_template_fields({})
     with pytest.raises(AirflowFailException, match=r"is not in E\.164 form: a plus sign") as caught:

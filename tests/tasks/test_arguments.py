@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra import options
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.tasks import arguments
 from tests.airflow_task import TaskInstance
 
 
@@ -29,7 +29,7 @@ from tests.airflow_task import TaskInstance
     ],
 )
 def test_numbers_may_be_text(value: Any, whole: bool, found: float) -> None:
-    assert options.number("max_active_calls", value, whole=whole) == found
+    assert arguments.number("max_active_calls", value, whole=whole) == found
 
 
 @pytest.mark.parametrize(
@@ -37,36 +37,36 @@ def test_numbers_may_be_text(value: Any, whole: bool, found: float) -> None:
 )
 def test_what_is_no_whole_number_from_1_on_is_refused(value: Any) -> None:
     with pytest.raises(InvalidCallError, match="max_active_calls: must be a whole number from 1 on"):
-        options.number("max_active_calls", value, whole=True)
+        arguments.number("max_active_calls", value, whole=True)
 
 
 @pytest.mark.parametrize("value", [0, "0", -0.5, "None", "fast"])
 def test_what_is_no_rate_is_refused(value: Any) -> None:
     with pytest.raises(InvalidCallError, match="max_calls_per_second: must be a number above 0, not"):
-        options.number("max_calls_per_second", value)
+        arguments.number("max_calls_per_second", value)
 
 
 def test_the_id_of_a_campaign_is_that_of_its_task_instance_unless_it_is_given() -> None:
     ti = TaskInstance(map_index=3)
-    assert options.campaign_id(None, ti) == "outreach/manual__2026-03-01/call/3"
-    assert options.campaign_id("spring", ti) == "spring"
-    assert options.campaign_id(2026, ti) == "2026"  # of a native template
-    longest = "x" * options.MAX_CAMPAIGN_ID
-    assert options.campaign_id(longest, ti) == longest
+    assert arguments.campaign_id(None, ti) == "outreach/manual__2026-03-01/call/3"
+    assert arguments.campaign_id("spring", ti) == "spring"
+    assert arguments.campaign_id(2026, ti) == "2026"  # of a native template
+    longest = "x" * arguments.MAX_CAMPAIGN_ID
+    assert arguments.campaign_id(longest, ti) == longest
 
 
 def test_long_names_of_tasks_make_ids_that_fit_and_differ() -> None:
-    ids = {options.campaign_id(None, TaskInstance(run_id="r" * 300, map_index=index)) for index in range(9)}
+    ids = {arguments.campaign_id(None, TaskInstance(run_id="r" * 300, map_index=index)) for index in range(9)}
     assert len(ids) == 9
-    assert {len(campaign_id) for campaign_id in ids} == {options.MAX_CAMPAIGN_ID}
+    assert {len(campaign_id) for campaign_id in ids} == {arguments.MAX_CAMPAIGN_ID}
 
 
 @pytest.mark.parametrize(
-    "value", ["", "  ", "None", " None ", "x" * (options.MAX_CAMPAIGN_ID + 1), "a\nb", "a\0b", "\ud800"]
+    "value", ["", "  ", "None", " None ", "x" * (arguments.MAX_CAMPAIGN_ID + 1), "a\nb", "a\0b", "\ud800"]
 )
 def test_what_names_no_campaign_is_refused(value: str) -> None:
     with pytest.raises(InvalidCallError, match=r"campaign_id: .* names no campaign; use 1 to 250 printable"):
-        options.campaign_id(value, TaskInstance())
+        arguments.campaign_id(value, TaskInstance())
 
 
 MOMENT = datetime(2026, 1, 31, 19, tzinfo=timezone.utc)
@@ -85,7 +85,7 @@ MOMENT = datetime(2026, 1, 31, 19, tzinfo=timezone.utc)
     ],
 )
 def test_moments_are_understood_in_the_forms_that_templates_give(value: Any) -> None:
-    found = options.moment("deadline", value)
+    found = arguments.moment("deadline", value)
     assert found == MOMENT
     assert found.tzinfo is timezone.utc
 
@@ -113,13 +113,13 @@ def test_moments_are_understood_in_the_forms_that_templates_give(value: Any) -> 
 )
 def test_what_is_no_moment_with_its_zone_is_refused(value: Any) -> None:
     with pytest.raises(InvalidCallError, match="deadline: must be a moment with its time zone, such as 2026"):
-        options.moment("deadline", value)
+        arguments.moment("deadline", value)
 
 
 @given(st.text(max_size=30) | st.text("0123456789-:TZ+/.W ", max_size=30).map("2026{}".format))
 def test_any_text_is_a_moment_or_is_refused_in_words(text: str) -> None:
     with suppress(InvalidCallError):
-        assert options.moment("deadline", text).tzinfo is timezone.utc
+        assert arguments.moment("deadline", text).tzinfo is timezone.utc
 
 
 @pytest.mark.parametrize(
@@ -132,21 +132,21 @@ def test_any_text_is_a_moment_or_is_refused_in_words(text: str) -> None:
     ],
 )
 def test_outcome_that_is_not_documented_is_doubted(value: str, says: str) -> None:
-    [doubt] = options.doubtful_outcomes("outcomes", ["answered", value])
+    [doubt] = arguments.doubtful_outcomes("outcomes", ["answered", value])
     assert doubt.startswith(f"outcomes: VoiceInfra documents no outcome {value!r}, only answered, voicemail")
     assert doubt.endswith(says)
 
 
 def test_documented_outcomes_are_not_doubted() -> None:
-    assert list(options.doubtful_outcomes("outcomes", ["answered", "voicemail", "failed"])) == []
-    assert list(options.doubtful_outcomes("outcomes", None)) == []
+    assert list(arguments.doubtful_outcomes("outcomes", ["answered", "voicemail", "failed"])) == []
+    assert list(arguments.doubtful_outcomes("outcomes", None)) == []
 
 
 @pytest.mark.parametrize("value", [None, "", "None", "  ", [], (), {}, set(), "[]", "{}"], ids=repr)
 def test_what_a_template_or_a_task_makes_of_nothing_is_nothing(value: Any) -> None:
-    assert options.is_nothing(value)
+    assert arguments.is_nothing(value)
 
 
 @pytest.mark.parametrize("value", [0, False, "0", "none of them", [None], {"a": None}], ids=repr)
 def test_what_may_be_meant_is_something(value: Any) -> None:
-    assert not options.is_nothing(value)
+    assert not arguments.is_nothing(value)

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
-from airflow_provider_voiceinfra import rendering
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
-from airflow_provider_voiceinfra.rendering import Hidden, MaskedNumbersMixin, check_list_or_location
+from airflow_provider_voiceinfra.tasks import template_fields
+from airflow_provider_voiceinfra.tasks.template_fields import (
+    Hidden,
+    MaskedNumbersMixin,
+    check_list_or_location,
+)
 
 
 class Fields:
@@ -46,7 +50,7 @@ def test_numbers_are_masked(
     monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], masked: set[str]
 ) -> None:
     seen: set[str] = set()
-    monkeypatch.setattr(rendering, "mask_secret", seen.add)
+    monkeypatch.setattr(template_fields, "mask_secret", seen.add)
     Operator(**fields)._do_render_template_fields()
     assert seen == masked
 
@@ -99,7 +103,7 @@ def test_a_path_is_shown_as_it_is_and_a_number_in_its_place_is_masked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: set[str] = set()
-    monkeypatch.setattr(rendering, "mask_secret", seen.add)
+    monkeypatch.setattr(template_fields, "mask_secret", seen.add)
     operator = rendered(contacts="s3://lists/today.csv", do_not_call=NUMBER)
     assert operator.contacts == "s3://lists/today.csv"
     assert seen == {NUMBER}

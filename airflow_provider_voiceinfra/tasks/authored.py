@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.options import is_nothing
+from airflow_provider_voiceinfra.tasks.arguments import is_nothing
 
 Path = tuple[str, ...]
 

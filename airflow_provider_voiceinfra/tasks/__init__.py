@@ -1,0 +1,1 @@
+"""What operators, sensors and the hook share: arguments, template fields, results; places no calls."""
