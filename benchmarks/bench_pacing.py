@@ -29,9 +29,9 @@ from urllib3.util import Retry
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import RateLimitedError, VoiceInfraError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

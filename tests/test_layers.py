@@ -27,11 +27,11 @@ LAYERS = {
         campaigns.windows threads xcom_values
     """,
     1: """
-        settings base_url connection client pacing metrics privacy ledger campaigns transport
+        settings base_url connection client dialling.retrying metrics privacy ledger campaigns transport
     """,
     2: """
-        deployment claim_owners placements placing receiving waiting campaigns.agenda
-        campaigns.bookkeeping following teams campaigns.dialling campaigns.execution campaigns.jobs
+        deployment dialling.claim_owners dialling.outcomes dialling.placing receiving waiting campaigns.agenda
+        dialling.bookkeeping following teams dialling.dialler campaigns.execution dialling.jobs
         campaigns.lines campaigns.loading campaigns.clocks campaigns.obstacles campaigns.orders
         campaigns.overview campaigns.plan campaigns.progress campaigns.replacing campaigns.report
         campaigns.result_files campaigns.runner campaigns.standings campaigns.state campaigns.states

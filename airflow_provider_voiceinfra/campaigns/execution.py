@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_voiceinfra import metrics
-from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
-from airflow_provider_voiceinfra.campaigns.dialling import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.campaigns.loading import ContactLoader, describe
 from airflow_provider_voiceinfra.campaigns.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
@@ -28,6 +26,8 @@ from airflow_provider_voiceinfra.campaigns.runner import ALIVE, CampaignRunner, 
 from airflow_provider_voiceinfra.campaigns.text_lines import shown
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
     CallRefusedError,
     CampaignContinuedError,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallOutcomeUnknownError,

@@ -16,12 +16,12 @@ from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.agenda import Turn
 from airflow_provider_voiceinfra.campaigns.clocks import Clocks
-from airflow_provider_voiceinfra.campaigns.dialling import Dialler
-from airflow_provider_voiceinfra.campaigns.jobs import Job
 from airflow_provider_voiceinfra.campaigns.obstacles import Obstacles
 from airflow_provider_voiceinfra.campaigns.openings import MissedOpenings
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
+from airflow_provider_voiceinfra.dialling.dialler import Dialler
+from airflow_provider_voiceinfra.dialling.jobs import Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger.campaign_entries import attempt_key
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin

@@ -11,11 +11,11 @@ from typing import cast
 
 from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, Agenda
 from airflow_provider_voiceinfra.campaigns.clocks import Clocks
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled
 from airflow_provider_voiceinfra.campaigns.lines import Call, Lines
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
 from airflow_provider_voiceinfra.following import Follower
 from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt

@@ -12,15 +12,15 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
+from airflow_provider_voiceinfra.dialling.retrying import Pace, RetryBounds
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
-from airflow_provider_voiceinfra.pacing import Pace, RetryBounds
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.dialling.placing import CallPlacer
     from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-    from airflow_provider_voiceinfra.placing import CallPlacer
 
 # A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
 # for one long wait, and this margin for what no timeout bounds, such as looking up a host name, in seconds.
@@ -76,7 +76,7 @@ class VoiceInfraHook(BaseHook):
 
         :param before_send: called before each request; what it raises keeps the request from being sent.
         """
-        from airflow_provider_voiceinfra.placing import CallPlacer
+        from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 
         bounds = RetryBounds()
 
@@ -137,7 +137,7 @@ class VoiceInfraHook(BaseHook):
         call = self.complete_call(call)
         if idempotency_key is None:
             return self.placer().place_without_key(call, origin=origin).call
-        from airflow_provider_voiceinfra.placing import OnUnknown, UnknownPolicy
+        from airflow_provider_voiceinfra.dialling.placing import OnUnknown, UnknownPolicy
 
         decided = OnUnknown(arguments.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
         policy = UnknownPolicy(arguments.seconds("unknown_timeout", unknown_timeout), decided)

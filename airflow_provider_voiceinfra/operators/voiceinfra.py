@@ -37,7 +37,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_voiceinfra.placing import Pending, Placement, UnknownPolicy
+    from airflow_provider_voiceinfra.dialling.placing import Pending, Placement, UnknownPolicy
 
 __all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
 
@@ -173,7 +173,7 @@ class VoiceInfraOutboundCallOperator(
 
     def _place(self, context: Context, *, seen: bool) -> Placement:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
-        from airflow_provider_voiceinfra.placing import OnUnknown, Pending, UnknownPolicy
+        from airflow_provider_voiceinfra.dialling.placing import OnUnknown, Pending, UnknownPolicy
 
         hook = VoiceInfraHook(self.voiceinfra_conn_id)
         check_trial_run(context["ti"].run_id, hook.connection.base_url, self.log)

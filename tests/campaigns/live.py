@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
-from airflow_provider_voiceinfra.campaigns.dialling import Dialler
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.report import Tally, contact_results
 from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.dialler import Dialler
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.obstacles import (
     FIRST_REST,
     LONGEST_REST,
@@ -16,6 +15,7 @@ from airflow_provider_voiceinfra.campaigns.obstacles import (
     PATIENCE,
     Obstacles,
 )
+from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,

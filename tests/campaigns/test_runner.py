@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from harness.processes import free_port
 
-from airflow_provider_voiceinfra.campaigns import bookkeeping, obstacles, runner
+from airflow_provider_voiceinfra.campaigns import obstacles, runner
 from airflow_provider_voiceinfra.campaigns.clocks import Clocks
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.runner import End, Pause
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallRefusedError,

@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.jobs import Job
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.state import CampaignState
+from airflow_provider_voiceinfra.dialling.jobs import Job
 from tests.campaigns.simulated import ORIGIN, Clock, MemoryLedger
-from tests.campaigns.test_bookkeeping import ORIGIN as CONTACT
+from tests.dialling.test_bookkeeping import ORIGIN as CONTACT
 
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550199")
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.campaigns.openings import MOST_MISSED
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.runner import End
 from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 from airflow_provider_voiceinfra.campaigns.zones import zones_for
+from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
 from tests.campaigns.test_windows import MOMENTS, ZONES, moments, slow_is_open, utc, window_specs

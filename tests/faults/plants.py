@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
 from airflow_provider_voiceinfra.ledger.entries import Recorded
 from airflow_provider_voiceinfra.ledger.store import CallLedger
-from airflow_provider_voiceinfra.placing import CallPlacer
 from tests.faults.plan import SCALE
 
 WORKER, RECEIVER = "worker", "receiver"
@@ -97,8 +97,8 @@ def _accounts_ignored(diary: Any) -> None:
     """Let a completion count for the calls of any connection, and leave no row of a call without a key."""
     from sqlalchemy import true
 
+    from airflow_provider_voiceinfra.dialling.outcomes import How, Placement
     from airflow_provider_voiceinfra.ledger import accounts, adoption
-    from airflow_provider_voiceinfra.placements import How, Placement
 
     def bare(self: Any, call: Any, *, origin: Any = None) -> Any:
         return Placement(self._client.place(call), None, How.PLACED)  # type: ignore[arg-type]

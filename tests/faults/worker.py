@@ -17,12 +17,12 @@ from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.placing import CallPlacer, OnUnknown, UnknownPolicy
+from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.pacing import RetryBounds
-from airflow_provider_voiceinfra.placing import CallPlacer, OnUnknown, UnknownPolicy
 from airflow_provider_voiceinfra.waiting import CompletionWatcher
 from tests.faults import clocks
 from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT

@@ -16,8 +16,20 @@ from typing import TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.claim_owners import await_owner
 from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.dialling.claim_owners import await_owner
+from airflow_provider_voiceinfra.dialling.outcomes import (
+    How,
+    OnUnknown,
+    Pending,
+    Placement,
+    UnknownPolicy,
+    gone_from_ledger,
+    placement,
+    still_unknown,
+    unknown_without_key,
+)
+from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
     CallOutcomeUnknownError,
@@ -29,18 +41,6 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_number
-from airflow_provider_voiceinfra.pacing import RetryBounds, send_until_decided
-from airflow_provider_voiceinfra.placements import (
-    How,
-    OnUnknown,
-    Pending,
-    Placement,
-    UnknownPolicy,
-    gone_from_ledger,
-    placement,
-    still_unknown,
-    unknown_without_key,
-)
 
 __all__ = ["CallPlacer", "How", "OnUnknown", "Pending", "Placement", "UnknownPolicy"]
 

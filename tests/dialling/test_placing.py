@@ -25,10 +25,20 @@ from harness.postgres import PostgresServer
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import event
 
-from airflow_provider_voiceinfra import placing
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling import placing
+from airflow_provider_voiceinfra.dialling.outcomes import placement
+from airflow_provider_voiceinfra.dialling.placing import (
+    CallPlacer,
+    How,
+    OnUnknown,
+    Pending,
+    Placement,
+    UnknownPolicy,
+)
+from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
@@ -46,16 +56,6 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger import CallLedger, connect, migrate
 from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.schema import calls
-from airflow_provider_voiceinfra.pacing import RetryBounds
-from airflow_provider_voiceinfra.placements import placement
-from airflow_provider_voiceinfra.placing import (
-    CallPlacer,
-    How,
-    OnUnknown,
-    Pending,
-    Placement,
-    UnknownPolicy,
-)
 from tests.sandbox_process import SandboxProcess
 
 API_KEY = "vk_placing_test_key"
@@ -651,7 +651,7 @@ def owner(pipe: Connection, ledger_url: str, base_url: str, gate: str) -> None:
 
 # A fresh process is forked from a server that has imported everything, so that hundreds are cheap.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["tests.test_placing"])
+processes.set_forkserver_preload(["tests.dialling.test_placing"])
 
 
 class OwnerProcess:

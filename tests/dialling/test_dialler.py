@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns import bookkeeping, dialling
-from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
-from airflow_provider_voiceinfra.campaigns.dialling import Dialler
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
 from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling import dialler as dialler_module
+from airflow_provider_voiceinfra.dialling.dialler import Dialler
+from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
@@ -188,7 +189,7 @@ def test_the_apis_own_words_do_not_decide_how_the_campaign_goes_on(
 def test_a_429_does_not_hold_the_campaign_up_for_days_whatever_it_asks_for(
     bench: Bench, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialling, "LONGEST_RETRY_AFTER", 0.1)
+    monkeypatch.setattr(dialler_module, "LONGEST_RETRY_AFTER", 0.1)
     sandbox.configure(rate_limit=0.05, rate_burst=1)  # so that Retry-After is 20 s
     with closing(bench.make_dialler()) as dialler:
         dialler.submit(jobs(2))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns import bookkeeping
-from airflow_provider_voiceinfra.campaigns.bookkeeping import Answer, Bookkeeper
-from airflow_provider_voiceinfra.campaigns.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
+from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import Settlement

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.adaptive import AdaptivePace
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 
 Limit = Callable[[float], float]
 FORMS = ("seconds", "date", "none")

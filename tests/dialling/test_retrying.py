@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_voiceinfra.dialling.retrying import Pace, RetryBounds, send_until_decided
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
@@ -16,7 +17,6 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     TryAgainError,
 )
-from airflow_provider_voiceinfra.pacing import Pace, RetryBounds, send_until_decided
 
 
 class Clock:
