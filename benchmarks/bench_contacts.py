@@ -54,8 +54,8 @@ def measure(path: Path) -> str:
     """Return one line of the table."""
     import phonenumbers.timezone  # noqa: F401  # its tables are not the reader's memory
 
-    from airflow_provider_voiceinfra.campaigns.contacts import Contact, ContactReader
-    from airflow_provider_voiceinfra.campaigns.windows import CallingWindow, zones_for
+    from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow, zones_for
+    from airflow_provider_voiceinfra.campaigns.contacts.reader import Contact, ContactReader
 
     before = peak_mb()
     started = time.perf_counter()

@@ -75,7 +75,7 @@ def run_campaign(job: Job) -> Job:
 
 def make_execution(job: Job) -> tuple[Any, Job]:
     """Return a campaign to run, and where what it measures will be."""
-    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
     from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
     from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
     from airflow_provider_voiceinfra.connection import VoiceInfraConnection

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from sqlalchemy import func, insert, select, text, update  # noqa: E402
 
-from airflow_provider_voiceinfra.campaigns.report import Tally  # noqa: E402
+from airflow_provider_voiceinfra.campaigns.reporting.results import Tally  # noqa: E402
 from airflow_provider_voiceinfra.ledger import CallLedger  # noqa: E402
 from airflow_provider_voiceinfra.ledger.connect import database  # noqa: E402
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin  # noqa: E402

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.contacts import ContactReader
+from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.ledger.entries import CallOrigin

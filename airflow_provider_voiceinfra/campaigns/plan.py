@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_provider_voiceinfra.calls import CallOutcome
-from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
+from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 from airflow_provider_voiceinfra.tasks.arguments import nearest

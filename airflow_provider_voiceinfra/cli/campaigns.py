@@ -8,8 +8,8 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR, overview
-from airflow_provider_voiceinfra.campaigns.states import after_resuming, meaning, state_of
+from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
+from airflow_provider_voiceinfra.campaigns.reporting.status import after_resuming, meaning, state_of
 from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger

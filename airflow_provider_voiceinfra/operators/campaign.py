@@ -28,9 +28,9 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.engine.runner import Pause
     from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-    from airflow_provider_voiceinfra.campaigns.runner import Pause
 
 # How often the log says how far the campaign is, in seconds.
 _PROGRESS_INTERVAL = 30.0
@@ -184,9 +184,9 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
 
     def _run(self, context: Context, *, resumed: bool) -> Any:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
-        from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
-        from airflow_provider_voiceinfra.campaigns.overview import summary_in_words
-        from airflow_provider_voiceinfra.campaigns.runner import End, Pause
+        from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
+        from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
+        from airflow_provider_voiceinfra.campaigns.reporting.overview import summary_in_words
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
         check_trial_run(context["ti"].run_id, connection.base_url, self.log)
@@ -223,10 +223,10 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
 
     def _orders(self, context: Context) -> CampaignOrders:
         """Check what was passed, before anybody is called."""
+        from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
+        from airflow_provider_voiceinfra.campaigns.contacts.text_files import check_storage
         from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
         from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-        from airflow_provider_voiceinfra.campaigns.text_lines import check_storage
-        from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
 
         for name in sorted(self.hidden_fields):
             check_list_or_location(name, getattr(self, name))
@@ -287,7 +287,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         )
 
     def _tell_progress(self, progress: Mapping[str, Any]) -> None:
-        from airflow_provider_voiceinfra.campaigns.overview import progress_in_words
+        from airflow_provider_voiceinfra.campaigns.reporting.overview import progress_in_words
 
         if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:
             return

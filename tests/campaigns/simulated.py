@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.clocks import Clocks
+from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
+from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
-from airflow_provider_voiceinfra.campaigns.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt, ContactEntry

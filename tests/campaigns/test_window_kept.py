@@ -9,15 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.campaigns.openings import MOST_MISSED
+from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED
+from airflow_provider_voiceinfra.campaigns.engine.runner import End
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-from airflow_provider_voiceinfra.campaigns.runner import End
-from airflow_provider_voiceinfra.campaigns.windows import CallingWindow
-from airflow_provider_voiceinfra.campaigns.zones import zones_for
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from tests.campaigns.calling_window.test_window import (
+    MOMENTS,
+    ZONES,
+    moments,
+    slow_is_open,
+    utc,
+    window_specs,
+)
 from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
-from tests.campaigns.test_windows import MOMENTS, ZONES, moments, slow_is_open, utc, window_specs
 
 # Numbers of one zone, of two with the same hour or not the same, without summer time, and of all of America.
 AREA_CODES = (202, 415, 208, 605, 701, 709, 907, 808, 928, 787, 800)

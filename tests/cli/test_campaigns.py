@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.agenda import AGAIN, REDIAL, WINDOW
-from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR
-from airflow_provider_voiceinfra.campaigns.report import Tally
-from airflow_provider_voiceinfra.campaigns.states import State
+from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, WINDOW
+from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR
+from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
+from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry, ContactEntry

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.overview import overview
+from airflow_provider_voiceinfra.campaigns.reporting.overview import overview
 from tests.faults.plan import FROM_NUMBER, Campaign, Task
 from tests.faults.stage import Stage
 

@@ -109,8 +109,8 @@ def _accounts_ignored(diary: Any) -> None:
 
 def _takeover_forgets(diary: Any) -> None:
     """Take a campaign over after a fixed while, ask nobody who owns it, and end without a last look."""
-    from airflow_provider_voiceinfra.campaigns import runner
-    from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
+    from airflow_provider_voiceinfra.campaigns.engine import runner
     from airflow_provider_voiceinfra.ledger import batches
 
     def once(self: Any) -> Any:
@@ -124,8 +124,8 @@ def _takeover_forgets(diary: Any) -> None:
 
 def _results_written_in_place(diary: Any) -> None:
     """Write the results where they are to be, whoever owns the campaign."""
-    from airflow_provider_voiceinfra.campaigns import result_files
-    from airflow_provider_voiceinfra.campaigns.text_lines import path_of
+    from airflow_provider_voiceinfra.campaigns.contacts.text_files import path_of
+    from airflow_provider_voiceinfra.campaigns.reporting import result_files
 
     result_files.replacing = lambda location, **options: path_of(location).open("wb")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.execution import CampaignExecution
+from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.client import VoiceInfraClient

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns import states
-from airflow_provider_voiceinfra.campaigns.states import State, state_of
+from airflow_provider_voiceinfra.campaigns.reporting import status
+from airflow_provider_voiceinfra.campaigns.reporting.status import State, state_of
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger import campaigns as campaigns_module
 from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE, CampaignFilter, CampaignsPage
@@ -99,7 +99,7 @@ class TestFilter:
             def now(cls, tz: Any = None) -> Any:
                 return present
 
-        monkeypatch.setattr(states, "datetime", Clock)
+        monkeypatch.setattr(status, "datetime", Clock)
         monkeypatch.setattr("airflow_provider_voiceinfra.ledger.campaign_lists.now", lambda: present)
         seen = (None, present, present - RUNNER_LEASE, present - 2 * RUNNER_LEASE)
         finished = (None, present, present - 1.5 * RUNNER_LEASE)

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from airflow_provider_voiceinfra.campaigns.overview import WAITING_FOR, overview
-from airflow_provider_voiceinfra.campaigns.report import OTHER, OUTCOMES
-from airflow_provider_voiceinfra.campaigns.states import State, has_failed, is_alive, is_over, state_of
+from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
+from airflow_provider_voiceinfra.campaigns.reporting.results import OTHER, OUTCOMES
+from airflow_provider_voiceinfra.campaigns.reporting.status import (
+    State,
+    has_failed,
+    is_alive,
+    is_over,
+    state_of,
+)
 from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, CampaignEntry
 
 BAR_WIDTH = 1000

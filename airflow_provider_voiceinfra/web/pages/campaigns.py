@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from airflow_provider_voiceinfra.campaigns.states import State, after_resuming, is_over, state_of
+from airflow_provider_voiceinfra.campaigns.reporting.status import State, after_resuming, is_over, state_of
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaign_lists import CampaignFilter, CampaignsPage
 from airflow_provider_voiceinfra.masking import mask_numbers_in

@@ -15,7 +15,7 @@ import anyio
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 
-from airflow_provider_voiceinfra.campaigns.result_files import spreadsheet_cell
+from airflow_provider_voiceinfra.campaigns.reporting.result_files import spreadsheet_cell
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.listed import ListedCall
 from airflow_provider_voiceinfra.web.pages.call_rows import outcome_shown

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-from airflow_provider_voiceinfra.campaigns.zones import zone_named
+from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.ledger.listed import OPEN, Direction, Order

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_voiceinfra.campaigns.states import State
+from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger.entries import CallState
 from airflow_provider_voiceinfra.ledger.listed import OPEN, CallStatistics
 from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS, address_of, rows_of

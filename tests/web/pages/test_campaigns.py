@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi.testclient import TestClient
 
-from airflow_provider_voiceinfra.campaigns.report import Tally
-from airflow_provider_voiceinfra.campaigns.states import State
+from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
+from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry

@@ -1,0 +1,77 @@
+"""Which time zones a contact may be in; never what time it is there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from airflow_provider_voiceinfra.campaigns.calling_window.area_codes import zones_lacking, zones_of_area_code
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+
+# Files of the database that name this computer's zone, or none at all.
+_NO_PLACE = frozenset({"Factory", "localtime", "posixrules"})
+_UNKNOWN = "Etc/Unknown"
+
+
+@lru_cache(maxsize=1024)
+def zone_named(name: str, field: str = "timezone") -> ZoneInfo:
+    """Return a time zone by its IANA name, such as ``America/New_York``.
+
+    :param field: what the error calls it.
+    :raises InvalidCallError: if there is no such zone.
+    """
+    try:
+        if name not in _NO_PLACE:
+            return ZoneInfo(name)
+    # Besides unknown names: folders, files that are no zones, paths that lead out of the database.
+    except (KeyError, ValueError, OSError):
+        pass
+    shown = mask_numbers_in(name[:64])  # a cell in the wrong column may hold anything
+    raise InvalidCallError(
+        field,
+        f"{shown!r} is no time zone; write its IANA name, such as America/New_York or Europe/London",
+    )
+
+
+def zones_for(contact_timezone: str | None, to_number: str) -> tuple[str, ...] | None:
+    """Return the time zones that a contact may be in; at a decent hour it is decent in all of them.
+
+    :param contact_timezone: the contact's own zone, which decides alone if it is set.
+    :param to_number: the number in E.164 form, which else decides.
+    :return: IANA names; ``None`` if the number does not tell, so that no hour is known to be decent.
+    :raises InvalidCallError: if ``contact_timezone`` is no time zone.
+    """
+    if contact_timezone:
+        zone_named(contact_timezone)
+        return (contact_timezone,)
+    return _zones_of_number(to_number)
+
+
+@lru_cache(maxsize=8192)
+def _zones_of_number(to_number: str) -> tuple[str, ...] | None:
+    # Imported late: their tables are of no use to a process that only parses DAG files.
+    import phonenumbers
+    from phonenumbers.timezone import time_zones_for_number
+
+    in_area = zones_of_area_code(to_number[2:5]) if to_number.startswith("+1") else ()
+    if in_area:
+        return _usable(in_area)
+    try:
+        parsed = phonenumbers.parse(to_number)
+    except phonenumbers.NumberParseException:
+        return None
+    return _usable((*time_zones_for_number(parsed), *zones_lacking(to_number)))
+
+
+@lru_cache(maxsize=2048)
+def _usable(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the same tuple for the same zones, each once; ``None`` if one of them is unknown here."""
+    if not names or _UNKNOWN in names:
+        return None
+    try:
+        for name in names:
+            zone_named(name)
+    except InvalidCallError:
+        return None
+    return tuple(sorted(set(names)))

@@ -1,0 +1,274 @@
+"""Runs a campaign from its contacts to its results; what a task does, without the task."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import Any
+
+from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader, describe
+from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown
+from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
+from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.reporting.overview import in_words
+from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
+from airflow_provider_voiceinfra.campaigns.reporting.results import (
+    CANCELLED,
+    EXPIRED,
+    ContactResult,
+    Tally,
+    contact_results,
+)
+from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
+from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
+from airflow_provider_voiceinfra.exceptions import (
+    CallRefusedError,
+    CampaignContinuedError,
+    LedgerUnavailableError,
+    VoiceInfraError,
+)
+from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
+
+# A wait that is shorter is not worth giving the worker back for.
+MIN_PAUSE = timedelta(seconds=60)
+# How often to look whether what a former process has claimed is settled, in seconds.
+HANDOVER_INTERVAL = 0.2
+# How often to show the others that this process is alive while it writes the results, in seconds.
+_BEAT_INTERVAL = 5.0
+
+
+class CampaignExecution:
+    """One process's turn at a campaign.
+
+    :param orders: what it is to do.
+    :param connection: the account's values.
+    :param ledger: where it is kept.
+    :param resumed: whether this try goes on after a pause, and has read the contacts before it.
+    :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
+    :param tell: told of progress once a second or so.
+    """
+
+    def __init__(
+        self,
+        orders: CampaignOrders,
+        connection: VoiceInfraConnection,
+        ledger: CallLedger,
+        *,
+        resumed: bool = False,
+        may_pause: bool = False,
+        tell: Callable[[Mapping[str, Any]], None] = lambda progress: None,
+    ) -> None:
+        self._orders = orders
+        self._plan = orders.plan
+        self._connection = connection
+        self._ledger = ledger
+        self._resumed = resumed
+        self._may_pause = may_pause
+        self._tell = tell
+        self._progress: Mapping[str, Any] = {}
+        self._runner: CampaignRunner | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Dial nobody else and have ``run`` return soon; may be called from a signal handler."""
+        self._stopped = True
+        if self._runner is not None:
+            self._runner.stop()
+
+    def run(self) -> Pause | tuple[End, dict[str, Any]]:
+        """Load the contacts if that is still to be done, and call them.
+
+        :return: a pause, or how it ended and the summary, which is empty if it was stopped.
+        :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
+        :raises CampaignBusyError: if another task runs this campaign.
+        """
+        orders = self._orders
+        if orders.results_path:
+            inputs = (orders.contacts, orders.reading.get("do_not_call"))
+            check_results_path(orders.results_path, inputs)
+        campaign, _ = self._ledger.take_campaign(
+            self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
+        )
+        runner, forget_load = str(campaign.runner), False
+        try:
+            self._await_former(campaign)
+            if self._stopped:
+                return End.STOPPED, {}
+            loaded = self._orders.has_loaded(campaign.loaded_by, resumed=self._resumed)
+            if not loaded and campaign.cancelled_at is None:
+                self._refuse_if_continued(campaign)
+                self._load(runner)
+                loaded = True
+            end = self._dial(campaign, loaded=loaded)
+            return end if isinstance(end, Pause) else (end, self._finish(campaign, end))
+        except (LedgerUnavailableError, CampaignContinuedError):
+            raise
+        except Exception:
+            forget_load = True  # what is wrong may be mended in what the contacts are made from
+            raise
+        finally:
+            self._release(runner, forget_load=forget_load)
+
+    def _await_former(self, campaign: CampaignEntry) -> None:
+        """Wait until what a former process has claimed is settled, or cannot be sent any more.
+
+        It can claim nothing new, but who is withdrawn by the list of this try must not be called after that
+        is stored, and what comes back unsent must be seen.
+        """
+        shown_at = time.monotonic()
+        until = shown_at + ALIVE + self._connection.timeout
+        while not self._stopped and time.monotonic() < until:
+            claimed = self._ledger.claims_in_flight(campaign.campaign_id)
+            if not claimed:
+                return
+            if time.monotonic() >= shown_at + _BEAT_INTERVAL:
+                shown_at = time.monotonic()
+                log.info("%d calls that another process was about to send are waited for.", claimed)
+                self._ledger.beat(campaign.campaign_id, str(campaign.runner), campaign.progress or {})
+            time.sleep(HANDOVER_INTERVAL)
+
+    def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
+        """Leave a campaign alone that another run has continued with its own contacts meanwhile."""
+        if self._resumed and campaign.loaded_by is not None:
+            raise CampaignContinuedError(campaign.campaign_id)
+
+    def _load(self, runner: str) -> None:
+        orders = self._orders
+        loader = ContactLoader(orders.contacts, orders.reader(self._connection), self._plan.window)
+        if orders.refuse_invalid:
+            loader.refuse_invalid()
+        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader, runner=runner)
+        for row in loader.shown:
+            log.warning("Left out as %s: %s", row.reason, describe(row))
+        skipped = {reason: number for reason, number in loader.counts.items() if reason}
+        log.info(
+            "%d contacts are on the list, those who were called before included; left out: %s.",
+            loader.counts[""],
+            in_words(skipped),
+        )
+        self._warn_of_times(loader.shortest_opening)
+
+    def _warn_of_times(self, opening: timedelta | None) -> None:
+        """Say what of the plan's times will keep the campaign from calling."""
+        if self._plan.deadline is None and opening is not None and opening < SHORT_OPENING:
+            log.warning(
+                "The calling window is open for %g min at a time, at most, for some contacts or all. A task "
+                "that starts later than that calls nobody until it opens again, and fails when %d openings "
+                "have passed so. Make it longer, or set a deadline.",
+                opening.total_seconds() / 60,
+                MOST_MISSED,
+            )
+        if self._is_late():
+            log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
+
+    def _is_late(self) -> bool:
+        return self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline
+
+    def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
+        conn_id, runner = self._orders.conn_id, str(campaign.runner)
+        most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
+        dialler = Dialler(
+            self._ledger,
+            lambda: VoiceInfraClient(self._connection),
+            conn_id=conn_id,
+            account=self._connection.account,
+            pace=AdaptivePace(most=most),
+            threads=min(MAX_THREADS, self._plan.max_active_calls),
+            owner=Ownership(self._plan.campaign_id, runner),
+            count=lambda name: metrics.count(name, conn_id=conn_id),
+        )
+        try:
+            self._runner = CampaignRunner(
+                self._plan,
+                self._ledger,
+                dialler,
+                runner=runner,
+                origin=self._orders.origin,
+                loaded=loaded,
+                told=campaign.progress if self._resumed else None,
+                min_pause=MIN_PAUSE if self._may_pause else None,
+                tell=self._take_progress,
+            )
+            if self._stopped:
+                return End.STOPPED
+            return self._runner.run()
+        finally:
+            dialler.close()
+
+    def _take_progress(self, progress: Mapping[str, Any]) -> None:
+        self._progress = progress
+        self._tell(progress)
+
+    def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
+        """Write the results, and return the summary; a retry writes them anew.
+
+        :raises CallRefusedError: if the API has refused every call for what a person may mend.
+        """
+        if end is End.STOPPED:
+            return {}
+        tally = Tally()
+        unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
+        found = contact_results(self._ledger, self._plan, unplaced=unplaced)
+        results = tally.count(self._showing_life(str(campaign.runner), found))
+        path = self._orders.results_path
+        if path:
+            self._write(path, results, Ownership(campaign.campaign_id, str(campaign.runner)))
+        else:
+            for _ in results:
+                pass  # counting them is all there is to do
+        if end is End.FINISHED and tally.refusal:
+            raise CallRefusedError(
+                f"The API refused every call of the campaign, the last one like this: {tally.refusal} Nobody "
+                "was called. Mend that and clear this task; it goes on with everybody."
+            )
+        if end is End.FINISHED and tally.summary()[EXPIRED] and not self._is_late():
+            raise VoiceInfraError(
+                f"{tally.summary()[EXPIRED]} contacts were not called, although no deadline has passed: the "
+                "calling window has no hour for them any more. A retry reads all contacts anew and says who."
+            )
+        summary = {
+            "campaign_id": campaign.campaign_id,
+            **tally.summary(),
+            "started_at": campaign.created_at.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "results_path": shown(path) if path else None,
+        }
+        self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
+        return summary
+
+    def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
+        """Pass results on; of very many, writing takes long enough to be taken for dead."""
+        shown_at = time.monotonic()
+        for result in results:
+            if time.monotonic() > shown_at + _BEAT_INTERVAL:
+                shown_at = time.monotonic()
+                self._ledger.beat(self._plan.campaign_id, runner, self._progress)
+            yield result
+
+    def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:
+        # Whoever has lost the campaign must not put a file in the place of a newer one.
+        allowed = partial(self._ledger.held_campaign, owner)
+        try:
+            write_results(path, results, campaign_id=owner.campaign_id, allowed=allowed)
+        except OSError as error:
+            raise VoiceInfraError(
+                f"results_path: {shown(path)} cannot be written: {error.strerror or error}. Nothing is lost: "
+                "how each call went is in the ledger, and a retry writes the file and calls nobody twice."
+            ) from error
+
+    def _release(self, runner: str, *, forget_load: bool) -> None:
+        try:
+            self._ledger.release_campaign(self._plan.campaign_id, runner, forget_load=forget_load)
+        except LedgerUnavailableError:
+            log.warning("The ledger cannot be written; the campaign is free again a minute from now.")

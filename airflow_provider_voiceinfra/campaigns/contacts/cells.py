@@ -1,0 +1,114 @@
+"""The values in the cells of a contact, checked; knows one value at a time, never the row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from airflow_provider_voiceinfra.calls import MAX_AGENT_ID_LENGTH
+from airflow_provider_voiceinfra.campaigns.contacts.rows import MAX_CELL_BYTES
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+
+MAX_KEY_LENGTH = 250
+
+
+def filled(value: object) -> object:
+    """Return a value without blanks around it; ``None`` if nothing is left."""
+    if isinstance(value, str):
+        return value.strip() or None
+    return value
+
+
+def agent(value: object) -> str | None:
+    """Return an agent's id; ``None`` if the value is empty.
+
+    :raises InvalidCallError: if the API cannot be expected to take it.
+    """
+    agent_id = filled(value)
+    if agent_id is None:
+        return None
+    if not isinstance(agent_id, str) or len(agent_id) > MAX_AGENT_ID_LENGTH or not agent_id.isprintable():
+        raise InvalidCallError(
+            "agent_id", f"must be printable text of at most {MAX_AGENT_ID_LENGTH} characters"
+        )
+    return agent_id
+
+
+def key_of(name: str, value: object) -> str:
+    """Return what tells a contact from others.
+
+    :param name: the column.
+    :raises InvalidCallError: if it is empty or no short text.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    key = filled(value)
+    if key is None:
+        raise InvalidCallError(name, "is empty, and tells the contacts apart")
+    if not isinstance(key, str) or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+        raise InvalidCallError(
+            name,
+            f"tells the contacts apart, so it must be a whole number or printable text of at most "
+            f"{MAX_KEY_LENGTH} characters",
+        )
+    return key
+
+
+def mark_of(key: str) -> int:
+    """Return a number that stands for a key and takes little memory."""
+    # Sixteen bytes: two of ten million keys are alike by chance once in 10**24 campaigns.
+    return int.from_bytes(blake2b(key.encode(), digest_size=16).digest(), "big")
+
+
+def variables_of(values: Mapping[str, Any] | None, without: frozenset[str]) -> dict[str, Any]:
+    """Return the values that are not empty.
+
+    :param without: the names that are no variables.
+    :raises InvalidCallError: naming the first value that is not JSON or cannot be stored.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise InvalidCallError("variables", "must be a mapping from names to values")
+    variables = {}
+    for name, value in values.items():
+        if name in without or value is None:
+            continue
+        if isinstance(value, str):
+            if not value or value.isspace():
+                continue
+            check_text(name, value)
+        else:
+            _check_value(name, value)
+        variables[name] = value
+    return variables
+
+
+def _check_value(name: str, value: object) -> None:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidCallError(
+            name, f"the value ({type(value).__name__}) is not JSON; write it as text or a number"
+        ) from exc
+    if "\\u0000" in text:
+        raise InvalidCallError(name, "holds a NUL character; remove it")
+    check_text(name, text)
+
+
+def check_text(name: str, text: str) -> None:
+    """Refuse what databases cannot hold, and what is too long to be meant.
+
+    :raises InvalidCallError: naming the field.
+    """
+    if len(text) * 4 > MAX_CELL_BYTES or not text.isascii():
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError as exc:
+            raise InvalidCallError(name, "holds half of a character (a lone surrogate)") from exc
+        if size > MAX_CELL_BYTES:
+            raise InvalidCallError(name, f"has more than {MAX_CELL_BYTES:,} bytes; shorten it")
+    if "\0" in text:
+        raise InvalidCallError(name, "holds a NUL character; remove it")

@@ -1,0 +1,157 @@
+"""Whom a campaign dials next: who is due again, then who is new, and nobody while their window is closed."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
+
+# Contacts that are read from the ledger at a time, and looked at in one go, so that no tick takes long.
+BUFFER = 500
+
+WINDOW = "window"
+REDIAL = "redial"
+AGAIN = "again"
+"""Nothing was wrong with the call, say a 429; it is dialled again under its key."""
+# Before whatever the clock says, since it may be set back.
+_AT_ONCE = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, order=True)
+class _Due:
+    """A contact that is to be dialled from some moment on."""
+
+    at: datetime
+    position: int
+    attempt: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Somebody whose turn it is.
+
+    :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
+    """
+
+    contact: ContactEntry
+    attempt: int
+    not_after: datetime | None
+
+
+class Agenda:
+    """The contacts of a campaign that are still to be dialled.
+
+    :param plan: the campaign's window and deadline.
+    :param ledger: where its contacts are.
+    """
+
+    def __init__(self, plan: CampaignPlan, ledger: CallLedger) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._due: list[_Due] = []
+        self._waiting: Counter[str] = Counter()
+        self._fresh: deque[ContactEntry] = deque()
+        self._read_up_to = 0
+        self._all_read = False
+        self._unread = False
+        self._told = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is left to dial, now or later."""
+        return self._all_read and not self._fresh and not self._due
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the last look stopped before the end although there was room."""
+        return self._unread
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next one is to be dialled, aware UTC; ``None`` if somebody new may be dialled at once."""
+        if not self._due or self._fresh or not self._all_read:
+            return None
+        return None if self._due[0].at == _AT_ONCE else self._due[0].at
+
+    @property
+    def opens_at(self) -> datetime | None:
+        """When the window opens for the first of those who are left; ``None`` if they need not wait."""
+        return self.next_at if self._due and self._due[0].why == WINDOW else None
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """How many are put off, by what they wait for: ``window``, ``redial``, ``again``."""
+        return {why: number for why, number in self._waiting.items() if number}
+
+    def put(self, at: datetime | None, position: int, attempt: int, why: str) -> None:
+        """Note that a contact is to be dialled from some moment on; ``None`` for at once."""
+        heapq.heappush(self._due, _Due(at or _AT_ONCE, position, attempt, why))
+        self._waiting[why] += 1
+
+    def take(self, now: datetime, most: int) -> list[Turn]:
+        """Return whose turn it is, those that are due again first.
+
+        :param most: how many at most; there may be more even if fewer are returned.
+        """
+        turns = [
+            turn
+            for contact, attempt in self._take_due(now, most)
+            for turn in self._turn(contact, attempt, now)
+        ]
+        for _ in range(BUFFER):
+            if len(turns) >= most:
+                break
+            if not self._fresh and not self._all_read:
+                self._read_more()
+            if not self._fresh:
+                break
+            turns += self._turn(self._fresh.popleft(), 1, now)
+        self._unread = len(turns) < most and (bool(self._fresh) or not self._all_read)
+        return turns
+
+    def _take_due(self, now: datetime, most: int) -> Iterator[tuple[ContactEntry, int]]:
+        due: list[_Due] = []
+        while self._due and self._due[0].at <= now and len(due) < min(most, BUFFER):
+            due.append(heapq.heappop(self._due))
+            self._waiting[due[-1].why] -= 1
+        found = self._ledger.contacts_at(self._plan.campaign_id, [one.position for one in due])
+        # Those that are not found are not to be called any more.
+        yield from ((found[one.position], one.attempt) for one in due if one.position in found)
+
+    def _read_more(self) -> None:
+        found = self._ledger.untried_contacts(self._plan.campaign_id, after=self._read_up_to, limit=BUFFER)
+        self._fresh.extend(found)
+        self._all_read = len(found) < BUFFER
+        if found:
+            self._read_up_to = found[-1].position
+
+    def _turn(self, contact: ContactEntry, attempt: int, now: datetime) -> list[Turn]:
+        """Return the contact's turn, or none and put it off until its window opens."""
+        window, not_after = self._plan.window, self._plan.deadline
+        if window is None:
+            return [Turn(contact, attempt, not_after)]
+        zones = zones_for(contact.timezone, contact.call.to_number)
+        if window.is_open(now, zones):
+            closes = window.closes_at(now, zones)
+            return [Turn(contact, attempt, min(filter(None, (not_after, closes)), default=None))]
+        opens = window.next_opening(now, zones)
+        if opens is not None:
+            self.put(opens, contact.position, attempt, WINDOW)
+        elif not self._told:  # found when contacts are loaded, unless the window was changed since then
+            self._told = True
+            log.warning(
+                "Row %d has no hour in the next two weeks, perhaps others, too: not called.",
+                contact.row_number,
+            )
+        return []

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow, zones_for
+from airflow_provider_voiceinfra.exceptions import InvalidCallError
+
+UTC = timezone.utc
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MINUTE = timedelta(minutes=1)
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
+
+
+# Around changes of the clock: an hour, half an hour, at midnight, backwards, a whole day; and quiet times.
+MOMENTS = {
+    "America/New_York": [utc(2026, 3, 8, 7), utc(2026, 11, 1, 6)],
+    "Europe/London": [utc(2026, 3, 29, 1), utc(2026, 10, 25, 1)],
+    "Australia/Lord_Howe": [utc(2026, 4, 4, 15), utc(2026, 10, 3, 15, 30)],
+    "Pacific/Apia": [utc(2011, 12, 30, 10), utc(2010, 9, 26, 11)],
+    "America/Sao_Paulo": [utc(2018, 11, 4, 3), utc(2019, 2, 17, 2)],
+    "Africa/Casablanca": [utc(2026, 2, 15, 2), utc(2026, 3, 22, 2)],
+    "Europe/Dublin": [utc(2026, 10, 25, 1)],
+    "America/St_Johns": [utc(2026, 3, 8, 5, 30), utc(2026, 11, 1, 4, 30)],
+    "Asia/Kathmandu": [utc(2026, 6, 1)],
+    "Asia/Kolkata": [utc(2026, 6, 1)],
+    "Pacific/Chatham": [utc(2026, 4, 4, 14), utc(2026, 9, 26, 14)],
+    "Pacific/Honolulu": [utc(2026, 6, 1)],
+}
+ZONES = sorted(MOMENTS)
+INSTANTS = sorted({moment for moments in MOMENTS.values() for moment in moments})
+
+
+def clock_text(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+@st.composite
+def window_specs(draw: st.DrawFn) -> list[dict[str, object]]:
+    specs: list[dict[str, object]] = []
+    for _ in range(draw(st.integers(1, 3))):
+        days = draw(st.lists(st.sampled_from(DAYS), min_size=1, max_size=7, unique=True))
+        opens = draw(st.one_of(st.integers(0, 1439), st.sampled_from([0, 60, 90, 120, 150, 1380])))
+        closes = draw(st.one_of(st.integers(0, 1440), st.sampled_from([0, 120, 180, 1440])))
+        if closes == opens:
+            closes = opens + 1
+        specs.append({"days": days, "from": clock_text(opens), "to": clock_text(closes)})
+    return specs
+
+
+@st.composite
+def moments(draw: st.DrawFn) -> datetime:
+    return draw(st.sampled_from(INSTANTS)) + timedelta(minutes=draw(st.integers(-36 * 60, 36 * 60)))
+
+
+zone_tuples = st.lists(st.sampled_from(ZONES), min_size=1, max_size=3, unique=True).map(tuple)
+
+
+def clock(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def slow_is_open(specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...]) -> bool:
+    """Ask the wall clock of every zone, with nothing of the code under test."""
+    return all(any(_open_by_clock(spec, at.astimezone(ZoneInfo(zone))) for spec in specs) for zone in zones)
+
+
+def _open_by_clock(spec: dict[str, object], local: datetime) -> bool:
+    today, yesterday = DAYS[local.weekday()], DAYS[local.weekday() - 1]
+    now, opens, closes = local.hour * 60 + local.minute, clock(str(spec["from"])), clock(str(spec["to"]))
+    days = spec["days"]
+    assert isinstance(days, list)
+    if opens < closes:
+        return today in days and opens <= now < closes
+    return (today in days and opens <= now) or (yesterday in days and now < closes)
+
+
+@settings(max_examples=400, deadline=None)
+@given(specs=window_specs(), at=moments(), zones=zone_tuples, seconds=st.integers(0, 59))
+def test_open_exactly_when_every_clock_says_so(
+    specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...], seconds: int
+) -> None:
+    at += timedelta(seconds=seconds, microseconds=seconds)
+    assert CallingWindow.parse(specs).is_open(at, zones) is slow_is_open(specs, at, zones)
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs=window_specs(), at=moments(), zones=zone_tuples)
+def test_next_opening_is_the_first_open_minute(
+    specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...]
+) -> None:
+    found = CallingWindow.parse(specs).next_opening(at, zones)
+    minute, last = at, min(found or at + timedelta(days=14), at + timedelta(days=2))
+    while minute < last:
+        assert not slow_is_open(specs, minute, zones)
+        minute += MINUTE
+    if found is not None:
+        assert found.utcoffset() == timedelta(0)
+        assert at <= found <= at + timedelta(days=14)
+        assert slow_is_open(specs, found, zones)
+        assert found == at or not slow_is_open(specs, found - MINUTE, zones)
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs=window_specs(), at=moments(), zones=zone_tuples)
+def test_closes_at_the_first_closed_minute(
+    specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...]
+) -> None:
+    found = CallingWindow.parse(specs).closes_at(at, zones)
+    minute, last = at, min(found or at + timedelta(days=14), at + timedelta(days=2))
+    while minute < last:
+        assert slow_is_open(specs, minute, zones)
+        minute += MINUTE
+    if found is not None:
+        assert not slow_is_open(specs, found, zones)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_minute_around_a_change_of_the_clock(zone: str) -> None:
+    specs: list[dict[str, object]] = [
+        {"days": list(DAYS[:5]), "from": "01:15", "to": "02:45"},
+        {"days": list(DAYS[4:]), "from": "23:30", "to": "00:30"},
+    ]
+    window = CallingWindow.parse(specs)
+    for near in MOMENTS[zone]:
+        at = near - timedelta(hours=30)
+        for _ in range(60 * 60):
+            assert window.is_open(at, (zone,)) is slow_is_open(specs, at, (zone,)), (zone, at)
+            at += MINUTE
+
+
+def test_an_hour_that_is_skipped_is_not_open() -> None:
+    window = CallingWindow.parse("sun 02:00-03:00")
+    assert window.next_opening(utc(2026, 3, 8, 0), ["America/New_York"]) == utc(2026, 3, 15, 6)
+
+
+def test_an_hour_that_is_repeated_is_open_twice() -> None:
+    window = CallingWindow.parse("sun 01:00-01:30")
+    zone = ["America/New_York"]
+    assert window.next_opening(utc(2026, 11, 1, 0), zone) == utc(2026, 11, 1, 5)
+    assert window.closes_at(utc(2026, 11, 1, 5), zone) == utc(2026, 11, 1, 5, 30)
+    assert window.next_opening(utc(2026, 11, 1, 5, 30), zone) == utc(2026, 11, 1, 6)
+    assert window.closes_at(utc(2026, 11, 1, 6), zone) == utc(2026, 11, 1, 6, 30)
+
+
+def test_hours_over_midnight_belong_to_the_day_on_which_they_start() -> None:
+    window = CallingWindow.parse({"days": "fri", "from": "22:00", "to": "02:00"})
+    assert window.is_open(utc(2026, 6, 6, 1, 59), ["UTC"])  # Saturday
+    assert not window.is_open(utc(2026, 6, 6, 2), ["UTC"])
+    assert not window.is_open(utc(2026, 6, 5, 1), ["UTC"])  # Friday, after Thursday's midnight
+
+
+def test_hours_over_the_end_of_the_week() -> None:
+    window = CallingWindow.parse("sun 22:00-02:00")
+    assert window.closes_at(utc(2026, 6, 7, 23), ["UTC"]) == utc(2026, 6, 8, 2)
+
+
+def test_zones_without_a_common_hour_never_open() -> None:
+    window = CallingWindow.parse("09:00-17:00")
+    zones = ("America/Los_Angeles", "Asia/Kolkata")
+    assert window.next_opening(utc(2026, 6, 1), zones) is None
+    assert not window.is_open(utc(2026, 6, 1, 18), zones)
+
+
+def test_no_known_zone_is_never_open() -> None:
+    window = CallingWindow.parse("00:00-24:00")
+    for nowhere in (None, ()):
+        assert not window.is_open(utc(2026, 6, 1), nowhere)
+        assert window.next_opening(utc(2026, 6, 1), nowhere) is None
+        assert window.closes_at(utc(2026, 6, 1), nowhere) == utc(2026, 6, 1)
+
+
+def test_always_open_never_closes() -> None:
+    window = CallingWindow.parse("00:00-24:00")
+    at = utc(2026, 10, 20, 1, 2, 3)
+    assert window.next_opening(at, ["Europe/London"]) == at
+    assert window.closes_at(at, ["Europe/London"]) is None
+
+
+def test_a_named_zone_counts_for_everybody() -> None:
+    window = CallingWindow.parse({"from": "09:00", "to": "20:00", "timezone": "America/New_York"})
+    assert window.timezone == "America/New_York"
+    assert window.is_open(utc(2026, 6, 1, 13), ["Asia/Kolkata"])
+    assert window.is_open(utc(2026, 6, 1, 13))
+    assert not window.is_open(utc(2026, 6, 1, 12, 59))
+
+
+def test_naive_times_are_refused() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        CallingWindow.parse("09:00-20:00").is_open(datetime(2026, 6, 1))  # noqa: DTZ001
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_voiceinfra.campaigns.calling_window.window._MAX_CACHED", 3)
+    window = CallingWindow.parse("09:00-20:00")
+    for week in range(10):
+        window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), ["UTC"])
+    assert len(window._cache) <= 3
+
+
+SAME = [
+    {"days": "mon-fri", "from": "09:00", "to": "20:00"},
+    {"days": "Monday - Friday", "from": "9:00", "to": "20:00"},
+    {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "20:00"},
+    {"days": ["mon-wed", "thu", "fri"], "from": "09:00", "to": "20:00"},
+    [
+        {"days": "mon-fri", "from": "09:00", "to": "12:00"},
+        {"days": "mon-fri", "from": "11:00", "to": "20:00"},
+    ],
+    "mon-fri 09:00-20:00",
+    "mon,tue,wed 9:00 - 20:00; thu-fri 9:00-20:00;",
+    ["mon-wed 09:00-20:00", {"days": "thu,fri", "from": "09:00", "to": "20:00"}],
+    json.dumps({"days": "mon-fri", "from": "09:00", "to": "20:00"}),
+    json.dumps([{"days": "mon-fri", "from": "09:00", "to": "20:00"}]),
+]
+
+
+@pytest.mark.parametrize("spec", SAME)
+def test_ways_to_write_the_same_window(spec: object) -> None:
+    window = CallingWindow.parse(spec)
+    assert window == CallingWindow.parse(SAME[0])
+    assert CallingWindow.parse(window) is window
+
+
+def test_days_over_the_end_of_the_week() -> None:
+    assert CallingWindow.parse("sat-mon 09:00-10:00") == CallingWindow.parse("mon,sat,sun 09:00-10:00")
+
+
+def test_text_with_a_zone() -> None:
+    window = CallingWindow.parse("mon-fri 09:00-20:00; sat 10:00-16:00 America/New_York")
+    assert window.timezone == "America/New_York"
+
+
+BAD = {
+    "number": (5, "not int"),
+    "none": (None, "NoneType"),
+    "empty list": ([], "no window"),
+    "empty text": ("", "no window"),
+    "list of numbers": ([5], "window 1: must be a mapping"),
+    "no json": ('{"from": ', "not JSON"),
+    "no times": ("mon-fri", "'mon-fri' is none"),
+    "am and pm": ("9am-8pm", "write it such as"),
+    "trailing pm": ("09:00-08:00pm", "write it such as"),
+    "missing to": ({"from": "09:00"}, "'to' is missing"),
+    "missing from": ({"to": "09:00"}, "'from' is missing"),
+    "other name": ({"start": "09:00", "to": "20:00"}, "no field 'start'.*days, from, to, timezone"),
+    "sexagesimal": ({"from": 540, "to": "20:00"}, "'from' is 540; write hours and minutes as text"),
+    "late": ({"from": "09:00", "to": "24:01"}, "'to' is '24:01'"),
+    "minutes": ({"from": "09:60", "to": "20:00"}, "'from' is '09:60'"),
+    "no clock": ({"from": "nine", "to": "20:00"}, "'from' is 'nine'"),
+    "from midnight": ({"from": "24:00", "to": "20:00"}, "write 00:00 and the day after"),
+    "no time": ({"from": "09:00", "to": "09:00"}, "are the same"),
+    "unknown day": ({"days": "mon-fry", "from": "09:00", "to": "20:00"}, "'days' has 'mon-fry'"),
+    "no day": ({"days": [], "from": "09:00", "to": "20:00"}, "'days' has"),
+    "day number": ({"days": 5, "from": "09:00", "to": "20:00"}, "'days' has 5"),
+    "list of numbers as days": ({"days": [1], "from": "09:00", "to": "20:00"}, "'days' has 1"),
+    "three ends": ({"days": "mon-tue-wed", "from": "09:00", "to": "20:00"}, "mon-tue-wed"),
+    "zone": (
+        {"from": "09:00", "to": "20:00", "timezone": "New York"},
+        "'timezone' 'New York' is no time zone",
+    ),
+    "zone number": ({"from": "09:00", "to": "20:00", "timezone": 5}, "IANA name"),
+    "zone folder": ({"from": "09:00", "to": "20:00", "timezone": "America"}, "no time zone"),
+    "zone path": ({"from": "09:00", "to": "20:00", "timezone": "../UTC"}, "no time zone"),
+    "own zone": ({"from": "09:00", "to": "20:00", "timezone": "localtime"}, "no time zone"),
+    "two zones": (["09:00-10:00 UTC", "11:00-12:00 Asia/Kolkata"], "several time zones"),
+    "second window": (["mon 09:00-10:00", {"from": "09:00"}], "window 2: 'to' is missing"),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), BAD.values(), ids=BAD.keys())
+def test_a_bad_window_is_refused_with_the_field_and_the_remedy(spec: object, message: str) -> None:
+    with pytest.raises(InvalidCallError, match=message) as caught:
+        CallingWindow.parse(spec)
+    assert caught.value.field == "calling_window"
+
+
+def test_the_contact_own_zone_decides_alone() -> None:
+    assert zones_for("Asia/Kolkata", "+14155550100") == ("Asia/Kolkata",)
+
+
+def test_an_unknown_own_zone_is_refused() -> None:
+    with pytest.raises(InvalidCallError, match=r"timezone: 'Mars/Base' is no time zone"):
+        zones_for("Mars/Base", "+14155550100")
+
+
+def test_zones_of_a_number() -> None:
+    assert zones_for(None, "+14155550100") == ("America/Los_Angeles",)
+    assert zones_for("", "+442079460123") == ("Europe/London",)
+
+
+def test_a_number_over_several_zones_is_called_when_all_are_awake() -> None:
+    zones = zones_for(None, "+61491570156")
+    assert zones is not None
+    assert {"Australia/Perth", "Australia/Sydney"} <= set(zones)
+    opening = CallingWindow.parse("09:00-20:00").next_opening(utc(2026, 6, 1, 15), zones)
+    assert opening is not None
+    assert all(9 <= opening.astimezone(ZoneInfo(zone)).hour < 20 for zone in zones)
+
+
+@pytest.mark.parametrize("number", ["+15555550100", "+999123456", "nonsense"])
+def test_a_number_that_does_not_tell_its_zone(number: str) -> None:
+    assert zones_for(None, number) is None
+
+
+def test_a_zone_that_this_computer_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_voiceinfra.campaigns.calling_window.zones import _usable
+
+    assert _usable(("America/New_York", "Mars/Base")) is None
+    assert _usable(()) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    day=st.sampled_from(DAYS),
+    opens=st.integers(0, 23),
+    at=moments(),
+    zones=st.lists(st.sampled_from(ZONES), min_size=1, max_size=2, unique=True).map(tuple),
+)
+def test_nothing_is_open_before_the_next_opening_in_two_weeks(
+    day: str, opens: int, at: datetime, zones: tuple[str, ...]
+) -> None:
+    specs: list[dict[str, object]] = [{"days": [day], "from": f"{opens:02d}:00", "to": f"{opens:02d}:30"}]
+    found = CallingWindow.parse(specs).next_opening(at, zones)
+    minutes = (at + MINUTE * step for step in range(14 * 24 * 60 + 1))
+    assert found == next((minute for minute in minutes if slow_is_open(specs, minute, zones)), None)
+
+
+def test_importing_costs_nothing() -> None:
+    script = (
+        "import sys, airflow_provider_voiceinfra.campaigns.contacts.reader; "
+        "import airflow_provider_voiceinfra.campaigns.calling_window.window; "
+        "print(sorted({'airflow', 'phonenumbers', 'pendulum', 'requests', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

@@ -1,0 +1,237 @@
+"""Contacts on their way into the ledger: as a whole or not at all, with what was left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader, describe
+from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader, SkippedRow
+from airflow_provider_voiceinfra.exceptions import ContactsError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+
+CAMPAIGN = "spring"
+# Not the number that messages give as an example.
+ANN, BOB, CAT = "+14155550142", "+12125550101", "+12025550102"
+TOLL_FREE = "+18005550103"  # may be in any zone of North America
+SETTINGS = {"agent_id": "agent_demo", "from_number": "+12025550100"}
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> CallLedger:
+    ledger = CallLedger(ledger_url)
+    ledger.take_campaign(
+        CAMPAIGN, conn_id="voiceinfra_default", origin=CallOrigin("dag", "run", "call", -1, 1)
+    )
+    return ledger
+
+
+def loader(contacts: object, window: str | None = None, **settings: Any) -> ContactLoader:
+    reader = ContactReader(**{**SETTINGS, **settings})
+    return ContactLoader(contacts, reader, CallingWindow.parse(window) if window else None)
+
+
+def load(ledger: CallLedger, contacts: object, **settings: Any) -> ContactLoader:
+    found = loader(contacts, **settings)
+    found.load(ledger, CAMPAIGN, loaded_by="run")
+    return found
+
+
+def stored(ledger: CallLedger) -> list[ContactEntry]:
+    return list(ledger.all_contacts(CAMPAIGN))
+
+
+def is_loaded(ledger: CallLedger) -> bool:
+    entry = ledger.campaign(CAMPAIGN)
+    return entry is not None and entry.loaded_by is not None
+
+
+def rows(*numbers: str, **values: Any) -> list[dict[str, Any]]:
+    return [{"to_number": number, **values} for number in numbers]
+
+
+def test_every_row_is_stored_in_its_place_with_its_call_or_why_there_is_none(ledger: CallLedger) -> None:
+    found = load(ledger, rows(ANN, "12", ANN, BOB), variables={"shop": "x"}, do_not_call=[BOB])
+    call = {"to_number": ANN, "variables": {"shop": "x"}, **SETTINGS}
+    first, *skipped = stored(ledger)
+    assert first == ContactEntry(1, 1, ANN, call, None)
+    assert [(row.position, row.row_number, row.skipped) for row in skipped] == [
+        (2, 2, "invalid"),
+        (3, 3, "duplicate"),
+        (4, 4, "do_not_call"),
+    ]
+    assert str(skipped[0].reason).startswith("to_number 12*** has no country code")
+    assert skipped[1].reason == "to_number is that of an earlier row"
+    assert all(row.contact_key is None and row.request is None for row in skipped)
+    assert found.counts == {"": 1, "invalid": 1, "duplicate": 1, "do_not_call": 1}
+    assert [row.row for row in found.shown] == [2, 3, 4]
+    assert is_loaded(ledger)
+
+
+@pytest.mark.parametrize("missing", ["agent_id", "from_number"])
+def test_a_row_without_an_agent_or_a_caller_id_is_invalid(ledger: CallLedger, missing: str) -> None:
+    own = "agent_own" if missing == "agent_id" else "+12025550111"
+    found = load(ledger, [*rows(ANN), *rows(BOB, **{missing: own})], **{missing: None})
+    assert [row.skipped for row in stored(ledger)] == ["invalid", None]
+    assert describe(found.shown[0]) == (
+        f"row 1: {missing} is set neither in this row nor in the operator nor in the connection"
+    )
+
+
+# Hours.
+
+DAYTIME = "09:00-11:00"
+
+
+@pytest.mark.parametrize(
+    ("row", "window", "says"),
+    [
+        ({"to_number": ANN}, DAYTIME, None),
+        ({"to_number": ANN}, None, None),
+        ({"to_number": TOLL_FREE}, None, None),
+        ({"to_number": TOLL_FREE}, DAYTIME + " UTC", None),
+        ({"to_number": TOLL_FREE, "timezone": "America/Denver"}, DAYTIME, None),
+        (
+            {"to_number": TOLL_FREE},
+            DAYTIME,
+            "time zones, which share no hour of the calling window; name one",
+        ),
+        (
+            {"to_number": "+870773111632"},
+            DAYTIME,
+            "tells no time zone, so no hour is known to be decent; name",
+        ),
+    ],
+)
+def test_a_contact_that_has_no_decent_hour_is_invalid_and_told_the_remedy(
+    ledger: CallLedger, row: dict[str, Any], window: str | None, says: str | None
+) -> None:
+    found = load(ledger, [*rows(BOB), row], window=window)
+    assert stored(ledger)[1].skipped == (says and "invalid")
+    if says:
+        assert says in describe(found.shown[0])
+        assert describe(found.shown[0]).endswith("name one in a column timezone")
+
+
+# As a whole.
+
+
+@pytest.mark.parametrize("contacts", [rows("12"), rows("12", "13", "14", "15")])
+def test_contacts_that_are_all_invalid_are_refused_with_the_first_of_them(
+    ledger: CallLedger, contacts: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(ContactsError) as caught:
+        load(ledger, contacts)
+    assert str(caught.value).startswith(
+        f"none of the {len(contacts)} contacts can be called: row 1: to_number "
+    )
+    assert str(caught.value).count("row ") == min(3, len(contacts))
+    assert not is_loaded(ledger)
+
+
+@pytest.mark.parametrize("contacts", [[], rows(BOB), rows("12", BOB)])
+def test_contacts_of_whom_nobody_is_to_be_called_are_no_error(ledger: CallLedger, contacts: Any) -> None:
+    load(ledger, contacts, do_not_call=[BOB])
+    assert len(stored(ledger)) == len(contacts)
+    assert is_loaded(ledger)
+
+
+def test_a_file_that_breaks_off_does_not_count_and_can_be_mended(ledger: CallLedger, tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    many = "".join(f"+1{area}5550{line},x\n" for area in (212, 213, 214) for line in range(100, 200))
+    path.write_bytes(f"to_number,name\n{many}".encode() + "+12155550100,Jos\u00e9\n".encode("cp1252"))
+    with pytest.raises(ContactsError, match="row 302: column 2: the byte 0xE9 is not UTF-8"):
+        load(ledger, str(path))
+    assert not is_loaded(ledger)
+    path.write_text("to_number,name\n+12155550100,Jos\u00e9\n", encoding="utf-8")
+    load(ledger, str(path))
+    assert [row.contact_key for row in stored(ledger) if not row.skipped] == ["+12155550100"]
+    assert is_loaded(ledger)
+
+
+def test_a_second_load_keeps_who_stays_and_withdraws_who_is_gone(ledger: CallLedger) -> None:
+    load(ledger, rows(ANN, "12", BOB, first_message="Hello."))
+    load(ledger, rows(CAT, BOB, first_message="Good evening."))
+    entries = {row.contact_key: row for row in stored(ledger)}
+    assert {key: row.skipped for key, row in entries.items()} == {ANN: "withdrawn", BOB: None, CAT: None}
+    assert entries[BOB].row_number == 2
+    assert (entries[BOB].request or {})["first_message"] == "Good evening."
+    load(ledger, rows(ANN))
+    assert {row.contact_key: row.skipped for row in stored(ledger)} == {
+        ANN: None,
+        BOB: "withdrawn",
+        CAT: "withdrawn",
+    }
+
+
+def test_names_of_columns_that_no_database_holds_do_not_stop_a_load(ledger: CallLedger) -> None:
+    contacts = [*rows(ANN), {"to_number": BOB, "half \ud800": [1, "\ud800"], "nul \0": "\0"}]
+    found = load(ledger, contacts)
+    assert [row.skipped for row in stored(ledger)] == [None, "invalid"]
+    assert found.counts["invalid"] == 1
+
+
+# Refusing invalid rows.
+
+
+def test_a_strict_load_lists_the_invalid_rows_and_stores_nothing(ledger: CallLedger) -> None:
+    with pytest.raises(ContactsError) as caught:
+        loader(rows(ANN, "12", ANN, "+1415")).refuse_invalid()
+    text = str(caught.value)
+    assert text.startswith("2 of the contacts are invalid, and nobody was called: row 2: to_number ")
+    assert "; row 4" in text
+    assert "row 3" not in text  # a duplicate is no mistake
+    assert text.endswith("Mend them, or set invalid_contacts='skip' to call the others.")
+    assert stored(ledger) == []
+
+
+def test_a_strict_load_of_very_many_invalid_rows_says_how_many_more_there_are() -> None:
+    with pytest.raises(ContactsError, match=r"50 of the contacts are invalid.*row 20: .*; and 30 more"):
+        loader(rows(*["12"] * 50)).refuse_invalid()
+
+
+def test_rows_that_can_be_read_once_are_stored_after_having_been_checked(ledger: CallLedger) -> None:
+    def once() -> Iterator[dict[str, Any]]:
+        yield from rows(ANN, BOB)
+
+    found = loader(once())
+    found.refuse_invalid()
+    found.load(ledger, CAMPAIGN, loaded_by="run")
+    assert [row.contact_key for row in stored(ledger)] == [ANN, BOB]
+    assert found.counts == {"": 2}
+
+
+# What people read.
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"to_number": ANN, "timezone": BOB},
+        {"to_number": ANN, "agent_id": BOB + "\n"},
+        {"to_number": ANN, "from_number": "call +1 212 555 0101"},
+        {"to_number": ANN, "first_message": {BOB: 1}},
+        {"to_number": "not +12125550101", "x": 1},
+        {"to_number": ANN, "x": {BOB}},
+        {"to_number": ANN, BOB: {BOB}},
+    ],
+)
+def test_no_number_is_shown_whatever_is_wrong_with_its_row(ledger: CallLedger, row: dict[str, Any]) -> None:
+    found = load(ledger, [*rows(CAT), row])
+    said = json.dumps([describe(one) for one in found.shown] + [one.reason for one in stored(ledger)])
+    assert "5550101" not in said
+    assert "555 0101" not in said
+    assert ANN not in said
+
+
+def test_a_skipped_row_in_words() -> None:
+    row = SkippedRow(7, "duplicate", "to_number", "is that of an earlier row", "+1415***0142")
+    assert describe(row) == "row 7 (+1415***0142): to_number is that of an earlier row"
+    assert describe(SkippedRow(7, "invalid", "", "not JSON")) == "row 7: not JSON"

@@ -1,0 +1,44 @@
+"""What a running campaign takes from the ledger, also when the ledger was restored under it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignState
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.dialling.jobs import Job
+from tests.campaigns.simulated import ORIGIN, Clock, MemoryLedger
+from tests.dialling.test_bookkeeping import ORIGIN as CONTACT
+
+CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550199")
+
+
+@pytest.mark.parametrize("others_since", [0, 1, 2], ids=["fewer", "as many", "more"])
+def test_call_whose_webhook_comes_after_a_restore_ends(others_since: int) -> None:
+    """The numbers that order completions begin anew where the backup ended."""
+    clock = Clock(datetime(2026, 6, 1, 12, tzinfo=timezone.utc))
+    ledger = MemoryLedger(clock)
+    ledger.add(CALL.to_number)
+    ids = []
+    for attempt in range(1, 6):
+        job = Job(f"c/key/{attempt}", CALL, replace(CONTACT, attempt=attempt))
+        entry = ledger.claim(job)
+        assert entry is not None
+        ids.append(str(ledger.accept(entry).call_id))
+    ledger.complete(ids[0], "answered")
+    ledger.complete(ids[1], "answered")
+    state = CampaignState(CampaignPlan("c"), ledger, ORIGIN, clock.clocks)  # type: ignore[arg-type]
+    state.take_completions()
+    assert list(state.lines.active) == [ids[4]]
+
+    del ledger.completed[:]
+    for call_id in ids[2 : 2 + others_since]:
+        ledger.complete(call_id, "answered")
+    ledger.complete(ids[4], "answered")
+    state.take_completions()
+    assert not state.lines.active
+    assert len(ledger.completed) == others_since + 1

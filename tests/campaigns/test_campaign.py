@@ -1,0 +1,606 @@
+"""Whole campaigns, from their contacts to their results, against a real sandbox, receiver and ledger."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.campaigns import campaign as campaign_module
+from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
+from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
+from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import (
+    CallRefusedError,
+    CampaignBusyError,
+    CampaignContinuedError,
+    ContactsError,
+    UnauthorizedError,
+    VoiceInfraError,
+)
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
+from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.connect import Database
+from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.schema import campaigns as campaigns_table
+from airflow_provider_voiceinfra.ledger.schema import contacts as contacts_table
+from tests.receiver_process import ReceiverProcess
+from tests.sandbox_process import SandboxProcess
+
+CONN_ID = "voiceinfra_default"
+TASK = CallOrigin("dag", "run", "call", -1, 1)
+ONCE_MORE = RedialPolicy.parse({"waits": [0], "attempts": 2})
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> CallLedger:
+    return CallLedger(f"sqlite:///{tmp_path_factory.mktemp('ledger') / 'ledger.db'}")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, ledger: CallLedger) -> Iterator[SandboxProcess]:
+    ledger.upgrade()
+    with (
+        ReceiverProcess(ledger._database.engine.url.render_as_string(hide_password=False)) as receiver,
+        SandboxProcess(call_seconds=0, webhook_url=receiver.webhook_url) as sandbox,
+    ):
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: SandboxProcess) -> SandboxProcess:
+    running.reset(settings=True)
+    return running
+
+
+def engine_url(ledger: CallLedger) -> str:
+    return ledger._database.engine.url.render_as_string(hide_password=False)
+
+
+class Campaign:
+    """One campaign, and the tasks that run it one after the other."""
+
+    def __init__(self, campaign_id: str, sandbox: SandboxProcess, ledger: CallLedger, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.ledger = ledger
+        self.folder = folder
+        self.plan = CampaignPlan(campaign_id, unknown_timeout=timedelta(seconds=2))
+        self.api_key = "vk_sandbox_key"
+        self.tries = 0
+
+    def execution(self, contacts: Any, **options: Any) -> CampaignExecution:
+        """Return the next try of the task."""
+        self.tries += 1
+        plan = {name: options.pop(name) for name in list(options) if hasattr(self.plan, name)}
+        reading = {
+            name: options.pop(name) for name in ("do_not_call", "agent_id", "contact_key") if name in options
+        }
+        names = ("may_pause", "resumed", "tell")
+        of_execution = {name: options.pop(name) for name in names if name in options}
+        orders = CampaignOrders(
+            plan=replace(self.plan, **plan),
+            origin=options.pop("origin", replace(TASK, try_number=self.tries)),
+            conn_id=CONN_ID,
+            contacts=contacts,
+            reading={"agent_id": "agent_demo", **reading},
+            **{"results_path": str(self.folder / "results.csv"), **options},
+        )
+        connection = VoiceInfraConnection(
+            CONN_ID, self.api_key, self.sandbox.base_url, from_number="+12025550100", timeout=2
+        )
+        return CampaignExecution(orders, connection, self.ledger, **of_execution)
+
+    def run(self, contacts: Any, **options: Any) -> dict[str, Any]:
+        """Run the campaign to its end and return the summary."""
+        found = self.execution(contacts, **options).run()
+        assert not isinstance(found, Pause)
+        end, summary = found
+        assert end is End.FINISHED
+        return summary
+
+    def lines(self, name: str = "results.csv") -> list[dict[str, Any]]:
+        """Return the lines of a result file by row, whatever its format."""
+        return sorted(read_lines(self.folder / name), key=lambda line: int(line["row"]))
+
+    def outcomes(self) -> dict[str, str]:
+        return {line["row"]: line["outcome"] for line in self.lines()}
+
+    def dialled(self) -> dict[str, int]:
+        """Return how often each number rang, by the sandbox's audit log: the truth."""
+        return dict(Counter(call["to_number"] for call in self.sandbox.audit()["calls"]))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    if ".csv" in path.name:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    found = [json.loads(line) for line in text.splitlines()]
+    # As a CSV file has them, to be compared.
+    return [
+        {
+            name: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+            for name, value in line.items()
+        }
+        for line in found
+    ]
+
+
+def number(line: int, area: int = 415) -> str:
+    return f"+1{area}55501{line:02d}"
+
+
+def rows(*lines: int, **values: Any) -> list[dict[str, Any]]:
+    return [{"to_number": number(line), **values} for line in lines]
+
+
+def adds_up(summary: Mapping[str, Any]) -> bool:
+    apart = {"campaign_id", "contacts", "placed", "attempts", "started_at", "finished_at", "results_path"}
+    return sum(value for name, value in summary.items() if name not in apart) == summary["contacts"]
+
+
+@pytest.fixture
+def campaign(
+    request: pytest.FixtureRequest, sandbox: SandboxProcess, ledger: CallLedger, tmp_path: Path
+) -> Campaign:
+    return Campaign(request.node.name, sandbox, ledger, tmp_path)
+
+
+CONTACTS = f"""\ufeffto_number;name;agent_id
+{number(0)};answered;
+{number(7)};=voicemail;
+{number(8)};failed;
+{number(95)};its webhook never comes;
+{number(90)};the answer is an error, and nobody rang;
+{number(91)};the answer is an error, and somebody rang;
+{number(1)};of an agent of its own;unknown_agent
+12;no number;
+{number(0)};again;
+{number(2)};asked not to be called;
+"""
+
+
+def test_each_row_has_one_line_that_agrees_with_the_summary_and_the_api_however_often_it_is_written(
+    campaign: Campaign,
+) -> None:
+    path = campaign.folder / "contacts.csv"
+    path.write_text(CONTACTS, encoding="utf-8")
+    options = {
+        "do_not_call": [number(2)],
+        "redial": ONCE_MORE,
+        "completion_timeout": timedelta(seconds=3),
+    }
+
+    summary = campaign.run(str(path), **options)
+
+    lines = campaign.lines()
+    assert [(line["row"], line["outcome"], line["attempts"]) for line in lines] == [
+        ("2", "answered", "1"),
+        ("3", "voicemail", "2"),
+        ("4", "failed", "2"),
+        ("5", "unknown", "1"),
+        ("6", "unknown", "0"),
+        ("7", "answered", "1"),
+        ("8", "refused", "0"),
+        ("9", "invalid", "0"),
+        ("10", "duplicate", "0"),
+        ("11", "do_not_call", "0"),
+    ]
+    dialled = campaign.dialled()
+    assert {line["to_number"]: int(line["attempts"]) for line in lines if int(line["attempts"])} == dialled
+    ids = {call["call_id"] for call in campaign.sandbox.audit()["calls"]}
+    assert {line["call_id"] for line in lines if line["call_id"]} <= ids
+    counted = Counter(line["outcome"] for line in lines)
+    counted["duplicates"] = counted.pop("duplicate")
+    assert {name: summary[name] for name in counted} == counted
+    assert adds_up(summary)
+    assert (summary["contacts"], summary["placed"], summary["attempts"]) == (10, 5, sum(dialled.values()))
+    assert summary["results_path"] == str(campaign.folder / "results.csv")
+    entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+    assert entry is not None
+    assert entry.summary == summary
+    assert entry.finished_at is not None
+
+    for name in ("again.csv", "again.csv.gz", "again.jsonl", "again.jsonl.gz"):
+        results = f"file://{campaign.folder / name}"
+        again = campaign.run(str(path), **options, results_path=results)
+        assert campaign.lines(name) == lines
+        assert again == {**summary, "finished_at": again["finished_at"], "results_path": results}
+    assert campaign.dialled() == dialled
+
+
+def test_a_cleared_campaign_reads_its_contacts_anew_and_calls_who_is_new_or_mended(
+    campaign: Campaign,
+) -> None:
+    campaign.run([*rows(0), {"to_number": "12"}, *rows(1)])
+    summary = campaign.run(rows(0, 2, 3))
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2, 3)}
+    assert [(line["to_number"], line["outcome"]) for line in campaign.lines()] == [
+        (number(0), "answered"),
+        (number(2), "answered"),
+        # Once it was on the list and was called; now it is gone, and row 3 is another one's.
+        *sorted([(number(1), "answered"), (number(3), "answered")]),
+    ]
+    assert (summary["contacts"], summary["invalid"], summary["attempts"]) == (4, 0, 4)
+
+
+def test_who_is_gone_from_the_list_before_being_called_is_withdrawn(campaign: Campaign) -> None:
+    campaign.api_key = "revoked"
+    with pytest.raises(UnauthorizedError):
+        campaign.run(rows(0, 1))
+    campaign.api_key = "vk_sandbox_key"
+    summary = campaign.run(rows(1))
+    assert campaign.dialled() == {number(1): 1}
+    assert {line["to_number"]: line["outcome"] for line in campaign.lines()} == {
+        number(0): "withdrawn",
+        number(1): "answered",
+    }
+    assert (summary["contacts"], summary["withdrawn"]) == (2, 1)
+
+
+def test_a_task_that_slept_does_not_read_the_contacts_again(campaign: Campaign) -> None:
+    opens = datetime.now(timezone.utc) + timedelta(hours=2)
+    closed = CallingWindow.parse(f"{opens:%H:%M}-{opens + timedelta(minutes=5):%H:%M} UTC")
+    asleep = campaign.execution(rows(0), window=closed, may_pause=True).run()
+    assert isinstance(asleep, Pause)
+    assert timedelta(hours=1) < asleep.until - datetime.now(timezone.utc) < timedelta(hours=3)
+    assert campaign.sandbox.counts()["requests"] == 0
+    gone = campaign.folder / "gone.csv"  # it would be refused if it were read
+    summary = campaign.run(gone, resumed=True)
+    assert (summary["contacts"], summary["answered"]) == (1, 1)
+
+
+def test_each_try_reads_the_contacts_since_a_person_may_have_mended_them(campaign: Campaign) -> None:
+    stopped = campaign.execution(rows(0, 1))
+    stopped.stop()
+    assert stopped.run() == (End.STOPPED, {})
+    summary = campaign.run(rows(0, 1), do_not_call=[rows(1)[0]["to_number"]])
+    assert (summary["answered"], summary["do_not_call"]) == (1, 1)
+    assert campaign.dialled() == {rows(0)[0]["to_number"]: 1}
+
+
+def test_a_task_that_slept_leaves_a_campaign_alone_that_another_run_has_continued(
+    campaign: Campaign,
+) -> None:
+    opens = datetime.now(timezone.utc) + timedelta(hours=2)
+    closed = CallingWindow.parse(f"{opens:%H:%M}-{opens + timedelta(minutes=5):%H:%M} UTC")
+    assert isinstance(campaign.execution(rows(0), window=closed, may_pause=True).run(), Pause)
+    night_two = replace(TASK, run_id="night two")
+    later = campaign.execution(rows(1), window=closed, may_pause=True, origin=night_two)
+    assert isinstance(later.run(), Pause)
+    with pytest.raises(CampaignContinuedError):
+        campaign.run(rows(0), resumed=True)
+    assert campaign.dialled() == {}
+
+
+def test_calls_hold_the_account_that_they_go_through(campaign: Campaign) -> None:
+    execution = campaign.execution([{"to_number": number(0)}])
+    execution.run()
+    [entry] = [
+        call for call in campaign.ledger.calls() if call.origin.campaign_id == campaign.plan.campaign_id
+    ]
+    assert entry.account == execution._connection.account is not None
+
+
+def test_results_never_replace_what_the_campaign_reads(campaign: Campaign) -> None:
+    contacts = campaign.folder / "contacts.csv"
+    contacts.write_text("to_number\n+14155550100\n")
+    with pytest.raises(ContactsError, match="is a file that the campaign reads"):
+        campaign.run(contacts, results_path=f"file://{contacts}")
+    assert campaign.dialled() == {}
+
+
+# What a person must mend.
+
+
+def test_a_wrong_key_stops_the_campaign_and_keeps_everybody(campaign: Campaign) -> None:
+    campaign.api_key = "revoked"
+    for _ in range(2):
+        with pytest.raises(UnauthorizedError):
+            campaign.run(rows(*range(6)))
+    assert campaign.dialled() == {}
+    assert not (campaign.folder / "results.csv").exists()
+    campaign.api_key = "vk_sandbox_key"
+    summary = campaign.run(rows(*range(6)))
+    assert campaign.dialled() == {number(line): 1 for line in range(6)}
+    assert (summary["answered"], summary["attempts"]) == (6, 6)
+
+
+@pytest.mark.parametrize("contacts", [1, 3, 12])
+def test_an_unknown_agent_stops_the_campaign_and_keeps_everybody(campaign: Campaign, contacts: int) -> None:
+    for _ in range(2):
+        with pytest.raises(CallRefusedError, match=r"refused .* Mend that and clear this task.*everybody"):
+            campaign.run(rows(*range(contacts)), agent_id="unknown_agent", max_active_calls=1)
+        entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+        assert entry is not None
+        assert entry.finished_at is None
+    assert campaign.dialled() == {}
+    summary = campaign.run(rows(*range(contacts)))
+    assert set(campaign.dialled().values()) == {1}
+    assert summary["attempts"] == contacts
+
+
+def test_many_contacts_with_a_wrong_agent_stop_nobody_elses_calls(campaign: Campaign) -> None:
+    contacts = [*rows(0, 1), *rows(*range(10, 22), agent_id="unknown_agent")]
+    first = campaign.run(contacts, max_active_calls=2)
+    again = campaign.run([*contacts, *rows(2)], max_active_calls=2)
+    assert (first["answered"], first["refused"]) == (2, 12)
+    assert (again["answered"], again["refused"]) == (3, 12)
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2)}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl.gz"])
+def test_a_disk_that_is_full_loses_nothing(campaign: Campaign, name: str) -> None:
+    path = campaign.folder / name
+    path.symlink_to("/dev/full")
+    with pytest.raises(VoiceInfraError, match=f"{name} cannot be written: No space left.*Nothing is lost"):
+        campaign.run(rows(0, 7), results_path=str(path))
+    assert campaign.dialled() == {number(0): 1, number(7): 1}
+    path.unlink()
+    campaign.run(rows(0, 7), results_path=str(path))
+    assert [line["outcome"] for line in campaign.lines(name)] == ["answered", "voicemail"]
+    assert campaign.dialled() == {number(0): 1, number(7): 1}
+
+
+# Two processes with one campaign.
+
+
+class Watched:
+    """A ledger that tells a test what is asked of it, before it answers."""
+
+    def __init__(self, ledger: CallLedger, told: Callable[[str], None]) -> None:
+        self._ledger = ledger
+        self._told = told
+
+    def __getattr__(self, name: str) -> Any:
+        self._told(name)
+        return getattr(self._ledger, name)
+
+
+def former_claim(campaign: Campaign, line: int) -> tuple[Ownership, CallEntry]:
+    """Have a former process take the campaign, and claim a call to its only contact."""
+    id_ = campaign.plan.campaign_id
+    entry, _ = campaign.ledger.take_campaign(id_, conn_id=CONN_ID, origin=TASK)
+    owner = Ownership(id_, str(entry.runner))
+    request = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": number(line)}
+    contact = ContactEntry(0, 1, number(line), request, None)
+    campaign.ledger.load_contacts(id_, [contact], loaded_by="former", runner=owner.runner)
+    origin = replace(TASK, campaign_id=id_, contact_key=number(line), position=1, attempt=1)
+    wish = ClaimRequest(attempt_key(id_, number(line), 1), contact.call, CONN_ID, origin)
+    [(claimed, won)] = campaign.ledger.claim_many([wish], owner=owner)
+    assert won
+    return owner, claimed
+
+
+def test_a_new_list_is_not_stored_before_what_the_former_process_claimed_is_settled(
+    campaign: Campaign,
+) -> None:
+    former, claimed = former_claim(campaign, 0)
+    ledger, looks = campaign.ledger, []
+
+    def told(name: str) -> None:
+        if name == "load_contacts":
+            assert ledger.claims_in_flight(former.campaign_id) == 0
+        if name == "claims_in_flight":
+            looks.append(name)
+            if len(looks) == 3:  # it comes back unsent
+                ledger.refuse(claimed, "interrupted", "it was not sent")
+
+    campaign.ledger = Watched(ledger, told)  # type: ignore[assignment]
+    campaign.tries = 1
+    summary = campaign.run(rows(1))
+    assert len(looks) >= 3
+    assert campaign.dialled() == {number(1): 1}  # who is on the new list, and not who was withdrawn by it
+    assert (summary["answered"], summary["withdrawn"]) == (1, 1)
+
+
+def test_what_a_dead_process_claimed_is_waited_for_no_longer_than_it_could_have_sent_it(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign_module, "ALIVE", 0.2)
+    former_claim(campaign, 90)  # the sandbox never rings that number
+    campaign.tries = 1
+    summary = campaign.run(rows(90, 1))
+    assert (summary["unknown"], summary["answered"]) == (1, 1)  # it may have rung, so it is not dialled
+    assert campaign.dialled() == {number(1): 1}
+
+
+@pytest.mark.parametrize("name", ["results.csv", "results.jsonl.gz"])
+def test_a_try_that_lost_the_campaign_while_it_wrote_leaves_the_newer_file_as_it_is(
+    campaign: Campaign, name: str
+) -> None:
+    contacts, path = rows(*range(8)), campaign.folder / name
+    ledger, newer = campaign.ledger, []
+
+    class Slow(Watched):
+        def all_contacts(self, campaign_id: str) -> Iterator[ContactEntry]:
+            for place, contact in enumerate(ledger.all_contacts(campaign_id)):
+                if place == 4 and not newer:  # the process is paused here, and taken for dead
+                    campaign.ledger = ledger
+                    campaign.run(contacts, results_path=str(path))
+                    newer.append(path.read_bytes())
+                yield contact
+
+    campaign.ledger = Slow(ledger, lambda name: None)  # type: ignore[assignment]
+    with pytest.raises(CampaignBusyError):
+        campaign.run(contacts, results_path=str(path))
+    assert path.read_bytes() == newer[0]
+    assert [line["outcome"] for line in campaign.lines(name)] == ["answered"] * 7 + ["voicemail"]
+    assert [found.name for found in campaign.folder.iterdir()] == [name]
+
+
+def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(campaign: Campaign) -> None:
+    ledger, claimed = campaign.ledger, []
+
+    def told(name: str) -> None:
+        # After the calls were read, and before the contacts are that nobody has called.
+        if name == "untried_contacts" and not claimed:
+            id_ = campaign.plan.campaign_id
+            [contact] = [one for one in ledger.all_contacts(id_) if one.contact_key == number(1)]
+            origin = replace(TASK, campaign_id=id_, position=contact.position, attempt=1)
+            wish = ClaimRequest(attempt_key(id_, number(1), 1), contact.call, CONN_ID, origin)
+            claimed.extend(entry for entry, _ in ledger.claim_many([wish]))
+        elif name == "take_completions" or (name == "beat" and claimed):
+            ledger.refuse(claimed[0], "rate_limited", "too many requests")
+
+    campaign.ledger = Watched(ledger, told)  # type: ignore[assignment]
+    summary = campaign.run(rows(0, 1, 2))
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2)}
+    assert (summary["answered"], summary["expired"]) == (3, 0)
+
+
+def test_results_of_a_campaign_that_was_purged_say_that_people_were_called(campaign: Campaign) -> None:
+    contacts = rows(*range(5))
+    campaign.run(contacts)
+    campaign.ledger.purge(datetime.now(timezone.utc) + timedelta(minutes=1))
+    # In another order, and with somebody new.
+    summary = campaign.run([*reversed(contacts), *rows(6)])
+    assert campaign.dialled() == {number(line): 1 for line in (0, 1, 2, 3, 4, 6)}
+    assert (summary["placed"], summary["attempts"], summary["expired"]) == (6, 6, 0)
+    assert (summary["answered"], summary["unknown"]) == (1, 5)
+    lines = [line for line in campaign.lines() if line["outcome"] == "unknown"]
+    assert all(line["call_id"] and "since older data was purged" in line["reason"] for line in lines)
+
+
+def test_what_a_purge_left_is_still_told(campaign: Campaign) -> None:
+    contacts = rows(*range(5))
+    campaign.run(contacts)
+    with Database(engine_url(campaign.ledger)).writing() as connection:
+        connection.execute(contacts_table.delete())  # as a purge does that keeps completions
+        connection.execute(campaigns_table.update().values(loaded_by=None))
+    summary = campaign.run(list(reversed(contacts)))
+    assert (summary["answered"], summary["placed"], summary["expired"]) == (5, 5, 0)
+    assert campaign.dialled() == {number(line): 1 for line in range(5)}
+
+
+def test_a_window_that_is_never_open_for_long_is_told_of_unless_there_is_a_deadline(
+    campaign: Campaign, caplog: pytest.LogCaptureFixture
+) -> None:
+    always, short = CallingWindow.parse("00:00-24:00"), CallingWindow.parse("09:00-09:05; 12:00-12:10")
+    for window, deadline in ((always, None), (short, datetime.now(timezone.utc) + timedelta(days=1))):
+        campaign.execution(rows(0), window=window, deadline=deadline, may_pause=True).run()
+    assert "The calling window is open for" not in caplog.text
+    campaign.execution(rows(1), window=short, may_pause=True).run()
+    assert "The calling window is open for 10 min at a time, at most" in caplog.text
+
+
+# Ends of other kinds.
+
+
+def test_who_was_not_called_by_the_deadline_is_expired(campaign: Campaign) -> None:
+    summary = campaign.run([*rows(0, 1), {"to_number": "12"}], deadline=datetime.now(timezone.utc))
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert campaign.outcomes() == {"1": "expired", "2": "expired", "3": "invalid"}
+    assert (summary["expired"], summary["invalid"], summary["placed"]) == (2, 1, 0)
+
+
+def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaign) -> None:
+    campaign.sandbox.configure(call_seconds=1)
+
+    def cancel(progress: Mapping[str, Any]) -> None:
+        if progress["placed"]:
+            campaign.ledger.cancel_campaign(campaign.plan.campaign_id)
+
+    contacts = rows(*range(7))
+    found = campaign.execution(contacts, max_active_calls=1, tell=cancel).run()
+    assert isinstance(found, tuple)
+    end, summary = found
+    assert end is End.CANCELLED
+    placed = sum(campaign.dialled().values())
+    assert 0 < placed < 7
+    assert (summary["answered"], summary["cancelled"]) == (placed, 7 - placed)
+    assert Counter(campaign.outcomes().values()) == {"answered": placed, "cancelled": 7 - placed}
+
+    campaign.ledger.uncancel_campaign(campaign.plan.campaign_id)
+    assert campaign.run(contacts)["answered"] == 7
+    assert campaign.dialled() == {number(line): 1 for line in range(7)}
+
+
+def test_one_that_is_told_to_stop_leaves_the_rest_to_the_next(campaign: Campaign) -> None:
+    stopped = campaign.execution(rows(0))
+    stopped.stop()
+    assert stopped.run() == (End.STOPPED, {})
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert not (campaign.folder / "results.csv").exists()
+    assert campaign.run(rows(0))["answered"] == 1
+
+
+def test_another_task_may_not_run_it_at_the_same_time(campaign: Campaign) -> None:
+    campaign.ledger.take_campaign(
+        campaign.plan.campaign_id, conn_id=CONN_ID, origin=replace(TASK, run_id="another")
+    )
+    with pytest.raises(CampaignBusyError, match="is being run by task 'call' of DAG 'dag', run 'another'"):
+        campaign.run(rows(0))
+    assert campaign.sandbox.counts()["requests"] == 0
+    assert list(campaign.ledger.all_contacts(campaign.plan.campaign_id)) == []
+
+
+def test_another_run_goes_on_with_it_under_the_same_id(campaign: Campaign) -> None:
+    campaign.run(rows(0))
+    summary = campaign.run(rows(0, 1), origin=replace(TASK, run_id="second evening"))
+    assert campaign.dialled() == {number(0): 1, number(1): 1}
+    assert summary["answered"] == 2
+
+
+def test_nobody_on_the_list_is_a_campaign_that_is_over(campaign: Campaign) -> None:
+    summary = campaign.run([])
+    assert (summary["contacts"], summary["attempts"]) == (0, 0)
+    assert campaign.lines() == []
+
+
+def test_without_a_results_path_there_is_a_summary_all_the_same(campaign: Campaign) -> None:
+    summary = campaign.run(rows(0), results_path=None)
+    assert (summary["answered"], summary["results_path"]) == (1, None)
+    assert list(campaign.folder.iterdir()) == []
+
+
+def test_a_path_object_is_as_good_as_its_text(campaign: Campaign) -> None:
+    summary = campaign.run(rows(0), results_path=campaign.folder / "other.csv")
+    assert summary["results_path"] == str(campaign.folder / "other.csv")
+    assert len(campaign.lines("other.csv")) == 1
+
+
+# What people see.
+
+
+def test_logs_hold_no_whole_number(campaign: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    contacts = [
+        *rows(0, 7, 90, 91),
+        *rows(1, agent_id="unknown_agent"),
+        *rows(2, 2, 3),
+        *rows(4, timezone=number(5)),
+        {"to_number": "(415) 555-0106"},
+    ]
+    campaign.run(contacts, redial=ONCE_MORE, do_not_call=[number(3)])
+    assert "Left out as invalid: row 9" in caplog.text
+    assert "Left out as duplicate: row 7 (+1415***0102)" in caplog.text
+    assert "contacts are on the list, those who were called before included; left out: " in caplog.text
+    text = caplog.text
+    assert "55501" not in text
+    assert "555-01" not in text
+
+
+def test_a_refused_list_leaves_no_trace_and_can_be_sent_anew(campaign: Campaign) -> None:
+    path = campaign.folder / "contacts.csv"
+    path.write_bytes(f"to_number,name\n{number(0)},Ann\n{number(1)},Jos\u00e9\n".encode("cp1252"))
+    with pytest.raises(ContactsError, match=r"contacts.csv, row 3: column 2: .*save it as 'CSV UTF-8'"):
+        campaign.run(str(path))
+    assert campaign.sandbox.counts()["requests"] == 0
+    path.write_text(f"to_number,name\n{number(0)},Ann\n{number(1)},Jos\u00e9\n", encoding="utf-8")
+    assert campaign.run(str(path))["answered"] == 2
