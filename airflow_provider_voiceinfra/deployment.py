@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
-from airflow_provider_voiceinfra.ledger.pools import SHARED, Pool
+from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:

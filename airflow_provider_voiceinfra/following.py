@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+    from airflow_provider_voiceinfra.ledger.records import CompletionEntry
     from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 

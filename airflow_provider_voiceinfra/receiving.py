@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_voiceinfra import metrics, signing
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, UnusableRecordError
 from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.entries import FOREIGN_REASON, KeptDelivery, Recorded
+from airflow_provider_voiceinfra.ledger.records import FOREIGN_REASON, KeptDelivery, Recorded
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

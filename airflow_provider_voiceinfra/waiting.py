@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.following import Follower
 from airflow_provider_voiceinfra.threads import in_own_thread
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+    from airflow_provider_voiceinfra.ledger.records import CompletionEntry
     from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

@@ -39,9 +39,9 @@ from harness import postgres
 from page_routes import Routes, empty_airflow
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, CallFilter, Order
-from airflow_provider_voiceinfra.ledger.searching import SCAN, Cursor
+from airflow_provider_voiceinfra.ledger.lists.search import SCAN, Cursor
+from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallFilter, Order
+from airflow_provider_voiceinfra.ledger.records import CallState
 
 Question = Callable[[], object]
 GOAL_MS = 200

@@ -80,7 +80,7 @@ def make_execution(job: Job) -> tuple[Any, Job]:
     from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
     from airflow_provider_voiceinfra.connection import VoiceInfraConnection
     from airflow_provider_voiceinfra.ledger import CallLedger
-    from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
     measured: Job = {"progress": []}
 

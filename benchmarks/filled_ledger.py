@@ -25,10 +25,8 @@ from sqlalchemy import func, insert, select, text, update  # noqa: E402
 
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally  # noqa: E402
 from airflow_provider_voiceinfra.ledger import CallLedger  # noqa: E402
-from airflow_provider_voiceinfra.ledger.connect import database  # noqa: E402
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin  # noqa: E402
-from airflow_provider_voiceinfra.ledger.rows import new_claim  # noqa: E402
-from airflow_provider_voiceinfra.ledger.schema import (  # noqa: E402
+from airflow_provider_voiceinfra.ledger.database.connect import database  # noqa: E402
+from airflow_provider_voiceinfra.ledger.database.schema import (  # noqa: E402
     calls,
     campaigns,
     completions,
@@ -36,6 +34,8 @@ from airflow_provider_voiceinfra.ledger.schema import (  # noqa: E402
     counters,
     deliveries,
 )
+from airflow_provider_voiceinfra.ledger.records import CallOrigin  # noqa: E402
+from airflow_provider_voiceinfra.ledger.rows import new_claim  # noqa: E402
 
 NIGHTS = 100
 NIGHT = timedelta(hours=3)

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 from filled_ledger import KINDS, LOST, NIGHT, NIGHTS, RETIRED, campaign_of, night_of, run_of
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.listed import CallFilter
+from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 
 
 @contextlib.contextmanager

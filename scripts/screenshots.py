@@ -26,8 +26,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import CallFilter
+from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 
 ROOT = Path(__file__).resolve().parents[1]

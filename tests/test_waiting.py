@@ -16,9 +16,9 @@ from sqlalchemy import event
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import database
-from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
-from airflow_provider_voiceinfra.ledger.schema import completions, counters
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.schema import completions, counters
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.waiting import FINDERS, CompletionWatcher, shared_watcher
 
 TICK = 0.02

@@ -34,8 +34,8 @@ from airflow_provider_voiceinfra.exceptions import (
     LedgerUnavailableError,
     VoiceInfraError,
 )
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

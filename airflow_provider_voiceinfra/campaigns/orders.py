@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from airflow_provider_voiceinfra.exceptions import (
     TryAgainError,
     UnauthorizedError,
 )
-from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
+from airflow_provider_voiceinfra.ledger.records import CallState
 
 INTERRUPTED = "interrupted"
 """The code of a call that was given up between its claim and its request."""

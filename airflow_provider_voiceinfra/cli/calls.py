@@ -12,7 +12,7 @@ from airflow_provider_voiceinfra.cli.privacy import privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.privacy import Privacy
 
 _TABLE = (

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.cli.output import cell, print_document, print_r
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
 _TABLE = ("campaign_id", "state", "dag_id", "run_id", "contacts", "done", "outcomes", "started_at")
 _LISTED = (*_TABLE, "conn_id", "task_id", "map_index", "seen_at", "cancelled_at", "finished_at")

@@ -13,7 +13,7 @@ from airflow.utils.providers_configuration_loader import providers_configuration
 from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-from airflow_provider_voiceinfra.ledger.connect import unavailable
+from airflow_provider_voiceinfra.ledger.database.connect import unavailable
 
 
 def command(body: Callable[[Namespace], bool]) -> Callable[[Namespace], None]:

@@ -19,8 +19,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
-from airflow_provider_voiceinfra.ledger.entries import CallEntry
-from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

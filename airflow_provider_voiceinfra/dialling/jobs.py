@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from enum import Enum
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, ClaimLostError
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
-from airflow_provider_voiceinfra.ledger.entries import CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.masking import mask_number
 
 

@@ -38,7 +38,7 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     TryAgainError,
 )
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_number
 

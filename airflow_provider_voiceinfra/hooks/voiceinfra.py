@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.client import VoiceInfraClient
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
-    from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 # A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
 # for one long wait, and this margin for what no timeout bounds, such as looking up a host name, in seconds.

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func,
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, UnusableRecordError
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion
-from airflow_provider_voiceinfra.ledger.entries import FOREIGN_REASON, CallEntry
+from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
+from airflow_provider_voiceinfra.ledger.records import FOREIGN_REASON, CallEntry
 from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, insert_or_nothing, now, same_number
-from airflow_provider_voiceinfra.ledger.schema import calls, completions, deliveries
 
 
 def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:

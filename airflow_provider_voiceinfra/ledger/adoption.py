@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from airflow_provider_voiceinfra.ledger.accounts import same_account
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
+from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, same_number
-from airflow_provider_voiceinfra.ledger.schema import calls, completions
 
 # How long after its claim a call may start and still be taken for that claim's.
 ADOPTION_WINDOW = timedelta(hours=1)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection, exc, select
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.ledger.calls import CallsLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.ownership import Ownership, hold
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
+from airflow_provider_voiceinfra.ledger.claims import CallsLedger
+from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     VALUES_AT_ONCE,
@@ -22,7 +23,6 @@ from airflow_provider_voiceinfra.ledger.rows import (
     sent_now,
     swap,
 )
-from airflow_provider_voiceinfra.ledger.schema import calls, completions
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from datetime import datetime, timezone
 from sqlalchemy import Connection, func, select, update
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
-from airflow_provider_voiceinfra.ledger.schema import (
+from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     completions,
     counters,
     database_time,
 )
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 
 _COUNTER = counters.c.name == COMPLETIONS_COUNTER
 

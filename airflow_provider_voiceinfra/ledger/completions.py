@@ -13,10 +13,10 @@ from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW, candidates, rivals
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion, catch_up_counter
-from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import completions
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.rows import read_call, swap
-from airflow_provider_voiceinfra.ledger.schema import completions
 
 _ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
 _COLUMNS = [column for column in completions.c if column.name != "body"]

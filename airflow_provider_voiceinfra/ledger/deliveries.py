@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 from sqlalchemy import func, select, update
 
 from airflow_provider_voiceinfra.ledger.accounts import delivery_values
-from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
-from airflow_provider_voiceinfra.ledger.listed import ListedDelivery
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import deliveries
+from airflow_provider_voiceinfra.ledger.lists.values import ListedDelivery
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
-from airflow_provider_voiceinfra.ledger.schema import deliveries
 
 
 class DeliveriesLedger:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.listed import Rejection
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import rejections
+from airflow_provider_voiceinfra.ledger.lists.values import Rejection
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
-from airflow_provider_voiceinfra.ledger.schema import rejections
 
 
 class RejectionsLedger:

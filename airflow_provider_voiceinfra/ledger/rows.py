@@ -11,19 +11,19 @@ from sqlalchemy import ColumnElement, Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_voiceinfra.calls import storable_text
-from airflow_provider_voiceinfra.ledger.entries import (
-    CallEntry,
-    CallOrigin,
-    CallState,
-    encode_request,
-    hash_key,
-)
-from airflow_provider_voiceinfra.ledger.schema import (
+from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
     calls,
     counters,
     database_time,
+)
+from airflow_provider_voiceinfra.ledger.records import (
+    CallEntry,
+    CallOrigin,
+    CallState,
+    encode_request,
+    hash_key,
 )
 
 VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds

@@ -8,17 +8,14 @@ from datetime import datetime, timezone
 
 from sqlalchemy import delete, func, select, update
 
-from airflow_provider_voiceinfra.ledger import migrate
 from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
-from airflow_provider_voiceinfra.ledger.browsing import BrowsingLedger
-from airflow_provider_voiceinfra.ledger.campaigns import CampaignsLedger
+from airflow_provider_voiceinfra.ledger.campaigns.contacts import ContactsLedger
+from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
-from airflow_provider_voiceinfra.ledger.connect import database
-from airflow_provider_voiceinfra.ledger.contacts import ContactsLedger
-from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
-from airflow_provider_voiceinfra.ledger.pools import SHARED, Pool
-from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
-from airflow_provider_voiceinfra.ledger.schema import (
+from airflow_provider_voiceinfra.ledger.database import migrate
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
+from airflow_provider_voiceinfra.ledger.database.schema import (
     calls,
     campaigns,
     completions,
@@ -26,7 +23,10 @@ from airflow_provider_voiceinfra.ledger.schema import (
     counters,
     deliveries,
 )
-from airflow_provider_voiceinfra.ledger.statistics import StatisticsLedger
+from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
+from airflow_provider_voiceinfra.ledger.lists.calls import BrowsingLedger
+from airflow_provider_voiceinfra.ledger.lists.statistics import StatisticsLedger
+from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
 
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 

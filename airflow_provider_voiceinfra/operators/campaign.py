@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task

@@ -24,7 +24,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+    from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 
 # What another try of the same task would meet again.
 _FINAL = (

@@ -13,14 +13,14 @@ from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.threads import in_own_thread
 from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
-    from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
+    from airflow_provider_voiceinfra.ledger.records import CallEntry, CompletionEntry
 
 # Airflow may learn only this long after a task has deferred that its process has ended: the supervisor can
 # miss the end until its next heartbeat, [workers] min_heartbeat_interval seconds. Were the task running again

@@ -25,7 +25,7 @@ from fastapi.responses import JSONResponse
 
 from airflow_provider_voiceinfra import __version__, deployment, metrics
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-from airflow_provider_voiceinfra.ledger.pools import Pool
+from airflow_provider_voiceinfra.ledger.database.pools import Pool
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.web.connections import CachedSecrets, SecretsFor, stored_names
 from airflow_provider_voiceinfra.web.unread import CloseUnread

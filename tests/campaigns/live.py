@@ -22,9 +22,9 @@ from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.ledger.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.sandbox_process import SandboxProcess
 
 CONN_ID = "voiceinfra_default"

@@ -15,8 +15,8 @@ from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, RateLimitedError
-from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt, ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import (
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry
+from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallOrigin,
     CallState,

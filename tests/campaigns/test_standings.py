@@ -21,8 +21,8 @@ from airflow_provider_voiceinfra.campaigns.standings import (
     standing,
     standings,
 )
-from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
+from airflow_provider_voiceinfra.ledger.records import CallState
 
 CLAIMED = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 RENEWED = CLAIMED + timedelta(seconds=10)

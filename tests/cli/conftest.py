@@ -13,7 +13,7 @@ from airflow.cli.cli_parser import get_parser
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
 from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry, ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from tests.cli.conftest import Run
 from tests.test_docs import table

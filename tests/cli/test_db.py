@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION
+from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION
 from tests.cli.conftest import Run
 
 

@@ -14,7 +14,7 @@ from airflow.cli.cli_config import ActionCommand, GroupCommand
 
 from airflow_provider_voiceinfra.cli.definition import CALL_STATES, get_commands
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.cli.conftest import Run, claim
 
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import update
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
-from airflow_provider_voiceinfra.ledger.schema import calls, campaigns, completions, deliveries
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, completions, deliveries
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.cli.conftest import Run, claim, complete
 
 OLD = datetime.now(timezone.utc) - timedelta(days=100)

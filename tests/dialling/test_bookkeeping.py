@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import Settlement
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
 
 ORIGIN = CallOrigin("dag", "run", "task", -1, 1, "c", "key", 1, 1)

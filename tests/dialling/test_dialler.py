@@ -22,7 +22,7 @@ from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
 from tests.sandbox_process import SandboxProcess
 

@@ -53,9 +53,10 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     UnauthorizedError,
 )
-from airflow_provider_voiceinfra.ledger import CallLedger, connect, migrate
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.schema import calls
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database import connect, migrate
+from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.sandbox_process import SandboxProcess
 
 API_KEY = "vk_placing_test_key"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from tests.faults.plan import REDIAL, Campaign, Key
 from tests.faults.stage import Stage
 from tests.faults.vendor import Rung
@@ -65,7 +65,7 @@ class Ledger:
 
 
 def _hash(key: str) -> str:
-    from airflow_provider_voiceinfra.ledger.entries import hash_key
+    from airflow_provider_voiceinfra.ledger.records import hash_key
 
     return hash_key(key)
 

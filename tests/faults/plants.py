@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
-from airflow_provider_voiceinfra.ledger.entries import Recorded
+from airflow_provider_voiceinfra.ledger.records import Recorded
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from tests.faults.plan import SCALE
 
@@ -79,15 +79,15 @@ def _ack_before_commit(diary: Any) -> None:
 
 def _redial_ignores_answer(diary: Any) -> None:
     """Store an answer that a redial has overtaken aside, as if it settled nothing."""
-    from airflow_provider_voiceinfra.ledger import calls
+    from airflow_provider_voiceinfra.ledger import claims
 
-    calls.settle_overtaken = lambda *args: False  # type: ignore[assignment]
+    claims.settle_overtaken = lambda *args: False  # type: ignore[assignment]
 
 
 def _redial_rival_forgotten(diary: Any) -> None:
     """Take a call that was redialled and accepted for settled, its first dial included."""
     from airflow_provider_voiceinfra.ledger import adoption
-    from airflow_provider_voiceinfra.ledger.schema import calls
+    from airflow_provider_voiceinfra.ledger.database.schema import calls
 
     states = [state.value for state in adoption.IN_FLIGHT]
     adoption._may_lack_an_answer = lambda: calls.c.state.in_(states)

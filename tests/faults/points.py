@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_voiceinfra.client import VoiceInfraClient
-from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 

@@ -22,7 +22,7 @@ from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.waiting import CompletionWatcher
 from tests.faults import clocks
 from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT

@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.exceptions import (
     InvalidCallError,
 )
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.sandbox_process import SandboxProcess
 
 CALL = OutboundCall("+14155550100")

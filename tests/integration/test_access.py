@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import requests
 
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.integration.conftest import Deployment
 from tests.web.pages.access import NOBODY, ROLES, TABLE, Access

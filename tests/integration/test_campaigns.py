@@ -20,7 +20,7 @@ import psutil
 import pytest
 from harness.processes import wait_for
 
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from tests.integration.conftest import CALL_SECONDS, Deployment
 
 pytestmark = pytest.mark.integration

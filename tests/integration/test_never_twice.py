@@ -11,7 +11,7 @@ import pytest
 from harness.processes import wait_for
 from sqlalchemy import make_url
 
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.integration.conftest import Deployment
 from tests.integration.gate import Hold
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, Recorded
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Recorded
 
 CONN_ID = "voiceinfra_default"
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550101")

@@ -10,7 +10,8 @@ import signal
 import sys
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger import CallLedger, postgres
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database import postgres
 from tests.ledger.examples import claim, complete
 from tests.ledger.racing import after_statement
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from sqlalchemy import Connection, event
 
-from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.database.connect import database
 
 
 def in_a_thread(action: Callable[[], object]) -> None:

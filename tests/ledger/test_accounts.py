@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState, Recorded
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Recorded
 from tests.ledger.examples import CALL, body
 
 Accept = Callable[[CallLedger, CallEntry], CallEntry]

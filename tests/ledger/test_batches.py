@@ -14,10 +14,10 @@ import pytest
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, ClaimLostError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
-from airflow_provider_voiceinfra.ledger.connect import Database
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.schema import calls
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, claim, complete, unknown
 from tests.ledger.racing import after_commit, after_statement, in_a_thread
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, event, update
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import Database, database
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.schema import calls
+from airflow_provider_voiceinfra.ledger.database.connect import Database, database
+from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, claim, complete, unknown
 
 

@@ -17,9 +17,9 @@ from sqlalchemy import update
 
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger, rows
-from airflow_provider_voiceinfra.ledger.connect import Database, database
-from airflow_provider_voiceinfra.ledger.entries import CallState, CompletionEntry, Recorded
-from airflow_provider_voiceinfra.ledger.schema import calls, counters
+from airflow_provider_voiceinfra.ledger.database.connect import Database, database
+from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
+from airflow_provider_voiceinfra.ledger.records import CallState, CompletionEntry, Recorded
 from tests.ledger.examples import CALL, CONN_ID, body, claim, complete, unknown
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from sqlalchemy import func, select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import database
-from airflow_provider_voiceinfra.ledger.schema import rejections
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.schema import rejections
 from tests.ledger.racing import Rival, after_statement, in_a_thread
 
 WRONG, OLD = "the signature does not fit", "it is too old"

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.schema import deliveries
 from airflow_provider_voiceinfra.ledger.rows import insert_missing, insert_or_nothing
-from airflow_provider_voiceinfra.ledger.schema import deliveries
 from tests.ledger.conftest import with_driver
 
 

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import Dialect, create_engine, exc, text
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger import CallLedger, connect
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.connect import Database, Pool, database
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState, Recorded
-from airflow_provider_voiceinfra.ledger.listed import CallFilter
-from airflow_provider_voiceinfra.ledger.schema import HEAD_REVISION, UtcDateTime, calls
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.database import connect
+from airflow_provider_voiceinfra.ledger.database.connect import Database, Pool, database
+from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION, UtcDateTime, calls
+from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState, Recorded
 from airflow_provider_voiceinfra.ledger.store import Purged
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
 from tests.ledger.racing import Rival, after_statement

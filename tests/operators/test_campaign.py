@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from tests.airflow_task import TaskInstance, task_context

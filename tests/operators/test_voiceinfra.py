@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
 from airflow_provider_voiceinfra.tasks import template_fields
 from airflow_provider_voiceinfra.triggers.voiceinfra import (

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import read_event

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import database
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import (

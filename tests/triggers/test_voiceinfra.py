@@ -16,8 +16,8 @@ from sqlalchemy.event import listen, remove
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import database
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.deployment import read_connection
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.app import create_app
 from tests.web.conftest import Server, completion, signed

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.connect import database
+from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web import connections

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.listed import Rejection
+from airflow_provider_voiceinfra.ledger.lists.values import Rejection
 from airflow_provider_voiceinfra.receiving import Rejection as Reason
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
 from airflow_provider_voiceinfra.web import rejections

@@ -11,7 +11,7 @@ from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingW
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.contacts.reader import INVALID, Contact, ContactReader, SkippedRow
 from airflow_provider_voiceinfra.exceptions import ContactsError
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 

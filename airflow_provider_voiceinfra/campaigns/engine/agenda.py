@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_provider_voiceinfra.ledger.entries import CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 
 
 @dataclass(frozen=True)

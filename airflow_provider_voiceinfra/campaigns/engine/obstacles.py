@@ -19,7 +19,7 @@ from airflow_provider_voiceinfra.exceptions import (
     UnauthorizedError,
     VoiceInfraError,
 )
-from airflow_provider_voiceinfra.ledger.entries import CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 
 log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
-from airflow_provider_voiceinfra.ledger.campaign_entries import attempt_key
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns.records import attempt_key
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

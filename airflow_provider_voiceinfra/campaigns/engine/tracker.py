@@ -18,8 +18,8 @@ from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, sta
 from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
 from airflow_provider_voiceinfra.following import Follower
-from airflow_provider_voiceinfra.ledger.campaign_entries import Attempt
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

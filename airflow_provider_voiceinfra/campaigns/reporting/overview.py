@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.reporting.results import CANCELLED, OTHER, OUTCOMES, SKIPPED
 from airflow_provider_voiceinfra.campaigns.reporting.status import has_failed, is_alive, meaning, state_of
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
 _PACE = ("rate", "allowed_rate", "limit", "expected_end")
 _LINES = ("active", "max_active_calls")

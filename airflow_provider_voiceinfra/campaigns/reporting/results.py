@@ -11,8 +11,8 @@ from typing import Any
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
-from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 EXPIRED = "expired"

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from enum import Enum
 
 from airflow_provider_voiceinfra.campaigns.reporting.results import CANCELLED
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.campaign_lists import RUNNER_LEASE
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE
 
 _TASK_FAILED = ("failed", "upstream_failed")
 # What Airflow's word for the task of a campaign that nobody runs means.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
 log = logging.getLogger(__name__)
 

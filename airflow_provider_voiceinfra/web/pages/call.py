@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CompletionEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CompletionEntry
 from airflow_provider_voiceinfra.web.pages.call_rows import address_of
 from airflow_provider_voiceinfra.web.pages.call_views import MOST_ATTEMPTS, view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page

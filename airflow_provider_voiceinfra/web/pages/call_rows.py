@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from airflow_provider_voiceinfra.calls import CallOutcome
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, Direction, ListedCall
+from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, ListedCall
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from airflow_provider_voiceinfra.privacy import Privacy
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import UnusableRecordError
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.listed import OPEN
+from airflow_provider_voiceinfra.ledger.lists.values import OPEN
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.privacy import Privacy
 from airflow_provider_voiceinfra.web.pages.call_rows import CallRow, outcome_shown, rows_of
 from airflow_provider_voiceinfra.web.pages.conversation import Turn, conversation, is_conversation

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from markupsafe import Markup
 
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import CallsPage, Order
+from airflow_provider_voiceinfra.ledger.lists.values import CallsPage, Order
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages import filters
 from airflow_provider_voiceinfra.web.pages.call_rows import rows_of
 from airflow_provider_voiceinfra.web.pages.filters import Wanted

@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import (
     is_over,
     state_of,
 )
-from airflow_provider_voiceinfra.ledger.campaign_entries import WITHDRAWN, CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, CampaignEntry
 
 BAR_WIDTH = 1000
 RESUME = '"Resume"'

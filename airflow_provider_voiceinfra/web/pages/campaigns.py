@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
 from airflow_provider_voiceinfra.campaigns.reporting.status import State, after_resuming, is_over, state_of
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.campaign_lists import CampaignFilter, CampaignsPage
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.web.pages.airflow_tasks import task_state
 from airflow_provider_voiceinfra.web.pages.campaign_views import view_of

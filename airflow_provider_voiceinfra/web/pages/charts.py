@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from airflow_provider_voiceinfra.ledger.listed import CallStatistics
+from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import NONE, page

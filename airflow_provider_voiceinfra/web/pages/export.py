@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import spreadsheet_cell
 from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.listed import ListedCall
+from airflow_provider_voiceinfra.ledger.lists.values import ListedCall
 from airflow_provider_voiceinfra.web.pages.call_rows import outcome_shown
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.rendering import security_headers

@@ -14,8 +14,8 @@ from fastapi import HTTPException
 
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, Direction, Order
+from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, Order
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.call_rows import DIRECTIONS as DIRECTIONS_ELSEWHERE
 from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS, address_of
 

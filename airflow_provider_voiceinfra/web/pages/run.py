@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from airflow_provider_voiceinfra.campaigns.reporting.status import State
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import OPEN, CallStatistics
+from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS, address_of, rows_of
 from airflow_provider_voiceinfra.web.pages.campaign_views import view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
 
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.listed import CallFilter, Direction
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, Direction
 from airflow_provider_voiceinfra.privacy import Privacy
 
 if TYPE_CHECKING:

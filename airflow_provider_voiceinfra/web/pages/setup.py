@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
 from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
 from airflow_provider_voiceinfra.diagnosis.receiver import check_deliveries, default_address
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
-from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.receiving import Outcome, replay
 from airflow_provider_voiceinfra.web.pages.connections import Connections, find_connections
 from airflow_provider_voiceinfra.web.pages.rendering import page

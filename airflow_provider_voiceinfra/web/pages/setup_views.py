@@ -17,8 +17,8 @@ from airflow_provider_voiceinfra.diagnosis.deployment import (
 )
 from airflow_provider_voiceinfra.diagnosis.receiver import check_default_address, default_address
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import KeptDelivery
-from airflow_provider_voiceinfra.ledger.listed import Rejection
+from airflow_provider_voiceinfra.ledger.lists.values import Rejection
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.receiving import Rejection as Reason
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.pages.connections import Connections

@@ -14,8 +14,8 @@ from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader, SkippedRow
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 CAMPAIGN = "spring"
 # Not the number that messages give as an example.

@@ -11,8 +11,8 @@ from airflow_provider_voiceinfra.campaigns.engine import agenda as module
 from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, WINDOW, Agenda
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.live import numbers
 

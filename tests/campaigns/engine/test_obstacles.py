@@ -28,7 +28,7 @@ from airflow_provider_voiceinfra.exceptions import (
     UnauthorizedError,
     VoiceInfraError,
 )
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.simulated import Clock, MemoryLedger
 

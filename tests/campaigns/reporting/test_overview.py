@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_voiceinfra.campaigns.reporting.overview import overview
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 PROGRESS = {
     "contacts": 10,

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
 from airflow_provider_voiceinfra.campaigns.reporting.results import COLUMNS, OUTCOMES, ContactResult, Tally
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, ContactsError
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CompletionEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 
 NUMBER = "+14155550100"
 REQUEST = {"to_number": NUMBER, "agent_id": "agent_demo", "from_number": "+12025550100"}

@@ -18,8 +18,8 @@ from airflow_provider_voiceinfra.campaigns.reporting.results import (
 )
 from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, NotFoundError, UnauthorizedError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaign_entries import ContactEntry
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
 CAMPAIGN = "spring"
 TASK = CallOrigin("dag", "run", "call", -1, 1)

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import (
     meaning,
     state_of,
 )
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
 PRESENT = datetime.now(timezone.utc)
 # A process that runs has just shown itself, however long after this line the test is run.

@@ -10,7 +10,7 @@ from itertools import product
 import pytest
 from playwright.sync_api import Page, expect
 
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import CALLS, open_from_menu, rows
 from tests.integration.browser.visits import accessibility_violations

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.app import create_app
 

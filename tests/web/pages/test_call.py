@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 from tests.web.pages.conftest import (
     OP,

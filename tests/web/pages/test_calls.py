@@ -16,7 +16,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger import CallLedger, searching
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.lists import search
 from airflow_provider_voiceinfra.web.pages import calls as pages
 from airflow_provider_voiceinfra.web.pages.sealing import seal, unseal
 from tests.web.pages.conftest import (
@@ -56,8 +57,8 @@ def rounds(client: TestClient, address: str) -> list[str]:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page, and what one question looks at, be few calls."""
     monkeypatch.setattr(pages, "PAGE", 4)
-    monkeypatch.setattr(searching, "SCAN", 10)
-    monkeypatch.setattr(searching, "_FIRST_SCAN", 5)
+    monkeypatch.setattr(search, "SCAN", 10)
+    monkeypatch.setattr(search, "_FIRST_SCAN", 5)
 
 
 def test_a_call_is_listed_with_what_is_known_of_it(client: TestClient, calls: Calls) -> None:

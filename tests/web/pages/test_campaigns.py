@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
 from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger import campaigns as ledger_of_campaigns
-from airflow_provider_voiceinfra.ledger.campaign_entries import CampaignEntry
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages import campaigns as pages
 from tests.web.pages.conftest import (

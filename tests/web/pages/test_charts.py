@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.listed import CallStatistics
+from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages import charts as pages
 from tests.web.pages.conftest import PARTIAL, Calls, Client, FakeVisitor, elements_of, text_of
 

@@ -16,7 +16,7 @@ import requests
 from fastapi.testclient import TestClient
 from harness.processes import wait_for
 
-from airflow_provider_voiceinfra.ledger import CallLedger, browsing
+from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.pages import export
 from tests.web.conftest import Server
 from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor, text_of
@@ -159,7 +159,7 @@ def test_a_long_list_is_read_and_sent_in_parts(
     for _ in range(7):
         calls.place(NUMBER)
     monkeypatch.setattr(export, "_CHUNK", 3)
-    monkeypatch.setattr(browsing, "_STREAM_CHUNK", 2)
+    monkeypatch.setattr(calls, "_STREAM_CHUNK", 2)
     ids = [row["call_id"] for row in rows_of(client.get("calls.csv?order=oldest").text)]
     assert ids == [f"call_{number}" for number in range(1, 8)]
 

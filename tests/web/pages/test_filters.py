@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from fastapi import HTTPException
 
-from airflow_provider_voiceinfra.ledger.entries import CallState
-from airflow_provider_voiceinfra.ledger.listed import Order
+from airflow_provider_voiceinfra.ledger.lists.values import Order
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.filters import Wanted
 
 EVERYTHING = {

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.entries import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages import run
 from airflow_provider_voiceinfra.web.pages.sealing import unseal
 from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor, elements_of, text_of

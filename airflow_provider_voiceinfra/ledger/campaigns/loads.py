@@ -1,0 +1,191 @@
+"""The part of the ledger that takes in whom a campaign is to call; the newest list is what counts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
+
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
+from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
+from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
+from airflow_provider_voiceinfra.ledger.rows import now
+
+_BATCH = 2000
+_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+
+
+class ContactLoads:
+    """Stores the contacts of campaigns."""
+
+    _database: Database
+
+    def load_contacts(
+        self,
+        campaign_id: str,
+        found: Iterable[ContactEntry],
+        *,
+        loaded_by: str,
+        runner: str | None = None,
+    ) -> None:
+        """Store whom a campaign is to call: the newest load is what counts.
+
+        A contact that the campaign has already, by its key, keeps its place and takes the newest request. One
+        that an earlier load brought and this one does not is withdrawn: it is not called any more.
+
+        :param found: their positions are given here, whatever they say. If this raises, what it said so far
+            is stored, and the load does not count.
+        :param loaded_by: the run that brings them.
+        :param runner: what ``take_campaign`` gave the process that loads; if not set, it is not asked whether
+            another process has taken the campaign over.
+        :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
+            contacts meanwhile, which are those that count.
+        """
+        number, first = self._begin_load(campaign_id, runner)
+        batch, rows = _Batch(campaign_id, number, first), iter(found)
+        while entries := list(islice(rows, _BATCH)):
+            with self._database.writing() as connection:
+                _hold_load(connection, campaign_id, number, runner)
+                batch.store(connection, entries)
+        with self._database.writing() as connection:
+            _hold_load(connection, campaign_id, number, runner)
+            if number > 1:
+                _withdraw_older(connection, campaign_id, number)
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id)
+                .values(loaded_by=loaded_by, finished_at=None, summary=None)
+            )
+
+    def _begin_load(self, campaign_id: str, runner: str | None) -> tuple[int, int]:
+        """Return the number of a new load, and the position that comes before its first new contact."""
+        with self._database.writing() as connection:
+            begun = connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, _is_run_by(runner))
+                .values(loads=campaigns.c.loads + 1, loaded_by=None)
+            )
+            if begun.rowcount != 1:
+                raise busy(connection, campaign_id)
+            number = connection.execute(
+                select(campaigns.c.loads).where(campaigns.c.campaign_id == campaign_id)
+            ).scalar_one()
+            # Contacts may have been purged while the calls to them are still there.
+            highest = [
+                connection.execute(
+                    select(func.max(table.c.position)).where(table.c.campaign_id == campaign_id)
+                ).scalar()
+                for table in (contacts, calls)
+            ]
+        return int(number), max(position or 0 for position in highest)
+
+
+class _Batch:
+    """Stores the contacts of one load, some at a time."""
+
+    def __init__(self, campaign_id: str, number: int, position: int) -> None:
+        self._campaign_id = campaign_id
+        self._number = number
+        self._position = position
+
+    def store(self, connection: Connection, entries: Sequence[ContactEntry]) -> None:
+        rows = {row["contact_hash"]: row for row in map(self._row, entries)}
+        known = self._known(connection, list(rows)) if self._number > 1 else set()
+        new = [row for digest, row in rows.items() if digest not in known]
+        former = self._former_positions(connection, new) if self._number > 1 else {}
+        for row in new:
+            place = former.get(row["contact_hash"])
+            if place is None:
+                self._position += 1
+            row["position"] = self._position if place is None else place
+        if new:
+            connection.execute(insert(contacts), new)
+        again = [{f"new_{name}": value for name, value in rows[digest].items()} for digest in known]
+        if again:
+            connection.execute(_UPDATE, again)
+
+    def _row(self, entry: ContactEntry) -> dict[str, Any]:
+        # A skipped row has no key that could be relied on, so its place in the list stands for it.
+        own = f"row/{entry.row_number}" if entry.skipped else f"key/{entry.contact_key}"
+        return {
+            "campaign_id": self._campaign_id,
+            "contact_hash": hashlib.sha256(own.encode("utf-8", "surrogatepass")).hexdigest(),
+            "load_number": self._number,
+            "row_number": entry.row_number,
+            "contact_key": entry.contact_key,
+            "request": encode_request(entry.request) if entry.request else None,
+            "timezone": entry.timezone,
+            "skipped": entry.skipped,
+            "reason": entry.reason,
+        }
+
+    def _former_positions(self, connection: Connection, new: Sequence[dict[str, Any]]) -> dict[str, int]:
+        """Return the places of contacts that were purged, by their hashes: the calls to them keep those."""
+        first_calls = {
+            hash_key(attempt_key(self._campaign_id, row["contact_key"], 1)): row["contact_hash"]
+            for row in new
+            if row["skipped"] is None
+        }
+        hashes = list(first_calls)
+        found: dict[str, int] = {}
+        for start in range(0, len(hashes), _VALUES_AT_ONCE):
+            query = select(calls.c.key_hash, calls.c.position).where(
+                calls.c.key_hash.in_(hashes[start : start + _VALUES_AT_ONCE]),
+                calls.c.campaign_id == self._campaign_id,
+                calls.c.position.is_not(None),
+            )
+            found.update((first_calls[row.key_hash], row.position) for row in connection.execute(query))
+        return found
+
+    def _known(self, connection: Connection, digests: Sequence[str]) -> set[str]:
+        known: set[str] = set()
+        for start in range(0, len(digests), _VALUES_AT_ONCE):
+            query = select(contacts.c.contact_hash).where(
+                contacts.c.campaign_id == self._campaign_id,
+                contacts.c.contact_hash.in_(digests[start : start + _VALUES_AT_ONCE]),
+            )
+            known.update(connection.execute(query).scalars())
+        return known
+
+
+def _is_run_by(runner: str | None) -> ColumnElement[bool]:
+    return true() if runner is None else campaigns.c.runner == runner
+
+
+def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str | None) -> None:
+    """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
+    held = connection.execute(
+        update(campaigns)
+        .where(campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, _is_run_by(runner))
+        .values(runner_seen_at=now())
+    )
+    if held.rowcount != 1:
+        raise busy(connection, campaign_id)
+
+
+def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:
+    older = (contacts.c.campaign_id == campaign_id, contacts.c.load_number < number)
+    connection.execute(
+        delete(contacts).where(*older, contacts.c.skipped.is_not(None), contacts.c.skipped != WITHDRAWN)
+    )
+    connection.execute(
+        update(contacts)
+        .where(*older, contacts.c.skipped.is_(None))
+        .values(skipped=WITHDRAWN, reason="is not among the contacts any more, or must not be called now")
+    )
+
+
+_UPDATED = ("load_number", "row_number", "request", "timezone", "skipped", "reason")
+_UPDATE = (
+    update(contacts)
+    .where(
+        contacts.c.campaign_id == bindparam("new_campaign_id"),
+        contacts.c.contact_hash == bindparam("new_contact_hash"),
+    )
+    .values({name: bindparam(f"new_{name}") for name in _UPDATED})
+)

@@ -1,0 +1,45 @@
+"""Who runs a campaign, asked inside a transaction that depends on the answer; never changes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError
+from airflow_provider_voiceinfra.ledger.database.schema import campaigns
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """A campaign, and the process that says that it runs it.
+
+    :param runner: what ``take_campaign`` gave that process.
+    """
+
+    campaign_id: str
+    runner: str = field(repr=False)
+
+
+def hold(connection: Connection, owner: Ownership) -> None:
+    """Make sure that a process runs a campaign, and that it does until the end of the transaction.
+
+    Whoever takes the campaign over waits for that end, so nothing can be done in the name of the former
+    process afterwards. (SQLite lets only one transaction write at a time anyway.)
+
+    :raises CampaignBusyError: if another process has taken the campaign over.
+    """
+    runner = (
+        select(campaigns.c.runner)
+        .where(campaigns.c.campaign_id == owner.campaign_id)
+        .with_for_update(read=True)
+    )
+    if connection.execute(runner).scalar() != owner.runner:
+        raise busy(connection, owner.campaign_id)
+
+
+def busy(connection: Connection, campaign_id: str) -> CampaignBusyError:
+    """Return the error that names who runs a campaign."""
+    names = (campaigns.c.dag_id, campaigns.c.run_id, campaigns.c.task_id)
+    task = connection.execute(select(*names).where(campaigns.c.campaign_id == campaign_id)).first()
+    return CampaignBusyError(campaign_id, *(task or (None, None, None)))

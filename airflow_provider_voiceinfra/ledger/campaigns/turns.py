@@ -1,0 +1,179 @@
+"""The part of the ledger that knows campaigns: who runs one, what it says of itself, whether it is cancelled.
+
+How far a campaign is is not stored here: it is what the calls to its contacts, and their completions, say.
+So a campaign that is killed at any moment goes on from what really happened.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.database.schema import campaigns
+from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE, CampaignLists, campaign_of
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+
+_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+
+
+class CampaignsLedger(CampaignLists):
+    """Stores campaigns, and lets one process at a time run each."""
+
+    def take_campaign(
+        self, campaign_id: str, *, conn_id: str, origin: CallOrigin
+    ) -> tuple[CampaignEntry, bool]:
+        """Become the process that runs a campaign, which is begun if there is none of this id.
+
+        Another try of the same task instance takes it over at once, since only one of them is meant to live.
+
+        :param conn_id: the connection that it goes through.
+        :param origin: the task instance that runs it.
+        :return: the campaign, whose ``runner`` is what ``beat`` and ``release_campaign`` want; and whether it
+            was taken from a process that may still dial until its next beat.
+        :raises CampaignBusyError: if another task instance is running it.
+        """
+        self._begin_campaign(campaign_id, conn_id, origin)
+        with self._database.writing() as connection:
+            entry = _read(connection, campaign_id, lock=True)
+            if entry.runs_in != _task(origin) and _is_alive(entry):
+                raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
+            names = ("dag_id", "run_id", "task_id", "map_index")
+            values |= dict(zip(names, _task(origin), strict=True))
+            connection.execute(
+                update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
+            )
+            return _read(connection, campaign_id), _is_alive(entry)
+
+    def beat(self, campaign_id: str, runner: str, progress: Mapping[str, Any]) -> CampaignEntry:
+        """Show that the process that runs a campaign is alive, and what it says of the campaign.
+
+        :raises CampaignBusyError: if another process has taken the campaign over; it must not dial any more.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .values(runner_seen_at=now(), progress=json.dumps(progress))
+            )
+            entry = _read(connection, campaign_id)
+        if entry.runner != runner:
+            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+        return entry
+
+    @contextmanager
+    def held_campaign(self, owner: Ownership) -> Iterator[None]:
+        """Have nobody take a campaign over before the block is left; for what takes no time.
+
+        :raises CampaignBusyError: if another process has taken it over.
+        """
+        with self._database.writing() as connection:
+            hold(connection, owner)
+            yield
+
+    def release_campaign(self, campaign_id: str, runner: str, *, forget_load: bool = False) -> None:
+        """Run a campaign no longer, so that any other process may.
+
+        :param forget_load: whether the contacts are to be loaded anew by whoever runs it next.
+        """
+        values: dict[str, Any] = {"runner": None}
+        if forget_load:
+            values["loaded_by"] = None
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .values(**values)
+            )
+
+    def finish_campaign(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
+        """Store a campaign's result.
+
+        :raises CampaignBusyError: if another process has taken the campaign over, and goes on with it.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .values(summary=json.dumps(summary), finished_at=now(), loaded_by=None)
+            )
+            entry = _read(connection, campaign_id)
+        if entry.runner != runner:
+            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+
+    def cancel_campaign(self, campaign_id: str) -> bool:
+        """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.
+
+        One that had finished and has been taken up again since is unfinished.
+        """
+        return self._set_cancelled(campaign_id, now())
+
+    def uncancel_campaign(self, campaign_id: str) -> bool:
+        """Take a cancellation back; return whether there was one.
+
+        A campaign that has ended meanwhile goes on when its task is cleared, or another run continues it.
+        """
+        return self._set_cancelled(campaign_id, None)
+
+    def is_cancelled(self, campaign_id: str) -> bool:
+        """Tell whether somebody has cancelled a campaign."""
+        return campaign_id in self.cancelled_campaigns([campaign_id])
+
+    def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
+        """Return those of some campaigns that somebody has cancelled."""
+        wanted, found = list(campaign_ids), set[str]()
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), _VALUES_AT_ONCE):
+                query = select(campaigns.c.campaign_id).where(
+                    campaigns.c.campaign_id.in_(wanted[start : start + _VALUES_AT_ONCE]),
+                    campaigns.c.cancelled_at.is_not(None),
+                )
+                found.update(connection.execute(query).scalars())
+        return found
+
+    def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
+        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
+        values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
+        with self._database.writing() as connection:
+            insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
+
+    def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
+        # One that is continued stays marked as finished until its contacts are loaded anew, which takes time.
+        goes_on = campaigns.c.finished_at.is_(None) | (campaigns.c.runner_seen_at > campaigns.c.finished_at)
+        condition = (
+            campaigns.c.cancelled_at.is_not(None)
+            if moment is None
+            else campaigns.c.cancelled_at.is_(None) & goes_on
+        )
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                update(campaigns)
+                .where(campaigns.c.campaign_id == campaign_id, condition)
+                .values(cancelled_at=moment)
+            )
+        return changed.rowcount == 1
+
+
+def _task(origin: CallOrigin) -> tuple[str | None, str | None, str | None, int | None]:
+    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index
+
+
+def _is_alive(entry: CampaignEntry) -> bool:
+    seen = entry.runner_seen_at
+    return entry.runner is not None and seen is not None and now() - seen < RUNNER_LEASE
+
+
+def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:
+    query = select(campaigns).where(campaigns.c.campaign_id == campaign_id)
+    # Of two that want it at the same time, the second is to see that the first has it.
+    return campaign_of(connection.execute(query.with_for_update() if lock else query).one())

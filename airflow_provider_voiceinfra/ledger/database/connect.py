@@ -1,0 +1,189 @@
+"""Turns the ledger's URL into connections and transactions, and a database's errors into ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger.database import migrate, postgres
+from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
+from airflow_provider_voiceinfra.ledger.database.urls import read_url
+
+BUSY_TIMEOUT = 30.0
+_DRIVERS = ("pysqlite", *postgres.DRIVERS)
+
+_databases: dict[tuple[str, Pool], Database] = {}
+_databases_lock = threading.Lock()
+
+
+class Database:
+    """Connections to one ledger, of one process; the schema is brought up to date before the first one."""
+
+    def __init__(self, url: str, pool: Pool = SHARED) -> None:
+        self.url = url
+        self._url = read_url(url)
+        self._pool = pool
+        self._engine = _engine(self._url, pool)
+        self._ready = False
+        self._lock = threading.Lock()
+        self._parents: list[Engine] = []
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for migrations and checks; it does not touch the schema by itself."""
+        return self._engine
+
+    def upgrade(self) -> bool:
+        """Create or upgrade the tables; return whether anything had to be done.
+
+        :raises LedgerUnavailableError: if the database cannot be reached or written.
+        """
+        with _errors_for_people():
+            return migrate.upgrade(self._engine)
+
+    def after_fork(self) -> None:
+        """Leave the connections to the parent, in the child of a fork, and begin anew."""
+        # Kept, since its end would close connections that the parent goes on using.
+        self._parents.append(self._engine)
+        self._engine = _engine(self._url, self._pool)
+        self._lock = threading.Lock()  # another thread of the parent may have held it
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction that only reads.
+
+        :raises LedgerUnavailableError: if the database cannot be reached or read, or is locked for long.
+        """
+        with self._transaction(writing=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self, *, unhurried: bool = False) -> Iterator[Connection]:
+        """Open a transaction that writes; it is durable once this returns.
+
+        :param unhurried: whether its statements may take, and wait for locks, as long as they need.
+        :raises LedgerUnavailableError: if the database cannot be reached or written, or is locked for long.
+        """
+        with self._transaction(writing=True, unhurried=unhurried) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
+        with _errors_for_people():
+            self._prepare()
+            with (
+                self._engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
+                connection.begin(),
+            ):
+                if connection.dialect.name == "postgresql":
+                    postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried)
+                yield connection
+
+    def _prepare(self) -> None:
+        if self._ready:
+            return
+        patience = self._pool.lock_timeout
+        if not self._lock.acquire(timeout=-1 if patience is None else patience):
+            raise LedgerUnavailableError("The ledger's tables are being upgraded; try again in a moment.")
+        try:
+            if not self._ready:
+                migrate.upgrade(self._engine, patience=patience)
+                self._ready = True
+        finally:
+            self._lock.release()
+
+
+def database(url: str, pool: Pool = SHARED) -> Database:
+    """Return this process's connections to a ledger; a fork gets its own, never its parent's."""
+    with _databases_lock:
+        if (url, pool) not in _databases:
+            _databases[url, pool] = Database(url, pool)
+        return _databases[url, pool]
+
+
+def _after_fork() -> None:
+    global _databases_lock
+    _databases_lock = threading.Lock()
+    for inherited in _databases.values():
+        inherited.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def _errors_for_people() -> Iterator[None]:
+    try:
+        yield
+    except exc.IntegrityError:
+        raise  # a race was lost, which whoever writes counts on
+    # SQLite's own errors come unwrapped from what is done before the first transaction.
+    except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> LedgerUnavailableError:
+    """Return the error for people: the driver's words without the statement and its values."""
+    cause = getattr(error, "orig", None) or error
+    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return LedgerUnavailableError(
+        f"The ledger's database cannot be used: {first_line}. Check that it is running, reachable and "
+        "writable from here, and the setting [voiceinfra] sql_alchemy_conn."
+    )
+
+
+def _engine(url: URL, pool: Pool) -> Engine:
+    backend = url.get_backend_name()
+    patience = BUSY_TIMEOUT if pool.lock_timeout is None else pool.lock_timeout
+    kept = min(5, pool.connections)
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_pre_ping": True,
+        "pool_size": kept,
+        "max_overflow": pool.connections - kept,
+        "pool_timeout": pool.wait,
+        "connect_args": {"timeout": patience, "check_same_thread": False},
+    }
+    if backend == "postgresql":
+        options["connect_args"] = postgres.connect_args(url)
+    try:
+        engine = create_engine(url, **options)
+    except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, whose driver is not installed."
+        ) from error
+    if engine.dialect.is_async:
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, an asynchronous driver; "
+            f"name a synchronous one, or none: {backend}://..."
+        )
+    if engine.dialect.driver not in _DRIVERS:
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, a driver that is not supported; "
+            f"name none: {backend}://..."
+        )
+    if backend == "sqlite":
+        _tame_sqlite(engine, patience)
+    return engine
+
+
+def _tame_sqlite(engine: Engine, patience: float) -> None:
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver's guesses
+        connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+        connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits on power loss
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that begins by reading and then writes can be refused at once, whatever the busy
+        # time-out, if another wrote in between; taking the write lock first waits its turn instead.
+        writing = connection.get_execution_options().get(migrate.WRITING, True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,233 @@
+"""The ledger's tables; a test holds them equal to what the migrations build.
+
+``calls`` says what was attempted, ``completions`` what became of it, ``deliveries`` keeps signed webhooks
+that could not be used; ``campaigns`` and ``contacts`` say who is to be called. Times are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
+
+HEAD_REVISION = "0004"
+VERSION_TABLE = "voiceinfra_alembic_version"
+END_DIGITS = 4  # as a masked number shows
+MAX_BODY = 2**24 - 1
+
+# SQLite only numbers rows by itself in a column of type INTEGER.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData()
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware moment, stored as UTC without an offset so that every database sorts it alike."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware moment into UTC; a naive one is a mistake of the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware times only")
+        return value.astimezone(timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment its zone back."""
+        return None if value is None else value.replace(tzinfo=timezone.utc)
+
+
+class database_time(FunctionElement[datetime]):  # noqa: N801  # in statements it reads as a function
+    """The present by the database's own clock, the one that all processes share."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(database_time, "sqlite")
+def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # microseconds, as all other times are written
+
+
+@compiles(database_time, "postgresql")
+def _postgresql_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
+    return "timezone('UTC', clock_timestamp())"
+
+
+calls = Table(
+    "voiceinfra_calls",
+    metadata,
+    # The hash outlives the key's text, which may hold a number: purging forgets the text, and a cleared
+    # task of last year still finds that it has called already.
+    Column("key_hash", String(64), primary_key=True),
+    Column("idempotency_key", PersonalText(2000)),
+    Column("state", String(16), nullable=False),
+    Column("token", String(32), nullable=False),
+    Column("dials", Integer, nullable=False),
+    Column("redials", Integer, nullable=False),
+    Column("conn_id", String(250), nullable=False),
+    # Of the vendor: connections of one account share their completions.
+    Column("account", String(64)),
+    Column("agent_id", String(255)),
+    Column("from_number", PersonalText(64)),
+    Column("to_number", PersonalText(64)),
+    # In plain text whatever becomes of the number: people who look for a call know these digits.
+    Column("to_number_end", String(END_DIGITS)),
+    Column("request", PersonalBytes(MAX_BODY)),
+    Column("call_id", String(255), unique=True),
+    Column("adopted", Boolean(create_constraint=False), nullable=False),
+    Column("error_code", String(255)),
+    Column("error_message", Text),
+    Column("dag_id", String(250)),
+    Column("run_id", String(250)),
+    Column("task_id", String(250)),
+    Column("map_index", Integer),
+    Column("try_number", Integer),
+    Column("campaign_id", String(250)),
+    Column("contact_key", PersonalText(255)),
+    # The contact's place in its campaign, and which call to it this is, from 1.
+    Column("position", Integer),
+    Column("attempt", Integer),
+    Column("claimed_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    Column("answered_at", UtcDateTime),
+    Column("unsettled_since", UtcDateTime),
+    # The newest completion, and the database's own time, when the first request that may have rung was sent:
+    # a completion that was there already, or a call that had begun before, cannot be this call's.
+    Column("sent_after", BigInteger),
+    Column("sent_at", UtcDateTime),
+    Column("purged_at", UtcDateTime),
+    # Lists of calls follow one of these, ordered by time.
+    Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
+    Index("ix_voiceinfra_calls_to_number_end", "to_number_end", "claimed_at"),
+    Index("ix_voiceinfra_calls_conn", "conn_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_state", "state", "claimed_at"),
+    Index("ix_voiceinfra_calls_dag", "dag_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_run", "dag_id", "run_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_campaign_time", "campaign_id", "claimed_at"),
+    Index("ix_voiceinfra_calls_campaign", "campaign_id", "position", "attempt"),
+)
+
+completions = Table(
+    "voiceinfra_completions",
+    metadata,
+    Column("call_id", String(255), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("conn_id", String(250), nullable=False),
+    Column("account", String(64)),
+    Column("agent_id", String(255)),
+    Column("from_number", PersonalText(64)),
+    Column("to_number", PersonalText(64)),
+    Column("call_outcome", String(64)),
+    Column("duration_seconds", Integer),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("received_at", UtcDateTime, nullable=False),
+    # By the database's own clock, as ``calls.sent_at``: those of two hosts differ.
+    Column("stored_at", UtcDateTime),
+    Column("body", PersonalBytes(MAX_BODY), nullable=False),
+    Index("ix_voiceinfra_completions_received_at", "received_at"),
+    Index("ix_voiceinfra_completions_to_number", "to_number", "received_at"),
+    Index("ix_voiceinfra_completions_conn", "conn_id", "received_at"),
+    Index("ix_voiceinfra_completions_duration", "duration_seconds", "call_id"),
+)
+
+deliveries = Table(
+    "voiceinfra_deliveries",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    # The same bytes to the same connection are kept once, however often the vendor repeats them.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("conn_id", String(250), nullable=False),
+    Column("account", String(64)),
+    # The call that it tells of, if that could be read.
+    Column("call_id", String(255)),
+    Column("reason", Text, nullable=False),
+    Column("event", String(255)),
+    Column("body", PersonalBytes(MAX_BODY), nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("replayed_at", UtcDateTime),
+    Index("ix_voiceinfra_deliveries_received_at", "received_at"),
+    Index("ix_voiceinfra_deliveries_call_id", "call_id"),
+)
+
+# The last webhook for each connection that was not believed; those for unknown ones share the empty id.
+rejections = Table(
+    "voiceinfra_rejections",
+    metadata,
+    Column("conn_id", String(250), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("rejected_at", UtcDateTime, nullable=False),
+    # Anybody may send what is rejected, as often as they like.
+    Column("number", BigInteger, nullable=False),
+)
+
+campaigns = Table(
+    "voiceinfra_campaigns",
+    metadata,
+    Column("campaign_id", String(250), primary_key=True),
+    Column("conn_id", String(250), nullable=False),
+    # The task instance that runs it, or ran it last.
+    Column("dag_id", String(250)),
+    Column("run_id", String(250)),
+    Column("task_id", String(250)),
+    Column("map_index", Integer),
+    # Whose turn it is to dial; empty while nobody runs it.
+    Column("runner", String(32)),
+    Column("runner_seen_at", UtcDateTime),
+    # How often contacts were loaded, and the run that brought the newest ones, once all of them are stored.
+    Column("loads", Integer, nullable=False),
+    Column("loaded_by", String(64)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("cancelled_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("progress", Text),
+    Column("summary", Text),
+    Index("ix_voiceinfra_campaigns_created_at", "created_at"),
+)
+
+contacts = Table(
+    "voiceinfra_contacts",
+    metadata,
+    Column("campaign_id", String(250), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("contact_hash", String(64), nullable=False),
+    Column("load_number", Integer, nullable=False),
+    Column("row_number", Integer, nullable=False),
+    Column("contact_key", PersonalText(255)),
+    Column("request", PersonalBytes(MAX_BODY)),
+    Column("timezone", String(64)),
+    Column("skipped", String(16)),
+    Column("reason", Text),
+    Index("ux_voiceinfra_contacts_hash", "campaign_id", "contact_hash", unique=True),
+)
+
+counters = Table(
+    "voiceinfra_counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+COMPLETIONS_COUNTER = "completions"

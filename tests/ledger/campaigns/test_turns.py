@@ -1,0 +1,350 @@
+"""One process at a time runs a campaign; a dead one is replaced, and a lost one learns that it must stop."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_provider_voiceinfra.exceptions import CampaignBusyError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.database.connect import Database
+from airflow_provider_voiceinfra.ledger.database.schema import campaigns
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from tests.ledger.examples import CONN_ID, FIRST_TRY, SECOND_TRY
+from tests.ledger.racing import Rival, after_statement
+
+ANOTHER_RUN = replace(FIRST_TRY, run_id="another run")
+START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def forward(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(campaigns_module, "now", clock)
+    return clock
+
+
+def take(
+    ledger: CallLedger, origin: CallOrigin = FIRST_TRY, campaign_id: str = "c"
+) -> tuple[CampaignEntry, bool]:
+    return ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=origin)
+
+
+def runner_of(ledger: CallLedger, origin: CallOrigin = FIRST_TRY) -> str:
+    """Take a campaign, and return what the process that runs it is known by."""
+    return str(take(ledger, origin)[0].runner)
+
+
+def stored(ledger: CallLedger, campaign_id: str = "c") -> CampaignEntry:
+    entry = ledger.campaign(campaign_id)
+    assert entry is not None
+    return entry
+
+
+def set_loaded(ledger: CallLedger) -> None:
+    ledger.load_contacts("c", [], loaded_by="somebody")
+
+
+class TestTake:
+    def test_campaign_of_a_new_id_is_begun(self, ledger: CallLedger, ledger_url: str, clock: Clock) -> None:
+        entry, from_another = take(ledger)
+        assert not from_another
+        assert entry.runner
+        assert (entry.campaign_id, entry.conn_id, entry.runs_in) == ("c", CONN_ID, ("dag", "run", "task", -1))
+        assert (entry.created_at, entry.runner_seen_at) == (START, START)
+        assert (entry.loads, entry.loaded_by, entry.progress, entry.summary) == (0, None, None, None)
+        assert (entry.cancelled_at, entry.finished_at) == (None, None)
+        with Database(ledger_url).reading() as connection:  # it sees only what was committed
+            row = connection.execute(campaigns.select()).one()
+        assert CampaignEntry(**row._mapping) == entry == stored(ledger)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"dag_id": "x"}, {"run_id": "x"}, {"task_id": "x"}, {"map_index": 3}],
+        ids=lambda c: next(iter(c)),
+    )
+    def test_another_task_instance_is_refused_while_one_is_at_work(
+        self, ledger: CallLedger, change: dict[str, Any]
+    ) -> None:
+        entry, _ = take(ledger)
+        with pytest.raises(CampaignBusyError) as caught:
+            take(ledger, replace(SECOND_TRY, **change))
+        assert caught.value.campaign_id == "c"
+        assert all(f"{name!r}" in str(caught.value) for name in ("dag", "run", "task"))
+        assert stored(ledger) == entry
+
+    def test_silent_runner_is_replaced_after_a_minute_and_no_earlier(
+        self, ledger: CallLedger, clock: Clock
+    ) -> None:
+        runner = runner_of(ledger)
+        clock.forward(59.9)
+        with pytest.raises(CampaignBusyError):
+            take(ledger, ANOTHER_RUN)
+        ledger.beat("c", runner, {})
+        clock.forward(59.9)
+        with pytest.raises(CampaignBusyError):
+            take(ledger, ANOTHER_RUN)
+        clock.forward(0.1)
+        entry, from_another = take(ledger, ANOTHER_RUN)
+        assert not from_another
+        assert (entry.run_id, entry.runner_seen_at) == ("another run", clock.moment)
+        assert entry.runner not in (None, runner)
+
+    def test_released_campaign_may_be_taken_at_once(self, ledger: CallLedger) -> None:
+        ledger.release_campaign("c", runner_of(ledger))
+        entry, from_another = take(ledger, ANOTHER_RUN)
+        assert (entry.run_id, from_another) == ("another run", False)
+
+    @pytest.mark.parametrize("origin", [FIRST_TRY, SECOND_TRY], ids=["same try", "next try"])
+    def test_same_task_instance_takes_over_at_once_and_says_so(
+        self, ledger: CallLedger, origin: CallOrigin
+    ) -> None:
+        before = runner_of(ledger)
+        entry, from_another = take(ledger, origin)
+        assert from_another
+        assert entry.runner not in (None, before)
+
+    @pytest.mark.parametrize("ended", ["released", "silent"])
+    def test_there_is_nobody_to_wait_for_if_the_former_try_has_ended(
+        self, ledger: CallLedger, clock: Clock, ended: str
+    ) -> None:
+        runner = runner_of(ledger)
+        if ended == "released":
+            ledger.release_campaign("c", runner)
+        clock.forward(60)
+        assert take(ledger, SECOND_TRY)[1] is False
+
+    def test_campaign_that_is_taken_up_goes_on_where_it_was(self, ledger: CallLedger, clock: Clock) -> None:
+        runner = runner_of(ledger)
+        set_loaded(ledger)
+        ledger.beat("c", runner, {"active": 3})
+        ledger.cancel_campaign("c")
+        ledger.release_campaign("c", runner)
+        before = stored(ledger)
+        clock.forward(1000)
+        entry, _ = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
+        changed = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
+        assert entry == replace(before, **changed, runner_seen_at=clock.moment)
+
+    def test_of_many_at_once_exactly_one_runs_it(self, ledger: CallLedger) -> None:
+        ledger.check()
+        ready = threading.Barrier(8)
+
+        def race(number: int) -> str | None:
+            ready.wait()
+            try:
+                return runner_of(ledger, replace(FIRST_TRY, map_index=number))
+            except CampaignBusyError:
+                return None
+
+        with ThreadPoolExecutor(8) as pool:
+            won = [runner for runner in pool.map(race, range(8)) if runner]
+        assert won == [stored(ledger).runner]
+
+    def test_one_who_comes_while_another_takes_it_is_refused(
+        self, ledger: CallLedger, ledger_url: str
+    ) -> None:
+        ledger.release_campaign("c", runner_of(ledger))
+        rival = Rival(lambda: take(ledger, ANOTHER_RUN))
+        after_statement(ledger_url, "SELECT", "campaigns", rival)
+        entry, _ = take(ledger)
+        with pytest.raises(CampaignBusyError):
+            rival.result()
+        assert stored(ledger) == entry
+
+    def test_next_try_that_comes_while_the_former_takes_it_says_so(
+        self, ledger: CallLedger, ledger_url: str
+    ) -> None:
+        ledger.release_campaign("c", runner_of(ledger))
+        rival = Rival(lambda: take(ledger, SECOND_TRY))
+        after_statement(ledger_url, "SELECT", "campaigns", rival)
+        former, _ = take(ledger)
+        entry, from_another = rival.result()  # type: ignore[misc]
+        assert from_another
+        assert stored(ledger) == entry
+        with pytest.raises(CampaignBusyError):
+            ledger.beat("c", str(former.runner), {})
+
+
+class TestBeat:
+    def test_beat_shows_life_and_progress(self, ledger: CallLedger, clock: Clock) -> None:
+        runner = runner_of(ledger)
+        clock.forward(7)
+        entry = ledger.beat("c", runner, {"active": 3, "waiting": {"window": 2}, "obstacle": None})
+        assert entry == stored(ledger)
+        assert entry.progress == {"active": 3, "waiting": {"window": 2}, "obstacle": None}
+        assert entry.runner_seen_at == START + timedelta(seconds=7)
+        assert entry.runner == runner
+
+    def test_beat_tells_of_a_cancellation_and_of_its_end(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        assert ledger.beat("c", runner, {}).cancelled_at is None
+        ledger.cancel_campaign("c")
+        assert ledger.beat("c", runner, {}).cancelled_at is not None
+        ledger.uncancel_campaign("c")
+        assert ledger.beat("c", runner, {}).cancelled_at is None
+
+    @pytest.mark.parametrize("by", [ANOTHER_RUN, SECOND_TRY], ids=["another task", "next try"])
+    def test_runner_that_has_lost_the_campaign_is_refused_and_changes_nothing(
+        self, ledger: CallLedger, clock: Clock, by: CallOrigin
+    ) -> None:
+        lost = runner_of(ledger)
+        clock.forward(60)
+        runner = runner_of(ledger, by)
+        entry = ledger.beat("c", runner, {"active": 1})
+        clock.forward(1)
+        with pytest.raises(CampaignBusyError, match=f"{by.run_id!r}"):
+            ledger.beat("c", lost, {"active": 99})
+        assert stored(ledger) == entry
+
+    def test_runner_that_has_released_the_campaign_is_refused(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        ledger.release_campaign("c", runner)
+        with pytest.raises(CampaignBusyError):
+            ledger.beat("c", runner, {})
+        assert stored(ledger).runner is None
+
+
+class TestRelease:
+    def test_contacts_stay_loaded_unless_they_are_to_be_forgotten(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        set_loaded(ledger)
+        ledger.release_campaign("c", runner)
+        assert (stored(ledger).runner, stored(ledger).loaded_by) == (None, "somebody")
+        ledger.release_campaign("c", runner_of(ledger), forget_load=True)
+        assert (stored(ledger).runner, stored(ledger).loaded_by) == (None, None)
+
+    def test_runner_that_has_lost_the_campaign_releases_nothing(self, ledger: CallLedger) -> None:
+        lost = runner_of(ledger)
+        runner = runner_of(ledger, SECOND_TRY)
+        set_loaded(ledger)
+        ledger.release_campaign("c", lost, forget_load=True)
+        assert (stored(ledger).runner, stored(ledger).loaded_by) == (runner, "somebody")
+
+
+class TestCancel:
+    def test_campaign_is_cancelled_once(self, ledger: CallLedger, clock: Clock) -> None:
+        runner_of(ledger)
+        assert not ledger.is_cancelled("c")
+        clock.forward(5)
+        assert ledger.cancel_campaign("c")
+        clock.forward(5)
+        assert not ledger.cancel_campaign("c")
+        assert ledger.is_cancelled("c")
+        assert stored(ledger).cancelled_at == START + timedelta(seconds=5)
+
+    def test_cancellation_can_be_taken_back_and_repeated(self, ledger: CallLedger) -> None:
+        runner_of(ledger)
+        assert not ledger.uncancel_campaign("c")
+        for _ in range(2):
+            assert ledger.cancel_campaign("c")
+            assert ledger.uncancel_campaign("c")
+            assert not ledger.is_cancelled("c")
+
+    def test_campaign_that_is_not_there_cannot_be_cancelled(self, ledger: CallLedger) -> None:
+        take(ledger, campaign_id="another")
+        assert not ledger.cancel_campaign("c")
+        assert not ledger.uncancel_campaign("c")
+        assert not ledger.is_cancelled("c")
+        assert not ledger.is_cancelled("another")
+
+    def test_finished_campaign_cannot_be_cancelled(self, ledger: CallLedger, clock: Clock) -> None:
+        runner = runner_of(ledger)
+        clock.forward(5)
+        ledger.finish_campaign("c", runner, {})
+        assert not ledger.cancel_campaign("c")
+        ledger.release_campaign("c", runner)
+        assert not ledger.cancel_campaign("c")
+        assert not ledger.is_cancelled("c")
+
+    @pytest.mark.parametrize(
+        "loaded", [False, True], ids=["contacts are being loaded", "contacts are loaded"]
+    )
+    def test_finished_campaign_that_is_continued_can_be_cancelled(
+        self, ledger: CallLedger, clock: Clock, loaded: bool
+    ) -> None:
+        runner = runner_of(ledger)
+        ledger.finish_campaign("c", runner, {})
+        ledger.release_campaign("c", runner)
+        clock.forward(5)
+        runner = runner_of(ledger, ANOTHER_RUN)
+        if loaded:
+            set_loaded(ledger)
+        assert ledger.cancel_campaign("c")
+        assert ledger.beat("c", runner, {}).cancelled_at is not None
+
+    def test_campaign_that_was_cancelled_and_is_over_can_be_continued(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        ledger.cancel_campaign("c")
+        ledger.finish_campaign("c", runner, {"cancelled": 3})
+        assert ledger.uncancel_campaign("c")
+        assert not ledger.is_cancelled("c")
+
+
+class TestFinish:
+    def test_result_is_stored_and_the_next_run_loads_its_own_contacts(
+        self, ledger: CallLedger, clock: Clock
+    ) -> None:
+        runner = runner_of(ledger)
+        set_loaded(ledger)
+        clock.forward(9)
+        ledger.finish_campaign("c", runner, {"contacts": 3, "results_path": None})
+        entry = stored(ledger)
+        assert entry.summary == {"contacts": 3, "results_path": None}
+        assert (entry.finished_at, entry.loaded_by) == (START + timedelta(seconds=9), None)
+
+    def test_campaign_with_new_contacts_is_not_finished_any_more(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        ledger.finish_campaign("c", runner, {"contacts": 3})
+        set_loaded(ledger)
+        assert (stored(ledger).finished_at, stored(ledger).summary) == (None, None)
+
+    def test_process_that_lost_the_campaign_cannot_end_it(self, ledger: CallLedger) -> None:
+        lost = runner_of(ledger)
+        runner_of(ledger, SECOND_TRY)
+        with pytest.raises(CampaignBusyError):
+            ledger.finish_campaign("c", lost, {"contacts": 3})
+        assert stored(ledger).finished_at is None
+
+    def test_other_campaigns_go_on(self, ledger: CallLedger) -> None:
+        runner = runner_of(ledger)
+        other, _ = take(ledger, ANOTHER_RUN, "another")
+        ledger.beat("c", runner, {"active": 1})
+        ledger.cancel_campaign("c")
+        ledger.finish_campaign("c", runner, {})
+        ledger.release_campaign("c", runner, forget_load=True)
+        assert stored(ledger, "another") == other
+
+
+class TestListing:
+    def test_campaigns_are_listed_newest_first(self, ledger: CallLedger, clock: Clock) -> None:
+        for name in ("one", "two", "three"):
+            take(ledger, campaign_id=name)
+            clock.forward(1)
+        take(ledger, SECOND_TRY, "one")  # taking it up again does not make it newer
+        assert [entry.campaign_id for entry in ledger.campaigns()] == ["three", "two", "one"]
+        assert [entry.campaign_id for entry in ledger.campaigns(limit=2)] == ["three", "two"]
+
+    def test_campaign_that_is_not_there_is_none(self, ledger: CallLedger) -> None:
+        assert ledger.campaign("c") is None
+        assert ledger.campaigns() == []
