@@ -27,9 +27,9 @@ from airflow_provider_voiceinfra import __version__, deployment, metrics
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.database.pools import Pool
 from airflow_provider_voiceinfra.settings import Settings, load_settings
-from airflow_provider_voiceinfra.web.connections import CachedSecrets, SecretsFor, stored_names
-from airflow_provider_voiceinfra.web.unread import CloseUnread
-from airflow_provider_voiceinfra.web.webhook import (
+from airflow_provider_voiceinfra.web.receiver.secrets import CachedSecrets, SecretsFor, stored_names
+from airflow_provider_voiceinfra.web.receiver.unread import CloseUnread
+from airflow_provider_voiceinfra.web.receiver.webhook import (
     LEDGER_CONNECTIONS,
     Once,
     Receiver,

@@ -28,9 +28,9 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
-from airflow_provider_voiceinfra.web import connections
 from airflow_provider_voiceinfra.web.app import create_app
-from airflow_provider_voiceinfra.web.connections import (
+from airflow_provider_voiceinfra.web.receiver import secrets
+from airflow_provider_voiceinfra.web.receiver.secrets import (
     CACHE_SECONDS,
     MAX_STRANGE_LOOKUPS,
     STRANGE_AT_ONCE,
@@ -309,7 +309,7 @@ def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest
         yield "listed"
         go_on.wait(60)
 
-    monkeypatch.setattr(connections, "NAMES_SECONDS", 0.2)
+    monkeypatch.setattr(secrets, "NAMES_SECONDS", 0.2)
     kept = CachedSecrets({"listed": ("one",)}.get, names=never)
     wait = kept._names._first.wait
     monkeypatch.setattr(kept._names._first, "wait", lambda patience: waits.append(patience) or wait(patience))
@@ -580,7 +580,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.team import Team
 from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
-from airflow_provider_voiceinfra.web.pages.connections import find_connections
+from airflow_provider_voiceinfra.web.pages.setup.connections import find_connections
 from airflow_provider_voiceinfra.web.pages.visitors import AirflowVisitor
 
 with settings.Session() as session:

@@ -21,9 +21,9 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
 from airflow_provider_voiceinfra.web import app as receiver_app
-from airflow_provider_voiceinfra.web import webhook
 from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from airflow_provider_voiceinfra.web.receiver import webhook
 from tests.web.conftest import CONNECTIONS, Server, completion, signed
 from tests.web.pages.conftest import OP
 

@@ -14,9 +14,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
-from airflow_provider_voiceinfra.web.pages import call, calls, campaigns, charts, export, run, setup
+from airflow_provider_voiceinfra.web.pages import run
+from airflow_provider_voiceinfra.web.pages.call import page as call
+from airflow_provider_voiceinfra.web.pages.calls import charts, export
+from airflow_provider_voiceinfra.web.pages.calls import page as calls
+from airflow_provider_voiceinfra.web.pages.campaigns import page as campaigns
 from airflow_provider_voiceinfra.web.pages.rendering import assets, is_partial, page, security_headers
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from airflow_provider_voiceinfra.web.pages.setup import page as setup
 from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf, admit, airflow_visitor
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-from airflow_provider_voiceinfra.web.webhook import place_of
+from airflow_provider_voiceinfra.web.receiver.webhook import place_of
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
 
 PAGE_SECONDS = 15.0

@@ -10,8 +10,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
 from airflow_provider_voiceinfra.ledger.records import CallState
-from airflow_provider_voiceinfra.web.pages.call_rows import STANDINGS, address_of, rows_of
-from airflow_provider_voiceinfra.web.pages.campaign_views import view_of
+from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, address_of, rows_of
+from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope

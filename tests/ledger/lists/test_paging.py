@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
-from airflow_provider_voiceinfra.ledger.lists import calls
+from airflow_provider_voiceinfra.ledger.lists import calls as listing
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, ListedCall, Order
 from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.ledger.examples import CALL
@@ -220,7 +220,7 @@ class TestBound:
     def test_export_goes_on_to_the_end(
         self, ledger: CallLedger, rare: list[Sample], order: Order, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(calls, "_STREAM_CHUNK", 4)
+        monkeypatch.setattr(listing, "_STREAM_CHUNK", 4)
         wanted = CallFilter(only_conns=frozenset({"conn_b"}))
         found = [call.key_hash for call in ledger.stream_calls(wanted, order=order)]
         assert found == expected(rare, wanted, order)

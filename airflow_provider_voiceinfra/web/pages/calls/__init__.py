@@ -1,0 +1,1 @@
+"""The page of all calls: filters, rows, charts and the CSV file."""

@@ -1,0 +1,191 @@
+"""The pages /ui/campaigns and /ui/campaign: how far each is; cancels one, or takes that back."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
+from fastapi.responses import Response
+
+from airflow_provider_voiceinfra.campaigns.reporting.status import State, after_resuming, is_over, state_of
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.web.pages.campaigns.airflow_tasks import task_state
+from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
+from airflow_provider_voiceinfra.web.pages.rendering import page
+from airflow_provider_voiceinfra.web.pages.routes import PageRoute
+from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
+
+PAGE_SIZE = 25
+LIST_POLL_SECONDS = 5
+_LONGEST_TEXT = 250
+_UNDER_WAY = (State.RUNNING, State.WAITING, State.SILENT)
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(route_class=PageRoute)
+
+
+@router.get("/campaigns")
+def list_campaigns(
+    request: Request, state: str = "", text: str = "", after: str = "", before: str = ""
+) -> Response:
+    """Show campaigns, newest first."""
+    scope = Scope.of(request)
+    text = text.replace("\0", "").strip()[:_LONGEST_TEXT]
+    found = _page_of(scope, state, text, after, before)
+    chosen = {name: value for name, value in (("state", state), ("text", text)) if value}
+    here = chosen | {name: value for name, value in (("after", after), ("before", before)) if value}
+    views = [view_of(entry) for entry in found.campaigns]
+    return page(
+        request,
+        "campaigns.html",
+        title="Campaigns",
+        current="campaigns",
+        states=[one.value for one in State],
+        state=state,
+        text=text,
+        views=views,
+        here=_address(here),
+        first=_address(chosen) if after or before else None,
+        newer=_address(chosen | {"before": found.before}) if found.before else None,
+        older=_address(chosen | {"after": found.after}) if found.after else None,
+        poll_seconds=LIST_POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
+        # Who looks on is not told every few seconds how long the list is.
+        tells=request.headers.get("hx-trigger") not in (None, "campaigns"),
+    )
+
+
+@router.get("/campaign")
+def show_campaign(request: Request, id: str, was: str = "") -> Response:
+    """Show one campaign.
+
+    :param was: the state that the page shows at present, if it asks for news.
+    """
+    scope = Scope.of(request)
+    return _campaign(request, scope, _visible(scope, id), was=was)
+
+
+@router.post("/campaign/cancel", dependencies=[Depends(require_own_page)])
+def cancel(request: Request, id: Annotated[str, Form()]) -> Response:
+    """Have a campaign dial nobody else."""
+    scope = Scope.of(request)
+    entry = _changeable(scope, id, "cancel")
+    changed = scope.ledger.cancel_campaign(entry.campaign_id)
+    entry = scope.ledger.campaign(entry.campaign_id) or entry
+    if changed:
+        log.info("Campaign %r was cancelled by %r.", mask_numbers_in(entry.campaign_id), scope.visitor.name)
+        return _campaign(request, scope, entry, told="The campaign is cancelled.")
+    if entry.cancelled_at is not None:
+        told = "Nothing was changed: the campaign was cancelled before, at"
+        return _campaign(request, scope, entry, told=told, told_at=entry.cancelled_at)
+    told = "Nothing was changed: the campaign was over before it could be cancelled."
+    return _campaign(request, scope, entry, told=told)
+
+
+@router.post("/campaign/resume", dependencies=[Depends(require_own_page)])
+def resume(request: Request, id: Annotated[str, Form()]) -> Response:
+    """Take a cancellation back."""
+    scope = Scope.of(request)
+    entry = _changeable(scope, id, "resume")
+    changed = scope.ledger.uncancel_campaign(entry.campaign_id)
+    entry = scope.ledger.campaign(entry.campaign_id) or entry
+    if not changed:
+        return _campaign(request, scope, entry, told="Nothing was changed: the campaign is not cancelled.")
+    shown = mask_numbers_in(entry.campaign_id)
+    log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
+    return _campaign(request, scope, entry, told=f"The cancellation is taken back. {after_resuming(entry)}")
+
+
+def _campaign(
+    request: Request,
+    scope: Scope,
+    entry: CampaignEntry,
+    *,
+    was: str = "",
+    told: str | None = None,
+    told_at: datetime | None = None,
+) -> Response:
+    """Return the page of a campaign.
+
+    :param was: the state that the page shows at present; a different one is announced.
+    :param told: what has become of what the visitor asked for, and ``told_at`` the moment that it ends with.
+    """
+    # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
+    counts = None if entry.progress else scope.ledger.count_contacts(entry.campaign_id)
+    # One that runs, or is over, says so itself.
+    asks_airflow = not is_over(entry) and state_of(entry) in (State.WAITING, State.SILENT)
+    view = view_of(entry, counts, task=task_state(entry) if asks_airflow else None)
+    return page(
+        request,
+        "campaign.html",
+        title=entry.campaign_id,
+        current="campaigns",
+        view=view,
+        shown=view.shown,
+        may_change=scope.may_change(entry),
+        here=view.address + "&" + urlencode({"was": view.state_told}),
+        announced=bool(was) and was != view.state_told,
+        told=told,
+        told_at=told_at,
+    )
+
+
+def _page_of(scope: Scope, state: str, text: str, after: str, before: str) -> CampaignsPage:
+    if state and state not in {one.value for one in State}:
+        names = ", ".join(one.value for one in State)
+        raise HTTPException(400, f"state: campaigns have no state {state[:50]!r}; choose one of {names}.")
+    sources = scope.ledger.campaign_sources()
+    dags = {dag_id for dag_id, _ in sources if dag_id is not None}
+    conns = {conn_id for dag_id, conn_id in sources if dag_id is None}
+    # Those that may be seen are named, so that one that begins this very moment is not shown to everybody.
+    wanted = CampaignFilter(
+        state=state or None,
+        text=text or None,
+        dag_ids=frozenset(scope.visitor.readable_dags(dags)),
+        dagless_conns=frozenset(scope.visitor.readable_connections(conns)),
+    )
+    try:
+        return scope.ledger.page_of_campaigns(
+            wanted, after=after or None, before=before or None, limit=PAGE_SIZE
+        )
+    except ValueError:
+        name = "before" if before else "after"
+        raise HTTPException(
+            400, f"{name}: this is no place in the list of campaigns; begin anew with the first page."
+        ) from None
+
+
+def _visible(scope: Scope, campaign_id: str) -> CampaignEntry:
+    """Return a campaign, unless there is none or it is hidden, which look alike."""
+    entry = scope.ledger.campaign(campaign_id)
+    if entry is None or not scope.shows(entry.dag_id, entry.conn_id):
+        raise HTTPException(
+            404,
+            "There is no such campaign, or you may not see it. The list of campaigns shows all that you may.",
+        )
+    return entry
+
+
+def _changeable(scope: Scope, campaign_id: str, what: str) -> CampaignEntry:
+    entry = _visible(scope, campaign_id)
+    if not scope.may_change(entry):
+        missing = (
+            f"to edit the connection {entry.conn_id!r}"
+            if entry.dag_id is None
+            else f"to edit the runs of the DAG {entry.dag_id!r}"
+        )
+        raise HTTPException(
+            403,
+            f"Nothing was changed. To {what} this campaign you need permission {missing}; an administrator "
+            "of Airflow can give it to you.",
+        )
+    return entry
+
+
+def _address(fields: dict[str, str]) -> str:
+    return "campaigns?" + urlencode(fields) if fields else "campaigns"

@@ -1,0 +1,1 @@
+"""The page that says whether connections are set up, and what their webhooks are doing."""

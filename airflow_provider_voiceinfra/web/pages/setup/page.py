@@ -1,0 +1,249 @@
+"""The page /ui/setup: whether connections are set up, what their webhooks are doing, and what was kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Set
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
+from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
+from airflow_provider_voiceinfra.diagnosis.receiver import check_deliveries, default_address
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.receiving import Outcome, replay
+from airflow_provider_voiceinfra.web.pages.rendering import page
+from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
+from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
+from airflow_provider_voiceinfra.web.pages.setup.connections import Connections, find_connections
+from airflow_provider_voiceinfra.web.pages.setup.view import (
+    body_of,
+    findings_of_all,
+    stray_of,
+    views_of,
+)
+from airflow_provider_voiceinfra.web.pages.visitors import Visitor
+from airflow_provider_voiceinfra.web.receiver.rejections import STRANGERS
+
+PATIENCE = 8.0
+"""How long a check waits for each answer, in seconds: somebody looks on."""
+KEPT_ON_A_PAGE = 20
+MOST_REPLAYED = 200
+ALL = "all"
+_LONGEST_CONN_ID = 250  # as Airflow's own column
+_LARGEST_ID = 2**63 - 1
+Id = Annotated[int, Query(ge=1, le=_LARGEST_ID)]
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(route_class=PageRoute)
+checks = APIRouter(route_class=CheckRoute)
+
+
+@router.get("/setup")
+def show_setup(
+    request: Request,
+    show: Id | None = None,
+    before: Id | None = None,
+    replayed: bool = False,
+    conn_id: str = "",
+) -> Response:
+    """Show the connections and the kept deliveries; with ``show``, what one of those says.
+
+    :param before: the id of a kept delivery; those that came before it.
+    :param replayed: whether kept deliveries that a replay made use of are listed, too.
+    :param conn_id: a connection to show as well, which a secrets backend may hold.
+    """
+    wanted = {conn_id.strip()} - {""}
+    _require_usable(wanted)
+    try:
+        scope = Scope.of(request)
+        every = _connections(scope, wanted)
+        conn_ids = _readable(scope.visitor, every)
+        if show is not None:
+            return _delivery(request, scope, show)
+        findings, settings = findings_of_all()
+        return _setup(
+            request,
+            every,
+            findings=findings,
+            views=views_of(scope.visitor, conn_ids, every, settings, scope.ledger),
+            stray=stray_of(scope.ledger),
+            kept=_kept(scope, conn_ids, before=before, replayed=replayed),
+        )
+    except (LedgerError, ConfigurationError) as error:
+        log.error("The page Setup can say nothing of webhooks: %s", error)
+        return _without_ledger(request, wanted)
+
+
+@checks.post("/setup/check", dependencies=[Depends(require_own_page)])
+def check(request: Request, conn_id: Annotated[str, Form()]) -> Response:
+    """Run every check of the doctor's for a connection."""
+    _require_edit(request.state.visitor, conn_id)
+    return _findings(request, diagnose(conn_id, patience=PATIENCE))
+
+
+@checks.post("/setup/test", dependencies=[Depends(require_own_page)])
+def send_test_delivery(request: Request, conn_id: Annotated[str, Form()]) -> Response:
+    """Send a signed webhook to this Airflow's own address, and look for it in the ledger."""
+    scope = Scope.of(request)
+    _require_edit(scope.visitor, conn_id)
+    found, connection = check_connection(conn_id)
+    if connection is None:
+        return _findings(request, [found])
+    findings = check_deliveries(connection, default_address(), scope.ledger, patience=PATIENCE)
+    return _findings(request, findings)
+
+
+@router.post("/setup/replay", dependencies=[Depends(require_own_page)])
+def replay_delivery(request: Request, id: Annotated[str, Form()]) -> Response:
+    """Try a kept delivery again, or all of them."""
+    scope = Scope.of(request)
+    conn_ids = _readable(scope.visitor, _connections(scope))
+    told = _replay_all(scope, conn_ids) if id == ALL else _replay_one(scope, id)
+    return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), told=told)
+
+
+def _setup(request: Request, every: Connections, *, status: int = 200, **shown: Any) -> Response:
+    return page(
+        request,
+        "setup.html",
+        status=status,
+        title="Setup",
+        current="setup",
+        is_complete=every.is_complete,
+        told=None,
+        **shown,
+    )
+
+
+def _without_ledger(request: Request, wanted: Set[str]) -> Response:
+    """Show what can be said while the ledger cannot be used, which is when this page is needed most."""
+    visitor = request.state.visitor
+    every = find_connections(wanted)
+    conn_ids = _readable(visitor, every)
+    findings, settings = findings_of_all()
+    views = views_of(visitor, conn_ids, every, settings, None)
+    return _setup(request, every, status=503, findings=findings, views=views, stray=None, kept=None)
+
+
+def _connections(scope: Scope, wanted: Set[str] = frozenset()) -> Connections:
+    # Of a secrets backend's connections, those are found that a webhook or a call has named.
+    rejected = {one.conn_id for one in scope.ledger.rejections()} - {STRANGERS}
+    return find_connections({*scope.ledger.known_connections(), *rejected, *wanted})
+
+
+def _readable(visitor: Visitor, every: Connections) -> list[str]:
+    allowed = visitor.readable_connections(every.conn_ids)
+    if not allowed:
+        raise HTTPException(
+            403,
+            "This page is about connections of type voiceinfra, and your Airflow account may read none of "
+            "them. It needs the permission to read connections, which an administrator of Airflow can give; "
+            "in the simple auth manager, the roles op and admin have it.",
+        )
+    return [conn_id for conn_id in every.conn_ids if conn_id in allowed]
+
+
+def _require_usable(conn_ids: Set[str]) -> None:
+    if any(len(conn_id) > _LONGEST_CONN_ID for conn_id in conn_ids):
+        raise HTTPException(
+            400, f"conn_id: ids of connections have at most {_LONGEST_CONN_ID} characters; this is none."
+        )
+
+
+def _require_edit(visitor: Visitor, conn_id: str) -> None:
+    _require_usable({conn_id})
+    if not visitor.may_edit_connection(conn_id):
+        raise HTTPException(
+            403,
+            "Nothing was done. This needs the permission to edit the connection, which an administrator of "
+            "Airflow can give.",
+        )
+
+
+def _findings(request: Request, findings: Iterable[Finding]) -> Response:
+    found = list(findings)
+    verdicts = {one.verdict for one in found}
+    if Verdict.FAILED in verdicts:
+        said = "Something has to be mended."
+    else:
+        said = "It works, with a remark." if Verdict.WARNING in verdicts else "Everything is in order."
+    return page(request, "_findings.html", findings=found, said=said)
+
+
+def _kept(
+    scope: Scope, conn_ids: list[str], *, before: int | None = None, replayed: bool = False
+) -> dict[str, Any]:
+    """Return what the list of kept deliveries is given."""
+    found = scope.ledger.listed_deliveries(
+        conn_ids, include_replayed=replayed, before=before, limit=KEPT_ON_A_PAGE + 1
+    )
+    shown = found[:KEPT_ON_A_PAGE]
+    editable = {id_ for id_ in {one.conn_id for one in shown} if scope.visitor.may_edit_connection(id_)}
+    return {
+        "deliveries": shown,
+        "editable": editable,
+        "older": shown[-1].id if len(found) > len(shown) else None,
+        "is_later_page": before is not None,
+        "replayed": replayed,
+    }
+
+
+def _delivery(request: Request, scope: Scope, delivery_id: int) -> Response:
+    delivery = _readable_delivery(scope, delivery_id)
+    return page(
+        request,
+        "delivery.html",
+        title="A kept delivery",
+        current="setup",
+        kept=delivery,
+        body=body_of(delivery),
+    )
+
+
+def _readable_delivery(scope: Scope, delivery_id: int) -> KeptDelivery:
+    """Return a kept delivery, unless there is none or it is hidden, which look alike."""
+    delivery = scope.ledger.delivery(delivery_id)
+    if delivery is None or not scope.may_read(delivery.conn_id):
+        raise HTTPException(
+            404, "There is no such delivery, or you may not see it; it may have been purged meanwhile."
+        )
+    return delivery
+
+
+def _replay_one(scope: Scope, id: str) -> str:
+    if not (id.isascii() and id.isdecimal() and len(id) < len(str(_LARGEST_ID))):
+        raise HTTPException(
+            400, f"id: kept deliveries are named by their number, or by {ALL!r}; this is neither."
+        )
+    delivery = _readable_delivery(scope, int(id))
+    _require_edit(scope.visitor, delivery.conn_id)
+    receipt = replay(delivery, scope.ledger)
+    log.info("Delivery %d was replayed by %r: %s", delivery.id, scope.visitor.name, receipt.outcome.value)
+    if receipt.outcome is Outcome.KEPT:
+        return f"Delivery {delivery.id} still cannot be used, and stays: {receipt.reason}."
+    if receipt.outcome is Outcome.DUPLICATE:
+        return f"Delivery {delivery.id} says what the ledger knows already; it is done with."
+    return f"Delivery {delivery.id} is recorded as the completion of its call."
+
+
+def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
+    editable = [conn_id for conn_id in conn_ids if scope.visitor.may_edit_connection(conn_id)]
+    if not editable:
+        _require_edit(scope.visitor, conn_ids[0])
+    listed = scope.ledger.listed_deliveries(editable, limit=MOST_REPLAYED)
+    outcomes = []
+    for one in reversed(listed):  # in the order in which they came
+        delivery = scope.ledger.delivery(one.id)
+        if delivery is not None:
+            outcomes.append(replay(delivery, scope.ledger).outcome)
+    used = sum(outcome is not Outcome.KEPT for outcome in outcomes)
+    log.info("%d deliveries were replayed by %r; %d of use", len(outcomes), scope.visitor.name, used)
+    told = f"{len(outcomes)} tried again: {used} could be used, {len(outcomes) - used} stay as they are."
+    if len(listed) < MOST_REPLAYED:
+        return told
+    return f"{told} These were the newest; `airflow voiceinfra deliveries --replay all` tries every one."

@@ -1,0 +1,159 @@
+"""What the page /ui/setup tells of a connection, of a rejected webhook, and of one that was kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
+from airflow_provider_voiceinfra.diagnosis.deployment import (
+    check_connection,
+    check_ledger,
+    check_settings,
+    check_webhook_secret,
+)
+from airflow_provider_voiceinfra.diagnosis.receiver import check_default_address, default_address
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.lists.values import Rejection
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.receiving import Rejection as Reason
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.pages.setup.connections import Connections
+from airflow_provider_voiceinfra.web.pages.visitors import Visitor
+from airflow_provider_voiceinfra.web.receiver.rejections import STRANGERS, TOO_LARGE
+
+_REMEDIES = {
+    Reason.NO_SECRET.value: (
+        "Type a long random secret into the vendor's dashboard, and the same one into the field "
+        "'Webhook secret' of this connection."
+    ),
+    Reason.MISSING_SIGNATURE.value: (
+        "The vendor signs each webhook once a secret is set in its dashboard. If one is set there, somebody "
+        "else sent this, or a proxy took the signature away."
+    ),
+    Reason.MALFORMED_SIGNATURE.value: (
+        "The vendor's signatures look otherwise: somebody else sent this, or a proxy changed its header."
+    ),
+    Reason.WRONG_SIGNATURE.value: (
+        "The secret in the vendor's dashboard and the one of this connection differ, or something on the way "
+        "changed the body. While you rotate the secret, put both into the connection."
+    ),
+    TOO_LARGE: "If it was the vendor's, raise [voiceinfra] max_webhook_bytes and restart the API server.",
+}
+_FOR_UNKNOWN = (
+    "If that looks like a connection of yours, correct the webhook URL in the vendor's dashboard: it ends in "
+    "the connection's id."
+)
+_NO_DEFAULT = (
+    "there is none of this id, and none is needed as long as every task names its connection, and every "
+    "webhook URL in the vendor's dashboard ends in one"
+)
+_MOST_SHOWN = 100_000  # characters of a body
+_MOST_INDENTED = 20_000  # characters; indenting may make the text many times as long
+
+
+@dataclass(frozen=True)
+class ConnectionView:
+    """One connection.
+
+    :param element: what its elements are called, since ids of connections may hold anything.
+    :param webhook_url: for the vendor's dashboard.
+    :param findings: what can be seen without sending anything.
+    :param last_received: when its newest completion came.
+    :param rejection: the last webhook that was not believed.
+    :param may_edit: whether the visitor may test it.
+    """
+
+    conn_id: str
+    element: str
+    webhook_url: str
+    findings: list[Finding]
+    last_received: datetime | None
+    last_call_id: str | None
+    rejection: Rejection | None
+    rejection_remedy: str | None
+    may_edit: bool
+
+    @property
+    def works_since(self) -> bool:
+        """Whether a webhook was believed after the last that was not."""
+        received, rejection = self.last_received, self.rejection
+        return received is not None and rejection is not None and received > rejection.rejected_at
+
+
+def findings_of_all() -> tuple[list[Finding], Settings | None]:
+    """Look at what all connections share, without sending anything; return usable settings, too."""
+    found, settings = check_settings()
+    findings = [found]
+    if settings:
+        findings.append(check_ledger(settings)[0])
+    return [*findings, check_default_address()], settings
+
+
+def views_of(
+    visitor: Visitor,
+    conn_ids: list[str],
+    every: Connections,
+    settings: Settings | None,
+    ledger: CallLedger | None,
+) -> list[ConnectionView]:
+    """Return what there is to tell of connections.
+
+    :param visitor: who looks.
+    :param conn_ids: those that they may read.
+    :param every: all that there are.
+    :param ledger: ``None`` if it cannot be used at present.
+    """
+    rejected = {one.conn_id: one for one in ledger.rejections()} if ledger else {}
+    address = default_address()
+    views = []
+    for number, conn_id in enumerate(conn_ids):
+        last = ledger.last_completion(conn_id) if ledger else None
+        rejection = rejected.get(conn_id)
+        view = ConnectionView(
+            conn_id=conn_id,
+            element=f"c{number}",
+            webhook_url=f"{address}/webhooks/{quote(conn_id, safe='')}",
+            findings=_findings(conn_id, every, settings),
+            last_received=last.received_at if last else None,
+            last_call_id=last.call_id if last else None,
+            rejection=rejection,
+            rejection_remedy=_REMEDIES.get(rejection.reason) if rejection else None,
+            may_edit=visitor.may_edit_connection(conn_id),
+        )
+        views.append(view)
+    return views
+
+
+def stray_of(ledger: CallLedger) -> tuple[Rejection, str] | None:
+    """Return the last webhook for a connection that does not exist, and what to do about it."""
+    found = next((one for one in ledger.rejections() if one.conn_id == STRANGERS), None)
+    return (found, _FOR_UNKNOWN) if found else None
+
+
+def _findings(conn_id: str, every: Connections, settings: Settings | None) -> list[Finding]:
+    found, connection = check_connection(conn_id)
+    if connection is None and conn_id == DEFAULT_CONN_ID and every.defined and conn_id not in every.defined:
+        return [Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)]
+    if connection and settings:
+        return [found, check_webhook_secret(connection, settings)]
+    return [found]
+
+
+def body_of(delivery: KeptDelivery) -> str:
+    """Return a kept delivery's body as people can read it."""
+    try:
+        content = json.loads(delivery.body, parse_constant=str)
+        text = json.dumps(content, ensure_ascii=False)
+        if len(text) <= _MOST_INDENTED:
+            text = json.dumps(content, ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        text = delivery.body.decode("utf-8", "replace")
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a pair of surrogates is no text
+    if len(text) <= _MOST_SHOWN:
+        return text
+    rest = f"(this is not all; `airflow voiceinfra deliveries --show {delivery.id}` shows the rest)"
+    return f"{text[:_MOST_SHOWN]}\n\n{rest}"

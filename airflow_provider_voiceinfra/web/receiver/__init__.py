@@ -1,0 +1,1 @@
+"""Receives webhooks over HTTP; answers 200 only once the record is durable."""

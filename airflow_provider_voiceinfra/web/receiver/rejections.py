@@ -1,0 +1,103 @@
+"""Remembers which webhook was turned away last, and why, so that the page Setup can tell.
+
+Strangers cause most rejections, and can cause as many as they like. So few are written, one at a time, and
+never in the way of a genuine webhook.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache, TTLCache
+
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.receiving import Rejection
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.web.receiver.secrets import SecretsFor
+
+EVERY_SECONDS = 1.0
+EVERY_SECONDS_PER_CONNECTION = 5.0
+TOO_LARGE = "it is larger than [voiceinfra] max_webhook_bytes"
+STRANGERS = ""
+"""The connection that rejections are written under whose own does not exist."""
+_CONNECTIONS = 1000
+_LONGEST_ID = 64
+_ONLY_OF_CONNECTIONS = frozenset({Rejection.NO_SECRET.value, Rejection.WRONG_SIGNATURE.value})
+
+log = logging.getLogger(__name__)
+
+
+class Rejections:
+    """Writes rejections into the ledger, seldom.
+
+    :param ledger: returns the ledger.
+    :param secrets_for: tells whether there is such a connection.
+    :param clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: Callable[[], CallLedger],
+        secrets_for: SecretsFor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._secrets_for = secrets_for
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._last = float("-inf")
+        self._recent: TTLCache[str, None] = TTLCache(_CONNECTIONS, EVERY_SECONDS_PER_CONNECTION, timer=clock)
+        self._existing: LRUCache[str, None] = LRUCache(_CONNECTIONS)
+
+    def is_due(self, conn_id: str, reason: str) -> bool:
+        """Tell whether a rejection is to be written; costs nothing, and counts as done if so.
+
+        :param conn_id: the connection that the webhook named, which need not exist.
+        :param reason: why it was turned away.
+        """
+        with self._lock:
+            if reason in _ONLY_OF_CONNECTIONS:
+                self._existing[conn_id] = None
+            # Ids that nobody knows share one turn, so that no flood of them uses up those of real ones.
+            whose = conn_id if conn_id in self._existing else STRANGERS
+            if self._clock() - self._last < EVERY_SECONDS or whose in self._recent:
+                return False
+            self._last = self._clock()
+            self._recent[whose] = None
+            return True
+
+    def write(self, conn_id: str, reason: str) -> None:
+        """Write a rejection; whatever goes wrong with that is of no consequence to anybody.
+
+        :param conn_id: the connection that the webhook named, which need not exist.
+        :param reason: why it was turned away, in our words.
+        """
+        # One that waits for a ledger that is down must not take the threads of genuine webhooks.
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            if self._secrets_for(conn_id) is None:
+                # A stranger's text: short, quoted, and without numbers.
+                shown = mask_numbers_in(conn_id[: 4 * _LONGEST_ID])[:_LONGEST_ID]
+                self._ledger().note_rejection(
+                    STRANGERS, f"it was for {shown!r}, and there is no such connection"
+                )
+            else:
+                with self._lock:
+                    self._existing[conn_id] = None
+                    self._recent[conn_id] = None
+                self._ledger().note_rejection(conn_id, reason)
+        except VoiceInfraError as error:
+            log.info("A rejected webhook is not remembered: %s", error)
+        except Exception as error:  # noqa: BLE001  a note, after the answer: nobody waits for it
+            log.warning("A rejected webhook is not remembered: %s", type(error).__name__)
+        finally:
+            self._writing.release()

@@ -1,0 +1,230 @@
+"""The routes that the vendor posts to: reads bytes within a limit, hands them on, answers with a status.
+
+An answer tells a stranger nothing: neither which connections exist nor what was wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
+
+from airflow_provider_voiceinfra import receiving, signing
+from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection
+from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.receiver.rejections import TOO_LARGE, Rejections
+from airflow_provider_voiceinfra.web.receiver.secrets import SecretsFor
+from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+RETRY_AFTER_SECONDS = 10
+# How long a delivery waits to be believed, and then to be stored: a sender takes slowness for a failure.
+ANSWER_SECONDS = 10.0
+# Threads that verify, and as many that store: what waits for the ledger keeps nobody from being refused.
+THREADS = 16
+# Deliveries that may wait for a thread of each kind, with their bodies in memory.
+MAX_WAITING = 512
+# What is left to do once a delivery was answered; what finds no room here is left undone.
+AFTER_THREADS = 3
+MOST_AFTER = 128
+LEDGER_CONNECTIONS = THREADS + AFTER_THREADS + 2
+"""How many connections to the ledger all of it takes at most; one more each for its health and for names."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Once(Generic[T]):
+    """Makes something when it is first asked for; a failure is not kept, so the next who asks tries again."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self.made: T | None = None
+
+    def __call__(self) -> T:
+        """Return it, making it if need be."""
+        if self.made is None:
+            self.made = self._make()
+        return self.made
+
+
+@dataclass
+class Receiver:
+    """What a delivery needs; everything is looked up when the first one comes, in threads of its own.
+
+    :param secrets_for: returns the webhook secrets of a connection, ``None`` if there is no such connection.
+    """
+
+    settings: Once[Settings]
+    ledger: Once[CallLedger]
+    secrets_for: SecretsFor
+    rejections: Rejections = field(init=False)
+    _verifying: Workers = field(default_factory=lambda: _workers("verify", THREADS, MAX_WAITING))
+    _storing: Workers = field(default_factory=lambda: _workers("store", THREADS, MAX_WAITING))
+    _reporting: Workers = field(default_factory=lambda: _workers("report", AFTER_THREADS - 1, MOST_AFTER))
+    _noting: Workers = field(default_factory=lambda: _workers("note", 1, 1))
+
+    def __post_init__(self) -> None:
+        self.rejections = Rejections(self.ledger, self.secrets_for)
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether so many deliveries wait for a thread that no more should be taken."""
+        return self._verifying.is_full or self._storing.is_full
+
+    async def current_settings(self) -> Settings:
+        """Return the settings; they are read once.
+
+        :raises ConfigurationError: if this receiver is set up wrongly.
+        """
+        return self.settings.made or await self._verifying.run(self.settings)
+
+    async def deliver(self, delivery: Delivery, settings: Settings) -> Receipt:
+        """Take a delivery from its bytes to the ledger; what is not believed never comes near the ledger.
+
+        :raises LedgerError: if it could not be stored.
+        :raises ConnectionsUnavailableError: if its connection could not be looked up.
+        :raises ConfigurationError: if this receiver is set up wrongly.
+        :raises BusyError: if too much else is waiting.
+        :raises TooSlowError: if one of these takes too long.
+        """
+        allow_unsigned = settings.allow_unsigned_webhooks
+        rejection = receiving.shape_rejection(delivery, allow_unsigned=allow_unsigned)
+        account = None
+        if rejection is None:
+            rejection, account = await self._verifying.run(self._verify, delivery, allow_unsigned)
+        if rejection is not None:
+            return Receipt(Outcome.REJECTED, rejection.value)
+        receipt: Receipt = await self._storing.run(self._store, replace(delivery, account=account))
+        return receipt
+
+    async def after(self, delivery: Delivery, receipt: Receipt) -> None:
+        """Do what is left to do once a delivery has been answered; if there is no time for it, it is left."""
+        if receipt.outcome is Outcome.REJECTED:
+            await self._note(delivery.conn_id, receipt.reason or "")
+        with suppress(BusyError, TooSlowError):
+            if receipt.record is not None:
+                try:
+                    await self._reporting.run(self._report, delivery, receipt)
+                    return
+                except BusyError:
+                    log.info("How long a call took is not reported: the ledger is too slow at present")
+            await self._verifying.run(receiving.report, delivery, receipt, None)
+
+    async def _note(self, conn_id: str, reason: str) -> None:
+        if self.rejections.is_due(conn_id, reason):
+            with suppress(BusyError, TooSlowError):
+                await self._noting.run(self.rejections.write, conn_id, reason)
+
+    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> tuple[Rejection | None, str | None]:
+        secrets = self.secrets_for(delivery.conn_id)
+        account = secrets.account if isinstance(secrets, WebhookSecrets) else None
+        return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
+
+    def _store(self, delivery: Delivery) -> Receipt:
+        return receiving.store(delivery, self.ledger())
+
+    def _report(self, delivery: Delivery, receipt: Receipt) -> None:
+        receiving.report(delivery, receipt, self.ledger())
+
+
+def _workers(name: str, threads: int, most_waiting: int) -> Workers:
+    return Workers(name, threads=threads, seconds=ANSWER_SECONDS, most_waiting=most_waiting)
+
+
+class _BodyTooLargeError(Exception):
+    """The body is larger than the limit."""
+
+
+def build_router(receiver: Receiver) -> APIRouter:
+    """Return the routes of the receiver."""
+    router = APIRouter(redirect_slashes=False)
+
+    @router.post("/webhooks")
+    @router.post("/webhooks/{conn_id:path}")
+    async def receive(request: Request) -> Response:
+        return await _receive(request, receiver)
+
+    return router
+
+
+async def _receive(request: Request, receiver: Receiver) -> Response:
+    if receiver.is_overloaded:
+        log.warning("A webhook was put off: %d others wait to be stored", MAX_WAITING)
+        return _try_again()
+    delivery = Delivery(
+        conn_id=request.path_params.get("conn_id") or DEFAULT_CONN_ID,
+        body=b"",
+        signatures=request.headers.getlist(signing.SIGNATURE_HEADER),
+        event=", ".join(request.headers.getlist(signing.EVENT_HEADER)) or None,
+    )
+    try:
+        settings = await receiver.current_settings()
+        delivery = replace(delivery, body=await _read_body(request, settings.max_webhook_bytes))
+        receipt = await receiver.deliver(delivery, settings)
+    except _BodyTooLargeError:
+        log.warning("A webhook was refused: %s", TOO_LARGE)
+        later = BackgroundTask(receiver.after, delivery, Receipt(Outcome.REJECTED, TOO_LARGE))
+        return JSONResponse({"error": "too_large"}, 413, background=later)
+    except ClientDisconnect:
+        log.info("A webhook's sender hung up before its body was complete; nothing of it is stored")
+        return Response(status_code=400)  # nobody is there to read it
+    except VoiceInfraError as exc:
+        log.error("A webhook could not be stored, and its sender was asked to send it again: %s", exc)
+        return _try_again()
+    except Exception as exc:  # noqa: BLE001  whatever it is, the sender has to try again, and learns no more
+        log.error("A webhook could not be stored, for an error of ours: %s", place_of(exc))
+        return _try_again()
+    return _answer(delivery, receipt, BackgroundTask(receiver.after, delivery, receipt))
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
+        raise _BodyTooLargeError
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:  # the announcement may be missing, or a lie
+            raise _BodyTooLargeError
+    return bytes(body)
+
+
+def _answer(delivery: Delivery, receipt: Receipt, later: BackgroundTask) -> Response:
+    if receipt.outcome is Outcome.REJECTED:
+        # What nobody is known to have signed is a stranger's text: shown short, quoted, and without numbers.
+        shown = mask_numbers_in(delivery.conn_id[:64])
+        log.warning("A webhook for connection %r was refused: %s", shown, receipt.reason)
+        return JSONResponse({"error": "unauthorized"}, 401, background=later)
+    if receipt.outcome is Outcome.KEPT:
+        log.warning(
+            "A signed webhook for connection %r could not be used and was kept: %s. "
+            "`airflow voiceinfra deliveries` lists what is kept",
+            delivery.conn_id,
+            receipt.reason,
+        )
+    return JSONResponse({"status": receipt.outcome.value}, background=later)
+
+
+def _try_again() -> Response:
+    return JSONResponse({"error": "try_again"}, 503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def place_of(exc: Exception) -> str:
+    """Return an error's class and place for a log; its message could hold values out of a body."""
+    frames = "".join(f" {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(exc.__traceback__))
+    return f"{type(exc).__name__} at{frames}"

@@ -1,0 +1,744 @@
+"""The page /ui/setup: what is set up, what was turned away and what was kept, and who may act on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.receiving import Rejection as Reason
+from airflow_provider_voiceinfra.web.pages.setup import page as setup
+from airflow_provider_voiceinfra.web.receiver.rejections import TOO_LARGE
+from tests.test_diagnosis import api, http_server, serving
+from tests.web.pages.conftest import (
+    OP,
+    OWN,
+    PARTIAL,
+    USER,
+    VIEWER,
+    Calls,
+    Client,
+    FakeVisitor,
+    elements_of,
+    text_of,
+)
+
+SECRET = "a-long-secret-of-no-meaning"
+API_KEY = "vk_good_key_of_no_meaning"
+BASE_URL = "https://airflow.example.com/af"
+READER = FakeVisitor("reader", editable_connections=())
+"""Somebody who may read every connection, and change none."""
+HOSTILE = "<script>alert('x')</script>\"onload=\"y"
+STARTED = b'{"event": "call.started", "call_id": "call_9", "to_number": "+14155550123"}'
+
+
+@pytest.fixture(autouse=True)
+def _deployment(ledger: CallLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", f"sqlite:///{tmp_path / 'ledger.db'}")
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", BASE_URL)
+    ledger.upgrade()
+
+
+Connect = Callable[..., None]
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Return what defines a connection; one of the default id is there already."""
+
+    def connect(conn_id: str = "voiceinfra_default", *, secret: str | None = SECRET, **rest: Any) -> None:
+        extra = {"webhook_secret": secret, "timeout": 5}
+        fields = {"conn_type": "voiceinfra", "password": API_KEY, "extra": extra, **rest}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+    connect()
+    return connect
+
+
+@pytest.fixture
+def unconnected(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT")
+
+
+@pytest.fixture
+def metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what stores connections, by their types, in a metadata database of Airflow's."""
+    from airflow.models.connection import Connection
+    from sqlalchemy import Column, MetaData, String, Table, create_engine
+    from sqlalchemy.orm import sessionmaker
+
+    def store(**types: str) -> None:
+        engine = create_engine(f"sqlite:///{tmp_path / 'airflow.db'}")
+        # Only what is asked for: the whole schema takes Airflow many seconds to build.
+        schema = MetaData()
+        table = Table(
+            Connection.__tablename__, schema, Column("conn_id", String), Column("conn_type", String)
+        )
+        schema.create_all(engine)
+        with engine.begin() as connection:
+            for conn_id, conn_type in types.items():
+                connection.execute(table.insert().values(conn_id=conn_id, conn_type=conn_type))
+        monkeypatch.setattr("airflow.settings.SQL_ALCHEMY_CONN", str(engine.url))
+        monkeypatch.setattr("airflow.settings.Session", sessionmaker(engine))
+
+    return store
+
+
+def shown(client: TestClient, address: str = "setup", status: int = 200) -> str:
+    answer = client.get(address)
+    assert answer.status_code == status, text_of(answer.text)
+    return text_of(answer.text)
+
+
+def card(client: TestClient, conn_id: str, address: str = "setup") -> str:
+    """Return what the page says of one connection."""
+    html = client.get(address).text
+    [found] = [part for part in html.split("<section") if f">{conn_id}</h2>" in part]
+    return text_of("<section" + found.partition("</section>")[0])
+
+
+def urls(client: TestClient, address: str = "setup") -> list[str | None]:
+    return [one["value"] for one in elements_of(client.get(address).text, "input") if "readonly" in one]
+
+
+def buttons(html: str) -> list[str | None]:
+    """Return where the forms of a page lead that change something."""
+    return [one.get("hx-post") for one in elements_of(html, "form") if one.get("method") == "post"]
+
+
+def keep(ledger: CallLedger, body: bytes = STARTED, conn_id: str = "voiceinfra_default", **rest: str) -> int:
+    fields = {"reason": "the event header says something else", "event": "call.started", **rest}
+    ledger.keep_delivery(body, conn_id=conn_id, **fields)
+    return ledger.deliveries()[0].id
+
+
+# --- Connections ------------------------------------------------------------------------------------------
+
+
+def test_webhook_url_can_be_copied_and_is_under_the_path_of_airflow(
+    client: TestClient, connect: Connect
+) -> None:
+    html = client.get("setup").text
+    [field] = [one for one in elements_of(html, "input") if "readonly" in one]
+    assert field["value"] == f"{BASE_URL}/voiceinfra/webhooks/voiceinfra_default"
+    [button] = [one for one in elements_of(html, "button") if "data-copy" in one]
+    assert button["data-copy"] == field["id"]
+
+
+def test_no_secret_and_no_key_are_ever_shown(client: TestClient, connect: Connect) -> None:
+    connect("rotating", secret=f"{SECRET} another-long-secret")
+    html = client.get("setup").text
+    assert not [word for word in (SECRET, "another-long-secret", API_KEY) if word in html]
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        (SECRET, "webhook secret : one is set"),
+        (f"{SECRET} another-long-secret-of-no-meaning", "2 are set, as while rotating"),
+        (None, "none is set, so every webhook is answered 401"),
+        ("short", "shorter than 16 characters"),
+    ],
+    ids=["one", "two", "none", "short"],
+)
+def test_state_of_the_secret_is_told(
+    client: TestClient, connect: Connect, secret: str | None, words: str
+) -> None:
+    connect(secret=secret)
+    assert words in card(client, "voiceinfra_default")
+
+
+def test_connections_are_found_wherever_they_are(
+    client: TestClient,
+    connect: Connect,
+    calls: Calls,
+    ledger: CallLedger,
+    metadata: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect("in_a_variable")
+    connect("of_another_type", conn_type="http")
+    monkeypatch.setenv("AIRFLOW_CONN_AS_URI", "voiceinfra://:key@/")
+    monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", '{"conn_type": "voiceinfra", ')
+    metadata(stored="voiceinfra", elsewhere="postgres")
+    calls.place(conn_id="that_called")
+    ledger.note_rejection("that_was_turned_away", Reason.WRONG_SIGNATURE.value)
+    found = [url.rpartition("/")[2] for url in urls(client) if url]
+    assert found == [
+        "voiceinfra_default",
+        *("as_uri", "in_a_variable", "misspelt", "stored", "that_called", "that_was_turned_away"),
+    ]
+    assert "AIRFLOW_CONN_MISSPELT is set and cannot be read" in card(client, "misspelt")
+
+
+def test_variable_is_shown_under_the_id_that_was_used(
+    client: TestClient, connect: Connect, calls: Calls
+) -> None:
+    connect("Sales")
+    calls.place(conn_id="Sales")
+    assert [url.rpartition("/")[2] for url in urls(client) if url] == ["voiceinfra_default", "Sales"]
+
+
+def test_page_says_if_airflows_database_cannot_be_asked(
+    client: TestClient, connect: Connect, metadata: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "metadata database could not be asked"
+    metadata()
+    assert words not in shown(client)
+    monkeypatch.setattr("airflow.settings.SQL_ALCHEMY_CONN", "sqlite:////no/such/folder/airflow.db")
+    assert words in shown(client)
+
+
+def test_default_connection_is_shown_even_if_it_is_missing(client: TestClient, unconnected: None) -> None:
+    told = card(client, "voiceinfra_default")
+    assert "failed connection : there is no connection 'voiceinfra_default'" in told
+    assert "Admin > Connections" in told
+
+
+def test_missing_default_connection_is_no_fault_beside_another(
+    client: TestClient, unconnected: None, connect: Connect
+) -> None:
+    connect("sales")
+    told = card(client, "voiceinfra_default")
+    assert "skipped connection : there is none of this id, and none is needed" in told
+    assert "failed" not in told
+
+
+def test_connection_of_a_secrets_backend_is_shown_if_asked_for(client: TestClient, connect: Connect) -> None:
+    assert f"{BASE_URL}/voiceinfra/webhooks/in%20vault%2F1" in urls(client, "setup?conn_id=+in+vault/1+")
+    assert "A connection is not here" in shown(client)
+
+
+def test_connection_that_airflow_cannot_decrypt_is_a_finding(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: str) -> None:
+        raise RuntimeError("the words of a key")
+
+    monkeypatch.setattr("airflow_provider_voiceinfra.deployment.airflow_connection", fail)
+    told = card(client, "voiceinfra_default")
+    assert "it cannot be read (RuntimeError)" in told
+    assert "fernet_key" in told
+    assert "the words of a key" not in told
+
+
+@pytest.mark.parametrize(
+    ("base_url", "words"),
+    [
+        (BASE_URL, f"ok receiver address : {BASE_URL}/voiceinfra"),
+        ("", "[api] base_url is not set"),
+        ("http://airflow.example.com", "is plain http"),
+        ("https://localhost", "is one of this machine or of a private network"),
+        ("https://10.0.0.1", "is one of this machine or of a private network"),
+        ("airflow.example.com", "is not an address"),
+    ],
+    ids=["good", "none", "http", "loopback", "private", "no address"],
+)
+def test_what_is_missing_in_the_address_is_said(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch, base_url: str, words: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    assert words in shown(client)
+
+
+def test_a_receiver_elsewhere_is_mentioned(client: TestClient, connect: Connect) -> None:
+    assert "outside Airflow, the webhook URLs below are not the right ones" in shown(client)
+
+
+def test_settings_and_ledger_are_looked_at_at_once(client: TestClient, connect: Connect) -> None:
+    told = shown(client)
+    assert "ok settings : section [voiceinfra] is well formed" in told
+    assert re.search(r"ok ledger : sqlite \S+ can be written", told)
+
+
+def test_looking_sends_nothing(client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was sent")
+
+    monkeypatch.setattr("requests.sessions.Session.request", refuse)
+    assert client.get("setup").status_code == 200
+
+
+# --- Webhooks ---------------------------------------------------------------------------------------------
+
+
+def test_last_webhook_leads_to_its_call(client: TestClient, connect: Connect, calls: Calls) -> None:
+    assert "none has come so far" in card(client, "voiceinfra_default")
+    calls.place()
+    last = calls.place()
+    assert f"about {last.call_id}" in card(client, "voiceinfra_default")
+    assert f"call?id={last.call_id}" in [
+        one.get("href") for one in elements_of(client.get("setup").text, "a")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        (Reason.WRONG_SIGNATURE.value, "differ"),
+        (Reason.MISSING_SIGNATURE.value, "The vendor signs each webhook once a secret is set"),
+        (Reason.MALFORMED_SIGNATURE.value, "a proxy changed its header"),
+        (Reason.NO_SECRET.value, "Type a long random secret"),
+        (TOO_LARGE, "raise [voiceinfra] max_webhook_bytes"),
+        ("a reason of another version", "a reason of another version"),
+    ],
+    ids=["wrong", "missing", "malformed", "no secret", "too large", "other"],
+)
+def test_last_rejection_says_why_and_what_to_do(
+    client: TestClient, connect: Connect, ledger: CallLedger, reason: str, remedy: str
+) -> None:
+    for _ in range(3):
+        ledger.note_rejection("voiceinfra_default", reason)
+    told = card(client, "voiceinfra_default")
+    assert f"{reason} (at least 3 so far)" in told
+    assert remedy in told
+
+
+def test_every_reason_for_a_rejection_of_a_connection_has_a_remedy() -> None:
+    from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
+
+    assert {*Reason} - {Reason.UNKNOWN_CONNECTION} == {Reason(one) for one in _REMEDIES if one != TOO_LARGE}
+
+
+def test_rejection_before_a_webhook_that_was_believed_is_history(
+    client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
+) -> None:
+    ledger.note_rejection("voiceinfra_default", Reason.WRONG_SIGNATURE.value)
+    assert "believed again" not in card(client, "voiceinfra_default")
+    calls.place()
+    assert "believed again" in card(client, "voiceinfra_default")
+
+
+def test_misspelt_webhook_url_is_told(client_of: Client, connect: Connect) -> None:
+    client = client_of(secrets_for={"voiceinfra_default": (SECRET,)}.get)
+    assert client.post("http://testserver/webhooks/voiceinfra_defualt", content=STARTED).status_code == 401
+    told = shown(client)
+    assert "it was for 'voiceinfra_defualt', and there is no such connection (at least 1 so far)" in told
+    assert "correct the webhook URL in the vendor's dashboard" in told
+
+
+# --- Checks -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def served(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Serve the application that a client asks, at the address that its own settings name."""
+    outer = FastAPI()
+    outer.mount("/voiceinfra", client.app)
+    with serving(outer) as address:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", address)
+        yield address
+
+
+def press(client: TestClient, what: str, conn_id: str = "voiceinfra_default", status: int = 200) -> str:
+    answer = client.post(f"setup/{what}", data={"conn_id": conn_id}, headers=OWN | PARTIAL)
+    assert answer.status_code == status, text_of(answer.text)
+    assert "<html" not in answer.text
+    return text_of(answer.text)
+
+
+def test_everything_is_checked_without_a_call(
+    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(secrets_for=lambda _: (SECRET,))
+    with http_server(api(400)) as address, served(client, monkeypatch):
+        connect(host=address)
+        told = press(client, "check")
+    for name in (
+        "connection",
+        "API key",
+        "settings",
+        "ledger",
+        "webhook secret",
+        "receiver",
+        "test delivery",
+    ):
+        assert f"ok {name} :" in told
+    assert "It works, with a remark." in told  # since the vendor cannot reach this machine
+    assert not [word for word in (SECRET, API_KEY) if word in told]
+
+
+def test_check_says_what_is_wrong_and_what_to_do(
+    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(secrets_for=lambda _: ("another secret",))
+    with http_server(api(401)) as address, served(client, monkeypatch):
+        connect(host=address)
+        told = press(client, "check")
+    assert "Something has to be mended." in told
+    assert "failed API key : The API key is not accepted" in told
+    assert "failed test delivery : the receiver answers 401" in told
+
+
+def test_test_delivery_arrives_and_leaves_nothing_open(
+    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(secret=f"{SECRET} another-long-secret-of-no-meaning")
+    client = client_of(secrets_for=lambda _: (SECRET, "another-long-secret-of-no-meaning"))
+    with served(client, monkeypatch):
+        told = press(client, "test")
+    assert "Everything is in order." in told
+    assert "ok test delivery, secret 1 of 2 : a signed webhook arrived" in told
+    assert "ok test delivery, secret 2 of 2 : a signed webhook arrived" in told
+    assert ledger.deliveries() == []
+    assert len(ledger.deliveries(include_replayed=True)) == 2
+
+
+def test_only_worker_of_a_server_can_ask_itself(
+    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+
+    client = client_of(secrets_for=lambda _: (SECRET,))
+    with served(client, monkeypatch) as address:
+        answer = requests.post(
+            f"{address}/voiceinfra/ui/setup/test",
+            data={"conn_id": "voiceinfra_default"},
+            headers=OWN | PARTIAL,
+            timeout=30,
+        )
+    assert "a signed webhook arrived in this ledger" in answer.text
+
+
+def test_address_that_cannot_be_reached_from_here_is_explained(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server(api(200)) as address:
+        pass
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", address)
+    told = press(client, "test")
+    assert "cannot be reached from this machine" in told
+    assert "may merely not be let out to its own public address" in told
+
+
+def test_checks_wait_for_less_long_than_a_call_would(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def send(*_: object, timeout: float, **__: object) -> None:
+        waited.append(timeout)
+        raise OSError
+
+    connect(extra={"webhook_secret": SECRET, "timeout": 300})
+    monkeypatch.setattr("requests.sessions.Session.request", send)
+    monkeypatch.setattr("requests.sessions.Session.send", send)
+    press(client, "check")
+    assert waited
+    assert max(waited) <= setup.PATIENCE
+
+
+@pytest.mark.parametrize("what", ["check", "test"])
+def test_connection_that_does_not_exist_can_be_tested(
+    client: TestClient, connect: Connect, what: str
+) -> None:
+    assert "there is no connection 'nowhere'" in press(client, what, "nowhere")
+
+
+@pytest.mark.parametrize("what", ["check", "test"])
+@pytest.mark.parametrize("conn_id", ["x" * 251, ""], ids=["long", "empty"])
+def test_conn_id_that_cannot_be_one_is_refused_with_the_field(
+    client: TestClient, connect: Connect, what: str, conn_id: str
+) -> None:
+    assert "conn_id" in press(client, what, conn_id, 400)
+
+
+# --- Kept deliveries --------------------------------------------------------------------------------------
+
+
+def test_kept_deliveries_are_listed_newest_first(
+    client: TestClient, connect: Connect, ledger: CallLedger
+) -> None:
+    ids = [keep(ledger, STARTED + b" " * number) for number in range(3)]
+    links = [
+        one["href"] for one in elements_of(client.get("setup").text, "a") if "show=" in str(one.get("href"))
+    ]
+    assert links == [f"setup?show={one}" for one in reversed(ids)]
+    told = shown(client)
+    assert "call.started" in told
+    assert "the event header says something else" in told
+    assert f" {len(STARTED)} " in told
+
+
+def test_long_list_of_deliveries_goes_on_page_by_page(
+    client: TestClient, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "KEPT_ON_A_PAGE", 2)
+    ids = [keep(ledger, STARTED + b" " * number) for number in range(5)]
+    address = "setup"
+    found: list[int] = []
+    while address and len(found) <= len(ids):
+        links = [str(one.get("href")) for one in elements_of(client.get(address).text, "a")]
+        found += [int(one.rpartition("=")[2]) for one in links if "show=" in one]
+        address = next((one.partition("#")[0] for one in links if "before=" in one), "")
+    assert found == ids[::-1]
+
+
+def test_content_of_a_delivery_is_shown_on_demand_only(
+    client: TestClient, connect: Connect, ledger: CallLedger
+) -> None:
+    number = keep(ledger)
+    assert "+14155550123" not in client.get("setup").text
+    assert '"to_number": "+14155550123"' in shown(client, f"setup?show={number}")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"\xff\xfe no text", "no text"),
+        (b'{"said": "\\ud800"}', '"said": "\\ud800"'),
+        (b"[" * 100_000, "[[[["),
+        (b'{"a": NaN}', '"NaN"'),
+        (json.dumps(["word"] * 50_000).encode(), "(this is not all;"),
+        (b'{"said": "<script>"}', '"<script>"'),
+    ],
+    ids=["no UTF-8", "half a pair", "deep", "NaN", "long", "markup"],
+)
+def test_any_content_can_be_shown(
+    client: TestClient, connect: Connect, ledger: CallLedger, body: bytes, words: str
+) -> None:
+    number = keep(ledger, body)
+    answer = client.get(f"setup?show={number}")
+    assert answer.status_code == 200
+    assert words in text_of(answer.text)
+    assert len(answer.text) < 500_000
+    assert "<script>" not in answer.text
+
+
+def replay(client: TestClient, id: str | int, status: int = 200) -> str:
+    answer = client.post("setup/replay", data={"id": str(id)}, headers=OWN | PARTIAL)
+    assert answer.status_code == status, text_of(answer.text)
+    return text_of(answer.text)
+
+
+def completion(call_id: str = "call_1") -> bytes:
+    return json.dumps({"event": "call.completed", "call_id": call_id, "call_outcome": "answered"}).encode()
+
+
+def test_replay_says_what_became_of_it(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
+    recorded = keep(ledger, completion(), event="call.completed")
+    assert f"Delivery {recorded} is recorded as the completion of its call." in replay(client, recorded)
+    assert ledger.completion("call_1") is not None
+    assert f"setup?show={recorded}" not in client.get("setup").text
+    assert f"setup?show={recorded}" in client.get("setup?replayed=true").text
+    useless = keep(ledger)
+    assert f"Delivery {useless} still cannot be used, and stays: " in replay(client, useless)
+    assert f"setup?show={useless}" in client.get("setup").text
+
+
+def test_delivery_that_was_replayed_before_says_so(
+    client: TestClient, connect: Connect, ledger: CallLedger
+) -> None:
+    number = keep(ledger, completion(), event="call.completed")
+    replay(client, number)
+    assert f"Delivery {number} says what the ledger knows already" in replay(client, number)
+
+
+def test_result_of_a_replay_is_announced(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
+    answer = client.post("setup/replay", data={"id": str(keep(ledger))}, headers=OWN | PARTIAL)
+    [told] = [one for one in elements_of(answer.text, "div") if "hx-swap-oob" in one]
+    assert told["id"] == "deliveries-told"
+    page = client.get("setup").text
+    [place] = [one for one in elements_of(page, "div") if one.get("id") == "deliveries-told"]
+    assert place["role"] == "status"
+
+
+def test_all_are_replayed_in_the_order_in_which_they_came(
+    client: TestClient, connect: Connect, ledger: CallLedger
+) -> None:
+    for outcome in ("answered", "failed"):
+        body = json.dumps({"call_id": "call_1", "call_outcome": outcome}).encode()
+        keep(ledger, body, event="call.completed")
+    told = replay(client, "all")
+    assert "2 tried again: 1 could be used, 1 stay as they are." in told
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert entry.call_outcome == "answered"
+
+
+def test_replay_of_very_many_says_that_there_are_more(
+    client: TestClient, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "MOST_REPLAYED", 2)
+    for number in range(3):
+        keep(ledger, STARTED + b" " * number)
+    assert "airflow voiceinfra deliveries --replay all" in replay(client, "all")
+
+
+@pytest.mark.parametrize("id", ["", "x", "-1", "1.0", "²", "9" * 30, "<script>", "ALL"])
+def test_number_of_a_delivery_that_is_none_is_refused_with_the_field(
+    client: TestClient, connect: Connect, id: str
+) -> None:
+    assert "id" in replay(client, id, 400)
+
+
+def test_unknown_delivery_is_not_found(client: TestClient, connect: Connect) -> None:
+    assert "There is no such delivery" in replay(client, 77, 404)
+    assert "There is no such delivery" in shown(client, "setup?show=77", 404)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "show=x",
+        "show=0",
+        "show=99999999999999999999",
+        "before=-1",
+        "replayed=perhaps",
+        f"conn_id={'x' * 300}",
+    ],
+)
+def test_bad_parameter_is_refused_with_the_field(client: TestClient, connect: Connect, query: str) -> None:
+    assert query.partition("=")[0] in shown(client, f"setup?{query}", 400)
+
+
+# --- Who may what -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visitor", [VIEWER, USER], ids=["viewer", "user"])
+def test_visitor_who_may_read_no_connection_learns_which_permission_is_missing(
+    client_of: Client, connect: Connect, visitor: FakeVisitor, ledger: CallLedger
+) -> None:
+    number = keep(ledger)
+    client = client_of(visitor)
+    for address in ("setup", f"setup?show={number}", "setup?conn_id=voiceinfra_default"):
+        told = shown(client, address, 403)
+        assert "permission to read connections" in told
+        assert "voiceinfra_default" not in told
+
+
+def test_visitor_sees_only_what_they_may_read(
+    client_of: Client, connect: Connect, ledger: CallLedger, calls: Calls
+) -> None:
+    connect("sales")
+    ledger.note_rejection("sales", Reason.WRONG_SIGNATURE.value)
+    calls.place(conn_id="sales")
+    hidden = keep(ledger, conn_id="sales")
+    client = client_of(FakeVisitor(connections=("voiceinfra_default",), editable_connections=()))
+    assert urls(client, "setup?conn_id=sales") == [f"{BASE_URL}/voiceinfra/webhooks/voiceinfra_default"]
+    assert "sales" not in shown(client)
+    assert "There is no such delivery" in shown(client, f"setup?show={hidden}", 404)
+
+
+def test_buttons_are_there_only_for_those_who_may_edit(
+    client_of: Client, connect: Connect, ledger: CallLedger
+) -> None:
+    connect("sales")
+    keep(ledger)
+    keep(ledger, conn_id="sales")
+    everything = buttons(client_of(OP).get("setup").text)
+    assert sorted(map(str, everything)) == sorted(["setup/check", "setup/test"] * 2 + ["setup/replay"] * 3)
+    assert buttons(client_of(READER).get("setup").text) == []
+    half = buttons(client_of(FakeVisitor(editable_connections=("sales",))).get("setup").text)
+    assert sorted(map(str, half)) == ["setup/check", "setup/replay", "setup/replay", "setup/test"]
+
+
+def test_visitor_who_may_not_edit_changes_nothing(
+    client_of: Client, connect: Connect, ledger: CallLedger
+) -> None:
+    number = keep(ledger, completion(), event="call.completed")
+    client = client_of(READER)
+    for what in ("check", "test"):
+        assert "permission to edit the connection" in press(client, what, status=403)
+    for id in (number, "all"):
+        assert "permission to edit the connection" in replay(client, id, 403)
+    assert ledger.completion("call_1") is None
+
+
+def test_replay_of_all_takes_only_those_that_may_be_edited(
+    client_of: Client, connect: Connect, ledger: CallLedger
+) -> None:
+    connect("sales")
+    keep(ledger, completion("call_1"), event="call.completed")
+    keep(ledger, completion("call_2"), conn_id="sales", event="call.completed")
+    assert "1 tried again" in replay(client_of(FakeVisitor(editable_connections=("sales",))), "all")
+    assert ledger.completion("call_1") is None
+    assert ledger.completion("call_2") is not None
+
+
+# --- What else can go wrong -------------------------------------------------------------------------------
+
+
+def test_hostile_words_are_shown_as_text(
+    client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
+) -> None:
+    calls.place(conn_id=HOSTILE)
+    keep(ledger, conn_id=HOSTILE, reason=f"{HOSTILE} reason", event=f"{HOSTILE} event")
+    ledger.note_rejection(HOSTILE, f"{HOSTILE} rejected")
+    ledger.note_rejection("", f"{HOSTILE} stray")
+    html = client.get("setup").text
+    told = text_of(html)
+    for words in (
+        HOSTILE,
+        f"{HOSTILE} reason",
+        f"{HOSTILE} event",
+        f"{HOSTILE} rejected",
+        f"{HOSTILE} stray",
+    ):
+        assert words in told
+    assert "<script>alert" not in html
+    assert not [one for one in elements_of(html, "section") if "onload" in one]
+
+
+@pytest.mark.parametrize("address", ["setup", "setup?show=1"])
+def test_page_helps_while_the_ledger_is_down(
+    client: TestClient,
+    connect: Connect,
+    ledger: CallLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+) -> None:
+    url = "sqlite:////no/such/folder/ledger.db"
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", url)
+    monkeypatch.setattr(client.app.routes[-1].app.state, "ledger", lambda: CallLedger(url))  # type: ignore[attr-defined]
+    told = shown(client, address, 503)
+    assert "failed ledger : The ledger's database cannot be used" in told
+    assert "Nothing is lost by it" in told
+    assert urls(client) == [f"{BASE_URL}/voiceinfra/webhooks/voiceinfra_default"]
+    assert "Kept deliveries" not in told
+
+
+def test_page_without_ledger_is_for_those_who_may_read_connections_only(
+    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise LedgerUnavailableError("the database is away")
+
+    monkeypatch.setattr(ledger, "rejections", gone)
+    assert "permission to read connections" in shown(client_of(VIEWER), status=403)
+
+
+@pytest.mark.parametrize("what", ["test", "replay"])
+def test_change_while_the_ledger_is_down_is_answered_503(
+    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    number = keep(ledger)
+
+    def gone(*_: object, **__: object) -> None:
+        raise LedgerUnavailableError("the database is away")
+
+    for name in ("delivery", "listed_deliveries", "rejections"):
+        monkeypatch.setattr(ledger, name, gone)
+    client = client_of(secrets_for=lambda _: (SECRET,))
+    data = {"conn_id": "voiceinfra_default", "id": str(number)}
+    with served(client, monkeypatch):
+        answer = client.post(f"setup/{what}", data=data, headers=OWN | PARTIAL)
+    assert answer.status_code == 503
+    assert "ledger" in text_of(answer.text)
+
+
+def test_setting_that_cannot_be_used_is_named(
+    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    told = shown(client_of(ledger=None, settings=None), status=503)
+    assert "failed settings : The ledger is a SQLite file, but CeleryExecutor" in told

@@ -1,0 +1,241 @@
+"""What was turned away is remembered: seldom, without anything of a stranger's, and in nobody's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+import requests
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.lists.values import Rejection
+from airflow_provider_voiceinfra.receiving import Rejection as Reason
+from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
+from airflow_provider_voiceinfra.web.receiver import rejections
+from airflow_provider_voiceinfra.web.receiver.rejections import (
+    EVERY_SECONDS,
+    EVERY_SECONDS_PER_CONNECTION,
+    TOO_LARGE,
+    Rejections,
+)
+from airflow_provider_voiceinfra.web.receiver.secrets import ConnectionsUnavailableError
+from tests.web.conftest import CONNECTIONS, MAX_BYTES, Server, completion, signed
+
+BODY = completion()
+WRONG = Reason.WRONG_SIGNATURE.value
+UNSIGNED = Reason.MISSING_SIGNATURE.value
+UNKNOWN = Reason.UNKNOWN_CONNECTION.value
+
+
+class Clock:
+    """Monotonic seconds that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def receiver(make_app: Callable[..., FastAPI]) -> TestClient:
+    """Return a client for whose requests everything is done when they return."""
+    return TestClient(make_app())
+
+
+class Notes:
+    """Takes rejections as the receiver does.
+
+    :param written: what came to the ledger.
+    """
+
+    def __init__(self, clock: Clock, written: list[tuple[str, str]]) -> None:
+        self.written = written
+        ledger = type("Ledger", (), {"note_rejection": lambda _, *what: written.append(what)})()
+        self._rejections = Rejections(lambda: ledger, CONNECTIONS.get, clock)
+
+    def reject(self, conn_id: str, reason: str) -> None:
+        if self._rejections.is_due(conn_id, reason):
+            self._rejections.write(conn_id, reason)
+
+
+@pytest.fixture
+def notes(clock: Clock) -> Notes:
+    return Notes(clock, [])
+
+
+def remembered(ledger: CallLedger) -> Rejection:
+    [only] = ledger.rejections()
+    return only
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "headers", "reason"),
+    [
+        ("voiceinfra_default", signed(BODY, "another-secret"), WRONG),
+        ("voiceinfra_default", {}, UNSIGNED),
+        ("voiceinfra_default", {SIGNATURE_HEADER: "junk"}, Reason.MALFORMED_SIGNATURE.value),
+        ("no_secret", signed(BODY), Reason.NO_SECRET.value),
+    ],
+    ids=["wrong", "missing", "malformed", "no secret"],
+)
+def test_last_rejection_of_a_connection_is_remembered_with_its_reason(
+    receiver: TestClient, ledger: CallLedger, conn_id: str, headers: dict[str, str], reason: str
+) -> None:
+    assert receiver.post(f"/webhooks/{conn_id}", content=BODY, headers=headers).status_code == 401
+    found = remembered(ledger)
+    assert (found.conn_id, found.reason, found.number) == (conn_id, reason, 1)
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "not announced"])
+def test_too_large_body_is_remembered(receiver: TestClient, ledger: CallLedger, announced: bool) -> None:
+    body = b"x" * (MAX_BYTES + 1)
+    answer = receiver.post("/webhooks", content=body if announced else iter([body]))
+    assert answer.status_code == 413
+    assert (remembered(ledger).conn_id, remembered(ledger).reason) == ("voiceinfra_default", TOO_LARGE)
+
+
+@pytest.mark.parametrize("headers", [signed(BODY), {}], ids=["signed", "unsigned"])
+def test_unknown_connection_is_remembered_by_what_was_typed(
+    receiver: TestClient, ledger: CallLedger, headers: dict[str, str]
+) -> None:
+    receiver.post("/webhooks/voiceinfra_defualt", content=BODY, headers=headers)
+    found = remembered(ledger)
+    assert found.conn_id == ""
+    assert found.reason == "it was for 'voiceinfra_defualt', and there is no such connection"
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("+14155550123", "'+1415***0123'"),
+        ("x" * 10_000, f"'{'x' * 64}'"),
+        ("x" * 55 + "+14155550123", f"'{'x' * 55}+1415***0'"),
+        ("a%00b%09c%ff", "'a\\x00b\\tc"),
+        ("<script>", "'<script>'"),
+        ("it's", '"it\'s"'),
+    ],
+    ids=["number", "long", "number that is cut", "control characters", "markup", "quote"],
+)
+def test_what_a_stranger_typed_is_kept_short_quoted_and_without_numbers(
+    receiver: TestClient, ledger: CallLedger, typed: str, shown: str
+) -> None:
+    receiver.post(f"/webhooks/{typed}", content=BODY, headers=signed(BODY))
+    reason = remembered(ledger).reason
+    assert shown in reason
+    assert len(reason) < 400
+    assert reason.isprintable()
+
+
+def test_nothing_of_body_or_signature_is_remembered(receiver: TestClient, ledger: CallLedger) -> None:
+    headers = signed(BODY, "another-secret")
+    receiver.post("/webhooks", content=BODY, headers=headers)
+    assert not [
+        word
+        for word in (headers[SIGNATURE_HEADER], "5550123", "good morning")
+        if word in str(remembered(ledger))
+    ]
+
+
+def test_genuine_webhook_is_no_rejection(receiver: TestClient, ledger: CallLedger) -> None:
+    assert receiver.post("/webhooks", content=BODY, headers=signed(BODY)).status_code == 200
+    assert ledger.rejections() == []
+
+
+def test_flood_for_one_connection_is_written_once_in_a_while(notes: Notes, clock: Clock) -> None:
+    for _ in range(1000):
+        notes.reject("voiceinfra_default", WRONG)
+        clock.now += EVERY_SECONDS_PER_CONNECTION / 500
+    assert len(notes.written) == 2
+
+
+def test_flood_for_many_connections_is_written_once_in_a_while(notes: Notes, clock: Clock) -> None:
+    for number in range(1000):
+        notes.reject(f"connection_{number}", WRONG)
+        clock.now += EVERY_SECONDS / 100
+    assert len(notes.written) == 10
+
+
+def test_flood_of_made_up_connections_counts_as_one(notes: Notes, clock: Clock) -> None:
+    for number in range(1000):
+        notes.reject(f"made_up_{number}", UNSIGNED if number % 2 else UNKNOWN)
+        clock.now += EVERY_SECONDS_PER_CONNECTION / 500
+    assert [conn_id for conn_id, _ in notes.written] == ["", ""]
+
+
+def test_flood_of_made_up_connections_does_not_hide_a_real_one(notes: Notes, clock: Clock) -> None:
+    for number in range(300):
+        notes.reject(f"made_up_{number}", UNSIGNED)
+        clock.now += EVERY_SECONDS / 50
+        if number == 100:
+            notes.reject("voiceinfra_default", WRONG)
+    assert ("voiceinfra_default", WRONG) in notes.written
+
+
+def test_existing_connection_is_known_again_whatever_was_wrong(notes: Notes, clock: Clock) -> None:
+    notes.reject("voiceinfra_default", UNSIGNED)
+    clock.now += EVERY_SECONDS_PER_CONNECTION
+    notes.reject("nowhere", UNSIGNED)
+    clock.now += EVERY_SECONDS
+    # The turn of the strangers has just been; the connection has its own.
+    notes.reject("voiceinfra_default", UNSIGNED)
+    assert [conn_id for conn_id, _ in notes.written] == ["voiceinfra_default", "", "voiceinfra_default"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [LedgerUnavailableError("down"), ConnectionsUnavailableError("down"), RuntimeError("+14155550123")],
+    ids=["ledger", "connections", "ours"],
+)
+def test_rejection_that_cannot_be_written_changes_nothing(
+    receiver: TestClient,
+    ledger: CallLedger,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failure: Exception,
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(CallLedger, "note_rejection", fail)
+    answer = receiver.post("/webhooks", content=BODY)
+    assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
+    assert "5550123" not in caplog.text
+    monkeypatch.undo()
+    assert ledger.rejections() == []
+
+
+def test_slow_ledger_keeps_neither_the_answer_nor_genuine_webhooks_waiting(
+    make_app: Callable[..., FastAPI],
+    serve: Callable[[FastAPI], Server],
+    ledger: CallLedger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(CallLedger, "note_rejection", wait)
+    for name in ("EVERY_SECONDS", "EVERY_SECONDS_PER_CONNECTION"):
+        monkeypatch.setattr(rejections, name, 0.0)
+    server = serve(make_app())
+    try:
+        for number in range(40):  # more than there are threads
+            unsigned = requests.post(f"{server.url}/webhooks/of_{number}", data=BODY, timeout=20)
+            assert unsigned.status_code == 401
+        assert begun.wait(20)
+        genuine = requests.post(f"{server.url}/webhooks", data=BODY, headers=signed(BODY), timeout=20)
+        assert genuine.json() == {"status": "recorded"}
+    finally:
+        go_on.set()

@@ -1,0 +1,300 @@
+"""The routes for the vendor, over real HTTP and onto a real ledger."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+from fastapi import FastAPI
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.web.receiver.webhook import RETRY_AFTER_SECONDS
+from tests.web.conftest import MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
+
+Serve = Callable[[FastAPI], Server]
+MakeApp = Callable[..., FastAPI]
+REFUSED = (401, {"error": "unauthorized"})
+
+
+@pytest.fixture
+def server(make_app: MakeApp, serve: Serve) -> Server:
+    return serve(make_app())
+
+
+def post(server: Server, body: bytes, headers: dict[str, str], path: str = "/webhooks") -> requests.Response:
+    return requests.post(server.url + path, data=body, headers=headers, timeout=60)
+
+
+def raw(server: Server, request: bytes, *, hang_up: bool = False) -> bytes:
+    """Send bytes that no HTTP library would, and return the answer's first kilobytes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(request)
+        if hang_up:
+            return b""
+        return connection.recv(4096)
+
+
+def raw_post(body: bytes, *headers: str, path: str = "/webhooks") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: receiver", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def stored(ledger: CallLedger) -> tuple[int, int]:
+    return ledger.last_sequence(), len(ledger.deliveries(include_replayed=True))
+
+
+@pytest.mark.parametrize(
+    "form", ["{0}", "{1}", "sha256={0}", "sha256={1}"], ids=["hex", "HEX", "sha256=hex", "sha256=HEX"]
+)
+def test_each_way_of_writing_the_digest_is_taken(server: Server, ledger: CallLedger, form: str) -> None:
+    body = completion()
+    digest = sign(SECRET, body)
+    answer = post(server, body, {SIGNATURE_HEADER: form.format(digest, digest.upper())})
+    assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
+    entry = ledger.completion("call_1")
+    assert entry is not None
+    assert (entry.body, entry.conn_id) == (body, "voiceinfra_default")
+
+
+BODY = completion()
+DIGEST = sign(SECRET, BODY)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        pytest.param(sign("another-secret", BODY), id="wrong key"),
+        pytest.param(sign(SECRET, BODY + b" "), id="of another body"),
+        pytest.param(DIGEST[:-1], id="cut short"),
+        pytest.param(DIGEST + "0", id="too long"),
+        pytest.param(f"{DIGEST[:32]} {DIGEST[32:]}", id="space inside"),
+        pytest.param(f"sha256= {DIGEST}", id="space after the prefix"),
+        pytest.param(f"SHA256={DIGEST}", id="prefix in capitals"),
+        pytest.param(f"sha512={DIGEST}", id="other prefix"),
+        pytest.param(f"v1,{DIGEST}", id="prefix of another vendor"),
+        pytest.param(f"{DIGEST},{DIGEST}", id="joined by a proxy"),
+        pytest.param(
+            base64.b64encode(hmac.new(SECRET.encode(), BODY, hashlib.sha256).digest()).decode(), id="base64"
+        ),
+        pytest.param("", id="empty"),
+        pytest.param("sha256=", id="prefix only"),
+        pytest.param("é" * 64, id="non-ASCII"),
+        pytest.param("\u00b2" * 64, id="digits of another kind"),
+        pytest.param(None, id="missing"),
+    ],
+)
+def test_any_other_signature_is_refused_and_nothing_is_stored(
+    server: Server, ledger: CallLedger, signature: str | None
+) -> None:
+    headers: dict[str, bytes] = {} if signature is None else {SIGNATURE_HEADER: signature.encode("latin-1")}
+    answer = requests.post(server.url + "/webhooks", data=BODY, headers=headers, timeout=60)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()) == REFUSED
+    assert stored(ledger) == (0, 0)
+
+
+def test_two_signature_headers_are_refused_even_if_both_are_right(server: Server, ledger: CallLedger) -> None:
+    header = f"{SIGNATURE_HEADER}: {DIGEST}"
+    request = raw_post(BODY, header, header, f"Content-Length: {len(BODY)}")
+    assert raw(server, request).startswith(b"HTTP/1.1 401")
+    assert stored(ledger) == (0, 0)
+
+
+def test_altered_body_is_refused(server: Server, ledger: CallLedger) -> None:
+    answer = post(server, BODY.replace(b"answered", b"failed"), signed(BODY))
+    assert (answer.status_code, answer.json()) == REFUSED
+    assert stored(ledger) == (0, 0)
+
+
+@pytest.mark.parametrize("secret", [SECRET, NEXT_SECRET])
+def test_while_secrets_rotate_both_are_good(server: Server, secret: str) -> None:
+    assert post(server, BODY, signed(BODY, secret), "/webhooks/rotating").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/webhooks/nobody_knows_it",
+        "/webhooks/no_secret",
+        "/webhooks/a%2Fb",
+        "/webhooks/%00",
+        "/webhooks/%ff%fe",
+        "/webhooks//",
+        "/webhooks/..%2f..%2fetc",
+        "/webhooks/" + "x" * 10_000,
+        "/webhooks/voiceinfra_default/",
+    ],
+)
+def test_unknown_connections_and_those_without_secret_answer_like_a_wrong_signature(
+    server: Server, ledger: CallLedger, path: str
+) -> None:
+    wrong = post(server, BODY, signed(BODY, "another-secret"))
+    answer = raw(
+        server, raw_post(BODY, f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}", path=path)
+    )
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401")
+    assert body == wrong.content
+    assert stored(ledger) == (0, 0)
+
+
+def test_path_without_connection_is_the_default_one(server: Server, ledger: CallLedger) -> None:
+    for number, path in enumerate(("/webhooks", "/webhooks/", "/webhooks/voiceinfra_default")):
+        body = completion(f"call_{number}")
+        assert post(server, body, signed(body), path).status_code == 200
+    assert {entry.conn_id for entry in ledger.completions_after(0)} == {"voiceinfra_default"}
+    assert ledger.last_sequence() == 3
+
+
+def test_unsigned_webhooks_are_taken_only_if_allowed_and_no_secret_is_set(
+    make_app: MakeApp, serve: Serve
+) -> None:
+    server = serve(make_app(allow_unsigned_webhooks=True))
+    assert post(server, BODY, {}, "/webhooks/no_secret").status_code == 200
+    assert post(server, BODY, {SIGNATURE_HEADER: "junk"}, "/webhooks/no_secret").status_code == 200
+    assert post(server, BODY, {}, "/webhooks").status_code == 401
+    assert post(server, BODY, {SIGNATURE_HEADER: "0" * 64}, "/webhooks").status_code == 401
+    assert post(server, BODY, {}, "/webhooks/nobody_knows_it").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param((MAX_BYTES + 1, MAX_BYTES + 1), id="honest"),
+        pytest.param((10**12, 10), id="boasting"),
+        pytest.param((None, MAX_BYTES + 1), id="not announced"),
+    ],
+)
+def test_too_large_body_is_refused(
+    server: Server, ledger: CallLedger, lengths: tuple[int | None, int]
+) -> None:
+    announced, sent = lengths
+    body = b"x" * sent
+    if announced is None:
+        chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        request = raw_post(chunks, f"{SIGNATURE_HEADER}: {DIGEST}", "Transfer-Encoding: chunked")
+    else:
+        request = raw_post(body, f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {announced}")
+    assert raw(server, request).startswith(b"HTTP/1.1 413")
+    assert stored(ledger) == (0, 0)
+
+
+def test_body_of_exactly_the_limit_is_taken_also_in_chunks(server: Server, ledger: CallLedger) -> None:
+    body = completion(padding="")
+    body = completion(padding="x" * (MAX_BYTES - len(body)))
+    assert len(body) == MAX_BYTES
+    half = len(body) // 2
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]))
+    headers = (f"{SIGNATURE_HEADER}: {sign(SECRET, body)}", "Transfer-Encoding: chunked")
+    assert raw(server, raw_post(chunks + b"0\r\n\r\n", *headers)).startswith(b"HTTP/1.1 200")
+    assert ledger.last_sequence() == 1
+
+
+def test_sender_that_hangs_up_leaves_nothing_behind(
+    server: Server, ledger: CallLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = raw_post(BODY[:20], f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}")
+    with caplog.at_level(logging.INFO):
+        raw(server, request, hang_up=True)
+        deadline = time.monotonic() + 20
+        while "hung up" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert post(server, BODY, signed(BODY)).status_code == 200
+    assert stored(ledger) == (1, 0)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_sender_that_asks_before_it_sends_is_answered(server: Server) -> None:
+    head = raw_post(
+        b"", f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100")
+        connection.sendall(BODY)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/voiceinfra_default"])
+def test_other_methods_are_not_allowed(server: Server, method: str, path: str) -> None:
+    assert requests.request(method, server.url + path, timeout=20).status_code == 405
+
+
+def test_repetitions_at_the_same_moment_make_one_record(server: Server, ledger: CallLedger) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: post(server, BODY, signed(BODY)), range(16)))
+    assert [answer.status_code for answer in answers] == [200] * 16
+    assert sorted(answer.json()["status"] for answer in answers) == ["duplicate"] * 15 + ["recorded"]
+    assert stored(ledger) == (1, 0)
+
+
+def test_record_of_a_call_that_is_not_stored_yet_is_recorded(server: Server, ledger: CallLedger) -> None:
+    assert ledger.call_by_id("call_1") is None
+    assert post(server, BODY, signed(BODY)).json() == {"status": "recorded"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"not json", b"[]", b'{"event": "call.completed"}', completion(event="call.started")]
+)
+def test_signed_but_unusable_webhook_is_kept_once(server: Server, ledger: CallLedger, body: bytes) -> None:
+    for _ in range(3):
+        answer = post(server, body, signed(body))
+        assert (answer.status_code, answer.json()) == (200, {"status": "kept"})
+    [kept] = ledger.deliveries()
+    assert (kept.body, kept.conn_id, kept.event) == (body, "voiceinfra_default", "call.completed")
+
+
+def test_while_the_ledger_is_down_the_sender_is_asked_to_come_again(
+    make_app: MakeApp, serve: Serve, ledger_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "not there yet"
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    server = serve(make_app(url))
+    answer = post(server, BODY, signed(BODY))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(RETRY_AFTER_SECONDS))
+    assert str(folder) not in answer.text
+    folder.mkdir()
+    assert post(server, BODY, signed(BODY)).json() == {"status": "recorded"}
+    assert CallLedger(url).completion("call_1") is not None
+
+
+def test_unreachable_postgresql_is_answered_503(make_app: MakeApp, serve: Serve) -> None:
+    server = serve(make_app("postgresql://nobody:nothing@127.0.0.1:1/ledger"))
+    assert post(server, BODY, signed(BODY)).status_code == 503
+    assert requests.get(server.url + "/health", timeout=20).status_code == 503
+
+
+@pytest.fixture
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.DEBUG):
+        yield caplog
+
+
+def test_logs_hold_no_secret_number_signature_or_body(
+    make_app: MakeApp, serve: Serve, everything_logged: pytest.LogCaptureFixture
+) -> None:
+    server = serve(make_app())
+    broken = serve(make_app("postgresql://nobody:nothing@127.0.0.1:1/ledger"))
+    for body in (BODY, completion(summary="another"), b"+14155550123 confidential"):
+        for headers in (signed(body), signed(body, "another-secret"), {SIGNATURE_HEADER: "confidential"}):
+            for path in ("/webhooks", "/webhooks/no_secret", "/webhooks/+14155550123"):
+                post(server, body, headers, path)
+        post(broken, body, signed(body))
+    ours = [record for record in everything_logged.records if record.name.startswith("airflow_provider")]
+    assert any("could not be used and was kept" in record.getMessage() for record in ours)
+    assert any("was refused" in record.getMessage() for record in ours)
+    for hidden in (SECRET, DIGEST, "confidential", "good morning"):
+        assert hidden not in everything_logged.text, hidden
+    # The server's own access log has the path that a stranger chose; ours must not.
+    assert not any("5550123" in record.getMessage() for record in ours)
