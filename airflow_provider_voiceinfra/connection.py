@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol
 
-from airflow_provider_voiceinfra.base_url import DEFAULT_BASE_URL, base_url
+from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL, base_url
 from airflow_provider_voiceinfra.calls import check_agent, check_number
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 

@@ -28,8 +28,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import RateLimitedError, VoiceInfraError

@@ -17,14 +17,14 @@ import pytest
 import uvicorn
 
 from airflow_provider_voiceinfra import __version__
-from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose, receiver
+from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose, outside
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.app import create_app
+from tests.api.test_client import answering
+from tests.api.test_client import server as raw_server
+from tests.api.test_transport import Dripper
 from tests.cli.conftest import Run, ledger_file, run
-from tests.test_client import answering
-from tests.test_client import server as raw_server
-from tests.test_transport import Dripper
 
 __all__ = ["ledger_file", "run"]  # fixtures
 
@@ -379,7 +379,7 @@ def test_who_looks_on_need_not_wait_as_long_as_the_connection_may(
         key = next(
             one for one in diagnose(CONN_ID, receiver_url=address, patience=0.2) if one.name == "API key"
         )
-        deaf = receiver.check_receiver(address, patience=0.2)
+        deaf = outside.check_receiver(address, patience=0.2)
         gone.set()
 
     assert_failed(key, "gave no answer in 0.2 s")
@@ -432,7 +432,7 @@ def test_a_ledger_that_can_only_be_read(
 
 
 def _check_ledger(url: str) -> tuple[Finding, CallLedger | None]:
-    from airflow_provider_voiceinfra.diagnosis.deployment import check_ledger
+    from airflow_provider_voiceinfra.diagnosis.inside import check_ledger
 
     return check_ledger(Settings(sql_alchemy_conn=url))
 
@@ -537,7 +537,7 @@ def test_an_answer_that_makes_no_sense(connect: Connect, ledger: CallLedger, raw
 def test_an_answer_that_drips(ledger: CallLedger) -> None:
     dripper = Dripper(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{", b" ")
     with raw_server(dripper) as url:
-        finding = receiver.check_receiver(url, patience=0.5)
+        finding = outside.check_receiver(url, patience=0.5)
     assert_failed(finding, "cannot be reached from this machine")
     assert dripper.left_alone.is_set()
 
@@ -587,7 +587,7 @@ def test_the_address_may_be_written_in_several_ways(
     ],
 )
 def test_what_the_vendor_could_reach(address: str, verdict: Verdict) -> None:
-    assert receiver.check_address(address).verdict is verdict
+    assert outside.check_address(address).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -604,7 +604,7 @@ def test_what_is_missing_in_the_default_address(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
 
-    finding = receiver.check_default_address()
+    finding = outside.check_default_address()
 
     assert words in finding.found
     assert ("Set [api] base_url" in finding.remedy) == (finding.verdict is Verdict.WARNING)
@@ -620,7 +620,7 @@ def test_what_is_missing_in_the_default_address(
 def test_the_default_address(monkeypatch: pytest.MonkeyPatch, base_url: str, expected: str) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
 
-    assert receiver.default_address() == expected
+    assert outside.default_address() == expected
 
 
 def test_the_command_prints_what_was_found(

@@ -22,16 +22,13 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 # A module's layer is that of its longest prefix; a new one has to be given a place here.
 LAYERS = {
     0: """
-        __init__ get_provider_info exceptions masking calls signing threads xcom_values tasks.arguments
-        campaigns.contacts.templates campaigns.contacts.phone_numbers campaigns.calling_window
+        __init__ get_provider_info exceptions masking calls signing waiting.threads tasks.xcom_values
+        tasks.arguments campaigns.contacts.templates campaigns.contacts.phone_numbers campaigns.calling_window
     """,
     1: """
-        settings base_url connection client transport metrics privacy ledger
-        dialling.retrying dialling.rate campaigns.contacts
+        settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts
     """,
-    2: """
-        deployment teams receiving waiting following dialling campaigns campaigns.contacts.loading
-    """,
+    2: "deployment teams receiving waiting dialling campaigns campaigns.contacts.loading",
     3: "hooks triggers sensors operators links tasks",
     4: "web plugin cli diagnosis",
 }
@@ -175,16 +172,20 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("calls", f"from {NAME}.ledger.store import CallLedger", "which is above it (layer 1 over 0)"),
         ("calls", f"def f():\n    from {NAME}.dialling import placing", "which is above it (layer 2 over 0)"),
         ("ledger.rows", f"import {NAME}.hooks.voiceinfra", "which is above it (layer 3 over 1)"),
-        ("waiting", f"if TYPE_CHECKING:\n    from {NAME}.web.app import create_app", "which is above it"),
+        (
+            "waiting.watcher",
+            f"if TYPE_CHECKING:\n    from {NAME}.web.app import create_app",
+            "which is above it",
+        ),
         ("dialling.placing", "def f():\n    import airflow", "Airflow begins at layer 3"),
-        ("client", "from airflow.sdk import BaseHook", "Airflow begins at layer 3"),
+        ("api.client", "from airflow.sdk import BaseHook", "Airflow begins at layer 3"),
         ("settings", "from airflow.sdk.configuration import conf", "Airflow begins at layer 3"),
         ("settings", "def f():\n    from airflow.sdk.configuration import conf", None),
         ("hooks.voiceinfra", "from airflow.sdk import BaseHook", None),
         ("hooks.voiceinfra", f"from {NAME}.sandbox.app import create_app", "nothing imports the sandbox"),
         ("sandbox.app", f"from {NAME}.sandbox import wire", None),
         ("sandbox.app", f"from {NAME}.signing import sign", None),
-        ("sandbox.app", f"from {NAME}.client import VoiceInfraClient", "the sandbox knows values only"),
+        ("sandbox.app", f"from {NAME}.api.client import VoiceInfraClient", "the sandbox knows values only"),
         ("sandbox.app", "import airflow.sdk", "the sandbox runs without Airflow"),
         ("dialling.placing", f"from {NAME} import __version__", None),
     ],

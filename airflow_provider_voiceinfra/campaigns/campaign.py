@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader, describe
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
@@ -24,7 +25,6 @@ from airflow_provider_voiceinfra.campaigns.reporting.results import (
     Tally,
     contact_results,
 )
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_voiceinfra.cli.output import print_document, print_rows
-from airflow_provider_voiceinfra.cli.privacy import privacy_of
+from airflow_provider_voiceinfra.cli.output import print_document, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.masking import Privacy
 
 _TABLE = (
     "claimed_at",

@@ -6,13 +6,12 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from airflow_provider_voiceinfra.cli.output import print_document, print_rows
-from airflow_provider_voiceinfra.cli.privacy import privacy_of
+from airflow_provider_voiceinfra.cli.output import print_document, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
-from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.receiving import Outcome, replay
 
 _ALL = 1_000_000_000

@@ -1,8 +1,9 @@
-"""Prints rows in the form that ``--output`` asks for, as Airflow's own commands do."""
+"""Prints rows in the form that ``--output`` asks for, and hides what of them is personal."""
 
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from airflow.cli.simple_table import AirflowConsole
 from rich.markup import escape
 
 from airflow_provider_voiceinfra.cli.running import say
+from airflow_provider_voiceinfra.masking import Privacy
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], output: str, columns: Sequence[str] | None = None) -> None:
@@ -68,3 +70,11 @@ def _print_document(document: Any, output: str) -> None:
         console.print_as_json(document)
     else:
         console.print_as_yaml(document)
+
+
+def privacy_of(args: Namespace) -> Privacy:
+    """Return what of the ledger's personal data a command line allows to be shown."""
+    return Privacy(
+        show_numbers=bool(getattr(args, "show_numbers", False)),
+        include_transcript=bool(getattr(args, "include_transcript", False)),
+    )

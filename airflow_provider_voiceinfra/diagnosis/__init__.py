@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.diagnosis import deployment, receiver
+from airflow_provider_voiceinfra.diagnosis import inside, outside
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "diagnose"]
@@ -28,29 +28,29 @@ def diagnose(
     :param receiver_url: where the receiver is mounted; if not set, ``/voiceinfra`` under ``[api] base_url``.
     :param patience: how long to wait for each answer at most, in seconds.
     """
-    found, connection = deployment.check_connection(conn_id)
+    found, connection = inside.check_connection(conn_id)
     yield found
     if connection:
-        yield deployment.check_defaults(connection)
-        yield deployment.check_api_key(connection, patience=patience)
+        yield inside.check_defaults(connection)
+        yield inside.check_api_key(connection, patience=patience)
     else:
         yield _skipped("API key", "no usable connection")
-    found, settings = deployment.check_settings()
+    found, settings = inside.check_settings()
     yield found
     ledger = None
     if settings:
-        found, ledger = deployment.check_ledger(settings)
+        found, ledger = inside.check_ledger(settings)
         yield found
     else:
         yield _skipped("ledger", "no usable settings")
     if connection and settings:
-        yield deployment.check_webhook_secret(connection, settings)
-    address = (receiver_url or receiver.default_address()).rstrip("/").removesuffix("/health")
-    yield receiver.check_address(address) if receiver_url else receiver.check_default_address()
-    found = receiver.check_receiver(address, patience=patience)
+        yield inside.check_webhook_secret(connection, settings)
+    address = (receiver_url or outside.default_address()).rstrip("/").removesuffix("/health")
+    yield outside.check_address(address) if receiver_url else outside.check_default_address()
+    found = outside.check_receiver(address, patience=patience)
     yield found
     if connection and ledger and found.verdict is not Verdict.FAILED:
-        yield from receiver.check_deliveries(connection, address, ledger, patience=patience)
+        yield from outside.check_deliveries(connection, address, ledger, patience=patience)
     else:
         yield _skipped("test delivery", "it needs a connection, a ledger and a receiver")
 

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.dialling.claim_owners import await_owner
 from airflow_provider_voiceinfra.dialling.outcomes import (
     How,

@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
@@ -59,7 +59,7 @@ class VoiceInfraHook(BaseHook):
     @cached_property
     def _client(self) -> VoiceInfraClient:
         # requests is loaded when a call is placed, not when a DAG file that names the hook is parsed.
-        from airflow_provider_voiceinfra.client import VoiceInfraClient
+        from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 
         return VoiceInfraClient(self.connection)
 
@@ -157,7 +157,7 @@ class VoiceInfraHook(BaseHook):
 
         :return: whether calls could be placed, and a sentence for the user.
         """
-        from airflow_provider_voiceinfra.hooks.verdicts import judge_with_defaults
+        from airflow_provider_voiceinfra.hooks.connection_test import judge_with_defaults
 
         try:
             return judge_with_defaults(self.connection, self.get_conn)

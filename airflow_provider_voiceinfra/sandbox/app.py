@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.sandbox.completion import Call, recording
 from airflow_provider_voiceinfra.sandbox.core import Sandbox
 from airflow_provider_voiceinfra.sandbox.faults import REFUSING, Fault
 from airflow_provider_voiceinfra.sandbox.limits import retry_after
-from airflow_provider_voiceinfra.sandbox.requests_in import Refusal, key_refusal, read_call
+from airflow_provider_voiceinfra.sandbox.validation import Refusal, key_refusal, read_call
 from airflow_provider_voiceinfra.sandbox.wire import cut, error_response, until_disconnected
 
 _GATEWAY_PAGE = (

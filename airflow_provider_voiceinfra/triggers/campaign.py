@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
-    from airflow_provider_voiceinfra.waiting import CompletionWatcher
+    from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher
 
 
 class VoiceInfraCampaignTrigger(BaseTrigger):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
-from airflow_provider_voiceinfra.threads import in_own_thread
+from airflow_provider_voiceinfra.waiting.threads import in_own_thread
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

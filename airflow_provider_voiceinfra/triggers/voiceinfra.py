@@ -15,8 +15,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.settings import Settings, load_settings
-from airflow_provider_voiceinfra.threads import in_own_thread
-from airflow_provider_voiceinfra.waiting import CompletionWatcher, shared_watcher
+from airflow_provider_voiceinfra.waiting.threads import in_own_thread
+from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher, shared_watcher
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

@@ -12,11 +12,11 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally, contact_results
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace

@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallState
+from tests.api.test_client import ODD, http, read_request, server
 from tests.campaigns.live import Bench
 from tests.dialling.test_dialler import all_of, bench, closing, jobs, ledger, running, sandbox
-from tests.test_client import ODD, http, read_request, server
 
 __all__ = ["bench", "ledger", "running", "sandbox"]  # fixtures
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling import bookkeeping
 from airflow_provider_voiceinfra.dialling import dialler as dialler_module

@@ -25,8 +25,8 @@ from harness.postgres import PostgresServer
 from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import event
 
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling import placing
 from airflow_provider_voiceinfra.dialling.outcomes import placement

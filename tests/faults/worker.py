@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_voiceinfra import metrics
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer, OnUnknown, UnknownPolicy
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.waiting import CompletionWatcher
+from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher
 from tests.faults import clocks
 from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT
 from tests.faults.plants import WORKER, plant

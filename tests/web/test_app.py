@@ -579,7 +579,7 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.team import Team
-from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
+from airflow_provider_voiceinfra.diagnosis.inside import check_connection
 from airflow_provider_voiceinfra.web.pages.setup.connections import find_connections
 from airflow_provider_voiceinfra.web.pages.visitors import AirflowVisitor
 

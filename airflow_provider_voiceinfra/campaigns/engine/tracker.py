@@ -17,10 +17,10 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
-from airflow_provider_voiceinfra.following import Follower
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.waiting.following import Follower
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, Direction
-from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.masking import Privacy
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

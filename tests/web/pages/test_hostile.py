@@ -22,8 +22,8 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer, UnknownPolicy
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_voiceinfra.calls import UnusableRecordError
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conversation, is_conversation
 from airflow_provider_voiceinfra.web.pages.call.record_values import Shown, fields_of, shown
 from airflow_provider_voiceinfra.web.pages.call.recordings import Recording

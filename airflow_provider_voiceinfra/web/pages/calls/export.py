@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Send
     from starlette.types import Scope as Connection
 
-    from airflow_provider_voiceinfra.privacy import Privacy
+    from airflow_provider_voiceinfra.masking import Privacy
 
 COLUMNS = (
     "claimed_at",

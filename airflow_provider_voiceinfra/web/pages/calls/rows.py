@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, ListedCall
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
-from airflow_provider_voiceinfra.privacy import Privacy
+from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.web.pages.sealing import seal
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
-from airflow_provider_voiceinfra.diagnosis.deployment import check_connection
-from airflow_provider_voiceinfra.diagnosis.receiver import check_deliveries, default_address
+from airflow_provider_voiceinfra.diagnosis.inside import check_connection
+from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, default_address
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.receiving import Outcome, replay

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
-from airflow_provider_voiceinfra.diagnosis.deployment import (
+from airflow_provider_voiceinfra.diagnosis.inside import (
     check_connection,
     check_ledger,
     check_settings,
     check_webhook_secret,
 )
-from airflow_provider_voiceinfra.diagnosis.receiver import check_default_address, default_address
+from airflow_provider_voiceinfra.diagnosis.outside import check_default_address, default_address
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import Rejection
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from harness.processes import wait_for
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.lists import calls as listing
 from airflow_provider_voiceinfra.web.pages.calls import export
 from tests.web.conftest import Server
 from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor, text_of

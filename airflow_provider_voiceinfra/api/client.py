@@ -20,6 +20,7 @@ from urllib.parse import urljoin
 import requests
 
 from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.api.transport import Session, WatchedBody, read
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
@@ -34,7 +35,6 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.transport import Session, WatchedBody, read
 
 OUTBOUND_PATH = "/calls/outbound"
 MAX_MESSAGE_LENGTH = 500

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.xcom_values import for_xcom
+from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
 
 RESERVED = ["__classname__", "__id__", "__version__", "__data__", "__type", "__var"]
 VALUES = st.recursive(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
-from airflow_provider_voiceinfra.following import Follower
-from airflow_provider_voiceinfra.threads import in_own_thread
+from airflow_provider_voiceinfra.waiting.following import Follower
+from airflow_provider_voiceinfra.waiting.threads import in_own_thread
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.records import CompletionEntry

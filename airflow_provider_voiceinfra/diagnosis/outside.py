@@ -206,7 +206,7 @@ def _base_url() -> str:
 
 
 def _exchange(method: str, url: str, patience: float, **options: Any) -> tuple[int, bytes]:
-    from airflow_provider_voiceinfra.transport import Session, read
+    from airflow_provider_voiceinfra.api.transport import Session, read
 
     # A vendor follows no redirect with a POST, so neither does this.
     with (

@@ -19,7 +19,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import completions, counters
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
-from airflow_provider_voiceinfra.waiting import FINDERS, CompletionWatcher, shared_watcher
+from airflow_provider_voiceinfra.waiting.watcher import FINDERS, CompletionWatcher, shared_watcher
 
 TICK = 0.02
 

@@ -23,9 +23,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutcomeUnknownError
-from tests.test_client import CALL, CONNECTION, caught_by, http, place_at, read_request, server
+from tests.api.test_client import CALL, CONNECTION, caught_by, http, place_at, read_request, server
 
 GOOD = http(200, b'{"call_id": "call_1"}', Connection="keep-alive")
 TIMEOUT = 1.0
@@ -204,7 +204,9 @@ class TestAnswer:
                 client.send_signal(signal.SIGCONT)
 
             url = stack.enter_context(serve(answer))
-            code = f"from tests.test_transport import *; print(place_at({url!r}, timeout={TIMEOUT}).call_id)"
+            code = (
+                f"from tests.api.test_transport import *; print(place_at({url!r}, timeout={TIMEOUT}).call_id)"
+            )
             client = stack.enter_context(
                 subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
             )

@@ -16,11 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from airflow_provider_voiceinfra.client import VoiceInfraClient
+from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
-from airflow_provider_voiceinfra.hooks.verdicts import judge
+from airflow_provider_voiceinfra.hooks.connection_test import judge
+from tests.api.test_client import answering, http, server
 from tests.sandbox_process import SandboxProcess
-from tests.test_client import answering, http, server
 
 KEY = "vk_sandbox_key"
 SECRET = "a-webhook-secret-of-some-length"

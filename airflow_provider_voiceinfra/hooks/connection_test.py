@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra.base_url import DEFAULT_BASE_URL
+from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 
 # What Airflow shows in place of a secret. A client may send it back: for what is saved, or the Test button,
 # Airflow puts the stored secret in its place again, but not for a test that is queued.

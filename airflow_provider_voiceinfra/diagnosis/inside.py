@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.connection import (
 )
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
-from airflow_provider_voiceinfra.hooks.verdicts import missing_defaults, unknown_extras
+from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.teams import read_connection
 
@@ -74,8 +74,8 @@ def check_api_key(connection: VoiceInfraConnection, *, patience: float = math.in
 
     :param patience: how long to wait for its answer at most, in seconds.
     """
-    from airflow_provider_voiceinfra.client import VoiceInfraClient
-    from airflow_provider_voiceinfra.hooks.verdicts import judge
+    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.hooks.connection_test import judge
 
     asked = replace(connection, timeout=min(connection.timeout, patience))
     try:
