@@ -62,7 +62,7 @@ check: $(STAMP) ## lint, formatting, types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-format: $(STAMP) ## mend what ruff can mend by itself
+format: $(STAMP) ## fix what ruff can fix by itself
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 

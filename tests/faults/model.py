@@ -183,7 +183,7 @@ def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
         if rung is None or rung.mark != event["mark"]:
             yield f"wrong call: {event['mark']} was given {event['call_id']} ({event.get('how')})"
         elif event["call_id"] not in ledger.by_id and event.get("how") != "keyless":
-            yield f"told before stored: {event['mark']} said {event['call_id']}, and the ledger lacks it"
+            yield f"reported before stored: {event['mark']} said {event['call_id']}, and the ledger lacks it"
 
 
 def _its_own_account_said_so(stage: Stage, event: dict[str, Any]) -> bool:

@@ -54,7 +54,7 @@ def test_no_fault_makes_the_package_break_its_promises(
     ("plant", "family", "kind"),
     [
         ("claim_after_post", "single.crashes", "dialled twice"),
-        ("answer_after_xcom", "single.crashes", "told before stored"),
+        ("answer_after_xcom", "single.crashes", "reported before stored"),
         ("ack_before_commit", "single.receiver", "delivery lost"),
     ],
 )
