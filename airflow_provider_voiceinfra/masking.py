@@ -7,14 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# What looks like a number and is none: a day, a random id, and a number that is masked already.
+_DAY = r"(?<![^\W_])(?<![+.-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"
+_RANDOM_ID = r"(?<![\w-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![\w-])"
+_MASKED = r"\+?(?<!\d)\d{1,5}\*{3}\d{4}(?!\d)"
+_KEPT = f"(?P<kept>{_DAY}|{_RANDOM_ID}|{_MASKED})"
+# In a key a number stands between slashes, and what is beside it are the numbers of a task and of a call.
+_IN_A_KEY = r"(?<![\d+])\+?\d{10,15}(?=/\d{1,2}(?![\w.-]))"
+_BESIDE_IT = r"(?!\d{1,5}/\+?\d{10,15}(?!\d))"
 # A number as people and gateways write it: seven digits or more, with the usual separators between them.
-_WRITTEN = r"(?<![\w.:-])\+?\d(?:[ .()/-]{0,2}\d){6,}(?!\w|[:-]\w)"
+_WRITTEN = rf"(?<![\w.:-]){_BESIDE_IT}\+?\d(?:[ .()/-]{{0,2}}\d){{6,}}(?!\w|[:-]\w)"
 # Inside a longer word, such as an idempotency key, ten digits in a row are taken for a number.
 _EMBEDDED = r"\+?(?<!\d)\d{10,15}(?!\d)"
-# Ten digits or more may follow any sign; gateways write dashes and blanks of every kind between them.
-_BETWEEN = r"[ .()/_\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212-]{0,3}"
-_LONG = rf"(?<![\w.])\+?\d(?:{_BETWEEN}\d){{9,14}}(?!\w|[-_]\w|\.\d|:\d)"
-_NUMBER = re.compile(f"{_WRITTEN}|{_LONG}|{_EMBEDDED}")
+# Ten digits or more may follow any sign; dashes, blanks and marks of every kind, without width, too, may stand
+# between them. A comma with a blank behind it parts two numbers.
+_SIGNS = r" .()/_'\u2018\u2019*|\u00a0\u00ad\u2007\u2009\u200b-\u2015\u202a-\u202f\u2060-\u2069\u2212\ufeff-"
+_LONG = (
+    rf"(?<![^\W_])(?<!\.){_BESIDE_IT}\+?\d(?:(?:[{_SIGNS}]{{0,3}}|,)\d){{9,14}}(?!\w(?<!_)|[-_]\d|\.\d|:\d)"
+)
+# As a spreadsheet writes a number that it takes for an amount.
+_POWER_OF_TEN = r"(?<![\w.,])\+?\d(?:[.,]?\d){5,}[eE]\+?\d{1,2}(?![\w.])"
+_NUMBER = re.compile("|".join((_KEPT, _POWER_OF_TEN, _IN_A_KEY, _WRITTEN, _LONG, _EMBEDDED)))
 
 _NUMBERS = frozenset({"to_number", "from_number"})
 # Long runs of digits in these are no phone numbers, and hiding them would make the values useless.
@@ -37,7 +50,11 @@ def mask_number(number: str | None) -> str:
 
 def mask_numbers_in(text: str) -> str:
     """Return a text from elsewhere, such as an API's message, with every phone number in it masked."""
-    return _NUMBER.sub(lambda found: mask_number(re.sub(r"[^\d+]", "", found.group())), text)
+    return _NUMBER.sub(_replacement, text)
+
+
+def _replacement(found: re.Match[str]) -> str:
+    return found["kept"] or mask_number(re.sub(r"[^\d+]", "", found.group()))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,17 @@ def test_at_least_three_digits_of_any_number_are_hidden(number: str) -> None:
         "(415)-(555)-(0100)",
         "415_555_0100",
         "415-555-0100:bad",
+        "415,555,0100",
+        "415'555'0100",
+        "415\u2019555\u20190100",
+        "415*555*0100",
+        "+1|415|555|0100",
+        "415\u200b555\u200b0100",
+        "+1\u2060415\u2060555\u20600100",
+        "415\u00ad555\u00ad0100",
+        "id-415-555-0100-x",
+        "order_415_555_0100_b",
+        "2026-03-01 415-555-0100",
     ],
 )
 def test_numbers_as_people_write_them_are_masked_in_texts(text: str) -> None:
@@ -71,8 +82,33 @@ def test_numbers_as_people_write_them_are_masked_in_texts(text: str) -> None:
         "manual__2026-07-04T12:00:00.123456+00:00",
         "request 6f1c2d3e-0000-4000-8000-123456789abc failed",
         "connection to 127.0.0.1, port 5432 failed",
+        "/data/2026-03-01/contacts.csv",
+        "contacts_2026-03-01_12-00-05.csv",
+        "s3://outreach/2026-12-31/0001.csv.gz",
+        "more than 1,000,000 bytes",
+        "waits 30, 60, 120, 240, 480 and 960",
+        "+1415***0100 at 10:00, 415***0100 12",
         "",
     ],
 )
 def test_what_is_no_number_is_left_alone(text: str) -> None:
     assert mask_numbers_in(text) == text
+
+
+@pytest.mark.parametrize(
+    ("key", "masked"),
+    [
+        ("outreach/r5/call/-1/+14155550107/1", "outreach/r5/call/-1/+1415***0107/1"),
+        ("outreach/r5/call/-1/14155550107/12", "outreach/r5/call/-1/1415***0107/12"),
+        ("outreach/r5/call/17/4155550107/3", "outreach/r5/call/17/415***0107/3"),
+    ],
+)
+def test_number_in_a_key_is_not_run_together_with_what_stands_beside_it(key: str, masked: str) -> None:
+    assert mask_numbers_in(key) == masked
+
+
+@pytest.mark.parametrize("written", ["2.0655501E+9", "20655501e2", "+1,4155550E+10", "2.06555E+9"])
+def test_number_that_a_spreadsheet_has_turned_into_powers_of_ten_is_masked(written: str) -> None:
+    said = mask_numbers_in(f"{written} is no number")
+    assert re.sub(r"\D", "", written)[:6] not in re.sub(r"\D", "", said)
+    assert "***" in said
