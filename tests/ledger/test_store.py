@@ -173,6 +173,10 @@ class TestUrl:
             ("sqlite:///:memory:", "in memory"),
             ("sqlite:///file::memory:?uri=true", "in memory"),
             ("sqlite:///file:shared?mode=memory&cache=shared&uri=true", "in memory"),
+            ("sqlite:///file:/x/m.db?mode=memory&mode=ro&uri=true", "in memory"),
+            ("sqlite:///file:/x/m.db?mode=ro&mode=Memory&uri=true", "in memory"),
+            ("sqlite:///file:/x/m.db?vfs=memdb&uri=true", "vfs"),
+            ("sqlite:///file:/x/m.db?vfs=unix&vfs=memdb&uri=true", "vfs"),
             ("sqlite:///ledger.db", "sqlite:////path/to/ledger.db"),
             ("sqlite:///./ledger.db", "sqlite:////path/to/ledger.db"),
             ("sqlite:///../data/ledger.db", "sqlite:////path/to/ledger.db"),
@@ -222,7 +226,8 @@ class TestUrl:
     def test_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(
-            ConfigurationError, match=r"pip install 'airflow-provider-voiceinfra\[postgres\]'"
+            ConfigurationError,
+            match=r"pip install '\.\[postgres\]' in a clone .*, or pip install 'psycopg\[bin",
         ):
             CallLedger("postgresql://host/another_ledger")
 

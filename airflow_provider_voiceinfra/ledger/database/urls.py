@@ -41,10 +41,17 @@ def read_url(url: str) -> URL:
 def _check_file(url: URL) -> None:
     name = url.database or ""
     path = urlsplit(name).path if name.startswith("file:") else name
-    if path in ("", ":memory:") or url.query.get("mode") == "memory":
+    modes, systems = _parameters(url, "mode"), _parameters(url, "vfs")
+    if path in ("", ":memory:") or "memory" in modes:
         raise ConfigurationError(
             "[voiceinfra] sql_alchemy_conn names a SQLite database in memory, which forgets every call when "
             "the process ends; name a file: sqlite:////path/to/ledger.db."
+        )
+    if systems:
+        # One of them, memdb, keeps the file in memory.
+        raise ConfigurationError(
+            f"[voiceinfra] sql_alchemy_conn names vfs={systems[0]}, by which SQLite may keep its file in other "
+            "places than on a disk; leave vfs out: sqlite:////path/to/ledger.db."
         )
     if not os.path.isabs(path):
         raise ConfigurationError(
@@ -54,11 +61,17 @@ def _check_file(url: URL) -> None:
         )
 
 
+def _parameters(url: URL, name: str) -> list[str]:
+    """Return every value that a URL has for a parameter."""
+    found = url.query.get(name, ())
+    return [value.lower() for value in ((found,) if isinstance(found, str) else found)]
+
+
 def _installed_driver() -> str:
     for name in DRIVERS:
         if importlib.util.find_spec(name):
             return name
     raise ConfigurationError(
-        "[voiceinfra] sql_alchemy_conn names PostgreSQL, but no driver is installed: "
-        "pip install 'airflow-provider-voiceinfra[postgres]'."
+        "[voiceinfra] sql_alchemy_conn names PostgreSQL, but no driver is installed: pip install "
+        "'.[postgres]' in a clone of this package's repository, or pip install 'psycopg[binary]'."
     )
