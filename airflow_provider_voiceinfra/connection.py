@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Protocol
 
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL, base_url
-from airflow_provider_voiceinfra.calls import check_agent, check_number
+from airflow_provider_voiceinfra.calls import OutboundCall, check_agent, check_number
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
+from airflow_provider_voiceinfra.masking import quoted
 
 CONN_TYPE = "voiceinfra"
 DEFAULT_CONN_ID = "voiceinfra_default"
@@ -25,6 +27,13 @@ _ACCOUNT_DIGITS = 32
 # The scheme is for connection URIs, which have no other place for it.
 SCHEME = "scheme"
 EXTRAS = ("webhook_secret", "agent_id", "from_number", "timeout", "max_calls_per_second", "account", SCHEME)
+# What people call extras that are not near enough to their names.
+_OTHER_NAMES = {
+    **dict.fromkeys(("secret", "signing_secret", "hmac_secret"), "webhook_secret"),
+    "agent": "agent_id",
+    **dict.fromkeys(("from", "caller_id", "number", "phone_number"), "from_number"),
+    **dict.fromkeys(("rate", "rate_limit", "calls_per_second"), "max_calls_per_second"),
+}
 # What the forms of earlier versions of Airflow put before the name of an extra.
 _PREFIX = f"extra__{CONN_TYPE}__"
 
@@ -89,8 +98,22 @@ class VoiceInfraConnection:
                 if value is not None:
                     check_agent(value) if name == "agent_id" else check_number(name, value)
             except InvalidCallError as fault:
-                faults.append(fault)
+                faults.append(_hinted(fault, value))
         return faults
+
+    def completed(self, call: OutboundCall) -> OutboundCall:
+        """Return a call with the connection's agent and caller ID where it names none, checked.
+
+        :raises InvalidCallError: naming the field that is wrong, and the connection if the value is its own.
+        """
+        for fault in self.faulty_defaults():
+            if not getattr(call, fault.field):
+                raise self.own(fault)
+        return call.with_defaults(agent_id=self.agent_id, from_number=self.from_number).validated()
+
+    def own(self, fault: InvalidCallError) -> InvalidCallError:
+        """Return a fault of ``faulty_defaults`` for somebody who has not named the connection."""
+        return InvalidCallError(fault.field, f"of connection {self.conn_id!r}: {fault.rule}")
 
     @classmethod
     def from_airflow(cls, conn: AirflowConnection) -> VoiceInfraConnection:
@@ -159,6 +182,13 @@ def webhook_secrets(conn: AirflowConnection) -> WebhookSecrets:
     return secrets
 
 
+def _hinted(fault: InvalidCallError, value: object) -> InvalidCallError:
+    """Return why a default is refused, and what has become of the plus sign if that is all that it lacks."""
+    if not _LACKS_PLUS.fullmatch(str(value)):
+        return fault
+    return InvalidCallError(fault.field, f"{fault.rule}. In a connection URI a plain + is a space: write %2B")
+
+
 def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:
     try:
         # Not by extra_dejson alone: it takes what is no JSON for no extras at all.
@@ -173,6 +203,7 @@ def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:
     return conn.extra_dejson
 
 
+_LACKS_PLUS = re.compile(r"[1-9]\d{6,14}", re.ASCII)
 _EXTRAS_RULE = 'they must be a JSON object such as {"webhook_secret": "...", "agent_id": "..."}.'
 _KINDS = {dict: "object", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
 
@@ -191,9 +222,10 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
         if name in EXTRAS or value in (None, ""):
             continue
         plain = name.removeprefix(_PREFIX).strip().lower().replace("-", "_").replace(" ", "_")
-        meant = next(iter(get_close_matches(plain, EXTRAS, n=1, cutoff=0.8)), None)
+        near = get_close_matches(plain, EXTRAS, n=1, cutoff=0.8)
+        meant = _OTHER_NAMES.get(plain) or next(iter(near), None)
         if meant is not None and extra.get(meant) in (None, ""):
-            raise ConfigurationError(f"{where}: there is no extra {name!r}; rename it to {meant!r}.")
+            raise ConfigurationError(f"{where}: there is no extra {quoted(name)}; rename it to {meant!r}.")
         yield name
 
 
@@ -241,5 +273,7 @@ def _number(where: str, extra: Mapping[str, Any], name: str, *, most: float = ma
         number = math.nan
     if not 0 < number <= most or math.isinf(number):
         bound = f" and at most {most:g}" if math.isfinite(most) else ""
-        raise ConfigurationError(f"{where}: extra {name!r} must be a number above 0{bound}, not {value!r}.")
+        raise ConfigurationError(
+            f"{where}: extra {name!r} must be a number above 0{bound}, not {quoted(value)}."
+        )
     return number

@@ -51,13 +51,21 @@ class InvalidCallError(VoiceInfraError, ValueError):
     """
 
     def __init__(self, field: str, rule: str) -> None:
-        super().__init__(f"{field}: {rule}")
+        # What somebody has given is quoted in many rules, and may be a number in the wrong place.
+        rule = mask_numbers_in(rule)
+        super().__init__(f"{mask_numbers_in(field)}: {rule}")
         self.field = field
         self.rule = rule
 
 
 class ContactsError(VoiceInfraError):
-    """A list of contacts, or how it is to be read, is refused as a whole before anybody is called."""
+    """A list of contacts, or how it is to be read, is refused as a whole before anybody is called.
+
+    :param message: what is wrong and how to mend it; numbers in it are masked.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask_numbers_in(message))
 
 
 class CallNotPlacedError(VoiceInfraError):
@@ -110,6 +118,8 @@ class TryAgainError(CallNotPlacedError):
     """Nothing was placed, and the same request may be sent again."""
 
     default_code = "try_again"
+    lasting = False
+    """Whether the next try would fail alike, until a person has mended something."""
 
 
 class RateLimitedError(TryAgainError):
@@ -133,9 +143,16 @@ class RateLimitedError(TryAgainError):
 
 
 class ApiUnreachableError(TryAgainError):
-    """No connection to the API could be made, so the request never left."""
+    """No connection to the API could be made, so the request never left.
+
+    :param lasting: whether the next try would fail alike, as at a certificate that is not trusted.
+    """
 
     default_code = "unreachable"
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class CallOutcomeUnknownError(VoiceInfraError):

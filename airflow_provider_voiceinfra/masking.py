@@ -19,8 +19,8 @@ _BESIDE_IT = r"(?!\d{1,5}/\+?\d{10,15}(?!\d))"
 _WRITTEN = rf"(?<![\w.:-]){_BESIDE_IT}\+?\d(?:[ .()/-]{{0,2}}\d){{6,}}(?!\w|[:-]\w)"
 # Inside a longer word, such as an idempotency key, ten digits in a row are taken for a number.
 _EMBEDDED = r"\+?(?<!\d)\d{10,15}(?!\d)"
-# Ten digits or more may follow any sign; dashes, blanks and marks of every kind, without width, too, may stand
-# between them. A comma with a blank behind it parts two numbers.
+# Ten digits or more may follow any sign. Dashes, blanks and marks of every kind may stand between them, those
+# without width, too. A comma with a blank behind it parts two numbers.
 _SIGNS = r" .()/_'\u2018\u2019*|\u00a0\u00ad\u2007\u2009\u200b-\u2015\u202a-\u202f\u2060-\u2069\u2212\ufeff-"
 _LONG = (
     rf"(?<![^\W_])(?<!\.){_BESIDE_IT}\+?\d(?:(?:[{_SIGNS}]{{0,3}}|,)\d){{9,14}}(?!\w(?<!_)|[-_]\d|\.\d|:\d)"
@@ -36,6 +36,7 @@ _NEVER_NUMBERS = frozenset(
 )
 _LEAST_NUMBER = 10**7  # a smaller integer is a duration, a score or a price
 _MOST_DEPTH = 50
+_MOST_QUOTED = 100  # characters of a value in an error
 
 
 def mask_number(number: str | None) -> str:
@@ -55,6 +56,29 @@ def mask_numbers_in(text: str) -> str:
 
 def _replacement(found: re.Match[str]) -> str:
     return found["kept"] or mask_number(re.sub(r"[^\d+]", "", found.group()))
+
+
+def is_phone_number(text: str) -> bool:
+    """Tell whether a text is a phone number, or several, and nothing else."""
+    one = text.strip().removeprefix("tel:")
+    parts = [one] if _is_one(one) else [part for part in re.split(r"[,;|\s]+(?=[+(\d])", one) if part]
+    return bool(parts) and all(map(_is_one, parts))
+
+
+def is_number_and_no_id(text: str) -> bool:
+    """Tell whether a text that should be an id is a phone number; an id may well be of digits."""
+    return text.strip().startswith(("+", "(", "tel:")) and is_phone_number(text)
+
+
+def _is_one(text: str) -> bool:
+    found = _NUMBER.fullmatch(text.strip().removeprefix("("))
+    return found is not None and not found["kept"]
+
+
+def quoted(value: object) -> str:
+    """Return a value that somebody has given as an error may quote it: on one line, short, numbers masked."""
+    text = mask_numbers_in(repr(value))
+    return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,10 @@ def test_no_extras_are_none(extra: str | None) -> None:
         ("max_call_per_second", "max_calls_per_second"),
         ("fromnumber", "from_number"),
         ("agent-id", "agent_id"),
+        ("secret", "webhook_secret"),
+        ("agent", "agent_id"),
+        ("from", "from_number"),
+        ("Caller ID", "from_number"),
     ],
 )
 def test_another_spelling_of_an_extra_is_refused_unless_that_is_set(name: str, meant: str) -> None:

@@ -229,6 +229,10 @@ def test_plain_plus_in_the_secret_of_a_uri_is_pointed_out(
     assert split.verdict is Verdict.WARNING
     assert "a + in the connection's URI is a space, so there are 2 secrets" in split.found
     assert "write it %2B" in split.remedy
+    short = finding("abc+def")
+    assert "there are 2 secrets" in short.found
+    assert "write it %2B" in short.remedy
+    assert "there are 2 webhook secrets, and one is shorter than 16" in finding("abc%20def").found
     assert finding(f"{SECRET}%2B{OTHER_SECRET}").found == "one is set"
     assert finding(f"{SECRET}%20{OTHER_SECRET}").found == "2 are set, as while rotating"
     # As Airflow writes it: the plus signs are blanks of its JSON.

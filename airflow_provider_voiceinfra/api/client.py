@@ -20,7 +20,9 @@ from urllib.parse import urljoin
 import requests
 
 from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_voiceinfra.api.transport import Session, WatchedBody, read
+from airflow_provider_voiceinfra.api.unreachable import is_lasting, reason_and_remedy
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
@@ -54,6 +56,10 @@ _REMEDIES = {
     404: "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
     422: "Correct the number; E.164 form is needed, such as +1 and ten more digits.",
 }
+_WRONG_PATH = (
+    f"Check the base URL of the connection: it ends in /v1, as {DEFAULT_BASE_URL} does. If it is right, "
+    "check agent_id."
+)
 # Besides those that the API documents: answers by which HTTP says that the request was not acted upon. Not
 # 303, 408 or 409, which may be sent after a request was passed on, nor any that HTTP does not define.
 _REDIRECTS = frozenset({301, 302, 307, 308})
@@ -160,16 +166,17 @@ class VoiceInfraClient:
         return _Answer(response.status_code, response.headers, content)
 
     def _failure(self, exc: Exception, *, sent: bool) -> VoiceInfraError:
-        what = type(exc).__name__
         if sent:
+            what = type(exc).__name__
             return CallOutcomeUnknownError(
                 f"The request was sent to {self._connection.base_url}, but no answer came back ({what}). "
                 "The call may have been placed.",
                 code="answer_lost",
             )
+        why, remedy = reason_and_remedy(exc)
         return ApiUnreachableError(
-            f"{self._connection.base_url} could not be reached ({what}), so nothing was sent. Check the "
-            "base URL of the connection, http:// or https:// included, and this worker's network and proxy."
+            f"{self._connection.base_url} could not be reached: {why}. Nothing was sent. {remedy}",
+            lasting=is_lasting(exc),
         )
 
 
@@ -218,6 +225,8 @@ def _error(answer: _Answer) -> VoiceInfraError:
         )
     if status in _NOT_ACTED_UPON:
         remedy = _REMEDIES.get(status, "Check the base URL of the connection, and gateways on the way to it.")
+        if status == 404 and (code is None or OUTBOUND_PATH in said):
+            remedy = _WRONG_PATH
         return _REFUSALS.get(status, CallRefusedError)(
             f"HTTP {status}: the call was refused{said}. Nobody was called. {remedy}",
             code=code,

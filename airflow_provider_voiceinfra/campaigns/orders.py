@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 
@@ -62,4 +63,10 @@ class CampaignOrders:
         values = dict(self.reading)
         values["agent_id"] = values.get("agent_id") or connection.agent_id
         values["from_number"] = values.get("from_number") or connection.from_number
-        return ContactReader(**values)
+        try:
+            return ContactReader(**values)
+        except ContactsError as error:
+            for fault in connection.faulty_defaults():
+                if not self.reading.get(fault.field) and str(error).startswith(f"{fault.field}:"):
+                    raise ContactsError(str(connection.own(fault))) from error
+            raise

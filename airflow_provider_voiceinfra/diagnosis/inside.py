@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.connection import (
 )
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
-from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, unknown_extras
+from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, short_secret, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.teams import read_connection
 
@@ -142,19 +142,19 @@ def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -
             "none is set, so every webhook is answered 401 and no call will ever be known to be over",
             "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'.",
         )
-    if min(map(len, secrets)) < LEAST_SECRET_LENGTH:
-        return Finding(
-            name,
-            Verdict.WARNING,
-            f"one is shorter than {LEAST_SECRET_LENGTH} characters and could be guessed",
-            "Replace it by a long random one, here and in the vendor's dashboard.",
-        )
     if len(secrets) > 1 and _holds_plus(connection.conn_id):
         return Finding(
             name,
             Verdict.WARNING,
             f"a + in the connection's URI is a space, so there are {len(secrets)} secrets",
             "If it belongs to the secret, write it %2B; if several are meant, write %20 between them.",
+        )
+    if min(map(len, secrets)) < LEAST_SECRET_LENGTH:
+        return Finding(
+            name,
+            Verdict.WARNING,
+            short_secret(connection),
+            "Replace what is too short by a long random one, here and in the vendor's dashboard.",
         )
     found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
     return Finding(name, Verdict.OK, found)

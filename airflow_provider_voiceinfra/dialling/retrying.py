@@ -10,7 +10,7 @@ from typing import TypeVar
 from tenacity import (
     RetryCallState,
     Retrying,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_before_delay,
     wait_random_exponential,
 )
@@ -68,11 +68,11 @@ def send_until_decided(
 ) -> Answer:
     """Call ``send``, again after a wait for as long as it says that nothing was placed.
 
-    :param send: places a call; ``TryAgainError`` is the only error after which it is called again.
+    :param send: places a call; only after a ``TryAgainError`` that is not lasting it is called again.
     :param bounds: how long to go on.
     :param on_again: told of each error that is waited out, and of the wait in seconds.
     :return: what ``send`` returned.
-    :raises TryAgainError: the last one, when patience has run out.
+    :raises TryAgainError: the last one, when patience has run out; one that is lasting at once.
     """
     backoff = wait_random_exponential(multiplier=1.0, max=bounds.longest_wait)
 
@@ -88,7 +88,7 @@ def send_until_decided(
             on_again(error, state.upcoming_sleep)
 
     return Retrying(
-        retry=retry_if_exception_type(TryAgainError),
+        retry=retry_if_exception(lambda error: isinstance(error, TryAgainError) and not error.lasting),
         wait=wait,
         stop=stop_before_delay(bounds.patience),
         sleep=bounds.sleep,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
+from airflow_provider_voiceinfra.api.unreachable import causes
 from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -28,35 +27,6 @@ if TYPE_CHECKING:
 MASK = "***"
 
 Verdict = tuple[bool, str]
-
-# Why no connection came about; an untrusted certificate is a TLS error as well, so it comes first.
-_OBSTACLES: tuple[tuple[type[Exception], str, str], ...] = (
-    (
-        socket.gaierror,
-        "its host name cannot be resolved",
-        "Check how it is spelt, and whether this machine has a network.",
-    ),
-    (
-        ConnectionRefusedError,
-        "nothing listens there",
-        "Check host and port of the base URL, and network and proxy of this machine.",
-    ),
-    (
-        ssl.SSLCertVerificationError,
-        "its certificate is not trusted",
-        "Check the base URL. If a proxy here signs with a certificate of its own, set REQUESTS_CA_BUNDLE.",
-    ),
-    (
-        ssl.SSLError,
-        "what listens there does not speak https",
-        "Check the port. The sandbox on this machine is reached by http://, which has to be written.",
-    ),
-    (
-        TimeoutError,
-        "no connection came about in time",
-        "Check the base URL, and whether a firewall or a proxy stands in the way.",
-    ),
-)
 
 
 def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
@@ -111,6 +81,18 @@ def unknown_extras(connection: VoiceInfraConnection) -> str:
     return f"unknown extra{'s' if len(connection.unknown_extras) > 1 else ''} {mask_numbers_in(listed)}"
 
 
+def short_secret(connection: VoiceInfraConnection) -> str:
+    """Return that a webhook secret is too short, and how many there are if that may be the reason."""
+    short = f"shorter than {LEAST_SECRET_LENGTH} characters and could be guessed"
+    number = len(connection.webhook_secrets)
+    if number == 1:
+        return f"the webhook secret is {short}"
+    return (
+        f"there are {number} webhook secrets, and one is {short}; if you meant one secret, it holds a blank: "
+        "in a connection URI a plain + is one, so write %2B there"
+    )
+
+
 def _acceptance(connection: VoiceInfraConnection) -> str:
     accepted, secrets = f"The API key is accepted at {connection.base_url}", connection.webhook_secrets
     remedy = "Set a long random one, here and in the VoiceInfra dashboard."
@@ -123,10 +105,7 @@ def _acceptance(connection: VoiceInfraConnection) -> str:
             "Give the secret itself."
         )
     elif min(map(len, secrets)) < LEAST_SECRET_LENGTH:
-        problem = (
-            f"But a webhook secret is shorter than {LEAST_SECRET_LENGTH} characters and could be guessed. "
-            f"{remedy}"
-        )
+        problem = f"But {short_secret(connection)}. {remedy}"
     else:
         are_set = "a webhook secret is" if len(secrets) == 1 else f"{len(secrets)} webhook secrets are"
         return f"{accepted}, and {are_set} set."
@@ -135,7 +114,7 @@ def _acceptance(connection: VoiceInfraConnection) -> str:
 
 def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:
     if isinstance(error, ApiUnreachableError):
-        return _unreachable(connection, error)
+        return str(error)
     if isinstance(error, RateLimitedError):
         return (
             "The API is there, but the account's rate limit is met (429), so the key was not tried. Test "
@@ -169,7 +148,7 @@ def _stranger(connection: VoiceInfraConnection, did: str) -> str:
 def _failure(connection: VoiceInfraConnection, error: CallOutcomeUnknownError) -> str:
     if error.http_status is not None:
         what = f"{connection.base_url} failed (HTTP {error.http_status})"
-    elif any(isinstance(cause, TimeoutError) for cause in _causes(error)):
+    elif any(isinstance(cause, TimeoutError) for cause in causes(error)):
         what = f"{connection.base_url} took the request, but gave no answer in {connection.timeout:g} s"
     else:
         what = f"{connection.base_url} took the request, but broke the connection off without an answer"
@@ -177,27 +156,3 @@ def _failure(connection: VoiceInfraConnection, error: CallOutcomeUnknownError) -
         f"{what}, so the key could not be tested (nobody is called by a test). Try again; if this stays, "
         "check the base URL, and gateways on the way to it."
     )
-
-
-def _unreachable(connection: VoiceInfraConnection, error: ApiUnreachableError) -> str:
-    causes = list(_causes(error))
-    # requests is loaded by now: the error is one of its own.
-    from requests.exceptions import ProxyError
-
-    if any(isinstance(cause, ProxyError) for cause in causes):
-        why = "the proxy that this machine is told to use does not take the request"
-        remedy = "Check the variables HTTPS_PROXY and NO_PROXY."
-    else:
-        why = f"no connection came about ({type(error.__cause__).__name__})"
-        remedy = "Check the base URL, and network and proxy of this machine."
-        for kind, known_why, known_remedy in reversed(_OBSTACLES):
-            if any(isinstance(cause, kind) for cause in causes):
-                why, remedy = known_why, known_remedy
-    return f"{connection.base_url} could not be reached: {why}. Nothing was sent. {remedy}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

@@ -100,8 +100,7 @@ class VoiceInfraHook(BaseHook):
 
         :raises InvalidCallError: naming the field that is wrong.
         """
-        defaults = {"agent_id": self.connection.agent_id, "from_number": self.connection.from_number}
-        return call.with_defaults(**defaults).validated()
+        return self.connection.completed(call)
 
     def place_call(
         self,

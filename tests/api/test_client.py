@@ -259,6 +259,19 @@ class TestRefused:
         assert remedy in str(error)
         assert sandbox.counts()["calls"] == 0
 
+    def test_a_path_that_is_not_there_is_a_matter_of_the_base_url_first(
+        self, sandbox: SandboxProcess
+    ) -> None:
+        base_url = sandbox.base_url.removesuffix("/v1")
+        with VoiceInfraClient(replace(CONNECTION, base_url=base_url)) as client:
+            error = caught_by(lambda: client.place(CALL))
+        said = str(error)
+        assert isinstance(error, NotFoundError)
+        assert "POST /calls/outbound does not exist" in said
+        assert "Check the base URL of the connection: it ends in /v1" in said
+        assert said.index("base URL") < said.index("agent_id")
+        assert "Check the base URL of the connection: it ends in /v1" in str(error_of(http(404)))
+
     @pytest.mark.parametrize("status", [301, 302, 307, 308, 402, 403, 405, 410, 413, 451])
     def test_other_refusals_and_redirects_are_no_calls(self, status: int) -> None:
         error = error_of(http(status, b"<html>no</html>", Location="https://gateway.example/"))
@@ -496,13 +509,29 @@ class TestUnknown:
 class TestUnreachable:
     """Nothing was sent, so the same request may be sent again."""
 
+    def test_what_does_not_speak_tls_is_told_so_and_will_not_heal(self) -> None:
+        def answer(connection: socket.socket) -> None:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        with server(answer) as url:
+            error = caught_by(lambda: place_at(url.replace("http:", "https:")))
+        assert isinstance(error, ApiUnreachableError)
+        assert error.lasting
+        assert "what listens there does not speak https. Nothing was sent. Check the port." in str(error)
+
+    def test_handshake_that_is_cut_off_may_heal(self) -> None:
+        with server(lambda connection: None) as url:
+            error = caught_by(lambda: place_at(url.replace("http:", "https:")))
+        assert isinstance(error, ApiUnreachableError)
+        assert not error.lasting
+
     def check(self, url: str, **values: Any) -> None:
         error = caught_by(lambda: place_at(url, **values))
         assert type(error) is ApiUnreachableError
         assert (error.code, error.http_status) == ("unreachable", None)
         assert url in str(error)
-        assert "nothing was sent" in str(error)
-        assert "Check the base URL" in str(error)
+        assert "Nothing was sent. Check" in str(error)
 
     def test_refused_connection(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -66,12 +66,14 @@ class Obstacles:
         """Learn from one call.
 
         :raises CallRefusedError: if the API would refuse every call.
-        :raises VoiceInfraError: if the API failed, or could not be reached, for a long time.
+        :raises VoiceInfraError: if the API failed, or could not be reached, for a long time or for good.
         """
         error = dialled.error
         if isinstance(error, UnauthorizedError):
             raise error
         if isinstance(error, ApiUnreachableError):
+            if error.lasting:
+                raise error
             self._note_failure(error, "the API cannot be reached")
             return
         if isinstance(error, CallOutcomeUnknownError):

@@ -194,3 +194,11 @@ def test_a_rate_limit_is_told_until_a_call_is_taken(obstacles: Obstacles) -> Non
     assert (obstacles.current, obstacles.in_the_way) == ("rate limit", False)
     obstacles.note(ACCEPTED)
     assert obstacles.current is None
+
+
+def test_an_api_that_cannot_be_reached_until_somebody_mends_it_ends_the_campaign(
+    obstacles: Obstacles,
+) -> None:
+    error = ApiUnreachableError("Its certificate is not trusted.", lasting=True)
+    with pytest.raises(ApiUnreachableError, match="not trusted"):
+        obstacles.note(answered(CallState.REFUSED, error, again=True))
