@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.masking import mask_number
+from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_number, quoted
 from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
@@ -117,6 +117,8 @@ def check_agent(agent_id: object) -> None:
         )
     if not isinstance(agent_id, str):
         raise InvalidCallError("agent_id", f"must be text, not {type(agent_id).__name__}")
+    if is_number_and_no_id(agent_id):
+        raise InvalidCallError("agent_id", f"{quoted(agent_id)} is a phone number; give the id of an agent")
     if len(agent_id) > MAX_AGENT_ID_LENGTH or not agent_id.isprintable() or not agent_id.strip():
         raise InvalidCallError(
             "agent_id", f"must be printable text of at most {MAX_AGENT_ID_LENGTH} characters"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
+from airflow_provider_voiceinfra.masking import is_number_and_no_id, quoted
 from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def airflow_connection(conn_id: str) -> Any:
     from airflow.sdk import BaseHook
     from airflow.sdk.log import mask_secret
 
+    if is_number_and_no_id(conn_id):
+        raise ConfigurationError(
+            f"voiceinfra_conn_id: {quoted(conn_id)} is a phone number; give the id of a connection of type "
+            f"{CONN_TYPE!r}."
+        )
     conn = BaseHook.get_connection(conn_id)
     if conn.conn_type and conn.conn_type != CONN_TYPE:
         raise ConfigurationError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.masking import quoted
 
 SECTION = "voiceinfra"
 # Executors that run tasks on the scheduler's own machine, where a SQLite file is the same for everyone.
@@ -77,11 +78,11 @@ def _value(conf: Any, name: str, convert: Callable[[str], Value], default: Value
     text = str(conf.get(SECTION, name, fallback="") or "").strip()
     try:
         return convert(text) if text else default
-    except ValueError as exc:
+    except ValueError:
         raise ConfigurationError(
-            f"[{SECTION}] {name} must be {_KINDS[type(default)]}, not {text!r} "
+            f"[{SECTION}] {name} must be {_KINDS[type(default)]}, not {quoted(text)} "
             f"(AIRFLOW__{SECTION.upper()}__{name.upper()})."
-        ) from exc
+        ) from None  # the reason quotes the value
 
 
 def _boolean(text: str) -> bool:

@@ -75,6 +75,16 @@ def test_all_of_them_together_load_nothing_heavy_and_few_of_ours(base: set[str])
     assert not any(name.startswith("sandbox") for name in ours)
 
 
+def test_operators_with_all_that_is_checked_at_once_load_nothing_heavy(base: set[str]) -> None:
+    task = (
+        f"from {NAME}.operators.voiceinfra import VoiceInfraCampaignOperator\n"
+        "VoiceInfraCampaignOperator(task_id='a', contacts='a.csv', redial={'waits': [5]},\n"
+        "    max_active_calls=5, max_calls_per_second=2, calling_window='mon-fri 09:00-17:00',\n"
+        "    deadline='2026-01-31T20:00:00+01:00')"
+    )
+    assert heavy(loaded_by(BASE, task)) - base == set()
+
+
 def test_package_itself_loads_nothing_at_all() -> None:
     assert {name for name in loaded_by(f"import {NAME}") if name.startswith(f"{NAME}.")} == set()
 

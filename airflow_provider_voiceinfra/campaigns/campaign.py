@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader, describe
-from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown
+from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
@@ -157,6 +157,11 @@ class CampaignExecution:
             loader.counts[""],
             in_words(skipped),
         )
+        if not loader.counts:
+            log.warning(
+                "There is nobody to call: contacts is an empty list, or a file without a row below its "
+                "header. If that is not meant, look at the task or the export that makes it."
+            )
         self._warn_of_times(loader.shortest_opening)
 
     def _warn_of_times(self, opening: timedelta | None) -> None:
@@ -242,7 +247,7 @@ class CampaignExecution:
             **tally.summary(),
             "started_at": campaign.created_at.isoformat(timespec="seconds"),
             "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "results_path": shown(path) if path else None,
+            "results_path": without_login(path) if path else None,
         }
         self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
         return summary

@@ -17,10 +17,16 @@ from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
+from airflow_provider_voiceinfra.tasks.limits import LIMITS, read_limit
 from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task
-from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin, check_list_or_location
+from airflow_provider_voiceinfra.tasks.template_fields import (
+    MaskedNumbersMixin,
+    check_list_or_location,
+    check_location,
+)
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
@@ -163,6 +169,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         self.default_region = default_region
         self.deferrable = deferrable
         self._note_left_out()
+        for name in filter(self._is_literal, LIMITS):
+            read_limit(name, getattr(self, name))
         self._execution: CampaignExecution | None = None
         self._told_at = 0.0
 
@@ -211,37 +219,41 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         end, summary = result
         if end is End.STOPPED:
             raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
-        self.log.info("Campaign %r is over: %s.", orders.plan.campaign_id, summary_in_words(summary))
+        campaign_id = mask_numbers_in(orders.plan.campaign_id)
+        self.log.info("Campaign %r is over: %s.", campaign_id, summary_in_words(summary))
         if end is End.CANCELLED:
             # A failed task returns nothing, but whoever looks into it wants to know how far it got.
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException(
                 "The campaign was cancelled; its summary is in XCom. To go on with it, run `airflow "
-                f"voiceinfra campaign {shlex.quote(orders.plan.campaign_id)} --resume` and clear this task."
+                f"voiceinfra campaign {shlex.quote(campaign_id)} --resume` and clear this task."
             )
         return summary
 
     def _orders(self, context: Context) -> CampaignOrders:
         """Check what was passed, before anybody is called."""
-        from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
         from airflow_provider_voiceinfra.campaigns.contacts.text_files import check_storage
         from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 
+        arguments.needed("contacts", self.contacts)
         for name in sorted(self.hidden_fields):
             check_list_or_location(name, getattr(self, name))
+        check_location("results_path", self._given("results_path"))
         self._refuse_vanished(context)
+        self._refuse_words_for_nothing()
+        for name in ("variables", "columns"):
+            arguments.mapping(name, getattr(self, name))
         for name in ("contacts", "do_not_call", "results_path"):
             check_storage(name, getattr(self, name))
         ti = context["ti"]
-        window, redial, deadline = map(self._given, ("calling_window", "redial", "deadline"))
-        rate = self._given("max_calls_per_second")
+        limits = {name: read_limit(name, getattr(self, name)) for name in LIMITS}
         plan = CampaignPlan(
             campaign_id=arguments.campaign_id(self.campaign_id, ti),
-            max_active_calls=int(arguments.number("max_active_calls", self.max_active_calls, whole=True)),
-            window=None if window is None else CallingWindow.parse(window),
-            redial=None if redial is None else RedialPolicy.parse(redial),
-            deadline=None if deadline is None else arguments.moment("deadline", deadline),
+            max_active_calls=limits["max_active_calls"],
+            window=limits["calling_window"],
+            redial=limits["redial"],
+            deadline=limits["deadline"],
             completion_timeout=timedelta(seconds=self.completion_timeout),
             unknown_timeout=timedelta(seconds=self.unknown_timeout),
         )
@@ -252,7 +264,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             contacts=self.contacts,
             reading=self._reading(),
             refuse_invalid=self.invalid_contacts == "fail",
-            max_calls_per_second=None if rate is None else arguments.number("max_calls_per_second", rate),
+            max_calls_per_second=limits["max_calls_per_second"],
             results_path=self._given("results_path"),
         )
 
@@ -262,17 +274,10 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         return None if arguments.is_nothing(value) else value
 
     def _reading(self) -> dict[str, Any]:
-        return {
-            "agent_id": self.agent_id,
-            "from_number": self.from_number,
-            "first_message": self.first_message,
-            "context": self.call_context,
-            "variables": self.variables,
-            "default_region": self.default_region,
-            "contact_key": self.contact_key,
-            "columns": self.columns,
-            "do_not_call": self._given("do_not_call"),
-        }
+        texts = {name: getattr(self, name) for name in ("agent_id", "from_number", "first_message")}
+        names = ("variables", "default_region", "contact_key", "columns")
+        others = {"context": self.call_context, "do_not_call": self._given("do_not_call")}
+        return {**texts, **{name: getattr(self, name) for name in names}, **others}
 
     def _sleep(self, campaign_id: str, pause: Pause) -> NoReturn:
         self.log.info("Nobody is to be dialled before %s; waiting in the triggerer.", pause.until)

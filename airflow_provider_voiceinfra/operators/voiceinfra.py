@@ -129,6 +129,11 @@ class VoiceInfraOutboundCallOperator(
         self.include_transcript = include_transcript
         self.unknown_timeout = arguments.seconds("unknown_timeout", unknown_timeout)
         self.on_unknown = arguments.one_of("on_unknown", on_unknown, ("fail", "redial"))
+        if wait_for_completion and not self.completion_timeout:
+            raise ValueError(
+                "completion_timeout must be above 0 with wait_for_completion=True: the call would be placed, "
+                "and the task would fail at once"
+            )
         self._note_left_out()
         self._call_id: str | None = None
         self._killed = False
@@ -202,6 +207,12 @@ class VoiceInfraOutboundCallOperator(
             )
 
     def _call(self) -> OutboundCall:
+        arguments.needed("to_number", self.to_number)
+        self._refuse_words_for_nothing()
+        for name in ("first_message", "call_context"):
+            for doubt in arguments.placeholders(name, getattr(self, name)):
+                self.log.warning(doubt)
+        arguments.mapping("variables", self.variables)
         return OutboundCall(
             to_number=self.to_number,
             agent_id=self.agent_id,

@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.exceptions import (
     LedgerUnavailableError,
 )
 from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
@@ -183,7 +184,7 @@ class VoiceInfraCallCompletedSensor(
         """Return what has not come in time, and what to do, for people."""
         waited = self._timeout().total_seconds()
         if self.match is not None:
-            return f"no completion record matched {', '.join(self.match)} within {waited:g} s"
+            return f"no completion record matched {self._match_names()} within {waited:g} s"
         try:
             there = open_ledger().completions(self._call_ids(), with_body=False)
         except LedgerUnavailableError:  # the time is over all the same
@@ -192,8 +193,11 @@ class VoiceInfraCallCompletedSensor(
 
     def _subject(self) -> str:
         if self.match is not None:
-            return f"a call with matching {', '.join(self.match)}"
+            return f"a call with matching {self._match_names()}"
         return listed(self._call_ids())
+
+    def _match_names(self) -> str:
+        return mask_numbers_in(", ".join(map(str, self._checked_match())))
 
     def _timeout(self) -> timedelta:
         return self.timeout if isinstance(self.timeout, timedelta) else timedelta(seconds=self.timeout)
@@ -205,21 +209,11 @@ class VoiceInfraCallCompletedSensor(
         return arguments.call_ids(self.call_id)
 
     def _checked_match(self) -> Mapping[str, Any]:
-        if not isinstance(self.match, Mapping) or not self.match:
+        arguments.mapping("match", self.match)
+        if not self.match:
             raise InvalidCallError("match", "must be a mapping with at least one field of the record")
         return self.match
 
     def _since(self, context: Context) -> datetime:
-        since: Any = self.since
-        if not since:
-            since = context["dag_run"].start_date or context["ti"].start_date
-        if isinstance(since, str):
-            try:
-                since = datetime.fromisoformat(since.replace("Z", "+00:00"))
-            except ValueError as exc:
-                raise InvalidCallError("since", f"{since!r} is not a moment in ISO 8601") from exc
-        if not isinstance(since, datetime) or since.tzinfo is None:
-            raise InvalidCallError(
-                "since", "must be a moment with a time zone, such as 2026-03-01T20:00:00+00:00"
-            )
-        return since
+        since = self.since or context["dag_run"].start_date or context["ti"].start_date
+        return arguments.moment("since", since)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Sequence, Sized
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, CallOutcome
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_numbers_in, quoted
 
 # What a template makes of a value that is not there, or that is empty.
 _NOTHING = frozenset({"", "None", "[]", "{}"})
 MAX_CAMPAIGN_ID = 250  # what the ledger's column takes
+# Neither a template nor JSON, whose names have quotes.
+_PLACEHOLDER = re.compile(r"(?<!\{)\{\s*([^\W\d]\w*)\s*\}(?!\})")
+# Where a value that is nothing comes from, as a part of a sentence.
+FROM_NOTHING = "from an upstream task that returned nothing, or an empty param or variable"
 _LONGEST = timedelta(days=3650).total_seconds()
 
 
@@ -22,6 +28,17 @@ def is_nothing(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip() in _NOTHING
     return value is None or (isinstance(value, Sized) and len(value) == 0)
+
+
+def is_literal(value: Any) -> bool:
+    """Tell whether a value stands in the DAG file, and holds no template and nothing of another task."""
+    if isinstance(value, str):
+        return not any(mark in value for mark in ("{{", "{%", "{#"))
+    if isinstance(value, Mapping):
+        return all(is_literal(part) for pair in value.items() for part in pair)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(map(is_literal, value))
+    return not hasattr(value, "resolve")  # as XComs and the like have
 
 
 def seconds(name: str, value: Any) -> float:
@@ -34,7 +51,7 @@ def seconds(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not 0 <= number <= _LONGEST:
-        raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {value!r}")
+        raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {quoted(value)}")
     return number
 
 
@@ -50,7 +67,7 @@ def number(name: str, value: Any, *, whole: bool = False) -> float:
         found = math.nan
     if not (0 < found < math.inf) or (whole and found != int(found)):
         kind = "a whole number from 1 on" if whole else "a number above 0"
-        raise InvalidCallError(name, f"must be {kind}, not {value!r}")
+        raise InvalidCallError(name, f"must be {kind}, not {quoted(value)}")
     return found
 
 
@@ -68,7 +85,7 @@ def campaign_id(value: Any, ti: Any) -> str:
     if is_nothing(given) or len(given) > MAX_CAMPAIGN_ID or not given.isprintable():
         raise InvalidCallError(
             "campaign_id",
-            f"{given[:50]!r} names no campaign; use 1 to {MAX_CAMPAIGN_ID} printable characters",
+            f"{quoted(given)} names no campaign; use 1 to {MAX_CAMPAIGN_ID} printable characters",
         )
     return given
 
@@ -86,7 +103,7 @@ def moment(name: str, value: Any) -> datetime:
     except (ValueError, OverflowError, TypeError, LookupError, AttributeError):
         pass
     raise InvalidCallError(
-        name, f"must be a moment with its time zone, such as 2026-01-31T20:00:00+01:00, not {value!r}"
+        name, f"must be a moment with its time zone, such as 2026-01-31T20:00:00+01:00, not {quoted(value)}"
     )
 
 
@@ -101,14 +118,20 @@ def _parsed(text: str) -> datetime | None:
 
 
 def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None:
-    """Return outcomes as plain texts; ``None`` if none are given.
+    """Return outcomes as plain texts, given as a list or as one alone; ``None`` if none are given.
 
-    :raises ValueError: if it is one text, which is a collection of letters, none of them an outcome.
+    :raises ValueError: if it is a text that is no outcome: letter by letter, none of it would ever be met.
     """
     if value is None:
         return None
     if isinstance(value, str):
-        raise ValueError(f"{name} must be a list of outcomes, such as ['failed'], not the text {value!r}")
+        words = [outcome.value for outcome in CallOutcome]
+        if value not in words:
+            raise ValueError(
+                f"{name} must be a list of outcomes, such as ['failed'], not the text {quoted(value)}"
+                f"{nearest(value, words)}"
+            )
+        value = [value]
     return tuple(str(getattr(outcome, "value", outcome)) for outcome in value)
 
 
@@ -121,7 +144,7 @@ def doubtful_outcomes(name: str, values: Collection[str] | None) -> Iterator[str
     for value in values or ():
         if value not in documented:
             yield (
-                f"{name}: VoiceInfra documents no outcome {value!r}, only {', '.join(documented)}"
+                f"{name}: VoiceInfra documents no outcome {quoted(value)}, only {', '.join(documented)}"
                 f"{nearest(value, documented)}"
             )
 
@@ -133,7 +156,7 @@ def one_of(name: str, value: Any, words: Sequence[str]) -> str:
     """
     if value not in words:
         listed = " or ".join(map(repr, words))
-        raise ValueError(f"{name} must be {listed}, not {value!r}{nearest(value, words)}")
+        raise ValueError(f"{name} must be {listed}, not {quoted(value)}{nearest(value, words)}")
     return str(getattr(value, "value", value))
 
 
@@ -144,6 +167,42 @@ def nearest(value: Any, words: Sequence[str]) -> str:
 
     found = get_close_matches(str(value).strip().lower(), words, n=1)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def needed(name: str, value: Any) -> None:
+    """Refuse what came to nothing although a call cannot do without it.
+
+    :raises InvalidCallError: naming the argument, and where nothing comes from.
+    """
+    if value is None or (isinstance(value, str) and is_nothing(value)):
+        raise InvalidCallError(name, f"is missing: it is {value!r}, {FROM_NOTHING}")
+
+
+def placeholders(name: str, text: Any) -> Iterator[str]:
+    """Yield a sentence for what a campaign would fill in, and a single call says as it stands."""
+    found = _PLACEHOLDER.search(text) if isinstance(text, str) else None
+    if found:
+        column = mask_numbers_in(found[1])
+        yield (
+            f"{name}: {{{column}}} is not filled in but said as it stands. Placeholders are for the contacts "
+            f"of a campaign; write a Jinja template here, such as {{{{ params.{column} }}}}"
+        )
+
+
+def mapping(name: str, value: Any) -> None:
+    """Refuse what was meant to be a mapping, but is none.
+
+    :raises InvalidCallError: naming the argument and the remedy.
+    """
+    if isinstance(value, str):
+        raise InvalidCallError(
+            name,
+            "must be a mapping from names to values, and is text, as a template makes it: write the "
+            "templates inside the mapping, pass the output of a task, or set "
+            "render_template_as_native_obj=True on the DAG",
+        )
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidCallError(name, f"must be a mapping from names to values, not {type(value).__name__}")
 
 
 def idempotency_key(value: Any) -> str:
@@ -170,6 +229,12 @@ def call_ids(value: Any) -> list[str]:
     for item in listed:
         if not isinstance(item, str):
             raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(item).__name__}s")
+        if is_number_and_no_id(item):
+            raise InvalidCallError(
+                "call_id",
+                f"{quoted(item)} is a phone number and no call_id; pass the call_id that the task which "
+                "places the call has pushed, or wait with match={'to_number': ...}",
+            )
         if is_nothing(item) or len(item) > MAX_CALL_ID_LENGTH or item.startswith(("{", "[")):
             raise InvalidCallError(
                 "call_id",

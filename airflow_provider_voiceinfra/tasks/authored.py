@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.tasks.arguments import is_nothing
+from airflow_provider_voiceinfra.masking import quoted
+from airflow_provider_voiceinfra.tasks.arguments import FROM_NOTHING, is_literal, is_nothing
+
+# What a call may do without, but not with the word for nothing in its place.
+_TEXTS = ("agent_id", "from_number", "first_message", "call_context", "default_region")
+# Airflow's own argument for an operator that is one of a number of mapped tasks.
+_FROM_MAPPED = "_airflow_from_mapped"
 
 Path = tuple[str, ...]
 
@@ -26,6 +32,8 @@ class AuthoredArgumentsMixin:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Keep which arguments were given at all: a mapped operator is made when its task runs."""
+        if "context" in kwargs:
+            raise TypeError("context: is a word of Airflow's own; the API's context is call_context here")
         made = super().__new__(cls)
         object.__setattr__(made, "_passed", frozenset(kwargs))
         return made
@@ -39,6 +47,14 @@ class AuthoredArgumentsMixin:
             if len(path) > 1 or not isinstance(getattr(self, name), str)
         )
 
+    def _is_literal(self, name: str) -> bool:
+        """Tell whether the DAG file itself says what an argument is, so that it can be checked at once.
+
+        What a mapped task is made with when it runs may come from another task, and is checked then.
+        """
+        value = getattr(self, name)
+        return _FROM_MAPPED not in self._passed and not is_nothing(value) and is_literal(value)
+
     def _refuse_vanished(self, context: Any) -> None:
         """Refuse arguments that the author has set and that are nothing now.
 
@@ -47,13 +63,23 @@ class AuthoredArgumentsMixin:
         for name in self.must_not_vanish:
             for path in _nothings(getattr(self, name), (name,)):
                 if path not in self._left_out or self._came_from_a_task(name, context):
-                    inner = "".join(f"[{part!r}]" for part in path[1:])
+                    inner = "".join(f"[{quoted(part)}]" for part in path[1:])
                     raise InvalidCallError(
                         name,
-                        f"the DAG file sets {name}{inner}, but it is empty now: from an upstream task that "
-                        "returned nothing, or an empty param or variable. Nobody was called. Mend that, or "
-                        "write None in the DAG file if you want none",
+                        f"the DAG file sets {name}{inner}, but it is empty now: {FROM_NOTHING}. "
+                        "Nobody was called. Mend that, or write None in the DAG file if you want none",
                     )
+
+    def _refuse_words_for_nothing(self) -> None:
+        """Refuse the word that a template makes of a value that is not there, which a callee would hear.
+
+        :raises InvalidCallError: naming the argument, and where nothing comes from.
+        """
+        for name in _TEXTS:
+            value = getattr(self, name, None)
+            if isinstance(value, str) and value.strip() == "None":
+                rule = f"is the word 'None', {FROM_NOTHING}. Mend that, or leave {name} out"
+                raise InvalidCallError(name, rule)
 
     def _came_from_a_task(self, name: str, context: Any) -> bool:
         """Tell whether another task gave this argument to this one of a number of mapped tasks."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_voiceinfra.exceptions import ContactsError
+from airflow_provider_voiceinfra.masking import is_phone_number, mask_numbers_in
 
 _E164 = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
 # Fields that hold a number and nothing else; one that is refused for its form must not be shown either.
@@ -57,6 +59,27 @@ def check_list_or_location(name: str, value: object) -> None:
         )
     if issubclass(kind, (bytes, Mapping)):
         raise ContactsError(f"{name}: must be a list, or the path or URL of a file, not {kind.__name__}")
+    if isinstance(value, str) and is_phone_number(value):
+        raise ContactsError(
+            f"{name}: {mask_numbers_in(value)} is a phone number; give a list, or the path or URL of a file"
+        )
+
+
+def check_location(name: str, value: object) -> None:
+    """Refuse what was meant to be the path or URL of a file, but is none; it may be a list of numbers.
+
+    :raises ContactsError: naming the field and the remedy.
+    """
+    if value is None:
+        return
+    kind = type(value).__name__
+    if isinstance(value, str) and is_phone_number(value):
+        kind = "a phone number"
+    elif _is_written_out(value):
+        kind = "a list written out as text"
+    elif isinstance(value, (str, PurePath)) or hasattr(value, "open"):
+        return
+    raise ContactsError(f"{name}: must be the path or URL of a file, not {kind}")
 
 
 def _is_written_out(value: object) -> bool:

@@ -7,12 +7,14 @@ import json
 import logging
 import os
 import re
+import traceback
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, VoiceInfraError
@@ -71,7 +73,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "other case": (b"To Number\n+14155550142\n", "'to_number' is missing; rename 'To Number' to 'to_number'"),
     "no header": (
         b"+14155550142,Ann\n",
-        "the column 'to_number' is missing; add it; there are +1415***0142, Ann",
+        "file.csv, row 1: looks like a contact (+1415***0142, Ann), so the header is missing; put a row",
     ),
     "windows-1252": (
         f"to_number,name\n{ANN},Jos\u00e9\n".encode("cp1252"),
@@ -122,7 +124,60 @@ def test_a_file_that_cannot_be_used_is_refused_by_row_column_and_remedy(
 def test_contacts_that_are_nowhere_are_refused(sandbox: SandboxProcess, tmp_path: Path) -> None:
     assert "cannot be read" in refusal(sandbox, operator(str(tmp_path / "gone.csv")))
     assert "gone.txt: the name must end in .csv or .jsonl" in refusal(sandbox, operator("gone.txt"))
-    assert "None: the name must end in .csv" in refusal(sandbox, render(operator("{{ none }}")))
+    said = refusal(sandbox, render(operator("{{ none }}")))
+    assert "contacts: is missing: it is 'None', from an upstream task that returned nothing" in said
+
+
+def test_a_relative_path_is_refused_with_the_folder_that_was_looked_in(
+    sandbox: SandboxProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("contacts", "do_not_call"):
+        said = refusal(sandbox, operator(**{name: "missing.csv"}))
+        assert f"{name}: missing.csv cannot be read: No such file or directory. It was looked for in" in said
+        assert str(tmp_path) in said
+    said = refusal(sandbox, operator("people.xlsx"))
+    assert "contacts: people.xlsx is a spreadsheet's own file; save it as 'CSV UTF-8'" in said
+
+
+NUMBERS = f"{ANN},{BOB}"
+PLACES: dict[str, Any] = {
+    "contacts": [ANN, "+1 (415) 555-0142", NUMBERS, f"/no/such/{ANN}.csv", f"{ANN}.csv", f"{ANN}.xlsx"],
+    "do_not_call": [ANN, NUMBERS, ",".join([ANN] * 50), f"/no/such/{ANN}", f"{ANN}.csv"],
+    "results_path": [ANN, [ANN], str([ANN]), f"{ANN}.txt", f"/no/{ANN}/a.csv"],
+    "campaign_id": [ANN + "x" * 250],
+    "agent_id": [ANN],
+    "from_number": [f"{ANN} x"],
+    "variables": [ANN, {ANN: object()}],
+    "voiceinfra_conn_id": [ANN],
+    "contact_key": [ANN],
+    "columns": [ANN, {"to_number": ANN}],
+    "max_active_calls": [ANN + "x"],
+    "max_calls_per_second": [ANN + "x"],
+    "calling_window": [ANN, [ANN], {ANN: 1}, f"09:00-10:00 {ANN}"],
+    "redial": [ANN, {ANN: 1}, {"waits": [ANN]}, {"waits": [1], "outcomes": [ANN]}],
+    "deadline": [ANN],
+    "default_region": [ANN],
+    "invalid_contacts": [ANN],
+    "completion_timeout": [ANN + "x"],
+    "first_message": [f"Hello {{{ANN}}}."],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in PLACES.items() for value in values]
+)
+def test_number_in_another_place_is_refused_by_name_and_not_shown(
+    sandbox: SandboxProcess, name: str, value: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    contacts = [{"to_number": CAT, "name": "Cat"}]
+    with pytest.raises((AirflowFailException, ValueError)) as caught:
+        operator(**{"contacts": contacts, name: value}).execute(task_context())
+    if name != "contact_key":
+        assert f"{name}" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + capfd.readouterr().out
+    assert "4155550142" not in re.sub(r"\D", "", shown)
+    assert sandbox.counts()["requests"] == 0
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -226,7 +281,10 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name_before_anything_rings(
     sandbox: SandboxProcess, kind: str
 ) -> None:
     options, says = BAD[kind]
-    said = refusal(sandbox, render(operator(**options)))
+    try:
+        said = refusal(sandbox, render(operator(**options)))
+    except ValueError as error:  # when the DAG is parsed
+        said = str(error)
     assert says in said
     assert ANN not in said
 
@@ -295,11 +353,51 @@ def test_strict_campaigns_list_every_invalid_row(sandbox: SandboxProcess) -> Non
         ({"invalid_contacts": "ignore"}, "invalid_contacts must be 'skip' or 'fail', not 'ignore'"),
         ({"completion_timeout": "soon"}, "completion_timeout must be a number of seconds"),
         ({"unknown_timeout": -1}, "unknown_timeout must be a number of seconds"),
+        ({"redial": {"wait": 5}}, "redial: knows outcomes, waits and attempts, not wait"),
+        ({"calling_window": "9 to 5"}, "calling_window: "),
+        ({"deadline": "2026-01-31T20:00:00"}, "deadline: must be a moment with its time zone"),
+        ({"max_active_calls": 0}, "max_active_calls: must be a whole number from 1 on"),
+        ({"max_calls_per_second": "fast"}, "max_calls_per_second: must be a number above 0"),
+        ({"redial": {"waits": [5], "outcomes": ["faild"]}}, "redial: outcomes must be of"),
     ],
 )
-def test_what_is_no_template_is_refused_when_the_dag_is_parsed(options: dict[str, Any], says: str) -> None:
+def test_a_literal_that_can_never_be_right_is_refused_when_the_dag_is_parsed(
+    options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(ValueError, match=says):
         operator(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"redial": {"waits": ["{{ params.wait }}"]}},
+        {"calling_window": "{{ params.window }}"},
+        {"calling_window": [{"from": "{% if x %}09:00{% endif %}", "to": "17:00"}]},
+        {"deadline": "{{ params.deadline }}"},
+        {"max_active_calls": "{{ params.lines }}"},
+        {"deadline": None, "redial": None, "calling_window": [], "max_calls_per_second": None},
+    ],
+)
+def test_what_a_template_fills_in_is_taken_when_the_dag_is_parsed(options: dict[str, Any]) -> None:
+    assert operator(**options)
+
+
+def test_the_output_of_a_task_is_taken_when_the_dag_is_parsed() -> None:
+    with DAG("outreach", schedule=None):
+        upstream = VoiceInfraCampaignOperator(task_id="first", contacts=[])
+        assert operator(redial=upstream.output, deadline=upstream.output["deadline"])
+
+
+@pytest.mark.parametrize("contacts", ["[]", "file"])
+def test_a_campaign_for_nobody_succeeds_with_a_warning(
+    sandbox: SandboxProcess, tmp_path: Path, contacts: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file.csv").write_text("to_number,name\n")
+    task = operator([] if contacts == "[]" else str(tmp_path / "file.csv"))
+    assert task.execute(task_context())["contacts"] == 0
+    [warned] = [record for record in caplog.records if "There is nobody to call" in record.getMessage()]
+    assert warned.levelno == logging.WARNING
 
 
 # What is taken.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import traceback
 from datetime import timedelta
 from functools import partialmethod
 from typing import Any
@@ -291,15 +293,93 @@ def test_duration_that_is_none_is_refused_before_a_call_could_be_placed(name: st
 
 def test_durations_may_be_timedeltas(ledger: CallLedger) -> None:
     waiting = operator(
-        wait_for_completion=True, completion_timeout=timedelta(0), unknown_timeout=timedelta(minutes=1)
+        wait_for_completion=True,
+        completion_timeout=timedelta(milliseconds=10),
+        unknown_timeout=timedelta(minutes=1),
     )
-    with pytest.raises(CompletionTimeoutError, match="within 0 s"):
+    with pytest.raises(CompletionTimeoutError, match=r"within 0.01 s"):
         waiting.execute(task_context())
 
 
-def test_outcomes_given_as_one_text_are_refused_when_the_dag_is_parsed() -> None:
-    with pytest.raises(ValueError, match="fail_on_outcomes must be a list"):
-        operator(fail_on_outcomes="failed")
+def test_one_outcome_may_be_given_as_text_and_no_other_text() -> None:
+    assert operator(fail_on_outcomes="failed").fail_on_outcomes == ("failed",)
+    with pytest.raises(
+        ValueError, match=r"fail_on_outcomes must be a list .* not the text 'failed,voicemail'"
+    ):
+        operator(fail_on_outcomes="failed,voicemail")
+
+
+def test_waiting_for_no_time_at_all_is_refused_before_anybody_is_called() -> None:
+    with pytest.raises(ValueError, match="completion_timeout must be above 0 with wait_for_completion=True"):
+        operator(wait_for_completion=True, completion_timeout=0)
+    assert operator(completion_timeout=0)
+
+
+def test_the_api_s_word_context_is_named_by_the_one_that_is_used_here() -> None:
+    with pytest.raises(TypeError, match="the API's context is call_context here"):
+        operator(context="A regular.")
+
+
+@pytest.mark.parametrize("name", ["to_number", "agent_id", "from_number", "first_message", "call_context"])
+def test_what_a_template_made_of_nothing_is_refused_by_name(sandbox: SandboxProcess, name: str) -> None:
+    task = operator(**{name: "{{ none }}"})
+    task.render_template_fields({})
+    with pytest.raises(AirflowFailException, match=f"{name}: .* an upstream task that returned nothing"):
+        task.execute(task_context())
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_variables_that_a_template_made_text_name_the_remedy(sandbox: SandboxProcess) -> None:
+    task = operator(variables="{{ {'day': 'Monday'} }}")
+    task.render_template_fields({})
+    with pytest.raises(AirflowFailException, match=r"variables: .* render_template_as_native_obj=True"):
+        task.execute(task_context())
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_placeholder_of_a_campaign_is_warned_of(capfd: pytest.CaptureFixture[str]) -> None:
+    operator(first_message="Hello {name}.", call_context='{"a": 1}').execute(task_context())
+    log = capfd.readouterr().out
+    assert "first_message: {name} is not filled in but said as it stands" in log
+    assert "write a Jinja template here, such as {{ params.name }}" in log
+    assert "call_context" not in log
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"agent_id": NUMBER},
+        {"voiceinfra_conn_id": NUMBER},
+        {"variables": NUMBER},
+        {"variables": {NUMBER: object()}},
+        {"completion_timeout": NUMBER, "wait_for_completion": True},
+        {"on_unknown": NUMBER},
+        {"fail_on_outcomes": NUMBER},
+        {"to_number": "+1 415 555 0100 x"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_number_in_another_place_is_refused_by_name_and_not_shown(
+    sandbox: SandboxProcess, options: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises((AirflowFailException, ValueError)) as caught:
+        operator(**options).execute(task_context())
+    assert next(iter(options)) in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value)) + capfd.readouterr().out
+    assert "4155550100" not in re.sub(r"\D", "", shown)
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_default_without_its_plus_names_the_connection_and_how_a_uri_has_it(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_VOICEINFRA_DEFAULT"])
+    connection["extra"]["from_number"] = " 12025550100"
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", json.dumps(connection))
+    says = r"from_number: of connection 'voiceinfra_default': 1202\*\*\*0100 is not in E.164 form.*write %2B"
+    with pytest.raises(AirflowFailException, match=says):
+        operator().execute(task_context())
+    assert operator(from_number="+12025550101").execute(task_context())
 
 
 def test_no_outcome_at_all_may_be_left_out(ledger: CallLedger) -> None:

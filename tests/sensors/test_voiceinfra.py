@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import traceback
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -272,6 +274,30 @@ def test_outcome_that_no_call_may_ever_have_is_warned_of(
 
 
 @pytest.mark.parametrize("name", ["outcomes", "fail_on_outcomes"])
-def test_outcomes_given_as_one_text_are_refused_when_the_dag_is_parsed(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be a list"):
-        sensor(call_id="call_1", **{name: "answered"})
+def test_one_outcome_may_be_given_as_text_and_no_other_text(name: str) -> None:
+    assert getattr(sensor(call_id="call_1", **{name: "answered"}), name) == ("answered",)
+    with pytest.raises(ValueError, match=f"{name} must be a list .* not the text 'anwered'; did you mean"):
+        sensor(call_id="call_1", **{name: "anwered"})
+
+
+@each_mode
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"call_id": NUMBER}, "call_id: .* is a phone number and no call_id"),
+        ({"call_id": ["call_1", "(415) 555-0100"]}, "call_id: .* is a phone number and no call_id"),
+        ({"match": NUMBER}, "match: must be a mapping"),
+        ({"match": {"to_number": NUMBER}, "since": NUMBER}, "since: must be a moment"),
+    ],
+)
+def test_number_in_another_place_is_refused_and_not_shown(
+    ledger: CallLedger,
+    mode: dict[str, Any],
+    options: dict[str, Any],
+    field: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(AirflowFailException, match=field) as caught:
+        sensor(**options, **mode).execute(task_context(Ti()))
+    shown = "".join(traceback.format_exception(caught.value)) + capfd.readouterr().out
+    assert "4155550100" not in re.sub(r"\D", "", shown)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from airflow_provider_voiceinfra.calls import MAX_AGENT_ID_LENGTH
+from airflow_provider_voiceinfra.calls import check_agent
 from airflow_provider_voiceinfra.campaigns.contacts.rows import MAX_CELL_BYTES
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
@@ -29,11 +29,8 @@ def agent(value: object) -> str | None:
     agent_id = filled(value)
     if agent_id is None:
         return None
-    if not isinstance(agent_id, str) or len(agent_id) > MAX_AGENT_ID_LENGTH or not agent_id.isprintable():
-        raise InvalidCallError(
-            "agent_id", f"must be printable text of at most {MAX_AGENT_ID_LENGTH} characters"
-        )
-    return agent_id
+    check_agent(agent_id)
+    return str(agent_id)
 
 
 def key_of(name: str, value: object) -> str:

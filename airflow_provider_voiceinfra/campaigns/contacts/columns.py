@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.masking import is_phone_number, mask_numbers_in
 
 # The columns with a meaning of their own; every other one becomes a variable.
 FIELDS = frozenset({"to_number", "agent_id", "from_number", "first_message", "context", "timezone"})
@@ -74,10 +74,19 @@ class Renaming:
         """
         for theirs in self._ours:
             if theirs not in columns:
+                self._refuse_wrong_way_round(columns)
                 raise ContactsError(
                     f"columns: {shown(theirs)} is no column of {source}; there are {listed(columns)}"
                 )
         return tuple(self.ours(columns))
+
+    def _refuse_wrong_way_round(self, columns: Collection[str]) -> None:
+        if self._theirs.keys() <= set(columns):
+            meant = ", ".join(f"{shown(theirs)}: {shown(ours)}" for ours, theirs in self._theirs.items())
+            raise ContactsError(
+                "columns: is the wrong way round: the names used here are on the left, those in the contacts "
+                f"on the right; write {{{meant}}}"
+            )
 
     def ours(self, columns: Iterable[str]) -> list[str]:
         """Return columns by the names that are used here."""
@@ -98,6 +107,19 @@ class Renaming:
                 f"is there twice: by this name, and as {shown(self._theirs[twice])}, which columns names",
             )
         return named
+
+
+def check_header(names: Collection[str], source: str) -> None:
+    """Refuse a file whose first row is a contact and no header.
+
+    :param source: what errors call the contacts.
+    :raises ContactsError: if one of the names is a phone number.
+    """
+    if any(map(is_phone_number, names)):
+        raise ContactsError(
+            f"{source}, row 1: looks like a contact ({listed(names)}), so the header is missing; put a row "
+            "above it that names the columns, such as to_number,name"
+        )
 
 
 def check_names(names: Iterable[str], source: str) -> None:

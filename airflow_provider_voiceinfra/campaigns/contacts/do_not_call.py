@@ -60,10 +60,10 @@ def _written(source: object) -> Iterator[tuple[str, object]]:
         if suffixes(source)[0] in (".csv", ".jsonl"):
             yield from _table(source)
             return
-        lines = Lines(source)
+        lines = Lines(source, "do_not_call")
         for line in lines:
             if line.strip() and not line.startswith("#"):
-                yield f"{lines.name}, row {lines.number}", line.strip()
+                yield f"{shown(source)}, row {lines.number}", line.strip()
         return
     if isinstance(source, (bytes, Mapping)) or not isinstance(source, Iterable):
         raise ContactsError(
@@ -75,7 +75,7 @@ def _written(source: object) -> Iterator[tuple[str, object]]:
 
 
 def _table(source: object) -> Iterator[tuple[str, object]]:
-    rows = open_rows(source)
+    rows = open_rows(source, "do_not_call")
     if rows.columns is not None:
         name = _column(rows.columns, shown(source))
         if sum(character.isdigit() for character in name) >= 7:

@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.campaigns.contacts.cells import (
 from airflow_provider_voiceinfra.campaigns.contacts.columns import (
     FIELDS,
     Renaming,
+    check_header,
     check_names,
     placeholder,
     remedy,
@@ -37,6 +38,8 @@ DUPLICATE = "duplicate"
 DO_NOT_CALL = "do_not_call"
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000
+# The arguments of a reader that are checked like the cells of a contact.
+_OWN_NAMES = ("agent_id", "from_number", "timezone", "variables")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ class ContactReader:
             self._timezone = self._zone(timezone)
             self._variables = variables_of(variables, frozenset())
         except InvalidCallError as exc:
-            raise ContactsError(str(exc)) from exc
+            # One of the variables is called by its own name.
+            within = "" if exc.field in _OWN_NAMES else "variables: "
+            raise ContactsError(f"{within}{exc}") from exc
         self._do_not_call = read_do_not_call(do_not_call, self._numbers)
 
     def read(self, contacts: object) -> Iterator[Contact | SkippedRow]:
@@ -135,7 +140,7 @@ class ContactReader:
 
     def _read(self, rows: Rows) -> Iterator[Contact | SkippedRow]:
         if rows.columns is not None and (rows.columns or rows.has_header):
-            self._check_columns(rows.name, rows.columns)
+            self._check_columns(rows, rows.columns)
         columns: dict[str, None] = {}
         missing = self._renaming.theirs(self._needed())
         checked: set[str] = set()
@@ -146,7 +151,7 @@ class ContactReader:
                 continue
             if rows.columns is None:
                 if not checked.issuperset(row):
-                    check_names(self._renaming.ours(row), f"{rows.name}, row {number}")
+                    check_names(self._renaming.ours(row), f"{rows.place}, row {number}")
                     checked = checked.union(row) if len(checked) < _MOST_NAMES else set(row)
                 if missing or not columns:
                     columns.update(dict.fromkeys(row))
@@ -154,25 +159,29 @@ class ContactReader:
             yield self._checked(number, row, seen)
         if missing and columns:
             # No row had them, so that none of them made a contact.
-            self._check_columns(rows.name, tuple(columns))
+            self._check_columns(rows, tuple(columns))
 
     def _needed(self) -> list[str]:
         placeholders = (name for template in self._templates.values() for name in template.columns)
         return ["to_number", self._key, *placeholders]
 
-    def _check_columns(self, name: str, theirs: tuple[str, ...]) -> None:
-        columns = self._renaming.names(theirs, name)
+    def _check_columns(self, rows: Rows, theirs: tuple[str, ...]) -> None:
+        if rows.has_header:
+            check_header(theirs, rows.place)
+        columns = self._renaming.names(theirs, rows.name)
+        for needed in ("to_number", self._key):
+            if needed not in columns:
+                raise ContactsError(
+                    f"{rows.place}: the column {needed!r} is missing; {remedy(needed, columns)}"
+                )
         for text, template in self._templates.items():
             for column in template.columns:
                 if column not in columns and column != "to_number":
                     raise ContactsError(
-                        f"{text}: the placeholder {{{column}}} is no column of {name}; "
+                        f"{text}: the placeholder {{{column}}} is no column of {rows.name}; "
                         f"{placeholder(column, columns)}"
                     )
-        for needed in ("to_number", self._key):
-            if needed not in columns:
-                raise ContactsError(f"{name}: the column {needed!r} is missing; {remedy(needed, columns)}")
-        check_names(columns, name)
+        check_names(columns, rows.place)
 
     def _checked(self, number: int, row: Mapping[str, Any], seen: set[int]) -> Contact | SkippedRow:
         shown = None

@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 MAX_CELL_BYTES = 100_000
 MAX_ROW_CHARACTERS = 1_000_000
+_WORKBOOKS = frozenset({".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"})
 _DELIMITERS = ",;\t|"
 _SEPARATOR_HINT = re.compile(r'"?sep=(.)"?\s*')  # the first line of some spreadsheets' files
 
@@ -46,6 +47,7 @@ class Rows:
     """Numbered rows, readable once.
 
     :param name: what errors call the source; holds no credentials.
+    :param place: what errors begin with: the parameter that holds the source, and its name.
     :param columns: every column there is; ``None`` if that is known only once all rows are read.
     :param has_header: whether the columns are named even where there are no rows.
     """
@@ -53,6 +55,7 @@ class Rows:
     name: str
     columns: tuple[str, ...] | None
     _rows: Iterator[tuple[int, Mapping[str, Any] | BadRow]] = field(repr=False)
+    place: str = "contacts"
     has_header: bool = False
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
@@ -65,23 +68,27 @@ class Rows:
             close()
 
 
-def open_rows(contacts: object) -> Rows:
+def open_rows(contacts: object, field: str = "contacts") -> Rows:
     """Return the rows of a list of mappings, or of a CSV or JSONL file, optionally gzipped.
 
     Rows are numbered as an editor shows them: by the line at which they start, for a list from 1.
 
     :param contacts: an iterable of mappings, or a path or URL that ``ObjectStoragePath`` can read.
+    :param field: the parameter that holds it, as errors call it.
     :raises ContactsError: if nothing can be read; while iterating, too, if the rest cannot be read.
     """
     if not is_location(contacts):
         return _rows_of_list(contacts)
     kind, _ = suffixes(contacts)
     name = shown(contacts)
+    lines = Lines(contacts, field)
     if kind == ".csv":
-        return _csv_rows(name, Lines(contacts))
+        return _csv_rows(name, lines)
     if kind == ".jsonl":
-        return Rows(name, None, _json_rows(Lines(contacts)))
-    raise ContactsError(f"{name}: the name must end in .csv or .jsonl, or either with .gz")
+        return Rows(name, None, _json_rows(lines), lines.name)
+    if kind in _WORKBOOKS:
+        raise ContactsError(f"{lines.name} is a spreadsheet's own file; {AS_UTF8} and name that file")
+    raise ContactsError(f"{lines.name}: the name must end in .csv or .jsonl, or either with .gz")
 
 
 def _rows_of_list(contacts: object) -> Rows:
@@ -108,7 +115,7 @@ def _mapping(row: object) -> Mapping[str, Any] | BadRow:
 def _csv_rows(name: str, lines: Lines) -> Rows:
     records = _Records(lines)
     columns = _columns(records)
-    return Rows(name, columns, _csv_body(records, columns), has_header=True)
+    return Rows(name, columns, _csv_body(records, columns), lines.name, has_header=True)
 
 
 def _columns(records: _Records) -> tuple[str, ...]:

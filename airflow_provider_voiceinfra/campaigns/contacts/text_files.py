@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +12,14 @@ from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 from airflow_provider_voiceinfra.exceptions import ContactsError
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 MAX_LINE_BYTES = 1_000_000
 AS_UTF8 = "save it as 'CSV UTF-8'"
+# A path that leads to no file that can be read, however often it is tried.
+_WRONG_PLACE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
+)
 _BOM = b"\xef\xbb\xbf"
 _WRONG_START = {
     b"\xff\xfe": f"is UTF-16; {AS_UTF8}",
@@ -41,6 +48,11 @@ def is_location(contacts: object) -> bool:
 
 
 def shown(location: object) -> str:
+    """Return a path or URL as errors show it: without what may be secret, and with numbers masked."""
+    return mask_numbers_in(without_login(location))
+
+
+def without_login(location: object) -> str:
     """Return a path or URL without what may be secret in it: user, password and query."""
     text = str(location)
     if "://" not in text:
@@ -52,7 +64,7 @@ def shown(location: object) -> str:
 
 def suffixes(location: object) -> tuple[str, bool]:
     """Return the format by a file's name, such as ``.csv``, and whether it is compressed."""
-    name = shown(location).lower()
+    name = without_login(location).lower()
     compressed = name.endswith(".gz")
     return Path(name[:-3] if compressed else name).suffix, compressed
 
@@ -100,11 +112,12 @@ class Lines:
     """The lines of a text file in UTF-8, with their line ends, in constant memory.
 
     :param location: a path or URL.
+    :param field: the parameter that names it, as errors call it.
     :raises ContactsError: while iterating, if it cannot be read or is no UTF-8 text.
     """
 
-    def __init__(self, location: Any) -> None:
-        self.name = shown(location)
+    def __init__(self, location: Any, field: str) -> None:
+        self.name = f"{field}: {shown(location)}"
         self.number = 0  # of the line that was read last, from 1
         self._location = location
 
@@ -114,10 +127,15 @@ class Lines:
                 while line := stream.readline(MAX_LINE_BYTES + 1):
                     self.number += 1
                     yield self._decoded(line)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as exc:
-            raise ContactsError(f"{self.name}: cannot be read: {exc.strerror or 'no such file'}") from exc
         except (gzip.BadGzipFile, EOFError, zlib.error) as exc:
             raise self.error(f"the gzip archive is damaged or cut off ({exc}); export it anew") from exc
+        except OSError as exc:
+            if exc.errno not in _WRONG_PLACE and not isinstance(exc, FileNotFoundError):
+                raise
+            # Without its cause, which quotes the path in full, and there may be a number in it.
+            raise ContactsError(
+                f"{self.name} cannot be read: {exc.strerror or 'no such file'}{_where(self._location)}"
+            ) from None
         if self.number == 0:
             raise ContactsError(f"{self.name}: the file is empty; see whether its export failed")
 
@@ -149,6 +167,14 @@ class Lines:
             problem = f"the byte {byte} is not UTF-8, the file is perhaps in Windows-1252; {AS_UTF8}"
             message = str(self.error(f"character {len(before) + 1}: {problem}", self.number))
             raise UndecodableLineError(message, before, problem) from exc
+
+
+def _where(location: Any) -> str:
+    """Return where a relative path is looked for, as a part of a sentence."""
+    text = str(location)
+    if "://" in text or os.path.isabs(text):
+        return ""
+    return mask_numbers_in(f". It was looked for in {os.getcwd()} on this worker; write the path from / on")
 
 
 class _Gunzipped(gzip.GzipFile):

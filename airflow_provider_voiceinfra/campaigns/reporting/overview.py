@@ -69,11 +69,15 @@ def progress_in_words(progress: Mapping[str, Any]) -> str:
     parts = [
         f"{progress['done']} of {progress['contacts']} contacts are done: {in_words(progress['outcomes'])}",
         f"{progress['active']} on the phone",
-        f"waiting: {in_words(progress['waiting'], WAITING_FOR)}",
+        f"waiting: {in_words(progress['waiting'], WAITING_FOR)}" + _next(progress),
         f"{progress['rate']:.1f} calls/s",
         f"expected end: {progress['expected_end'] or 'not known yet'}",
     ]
     return "; ".join([*parts, progress["obstacle"]] if progress["obstacle"] else parts)
+
+
+def _next(progress: Mapping[str, Any]) -> str:
+    return f" (the next at {progress['next_at']})" if progress.get("next_at") else ""
 
 
 def summary_in_words(summary: Mapping[str, Any]) -> str:

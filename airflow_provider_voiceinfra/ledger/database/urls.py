@@ -50,8 +50,8 @@ def _check_file(url: URL) -> None:
     if systems:
         # One of them, memdb, keeps the file in memory.
         raise ConfigurationError(
-            f"[voiceinfra] sql_alchemy_conn names vfs={systems[0]}, by which SQLite may keep its file in other "
-            "places than on a disk; leave vfs out: sqlite:////path/to/ledger.db."
+            f"[voiceinfra] sql_alchemy_conn names vfs={systems[0]}, by which SQLite may keep its file in "
+            "other places than on a disk; leave vfs out: sqlite:////path/to/ledger.db."
         )
     if not os.path.isabs(path):
         raise ConfigurationError(

@@ -255,7 +255,11 @@ REFUSED = {
         "the column 'to_number' is missing; add it; there are name, city",
     ),
     "other spelling": (b"To Number,name\n", "contacts.csv", "rename 'To Number' to 'to_number'"),
-    "no header": (f"{ANN},Ann\n{BOB},Bob\n".encode(), "contacts.csv", r"there are \+1415\*\*\*0142, Ann"),
+    "no header": (
+        f"{ANN},Ann\n{BOB},Bob\n".encode(),
+        "contacts.csv",
+        r"row 1: looks like a contact \(\+1415\*\*\*0142, Ann",
+    ),
     "duplicate column": (b"to_number,a,b,a\n", "contacts.csv", r"row 1: columns 2 and 4 are both named 'a'"),
     "nameless column": (b"to_number,,b\n", "contacts.csv", "row 1: column 2 has no name"),
     "windows-1252": (
@@ -346,7 +350,12 @@ REFUSED = {
         "row 2: column 2: more than 100,000 bytes in one cell; .* closing quote is missing",
     ),
     "huge json line": (b'{"to_number": "' + b"1" * 1_000_000, "contacts.jsonl", r"row 1.*longer than"),
-    "other suffix": (b"x", "contacts.xlsx", r"must end in \.csv or \.jsonl"),
+    "other suffix": (b"x", "contacts.txt", r"must end in \.csv or \.jsonl"),
+    "spreadsheet": (
+        b"x",
+        "contacts.xlsx",
+        r"contacts: .* is a spreadsheet's own file; save it as 'CSV UTF-8'",
+    ),
 }
 
 
@@ -709,6 +718,26 @@ def test_a_reader_begins_anew_with_every_list() -> None:
     reader = ContactReader()
     assert [len([*reader.read([{"to_number": ANN}])]) for _ in range(2)] == [1, 1]
     assert all(isinstance(row, Contact) for row in reader.read([{"to_number": ANN}]))
+
+
+def test_columns_the_wrong_way_round_are_told_so() -> None:
+    says = r"columns: is the wrong way round: .* write \{'to_number': 'Phone Number', 'name': 'Customer'\}"
+    with pytest.raises(ContactsError, match=says):
+        read(
+            [{"Phone Number": ANN, "Customer": "Ann"}],
+            columns={"Phone Number": "to_number", "Customer": "name"},
+        )
+
+
+def test_a_missing_number_is_told_before_a_placeholder(write: Write) -> None:
+    path = write("Phone Number,Customer,Time\n+14155550142,Ann,10:00\n")
+    with pytest.raises(ContactsError, match=r"contacts: .*the column 'to_number' is missing.*columns="):
+        read(path, first_message="Hello {name}.")
+
+
+def test_a_file_without_a_header_is_told_so_before_a_placeholder(write: Write) -> None:
+    with pytest.raises(ContactsError, match=r"row 1: looks like a contact \(\+1415\*\*\*0142, Ann\)"):
+        read(write("+14155550142,Ann\n"), first_message="Hello {name}.")
 
 
 def test_a_missing_key_column_is_refused(write: Write) -> None:

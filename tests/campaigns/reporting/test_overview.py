@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_voiceinfra.campaigns.reporting.overview import overview
+from airflow_provider_voiceinfra.campaigns.reporting.overview import overview, progress_in_words
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
@@ -13,6 +13,14 @@ PROGRESS = {
     "waiting": {"redial": 2, "window": 4},
     "to_redial": {"voicemail": 1, "failed": 1},
 }
+
+
+def test_log_says_when_the_next_call_is_due() -> None:
+    progress = {**PROGRESS, "active": 0, "rate": 0.0, "expected_end": None, "obstacle": None}
+    said = progress_in_words({**progress, "next_at": "2026-03-02T14:00:00+00:00"})
+    assert "4 until their calling window opens, 2 to be called" in said
+    assert "(the next at 2026-03-02T14:00:00+00:00)" in said
+    assert "the next at" not in progress_in_words({**progress, "next_at": None})
 
 
 def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled(ledger_url: str) -> None:
