@@ -31,7 +31,7 @@ EXTRAS = ("webhook_secret", "agent_id", "from_number", "timeout", "max_calls_per
 _OTHER_NAMES = {
     **dict.fromkeys(("secret", "signing_secret", "hmac_secret"), "webhook_secret"),
     "agent": "agent_id",
-    **dict.fromkeys(("from", "caller_id", "number", "phone_number"), "from_number"),
+    **dict.fromkeys(("from", "caller_id", "phone_number"), "from_number"),
     **dict.fromkeys(("rate", "rate_limit", "calls_per_second"), "max_calls_per_second"),
 }
 # What the forms of earlier versions of Airflow put before the name of an extra.

@@ -61,7 +61,7 @@ class InvalidCallError(VoiceInfraError, ValueError):
 class ContactsError(VoiceInfraError):
     """A list of contacts, or how it is to be read, is refused as a whole before anybody is called.
 
-    :param message: what is wrong and how to mend it; numbers in it are masked.
+    :param message: what is wrong and how to fix it; numbers in it are masked.
     """
 
     def __init__(self, message: str) -> None:
@@ -119,7 +119,7 @@ class TryAgainError(CallNotPlacedError):
 
     default_code = "try_again"
     lasting = False
-    """Whether the next try would fail alike, until a person has mended something."""
+    """Whether the next try would fail alike, until a person has fixed something."""
 
 
 class RateLimitedError(TryAgainError):

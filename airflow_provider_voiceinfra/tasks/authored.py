@@ -67,7 +67,7 @@ class AuthoredArgumentsMixin:
                     raise InvalidCallError(
                         name,
                         f"the DAG file sets {name}{inner}, but it is empty now: {FROM_NOTHING}. "
-                        "Nobody was called. Mend that, or write None in the DAG file if you want none",
+                        "Nobody was called. Fix that, or write None in the DAG file if you want none",
                     )
 
     def _refuse_words_for_nothing(self) -> None:
@@ -78,7 +78,7 @@ class AuthoredArgumentsMixin:
         for name in _TEXTS:
             value = getattr(self, name, None)
             if isinstance(value, str) and value.strip() == "None":
-                rule = f"is the word 'None', {FROM_NOTHING}. Mend that, or leave {name} out"
+                rule = f"is the word 'None', {FROM_NOTHING}. Fix that, or leave {name} out"
                 raise InvalidCallError(name, rule)
 
     def _came_from_a_task(self, name: str, context: Any) -> bool:

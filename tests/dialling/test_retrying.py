@@ -61,7 +61,7 @@ def rate_limited(retry_after: float | None = None) -> RateLimitedError:
     return RateLimitedError("HTTP 429", http_status=429, retry_after=retry_after)
 
 
-def test_what_will_fail_again_until_somebody_mends_it_is_not_tried_again(clock: Clock) -> None:
+def test_what_will_fail_again_until_somebody_fixes_it_is_not_tried_again(clock: Clock) -> None:
     send, tries = failing(ApiUnreachableError("no certificate", lasting=True))
     with pytest.raises(ApiUnreachableError):
         send_until_decided(send, RetryBounds(sleep=clock.sleep))

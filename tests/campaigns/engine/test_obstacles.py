@@ -196,7 +196,7 @@ def test_a_rate_limit_is_told_until_a_call_is_taken(obstacles: Obstacles) -> Non
     assert obstacles.current is None
 
 
-def test_an_api_that_cannot_be_reached_until_somebody_mends_it_ends_the_campaign(
+def test_an_api_that_cannot_be_reached_until_somebody_fixes_it_ends_the_campaign(
     obstacles: Obstacles,
 ) -> None:
     error = ApiUnreachableError("Its certificate is not trusted.", lasting=True)
