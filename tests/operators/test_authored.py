@@ -226,3 +226,10 @@ def test_a_sensor_does_not_wait_for_any_call_instead(
             """Say that this is the first look."""
 
     assert says in refusal(task, Ti())
+
+
+def test_what_another_task_gives_a_mapped_one_fails_it_without_a_retry(sandbox: SandboxProcess) -> None:
+    with dag():
+        mapped = CAMPAIGN.partial(task_id="call", contacts=CONTACTS, **FOREVER).expand(redial=["sometimes"])
+    assert "redial: is no JSON" in refusal(mapped.unmap({"redial": "sometimes"}))
+    assert sandbox.counts()["requests"] == 0

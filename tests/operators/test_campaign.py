@@ -333,6 +333,18 @@ def test_rows_that_nobody_gave_an_agent_or_a_caller_id_are_refused(
         ) in refusal(sandbox, operator())
 
 
+def test_a_caller_id_without_its_plus_is_that_of_the_connection_and_named_so(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_VOICEINFRA_DEFAULT"])
+    extra = {**connection["extra"], "from_number": " 12025550100"}
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", json.dumps({**connection, "extra": extra}))
+    said = refusal(sandbox, operator())
+    assert "from_number: of connection 'voiceinfra_default': 1202***0100 is not in E.164 form" in said
+    assert "In a connection URI a plain + is a space: write %2B" in said
+    assert "connection" not in refusal(sandbox, operator(from_number="12"))
+
+
 def test_a_contact_that_has_no_decent_hour_is_refused_with_the_remedy(sandbox: SandboxProcess) -> None:
     said = refusal(sandbox, operator([{"to_number": "+18005550103"}], calling_window="09:00-10:00"))
     assert "row 1: timezone the number may be in any of" in said
