@@ -56,7 +56,7 @@ def reason_and_remedy(error: BaseException) -> tuple[str, str]:
     found = list(causes(error))
     if any(isinstance(cause, ProxyError) for cause in found):
         return (
-            "the proxy that this machine is told to use does not take the request",
+            "the proxy that this machine is set to use does not take the request",
             "Check the variables HTTPS_PROXY and NO_PROXY.",
         )
     for kind, why, remedy in _OBSTACLES:

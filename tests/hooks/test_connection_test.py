@@ -218,7 +218,7 @@ def test_proxy_that_is_not_there_is_blamed_instead_of_the_api(monkeypatch: pytes
         monkeypatch.setenv("https_proxy", f"http://user:proxy-password@127.0.0.1:{unused.getsockname()[1]}")
         good, sentence = verdict("https://nothing.invalid/v1")
     assert not good
-    assert "the proxy that this machine is told to use" in sentence
+    assert "the proxy that this machine is set to use" in sentence
     assert "proxy-password" not in sentence
 
 
