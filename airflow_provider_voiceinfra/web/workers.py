@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 
 
 class BusyError(VoiceInfraError):
-    """Nothing was begun: every thread was taken for too long."""
+    """Nothing was begun: every thread was taken for too long, or none can be started."""
 
 
 class TooSlowError(VoiceInfraError):
@@ -53,10 +54,28 @@ class Workers:
         """
         if self.is_full:
             raise BusyError(f"too much waits for the threads of {self._name!r}")
+        job: Future[Any] = Future()
+        call: list[Callable[[], Any]] = [partial(copy_context().run, work, *args)]
         with self._lock:
             self._taken += 1
-        job = self._executor.submit(copy_context().run, work, *args)
         job.add_done_callback(self._give_back)
+        try:
+            self._hand_in(job, call)
+            return await self._result_of(job)
+        finally:
+            if job.cancelled():
+                call.clear()  # a thread may come to it late, and what it holds may be large
+
+    def _hand_in(self, job: Future[Any], call: list[Callable[[], Any]]) -> None:
+        try:
+            self._executor.submit(_carry_out, job, call)
+        except RuntimeError as exc:
+            # It was queued all the same: a thread that runs already may have begun it, and then goes on.
+            if job.cancel():
+                raise BusyError(f"no thread of {self._name!r} can be started") from exc
+
+    async def _result_of(self, job: Future[Any]) -> Any:
+        """Return what a job returns, or raise what it raises; waits for some seconds."""
         result = asyncio.wrap_future(job)
         try:
             await asyncio.wait([result], timeout=self._seconds)
@@ -73,3 +92,14 @@ class Workers:
     def _give_back(self, _: Future[Any]) -> None:
         with self._lock:
             self._taken -= 1
+
+
+def _carry_out(job: Future[Any], call: list[Callable[[], Any]]) -> None:
+    if not job.set_running_or_notify_cancel():
+        return
+    try:
+        result = call.pop()()
+    except BaseException as exc:  # noqa: BLE001  whatever it is, it is for whoever waits for the job
+        job.set_exception(exc)
+    else:
+        job.set_result(result)

@@ -36,6 +36,7 @@ from airflow_provider_voiceinfra.web.receiver.secrets import (
     STRANGE_AT_ONCE,
     CachedSecrets,
     ConnectionsUnavailableError,
+    KnownNames,
     find_secrets,
 )
 from tests.web.conftest import MAX_BYTES, SECRET, Server, completion, signed
@@ -318,6 +319,23 @@ def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest
     assert kept("listed") == ("one",)
     go_on.set()
     assert waits == [0.2] + [0.0] * 49
+
+
+def test_lack_of_threads_keeps_names_from_being_read_only_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = KnownNames(lambda: ["listed"], lambda: 0.0)
+
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        known.refresh()  # whoever asks goes on without
+    assert "cannot be listed: can't start new thread" in caplog.text
+    known.refresh()
+    known.wait()
+    assert "listed" in known
 
 
 def test_refusals_of_a_flood_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

@@ -76,6 +76,28 @@ def test_no_more_is_taken_than_may_wait(block: Callable[[], None]) -> None:
     asyncio.run(run())
 
 
+def test_lack_of_threads_refuses_the_work_and_is_over_once_there_are_some_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[str] = []
+
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def run() -> None:
+        own = workers(threads=1, most_waiting=1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            for _ in range(3):
+                with pytest.raises(BusyError):
+                    await own.run(begun.append, "refused")
+                assert not own.is_full
+        assert await own.run(begun.append, "done") is None
+
+    asyncio.run(run())
+    assert begun == ["done"]  # what was refused is not done later: whoever asked has given it up
+
+
 def test_no_thread_is_started_before_there_is_work() -> None:
     before = threading.active_count()
     workers(threads=16)

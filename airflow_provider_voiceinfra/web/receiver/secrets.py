@@ -205,7 +205,12 @@ class KnownNames:
             if self._is_reading or self._clock() - self._read_at < CACHE_SECONDS:
                 return
             self._is_reading = True
-        threading.Thread(target=self._refresh, name="voiceinfra-names", daemon=True).start()
+        try:
+            threading.Thread(target=self._refresh, name="voiceinfra-names", daemon=True).start()
+        except RuntimeError as error:  # no thread can be started just now; whoever asks next tries again
+            log.warning("Connections that exist cannot be listed: %s", error)
+            with self._lock:
+                self._is_reading = False
 
     def wait(self) -> None:
         """Wait until they have been read once; for some seconds, and only until somebody has done so."""
