@@ -43,6 +43,14 @@ def default_address() -> str:
     return (_base_url() or f"http://localhost:{port}") + MOUNT
 
 
+def webhook_url(address: str, conn_id: str) -> str:
+    """Return where the vendor sends a connection's webhooks.
+
+    :param address: where the receiver is mounted.
+    """
+    return f"{address}/webhooks/{quote(conn_id, safe='')}"
+
+
 def check_default_address() -> Finding:
     """Look whether the vendor could use the address that this process's configuration gives."""
     if not _base_url():
@@ -151,7 +159,7 @@ def _deliver(
         signing.EVENT_HEADER: TEST_EVENT,
         signing.SIGNATURE_HEADER: signing.sign(secret, body),
     }
-    url = f"{address}/webhooks/{quote(conn_id, safe='')}"
+    url = webhook_url(address, conn_id)
     try:
         status, _ = _exchange("POST", url, patience, data=body, headers=headers)
     except Exception as error:  # noqa: BLE001  # nobody can list what an answer without sense may raise

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.web.pages.sealing import seal
+from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.integration.conftest import Deployment
 from tests.web.pages.access import NOBODY, ROLES, TABLE, Access
 from tests.web.pages.conftest import OWN, Calls

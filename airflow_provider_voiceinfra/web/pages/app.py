@@ -6,7 +6,6 @@ import html
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
 from airflow_provider_voiceinfra.web.pages import run
+from airflow_provider_voiceinfra.web.pages.addresses import login_address
 from airflow_provider_voiceinfra.web.pages.call import page as call
 from airflow_provider_voiceinfra.web.pages.calls import charts, export
 from airflow_provider_voiceinfra.web.pages.calls import page as calls
@@ -81,9 +81,9 @@ async def asset(name: str) -> Response:
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 401:
-        return _to_stranger(request, 401, "You are not logged in to Airflow, or not any more.")
+        return _answer_unauthenticated(request, 401, "You are not logged in to Airflow, or not any more.")
     if not hasattr(request.state, "visitor"):  # nobody has been asked who they are, or they were not let in
-        return _to_stranger(request, error.status_code, str(error.detail))
+        return _answer_unauthenticated(request, error.status_code, str(error.detail))
     return _message(request, error.status_code, str(error.detail))
 
 
@@ -106,22 +106,14 @@ def _message(request: Request, status: int, text: str) -> Response:
     return page(request, "message.html", status=status, title="VoiceInfra", text=text, current="")
 
 
-def _to_stranger(request: Request, status: int, text: str) -> Response:
+def _answer_unauthenticated(request: Request, status: int, text: str) -> Response:
     """Answer somebody who has not been let in, with nothing of ours in it but the way to the login."""
     body = f"<p>{html.escape(text)}</p>"
     if status in (401, 403):  # which Airflow answers to a login that it does not know
         body += (
-            f'<p><a href="{html.escape(_login(request))}">Log in to Airflow</a>. If this is a part of a page '
-            "of Airflow, reload that page: it asks you to log in.</p>"
+            f'<p><a href="{html.escape(login_address(request))}">Log in to Airflow</a>. If this is a part of '
+            "a page of Airflow, reload that page: it asks you to log in.</p>"
         )
     if not is_partial(request):
         body = f'<!doctype html><html lang="en"><title>VoiceInfra</title>{body}</html>'
     return HTMLResponse(body, status, headers=security_headers())
-
-
-def _login(request: Request) -> str:
-    """Return the address of Airflow's login, relative to the page that is asked for, and back to that."""
-    page = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
-    login = "../" * (page.count("/") + 1) + "api/v2/auth/login"
-    # Without what is asked of the page, so that nothing of it is repeated to a stranger.
-    return f"{login}?{urlencode({'next': request.url.path})}" if request.method == "GET" else login

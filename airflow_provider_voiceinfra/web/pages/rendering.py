@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.web.pages.addresses import page_address, run_address, task_address
 
 _POLICY = {
     "default-src": "'none'",
@@ -82,7 +83,12 @@ def _environment() -> Environment:
         "data": data,
         "outcome_class": outcome_class,
     }
-    environment.globals["NONE"] = NONE
+    environment.globals |= {
+        "NONE": NONE,
+        "page_address": page_address,
+        "run_address": run_address,
+        "task_address": task_address,
+    }
     return environment
 
 

@@ -10,7 +10,8 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
 from airflow_provider_voiceinfra.ledger.records import CallState
-from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, address_of, rows_of
+from airflow_provider_voiceinfra.web.pages.addresses import page_address
+from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, rows_of
 from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
@@ -70,8 +71,7 @@ def show_run(request: Request, dag_id: str, run_id: str) -> Response:
         most_campaigns=MOST_CAMPAIGNS,
         counted=counted,
         figures=_figures(counted) if counted else [],
-        calls_address=address_of("calls", dag_id=dag_id, run_id=run_id),
-        here=address_of("run", dag_id=dag_id, run_id=run_id),
+        here=page_address("run", dag_id=dag_id, run_id=run_id),
         poll_seconds=POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
     )
 

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.web.pages.sealing import seal
+from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
 from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client, elements_of, text_of

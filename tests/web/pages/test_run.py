@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages import run
-from airflow_provider_voiceinfra.web.pages.sealing import unseal
+from airflow_provider_voiceinfra.web.pages.addresses import unseal
 from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor, elements_of, text_of
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CompletionEntry
+from airflow_provider_voiceinfra.web.pages.addresses import page_address, unseal
 from airflow_provider_voiceinfra.web.pages.call.view import MOST_ATTEMPTS, view_of
-from airflow_provider_voiceinfra.web.pages.calls.rows import address_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
-from airflow_provider_voiceinfra.web.pages.sealing import unseal
 
 router = APIRouter(route_class=PageRoute)
 
@@ -40,7 +39,7 @@ def show_call(request: Request, key: str = "", id: str = "") -> Response:
         current="calls",
         view=view,
         recording=recording,
-        here=address_of("call", key=key or None, id=id or None),
+        here=page_address("call", key=entry.key_hash) if key and entry else page_address("call", id=id),
         most_attempts=MOST_ATTEMPTS,
     )
 

@@ -16,8 +16,9 @@ from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_name
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, Order
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.web.pages.addresses import page_address
 from airflow_provider_voiceinfra.web.pages.calls.rows import DIRECTIONS as DIRECTIONS_ELSEWHERE
-from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, address_of
+from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS
 
 LABELS = {
     "conn_id": "Connection",
@@ -140,7 +141,7 @@ class Wanted:
         asked = {one.name: _written(getattr(self, one.name)) for one in fields(self)}
         if self.order is Order.NEWEST:
             del asked["order"]
-        return address_of(page, **asked, **more)
+        return page_address(page, **asked, **more)
 
 
 def _bad(name: str, remedy: str) -> HTTPException:

@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from airflow_provider_voiceinfra.ledger.lists.values import CallsPage, Order
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.web.pages.addresses import unseal
 from airflow_provider_voiceinfra.web.pages.calls import filters
 from airflow_provider_voiceinfra.web.pages.calls.filters import Wanted
 from airflow_provider_voiceinfra.web.pages.calls.rows import rows_of
 from airflow_provider_voiceinfra.web.pages.rendering import is_partial, moment, page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
-from airflow_provider_voiceinfra.web.pages.sealing import seal, unseal
 
 PAGE = 50
 """How many calls a page shows."""
@@ -143,7 +143,7 @@ def calls(request: Request) -> Response:
     if is_partial(request):
         # Without the fields that were left empty, so that the address can be read and passed on.
         answer.headers["HX-Push-Url"] = wanted.address(
-            after=_sealed(place.after), before=_sealed(place.before), last="1" if place.last else None
+            after=place.after, before=place.before, last="1" if place.last else None
         )
     return answer
 
@@ -173,10 +173,6 @@ def _unsealed(place: str | None) -> str | None:
         raise HTTPException(400, _NO_PLACE) from None
 
 
-def _sealed(place: str | None) -> str | None:
-    return None if place is None else seal(place)
-
-
 def _whole(text: str | None, most: int) -> int:
     return min(int(text), most) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
 
@@ -195,23 +191,22 @@ def _count(number: int, found: CallsPage) -> str:
 
 def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | None]:
     """Return where the pages around a page are; ``None`` stands for a page that is not there."""
-    before, after = _sealed(found.before), _sealed(found.after)
     # As long as the page is being filled, what lies beyond its end is not another page's.
     unfinished = _is_unfinished(place.shown + len(found.calls), found)
-    back = before if not (unfinished and place.is_backwards) else None
-    onwards = after if not unfinished or place.is_backwards else None
+    back = found.before if not (unfinished and place.is_backwards) else None
+    onwards = found.after if not unfinished or place.is_backwards else None
     return {
-        "first": wanted.address() if before else None,
+        "first": wanted.address() if found.before else None,
         "previous": wanted.address(before=back) if back else None,
         "next": wanted.address(after=onwards) if onwards else None,
-        "last": wanted.address(last="1") if after else None,
+        "last": wanted.address(last="1") if found.after else None,
     }
 
 
 def _further(wanted: Wanted, place: Place, found: CallsPage) -> Further | None:
     if not _is_unfinished(place.shown + len(found.calls), found):
         return None
-    before, after = (_sealed(found.before), None) if place.is_backwards else (None, _sealed(found.after))
+    before, after = (found.before, None) if place.is_backwards else (None, found.after)
     goes_on = place.round < MOST_ROUNDS
     shown, following = place.shown + len(found.calls), place.round + 1 if goes_on else 0
     return Further(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, ListedCall
-from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.masking import Privacy
-from airflow_provider_voiceinfra.web.pages.sealing import seal
+from airflow_provider_voiceinfra.web.pages.addresses import page_address
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -47,8 +46,8 @@ class CallRow:
     def address(self) -> str:
         """The address of its own page."""
         if self.call.direction is not Direction.OUTBOUND:
-            return address_of("call", id=self.call.call_id)
-        return address_of("call", key=seal(self.call.key_hash))
+            return page_address("call", id=self.call.call_id)
+        return page_address("call", key=self.call.key_hash)
 
     @property
     def number(self) -> str | None:
@@ -96,32 +95,6 @@ class CallRow:
         return self.standing == CallState.UNKNOWN.value and self.call.outcome is None
 
     @property
-    def campaign_address(self) -> str | None:
-        """The address of its campaign."""
-        campaign = self.call.origin.campaign_id
-        return None if campaign is None else address_of("campaign", id=campaign)
-
-    @property
-    def dag_address(self) -> str:
-        """The address of the list of its DAG's calls."""
-        return address_of("calls", dag_id=self.call.origin.dag_id)
-
-    @property
-    def run_calls_address(self) -> str:
-        """The address of the list of its DAG run's calls."""
-        return address_of("calls", dag_id=self.call.origin.dag_id, run_id=self.call.origin.run_id)
-
-    @property
-    def run_address(self) -> str | None:
-        """Where Airflow shows its DAG run."""
-        return run_address(self.call.origin)
-
-    @property
-    def task_address(self) -> str | None:
-        """Where Airflow shows its task."""
-        return task_address(self.call.origin)
-
-    @property
     def _in_words(self) -> tuple[str, str]:
         if self.call.outcome is not None:
             return self.standing, ""
@@ -139,28 +112,3 @@ def rows_of(scope: Scope, calls: Iterable[ListedCall]) -> list[CallRow]:
 def outcome_shown(outcome: str, privacy: Privacy) -> str:
     """Return an outcome as it may be shown; the API could write anything into it."""
     return outcome if outcome in _OUTCOMES else privacy.text(outcome) or ""
-
-
-def address_of(page: str, **query: str | None) -> str:
-    """Return the address of a page, relative to another.
-
-    :param query: what is asked of it; what is ``None`` is left out.
-    """
-    asked = urlencode({name: value for name, value in query.items() if value is not None})
-    return f"{page}?{asked}" if asked else page
-
-
-def run_address(origin: CallOrigin) -> str | None:
-    """Return where Airflow shows the DAG run that a call comes from, relative to a page."""
-    if origin.dag_id is None or origin.run_id is None:
-        return None
-    return f"../../dags/{quote(origin.dag_id, safe='')}/runs/{quote(origin.run_id, safe='')}"
-
-
-def task_address(origin: CallOrigin) -> str | None:
-    """Return where Airflow shows the task that a call comes from, relative to a page."""
-    run = run_address(origin)
-    if run is None or origin.task_id is None:
-        return None
-    mapped = "" if origin.map_index is None or origin.map_index < 0 else f"/mapped/{origin.map_index}"
-    return f"{run}/tasks/{quote(origin.task_id, safe='')}{mapped}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
@@ -14,6 +13,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import State, after_
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
 from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.web.pages.addresses import page_address, unseal
 from airflow_provider_voiceinfra.web.pages.campaigns.airflow_tasks import task_state
 from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
@@ -37,10 +37,13 @@ def list_campaigns(
     """Show campaigns, newest first."""
     scope = Scope.of(request)
     text = text.replace("\0", "").strip()[:_LONGEST_TEXT]
-    found = _page_of(scope, state, text, after, before)
-    chosen = {name: value for name, value in (("state", state), ("text", text)) if value}
-    here = chosen | {name: value for name, value in (("after", after), ("before", before)) if value}
+    behind, ahead = _place("after", after), _place("before", before)
+    found = _page_of(scope, state, text, behind, ahead)
     views = [view_of(entry) for entry in found.campaigns]
+
+    def address(**place: str | None) -> str:
+        return page_address("campaigns", state=state or None, text=text or None, **place)
+
     return page(
         request,
         "campaigns.html",
@@ -50,10 +53,10 @@ def list_campaigns(
         state=state,
         text=text,
         views=views,
-        here=_address(here),
-        first=_address(chosen) if after or before else None,
-        newer=_address(chosen | {"before": found.before}) if found.before else None,
-        older=_address(chosen | {"after": found.after}) if found.after else None,
+        here=address(after=behind, before=ahead),
+        first=address() if after or before else None,
+        newer=address(before=found.before) if found.before else None,
+        older=address(after=found.after) if found.after else None,
         poll_seconds=LIST_POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
         # Who looks on is not told every few seconds how long the list is.
         tells=request.headers.get("hx-trigger") not in (None, "campaigns"),
@@ -128,14 +131,27 @@ def _campaign(
         view=view,
         shown=view.shown,
         may_change=scope.may_change(entry),
-        here=view.address + "&" + urlencode({"was": view.state_told}),
+        here=page_address("campaign", id=entry.campaign_id, was=view.state_told),
         announced=bool(was) and was != view.state_told,
         told=told,
         told_at=told_at,
     )
 
 
-def _page_of(scope: Scope, state: str, text: str, after: str, before: str) -> CampaignsPage:
+def _place(name: str, sealed: str) -> str | None:
+    try:
+        return unseal(sealed) if sealed else None
+    except ValueError:
+        raise _no_place(name) from None
+
+
+def _no_place(name: str) -> HTTPException:
+    return HTTPException(
+        400, f"{name}: this is no place in the list of campaigns; begin anew with the first page."
+    )
+
+
+def _page_of(scope: Scope, state: str, text: str, after: str | None, before: str | None) -> CampaignsPage:
     if state and state not in {one.value for one in State}:
         names = ", ".join(one.value for one in State)
         raise HTTPException(400, f"state: campaigns have no state {state[:50]!r}; choose one of {names}.")
@@ -150,14 +166,9 @@ def _page_of(scope: Scope, state: str, text: str, after: str, before: str) -> Ca
         dagless_conns=frozenset(scope.visitor.readable_connections(conns)),
     )
     try:
-        return scope.ledger.page_of_campaigns(
-            wanted, after=after or None, before=before or None, limit=PAGE_SIZE
-        )
+        return scope.ledger.page_of_campaigns(wanted, after=after, before=before, limit=PAGE_SIZE)
     except ValueError:
-        name = "before" if before else "after"
-        raise HTTPException(
-            400, f"{name}: this is no place in the list of campaigns; begin anew with the first page."
-        ) from None
+        raise _no_place("before" if before else "after") from None
 
 
 def _visible(scope: Scope, campaign_id: str) -> CampaignEntry:
@@ -185,7 +196,3 @@ def _changeable(scope: Scope, campaign_id: str, what: str) -> CampaignEntry:
             "of Airflow can give it to you.",
         )
     return entry
-
-
-def _address(fields: dict[str, str]) -> str:
-    return "campaigns?" + urlencode(fields) if fields else "campaigns"

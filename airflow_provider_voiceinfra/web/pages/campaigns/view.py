@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote, urlencode
 
 from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
 from airflow_provider_voiceinfra.campaigns.reporting.results import OTHER, OUTCOMES
@@ -158,36 +157,10 @@ class CampaignView:
         return None if obstacle is None else _OBSTACLES.get(obstacle, obstacle)
 
     @property
-    def address(self) -> str:
-        """The address of its own page."""
-        return "campaign?" + urlencode({"id": self.entry.campaign_id})
-
-    @property
-    def calls_address(self) -> str:
-        """The address of the list of its calls."""
-        return "calls?" + urlencode({"campaign_id": self.entry.campaign_id})
-
-    @property
-    def run_address(self) -> str | None:
-        """The address of its DAG run in Airflow."""
-        if self.entry.dag_id is None or self.entry.run_id is None:
-            return None
-        return f"../../dags/{quote(self.entry.dag_id, safe='')}/runs/{quote(self.entry.run_id, safe='')}"
-
-    @property
     def task_name(self) -> str | None:
         """Its task, with the index of a mapped one."""
         index = self.entry.map_index
         return f"{self.entry.task_id}[{index}]" if index is not None and index >= 0 else self.entry.task_id
-
-    @property
-    def task_address(self) -> str | None:
-        """The address of its task instance in Airflow."""
-        if self.run_address is None or self.entry.task_id is None:
-            return None
-        index = self.entry.map_index
-        mapped = f"/mapped/{index}" if index is not None and index >= 0 else ""
-        return f"{self.run_address}/tasks/{quote(self.entry.task_id, safe='')}{mapped}"
 
 
 def view_of(

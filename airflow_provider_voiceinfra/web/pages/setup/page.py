@@ -47,13 +47,13 @@ checks = APIRouter(route_class=CheckRoute)
 def show_setup(
     request: Request,
     show: Id | None = None,
-    before: Id | None = None,
+    older_than: Id | None = None,
     replayed: bool = False,
     conn_id: str = "",
 ) -> Response:
     """Show the connections and the kept deliveries; with ``show``, what one of those says.
 
-    :param before: the id of a kept delivery; those that came before it.
+    :param older_than: the id of a kept delivery; those that came before it.
     :param replayed: whether kept deliveries that a replay made use of are listed, too.
     :param conn_id: a connection to show as well, which a secrets backend may hold.
     """
@@ -72,7 +72,7 @@ def show_setup(
             findings=findings,
             views=views_of(scope.visitor, conn_ids, every, settings, scope.ledger),
             stray=stray_of(scope.ledger),
-            kept=_kept(scope, conn_ids, before=before, replayed=replayed),
+            kept=_kept(scope, conn_ids, older_than=older_than, replayed=replayed),
         )
     except (LedgerError, ConfigurationError) as error:
         log.error("The page Setup can say nothing of webhooks: %s", error)
@@ -176,11 +176,11 @@ def _findings(request: Request, findings: Iterable[Finding]) -> Response:
 
 
 def _kept(
-    scope: Scope, conn_ids: list[str], *, before: int | None = None, replayed: bool = False
+    scope: Scope, conn_ids: list[str], *, older_than: int | None = None, replayed: bool = False
 ) -> dict[str, Any]:
     """Return what the list of kept deliveries is given."""
     found = scope.ledger.listed_deliveries(
-        conn_ids, include_replayed=replayed, before=before, limit=KEPT_ON_A_PAGE + 1
+        conn_ids, include_replayed=replayed, before=older_than, limit=KEPT_ON_A_PAGE + 1
     )
     shown = found[:KEPT_ON_A_PAGE]
     editable = {id_ for id_ in {one.conn_id for one in shown} if scope.visitor.may_edit_connection(id_)}
@@ -188,7 +188,7 @@ def _kept(
         "deliveries": shown,
         "editable": editable,
         "older": shown[-1].id if len(found) > len(shown) else None,
-        "is_later_page": before is not None,
+        "is_later_page": older_than is not None,
         "replayed": replayed,
     }
 

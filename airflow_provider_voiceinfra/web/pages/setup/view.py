@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
@@ -15,7 +14,11 @@ from airflow_provider_voiceinfra.diagnosis.inside import (
     check_settings,
     check_webhook_secret,
 )
-from airflow_provider_voiceinfra.diagnosis.outside import check_default_address, default_address
+from airflow_provider_voiceinfra.diagnosis.outside import (
+    check_default_address,
+    default_address,
+    webhook_url,
+)
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import Rejection
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
@@ -116,7 +119,7 @@ def views_of(
         view = ConnectionView(
             conn_id=conn_id,
             element=f"c{number}",
-            webhook_url=f"{address}/webhooks/{quote(conn_id, safe='')}",
+            webhook_url=webhook_url(address, conn_id),
             findings=_findings(conn_id, every, settings),
             last_received=last.received_at if last else None,
             last_call_id=last.call_id if last else None,

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
-from airflow_provider_voiceinfra.web.pages.sealing import seal
+from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.web.pages.conftest import (
     OP,
     PARTIAL,

@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists import search
+from airflow_provider_voiceinfra.web.pages.addresses import seal, unseal
 from airflow_provider_voiceinfra.web.pages.calls import page as pages
-from airflow_provider_voiceinfra.web.pages.sealing import seal, unseal
 from tests.web.pages.conftest import (
     PARTIAL,
     VIEWER,

@@ -479,7 +479,7 @@ def test_long_list_of_deliveries_goes_on_page_by_page(
     while address and len(found) <= len(ids):
         links = [str(one.get("href")) for one in elements_of(client.get(address).text, "a")]
         found += [int(one.rpartition("=")[2]) for one in links if "show=" in one]
-        address = next((one.partition("#")[0] for one in links if "before=" in one), "")
+        address = next((one.partition("#")[0] for one in links if "older_than=" in one), "")
     assert found == ids[::-1]
 
 
@@ -592,7 +592,7 @@ def test_unknown_delivery_is_not_found(client: TestClient, connect: Connect) -> 
         "show=x",
         "show=0",
         "show=99999999999999999999",
-        "before=-1",
+        "older_than=-1",
         "replayed=perhaps",
         f"conn_id={'x' * 300}",
     ],
