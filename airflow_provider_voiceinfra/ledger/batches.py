@@ -11,11 +11,11 @@ from sqlalchemy import Connection, exc, select
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.claims import CallsLedger
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
-    VALUES_AT_ONCE,
     insert_claims,
     new_claim,
     now,
@@ -154,8 +154,7 @@ def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str
 
 def _taken(connection: Connection, hashes: Sequence[str]) -> dict[str, CallEntry]:
     found: dict[str, CallEntry] = {}
-    for start in range(0, len(hashes), VALUES_AT_ONCE):
-        chunk = hashes[start : start + VALUES_AT_ONCE]
+    for chunk in in_chunks(hashes):
         rows = connection.execute(select(calls).where(calls.c.key_hash.in_(chunk))).mappings()
         found.update((row["key_hash"], CallEntry.from_row(row)) for row in rows)
     return found
@@ -164,8 +163,7 @@ def _taken(connection: Connection, hashes: Sequence[str]) -> dict[str, CallEntry
 def _is_unusual(connection: Connection, settlements: Sequence[Settlement], call_ids: Sequence[str]) -> bool:
     """Tell whether some call has one of these ids already, or another account's completion."""
     owners = {one.call_id: (one.entry.conn_id, one.entry.account) for one in settlements}
-    for start in range(0, len(call_ids), VALUES_AT_ONCE):
-        some = call_ids[start : start + VALUES_AT_ONCE]
+    for some in in_chunks(call_ids):
         if connection.execute(select(calls.c.key_hash).where(calls.c.call_id.in_(some)).limit(1)).first():
             return True
         early = select(completions.c.call_id, completions.c.conn_id, completions.c.account)

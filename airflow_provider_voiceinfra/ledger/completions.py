@@ -13,12 +13,12 @@ from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW, candidates, rivals
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion, catch_up_counter
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.rows import read_call, swap
 
-_ID_CHUNK = 500  # SQLite takes at most 999 values in one statement in its older builds
 _COLUMNS = [column for column in completions.c if column.name != "body"]
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
@@ -66,10 +66,8 @@ class CompletionsLedger:
 
     def completions(self, call_ids: Collection[str], *, with_body: bool = True) -> dict[str, CompletionEntry]:
         """Return the completions that exist for these calls, by call id."""
-        wanted = list(dict.fromkeys(call_ids))
         found: dict[str, CompletionEntry] = {}
-        for start in range(0, len(wanted), _ID_CHUNK):
-            chunk = wanted[start : start + _ID_CHUNK]
+        for chunk in in_chunks(list(dict.fromkeys(call_ids))):
             query = select(*(completions.c if with_body else _COLUMNS)).where(
                 completions.c.call_id.in_(chunk)
             )

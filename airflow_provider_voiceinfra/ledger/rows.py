@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_voiceinfra.calls import storable_text
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
@@ -26,7 +27,6 @@ from airflow_provider_voiceinfra.ledger.records import (
     hash_key,
 )
 
-VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
 
 
@@ -167,8 +167,8 @@ def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -
     connection.execute(_insert_missing(connection, calls).values(**sent_now()), list(claims))
     own = {claim["token"]: claim for claim in claims}
     added: list[CallEntry] = []
-    for start in range(0, len(claims), VALUES_AT_ONCE):
-        hashes = [claim["key_hash"] for claim in claims[start : start + VALUES_AT_ONCE]]
+    for chunk in in_chunks(claims):
+        hashes = [claim["key_hash"] for claim in chunk]
         filled = select(calls.c.token, calls.c.sent_after, calls.c.sent_at)
         for row in connection.execute(filled.where(calls.c.key_hash.in_(hashes))).mappings():
             if row["token"] in own:

@@ -9,10 +9,9 @@ from sqlalchemy import Row, Select, func, select
 
 from airflow_provider_voiceinfra.ledger.campaigns.loads import ContactLoads
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, contacts
 from airflow_provider_voiceinfra.ledger.records import CallState, decode_request
-
-_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 
 
 class ContactsLedger(ContactLoads):
@@ -55,10 +54,10 @@ class ContactsLedger(ContactLoads):
     def contacts_at(self, campaign_id: str, positions: Sequence[int]) -> dict[int, ContactEntry]:
         """Return contacts by their positions; those that are skipped are left out."""
         found: dict[int, ContactEntry] = {}
-        for start in range(0, len(positions), _VALUES_AT_ONCE):
+        for chunk in in_chunks(positions):
             query = select(*_CONTACT).where(
                 contacts.c.campaign_id == campaign_id,
-                contacts.c.position.in_(positions[start : start + _VALUES_AT_ONCE]),
+                contacts.c.position.in_(chunk),
                 contacts.c.skipped.is_(None),
             )
             with self._database.reading() as connection:

@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
 from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
 from airflow_provider_voiceinfra.ledger.rows import now
 
 _BATCH = 2000
-_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 
 
 class ContactLoads:
@@ -131,11 +131,10 @@ class _Batch:
             for row in new
             if row["skipped"] is None
         }
-        hashes = list(first_calls)
         found: dict[str, int] = {}
-        for start in range(0, len(hashes), _VALUES_AT_ONCE):
+        for chunk in in_chunks(list(first_calls)):
             query = select(calls.c.key_hash, calls.c.position).where(
-                calls.c.key_hash.in_(hashes[start : start + _VALUES_AT_ONCE]),
+                calls.c.key_hash.in_(chunk),
                 calls.c.campaign_id == self._campaign_id,
                 calls.c.position.is_not(None),
             )
@@ -144,10 +143,10 @@ class _Batch:
 
     def _known(self, connection: Connection, digests: Sequence[str]) -> set[str]:
         known: set[str] = set()
-        for start in range(0, len(digests), _VALUES_AT_ONCE):
+        for chunk in in_chunks(digests):
             query = select(contacts.c.contact_hash).where(
                 contacts.c.campaign_id == self._campaign_id,
-                contacts.c.contact_hash.in_(digests[start : start + _VALUES_AT_ONCE]),
+                contacts.c.contact_hash.in_(chunk),
             )
             known.update(connection.execute(query).scalars())
         return known

@@ -18,12 +18,11 @@ from sqlalchemy import Connection, select, update
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE, CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
-
-_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 
 
 class CampaignsLedger(CampaignLists):
@@ -131,11 +130,11 @@ class CampaignsLedger(CampaignLists):
 
     def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
         """Return those of some campaigns that somebody has cancelled."""
-        wanted, found = list(campaign_ids), set[str]()
+        found = set[str]()
         with self._database.reading() as connection:
-            for start in range(0, len(wanted), _VALUES_AT_ONCE):
+            for chunk in in_chunks(list(campaign_ids)):
                 query = select(campaigns.c.campaign_id).where(
-                    campaigns.c.campaign_id.in_(wanted[start : start + _VALUES_AT_ONCE]),
+                    campaigns.c.campaign_id.in_(chunk),
                     campaigns.c.cancelled_at.is_not(None),
                 )
                 found.update(connection.execute(query).scalars())

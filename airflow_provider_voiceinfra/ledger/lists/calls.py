@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists.elsewhere import SearchElsewhere, listed_elsewhere, own_numbers
@@ -28,7 +29,6 @@ from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Ca
 from airflow_provider_voiceinfra.ledger.rows import same_number
 
 _STREAM_CHUNK = 1000
-_VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 _ORIGIN = tuple(CallOrigin.__dataclass_fields__)
 _OF_END = ("duration_seconds", "started_at", "ended_at", "received_at")
 _OF_CALL = [
@@ -160,12 +160,10 @@ def _listed(
     :param elsewhere: set if the keys are the ids of calls that were not placed from here: the own numbers.
     """
     if elsewhere is not None:
-        parts = range(0, len(keys), _VALUES_AT_ONCE)
-        some = (keys[start : start + _VALUES_AT_ONCE] for start in parts)
-        return [call for part in some for call in listed_elsewhere(connection, part, elsewhere)]
+        return [call for chunk in in_chunks(keys) for call in listed_elsewhere(connection, chunk, elsewhere)]
     found: dict[str, ListedCall] = {}
-    for start in range(0, len(keys), _VALUES_AT_ONCE):
-        query = select(*_COLUMNS, *_ENDS).where(calls.c.key_hash.in_(keys[start : start + _VALUES_AT_ONCE]))
+    for chunk in in_chunks(keys):
+        query = select(*_COLUMNS, *_ENDS).where(calls.c.key_hash.in_(chunk))
         query = query.select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
         found.update((row.key_hash, _call(row)) for row in connection.execute(query))
     return [found[key] for key in keys if key in found]
