@@ -1,1 +1,4 @@
-"""The commands of ``airflow voiceinfra``; only ``definition`` is loaded by every Airflow command."""
+"""The commands of ``airflow voiceinfra``: show, replay, cancel and purge; never place a call.
+
+Only ``definition`` is loaded by every Airflow command.
+"""

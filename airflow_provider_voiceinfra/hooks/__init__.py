@@ -1,1 +1,1 @@
-"""Airflow's hooks of this provider, under the import paths that Airflow users expect."""
+"""Airflow's hooks of this provider, under the import paths that users expect; never dial by themselves."""

@@ -1,1 +1,1 @@
-"""Airflow's operators of this provider, under the import paths that Airflow users expect."""
+"""Airflow's operators of this provider, under the import paths users expect; never dial by themselves."""

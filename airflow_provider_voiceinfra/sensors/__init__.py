@@ -1,1 +1,1 @@
-"""Airflow's sensors of this provider, under the import paths that Airflow users expect."""
+"""Airflow's sensors of this provider, under the import paths that users expect; never place a call."""

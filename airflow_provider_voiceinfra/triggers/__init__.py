@@ -1,1 +1,1 @@
-"""Airflow's triggers of this provider, under the import paths that Airflow users expect."""
+"""Airflow's triggers of this provider: wait in the triggerer for what comes; never place a call."""

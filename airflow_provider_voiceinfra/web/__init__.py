@@ -1,1 +1,1 @@
-"""What is served over HTTP: the receiver of webhooks, mounted in Airflow's API server or on its own."""
+"""What is served over HTTP: the receiver of webhooks, and the pages; never uses the threads of others."""

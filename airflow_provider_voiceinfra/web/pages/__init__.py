@@ -1,1 +1,1 @@
-"""The pages in Airflow's user interface: calls, campaigns, and the set-up of connections."""
+"""The pages in Airflow's user interface; never show what ``Scope`` does not allow, and place no calls."""

@@ -1,1 +1,1 @@
-"""Receives webhooks over HTTP; answers 200 only once the record is durable."""
+"""Receives webhooks over HTTP: limits, secrets, statuses; never answers 200 before the record is durable."""

@@ -1,1 +1,1 @@
-"""The page of one call: what was asked for, what became of it, and what was said."""
+"""The page of one call: what was asked for, what became of it, what was said; never changes anything."""

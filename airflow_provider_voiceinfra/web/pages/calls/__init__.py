@@ -1,1 +1,1 @@
-"""The page of all calls: filters, rows, charts and the CSV file."""
+"""The page of all calls: filters, rows, charts and the CSV file; never changes anything."""

@@ -1,1 +1,1 @@
-"""The pages of all campaigns and of one: how far each is; cancels one, or takes that back."""
+"""The pages of all campaigns and of one: how far each is; cancels and resumes, but never dials."""

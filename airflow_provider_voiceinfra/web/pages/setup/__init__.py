@@ -1,1 +1,1 @@
-"""The page that says whether connections are set up, and what their webhooks are doing."""
+"""The page of connections and of webhooks that could not be used: tests and replays; never calls anybody."""
