@@ -1,6 +1,6 @@
 """Tests the receiver from outside, as the vendor sees it: whether it is there, and what becomes of a webhook.
 
-Prints nothing, and never shows a secret, a signature or what a stranger's server answered.
+Prints nothing, and never shows a secret, a signature or what a server that may be anybody's answered.
 """
 
 from __future__ import annotations

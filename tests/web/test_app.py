@@ -32,8 +32,8 @@ from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.receiver import secrets
 from airflow_provider_voiceinfra.web.receiver.secrets import (
     CACHE_SECONDS,
-    MAX_STRANGE_LOOKUPS,
-    STRANGE_AT_ONCE,
+    MAX_UNKNOWN_LOOKUPS,
+    UNKNOWN_AT_ONCE,
     CachedSecrets,
     ConnectionsUnavailableError,
     KnownNames,
@@ -76,7 +76,7 @@ def test_there_is_nothing_else(make_app: MakeApp, path: str) -> None:
         assert client.post(path).status_code == 404
 
 
-# --- whatever a stranger sends -----------------------------------------------------------------------------
+# --- whatever anybody sends -----------------------------------------------------------------------------
 
 hostile_text = st.one_of(
     st.text(max_size=40),
@@ -173,7 +173,7 @@ relaxed = settings(
     event=st.none() | header_text,
     method=st.sampled_from(["POST", "POST", "POST", "GET", "PUT"]),
 )
-def test_stranger_only_ever_gets_documented_answers(
+def test_unauthenticated_sender_only_ever_gets_documented_answers(
     client: TestClient, body: bytes, path: str, signature: str | None, event: str | None, method: str
 ) -> None:
     headers = {SIGNATURE_HEADER: signature, "X-VoiceInfra-Event": event}
@@ -239,10 +239,10 @@ def test_flood_of_made_up_ids_reaches_airflow_a_bounded_number_of_times() -> Non
     connections.cached("vendor")
     for number in range(5000):
         assert connections.cached(f"made_up_{number}") is None
-    assert len(connections.asked) == MAX_STRANGE_LOOKUPS
+    assert len(connections.asked) == MAX_UNKNOWN_LOOKUPS
     connections.now += CACHE_SECONDS - 0.1
     assert connections.cached("vendor") == ("one",)
-    # Its own memory has run out, yet a connection that is known does not queue behind strangers.
+    # Its own memory has run out, yet a connection that is known does not queue behind unknown ids.
     connections.now += 0.05
     connections.cached._found.clear()
     assert connections.cached("vendor") == ("one",)
@@ -265,7 +265,7 @@ def test_flood_looks_the_same_for_every_id_and_holds_up_no_genuine_webhook(
         return answer.status_code, answer.json()
 
     assert post("met_before", 1, SECRET) == (200, {"status": "recorded"})
-    flood = {repr(post(f"made_up_{number}")) for number in range(MAX_STRANGE_LOOKUPS + 100)}
+    flood = {repr(post(f"made_up_{number}")) for number in range(MAX_UNKNOWN_LOOKUPS + 100)}
     probes = {repr(post(conn_id)) for conn_id in ("met_before", "listed", "made_up_1", "made_up_too")}
     assert flood == probes == {repr((401, {"error": "unauthorized"}))}
     assert post("met_before", 2, SECRET) == (200, {"status": "recorded"})
@@ -286,15 +286,15 @@ def test_slow_look_ups_of_made_up_ids_keep_no_other_waiting(monkeypatch: pytest.
 
     kept = CachedSecrets(find, names=lambda: ["listed"])
     assert kept("met_before") == (SECRET,)
-    with ThreadPoolExecutor(STRANGE_AT_ONCE) as pool:
-        held = [pool.submit(kept, f"made_up_{number}") for number in range(STRANGE_AT_ONCE)]
+    with ThreadPoolExecutor(UNKNOWN_AT_ONCE) as pool:
+        held = [pool.submit(kept, f"made_up_{number}") for number in range(UNKNOWN_AT_ONCE)]
         for _ in held:
             assert slow.acquire(timeout=30)
         assert kept("made_up_too") is None  # at once, as one that does not exist
         kept._found.clear()
         assert [kept(conn_id) for conn_id in sorted(existing)] == [(SECRET,)] * 3
         go_on.set()
-        assert [one.result(30) for one in held] == [None] * STRANGE_AT_ONCE
+        assert [one.result(30) for one in held] == [None] * UNKNOWN_AT_ONCE
 
 
 @pytest.mark.parametrize("names", [list, lambda: 1 / 0], ids=["empty", "broken"])
@@ -314,7 +314,7 @@ def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest
     kept = CachedSecrets({"listed": ("one",)}.get, names=never)
     wait = kept._names._first.wait
     monkeypatch.setattr(kept._names._first, "wait", lambda patience: waits.append(patience) or wait(patience))
-    for number in range(MAX_STRANGE_LOOKUPS + 50):
+    for number in range(MAX_UNKNOWN_LOOKUPS + 50):
         assert kept(f"made_up_{number}") is None
     assert kept("listed") == ("one",)
     go_on.set()
@@ -340,7 +340,7 @@ def test_lack_of_threads_keeps_names_from_being_read_only_while_it_lasts(
 
 def test_refusals_of_a_flood_are_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
     connections = Connections()
-    for number in range(MAX_STRANGE_LOOKUPS + 50):
+    for number in range(MAX_UNKNOWN_LOOKUPS + 50):
         connections.cached(f"made_up_{number}")
     assert caplog.text.count("no more are looked up") == 1
 
@@ -525,10 +525,10 @@ def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_
 
     while post("nobody") != 401:  # until Airflow is loaded there, which takes long on a busy machine
         pass
-    made_up = [f"made_up_{number}" for number in range(MAX_STRANGE_LOOKUPS + 200)]
+    made_up = [f"made_up_{number}" for number in range(MAX_UNKNOWN_LOOKUPS + 200)]
     with ThreadPoolExecutor(16) as pool:
         flood = pool.map(post, made_up)
-        for _ in range(MAX_STRANGE_LOOKUPS):
+        for _ in range(MAX_UNKNOWN_LOOKUPS):
             assert next(flood) == 401
         # It was never looked up before, and there are no look-ups left for ids that nobody knows.
         assert post("vendor") == 200
@@ -598,7 +598,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.team import Team
 from airflow_provider_voiceinfra.diagnosis.inside import check_connection
-from airflow_provider_voiceinfra.web.pages.setup.connections import find_connections
+from airflow_provider_voiceinfra.web.pages.setup.conn_ids import find_conn_ids
 from airflow_provider_voiceinfra.web.pages.visitors import AirflowVisitor
 
 with settings.Session() as session:
@@ -622,7 +622,7 @@ for team in ("blue", "green"):
         sorted(visitor.readable_dags(dags)),
         [one for one in dags if visitor.may_edit_runs_of(one)],
     ]
-seen["listed"] = find_connections(()).conn_ids
+seen["listed"] = find_conn_ids(()).conn_ids
 seen["found"] = [check_connection(one)[0].found for one in ("of_blue", "of_green", "twice", "nobody")]
 print(json.dumps(seen))
 """

@@ -23,10 +23,10 @@ from airflow_provider_voiceinfra.exceptions import ConfigurationError, VoiceInfr
 
 CACHE_SECONDS = 10.0
 CACHE_SIZE = 1024
-# Look-ups within CACHE_SECONDS of ids that have never been found here: a stranger can make up any number.
-MAX_STRANGE_LOOKUPS = 200
+# Look-ups within CACHE_SECONDS of ids that have never been found here: anybody can make up any number.
+MAX_UNKNOWN_LOOKUPS = 200
 # Of them at a time: a secrets backend may be slow, and threads are left for ids that exist.
-STRANGE_AT_ONCE = 8
+UNKNOWN_AT_ONCE = 8
 # How long a flood may have to wait until it is known for the first time which ids exist.
 NAMES_SECONDS = 5.0
 
@@ -97,7 +97,7 @@ class CachedSecrets:
 
     :param find: the look-up itself.
     :param names: yields ids that exist, as far as they can be listed; asked in a thread of its own, only
-        while there are strangers.
+        while unknown ids are asked for.
     :param clock: monotonic seconds.
     """
 
@@ -113,8 +113,8 @@ class CachedSecrets:
         self._found: TTLCache[str, tuple[str, ...]] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
         self._missing: TTLCache[str, None] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
         self._familiar: LRUCache[str, bool] = LRUCache(CACHE_SIZE)
-        self._strange: TTLCache[object, None] = TTLCache(MAX_STRANGE_LOOKUPS, CACHE_SECONDS, timer=clock)
-        self._turns = threading.BoundedSemaphore(STRANGE_AT_ONCE)
+        self._unknown: TTLCache[object, None] = TTLCache(MAX_UNKNOWN_LOOKUPS, CACHE_SECONDS, timer=clock)
+        self._turns = threading.BoundedSemaphore(UNKNOWN_AT_ONCE)
         self._warned: TTLCache[str, None] = TTLCache(1, CACHE_SECONDS, timer=clock)
 
     def __call__(self, conn_id: str) -> tuple[str, ...] | None:
@@ -132,7 +132,7 @@ class CachedSecrets:
             is_familiar = conn_id in self._familiar
         if is_familiar or teams.in_variables(conn_id) or conn_id in self._names:
             return self._look_up(conn_id)
-        return self._look_up_stranger(conn_id)
+        return self._look_up_unknown(conn_id)
 
     def _look_up(self, conn_id: str) -> tuple[str, ...] | None:
         secrets = self._find(conn_id)
@@ -144,7 +144,7 @@ class CachedSecrets:
                 self._familiar[conn_id] = True
         return secrets
 
-    def _look_up_stranger(self, conn_id: str) -> tuple[str, ...] | None:
+    def _look_up_unknown(self, conn_id: str) -> tuple[str, ...] | None:
         self._names.refresh()
         if self._turns.acquire(blocking=False):
             try:
@@ -161,10 +161,10 @@ class CachedSecrets:
 
     def _has_turn(self) -> bool:
         with self._lock:
-            self._strange.expire()
-            if len(self._strange) >= MAX_STRANGE_LOOKUPS:
+            self._unknown.expire()
+            if len(self._unknown) >= MAX_UNKNOWN_LOOKUPS:
                 return False
-            self._strange[object()] = None
+            self._unknown[object()] = None
             return True
 
     def _warn(self) -> None:
@@ -215,7 +215,7 @@ class KnownNames:
     def wait(self) -> None:
         """Wait until they have been read once; for some seconds, and only until somebody has done so."""
         if not self._first.wait(self._patience):
-            self._patience = 0.0  # whatever keeps them from being read, strangers must not hold threads
+            self._patience = 0.0  # whatever keeps them from being read, unknown ids must not hold threads
 
     def _refresh(self) -> None:
         names: set[str] = set()

@@ -1,4 +1,4 @@
-"""What strangers say arrives by webhook and API, full of markup and script, and is text on every page."""
+"""What anybody says arrives by webhook and API, full of markup and script, and is text on every page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def call_id(deployment: Deployment) -> str:
-    """Let everything arrive that a stranger has a say in; return the id of a call."""
+    """Let everything arrive that others have a say in; return the id of a call."""
     calls = Calls(deployment.ledger, prefix=f"{OURS}-")
     whence = {
         "dag_id": DAG,
@@ -49,9 +49,9 @@ def call_id(deployment: Deployment) -> str:
     for one in (str(entry.call_id), f"{OURS}-unknown-to-us"):
         webhook = completion(one, **spoken, extracted_data={HOSTILE: [HOSTILE]}, **{HOSTILE: HOSTILE})
         assert post(url, WEBHOOK_SECRET, webhook).json() == {"status": "recorded"}
-    strange = completion(f"{OURS}-kept", **spoken, event=HOSTILE)
-    assert post(url, WEBHOOK_SECRET, strange).json() == {"status": "kept"}
-    assert post(f"{url}{HOSTILE}", WEBHOOK_SECRET, strange).status_code == 401
+    hostile = completion(f"{OURS}-kept", **spoken, event=HOSTILE)
+    assert post(url, WEBHOOK_SECRET, hostile).json() == {"status": "kept"}
+    assert post(f"{url}{HOSTILE}", WEBHOOK_SECRET, hostile).status_code == 401
     return str(entry.call_id)
 
 

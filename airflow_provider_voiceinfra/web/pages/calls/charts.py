@@ -195,8 +195,8 @@ def _durations(found: CallStatistics) -> Chart:
 def _own(spans: list[_Span]) -> list[str]:
     """Return the standings that are shown one by one, those that are known first."""
     total: Counter[str] = sum((span.calls for span in spans), Counter())
-    strange = [name for name, _ in total.most_common() if name not in _COLOURS]
-    return [*(name for name in _COLOURS if total[name]), *strange][:_MOST_OWN]
+    unforeseen = [name for name, _ in total.most_common() if name not in _COLOURS]
+    return [*(name for name in _COLOURS if total[name]), *unforeseen][:_MOST_OWN]
 
 
 def _gathered(calls: Counter[str], own: list[str]) -> Counter[str]:
