@@ -18,6 +18,7 @@ from typing import Any
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_number, quoted
 from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
+from airflow_provider_voiceinfra.webhook_reasons import KeptReason, UnusableRecordError
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)
@@ -178,10 +179,6 @@ class PlacedCall:
         return asdict(self)
 
 
-class UnusableRecordError(ValueError):
-    """A webhook's body holds no completion record; the message says what is missing."""
-
-
 @dataclass(frozen=True)
 class CompletionRecord:
     """How a call went, as its ``call.completed`` webhook told.
@@ -207,13 +204,13 @@ class CompletionRecord:
         try:
             payload = json.loads(body, parse_constant=lambda _: None)
         except (ValueError, RecursionError) as exc:
-            raise UnusableRecordError("the body is not JSON") from exc
+            raise UnusableRecordError(KeptReason.NOT_JSON) from exc
         if not isinstance(payload, dict):
-            raise UnusableRecordError("the body is not a JSON object")
+            raise UnusableRecordError(KeptReason.NOT_AN_OBJECT)
         payload = _storable(payload, MAX_DEPTH)
         call_id = usable_call_id(payload.get("call_id"))
         if call_id is None:
-            raise UnusableRecordError(f"there is no call_id of at most {MAX_CALL_ID_LENGTH} characters")
+            raise UnusableRecordError(KeptReason.NO_CALL_ID)
         return cls(call_id=call_id, payload={**payload, "call_id": call_id}, received_at=received_at)
 
     def text(self, name: str) -> str | None:
@@ -284,7 +281,7 @@ def _parse_time(text: str | None) -> datetime | None:
 def _storable(value: Any, depth: int) -> Any:
     """Return a JSON value that every database and JSON writer can hold."""
     if depth == 0:
-        raise UnusableRecordError(f"its values are nested more than {MAX_DEPTH} deep")
+        raise UnusableRecordError(KeptReason.TOO_DEEP)
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Turns a webhook's bytes into a record, or a kept delivery, or a refusal; knows nothing of HTTP or Airflow.
+"""Turns a webhook's bytes into a record, a kept delivery or a rejection; knows nothing of HTTP or Airflow.
 
 The raw body is verified before a byte of it is parsed, and what was verified is durable in the ledger before
 the caller is told so. Unknown calls are not settled here: whoever waits for one adopts its completion.
@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import logging
 import re
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics, signing
-from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, UnusableRecordError
+from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.records import FOREIGN_REASON, KeptDelivery, Recorded
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery, Recorded
+from airflow_provider_voiceinfra.webhook_reasons import KeptReason, RejectionReason, UnusableRecordError
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
 COMPLETED_EVENT = "call.completed"
-_DIGEST_LENGTH = 64
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
 # A connection that is unknown, or has no secret, costs the same time as one that has.
@@ -46,16 +46,6 @@ class Outcome(str, Enum):
     """Nobody is known to have signed it; nothing of it is stored."""
 
 
-class Rejection(str, Enum):
-    """Why a delivery was not believed; for our logs, never for the sender."""
-
-    UNKNOWN_CONNECTION = "there is no such connection of type voiceinfra"
-    NO_SECRET = "the connection has no webhook_secret"
-    MISSING_SIGNATURE = "it carries no signature"
-    MALFORMED_SIGNATURE = "its signature has none of the forms that are understood"
-    WRONG_SIGNATURE = "its signature does not belong to its body under any secret of the connection"
-
-
 @dataclass(frozen=True)
 class Delivery:
     """One webhook as it arrived.
@@ -73,12 +63,17 @@ class Delivery:
     event: str | None = field(default=None, repr=False)
     account: str | None = None
 
+    @cached_property
+    def digest(self) -> str | None:
+        """What its signature says; ``None`` if it carries none, or none of a known form."""
+        return signing.digest_in(self.signatures[0]) if len(self.signatures) == 1 else None
+
 
 @dataclass(frozen=True)
 class Receipt:
     """What became of a delivery.
 
-    :param reason: why it was kept or rejected.
+    :param reason: why it was kept or rejected, see ``webhook_reasons``.
     :param call_id: the call that it tells of, if that could be read.
     :param record: what is new in the ledger by it, if anything is.
     """
@@ -89,52 +84,34 @@ class Receipt:
     record: CompletionRecord | None = field(default=None, repr=False, compare=False)
 
 
-def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> Rejection | None:
+def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> RejectionReason | None:
     """Return why no secret could make this delivery genuine; costs nothing, so it can go first.
 
     :param allow_unsigned: whether a connection without a secret takes any webhook; if so, every shape may do.
     """
-    if allow_unsigned:
+    if allow_unsigned or delivery.digest is not None:
         return None
-    if not delivery.signatures:
-        return Rejection.MISSING_SIGNATURE
-    if len(delivery.signatures) != 1 or not _looks_signed(delivery.signatures[0]):
-        return Rejection.MALFORMED_SIGNATURE
-    return None
+    return RejectionReason.MALFORMED_SIGNATURE if delivery.signatures else RejectionReason.MISSING_SIGNATURE
 
 
-def receive(
-    delivery: Delivery, *, secrets: Sequence[str] | None, allow_unsigned: bool, ledger: CallLedger
-) -> Receipt:
-    """Verify, read, store and count a delivery, where nobody waits for the answer meanwhile.
-
-    :param secrets: the connection's webhook secrets; ``None`` if there is no such connection.
-    :param allow_unsigned: whether a connection without a secret takes any webhook.
-    :raises LedgerError: if it could not be stored; the sender has to send it again.
-    """
-    rejection = verify(delivery, secrets, allow_unsigned=allow_unsigned)
-    receipt = Receipt(Outcome.REJECTED, rejection.value) if rejection else store(delivery, ledger)
-    report(delivery, receipt, ledger)
-    return receipt
-
-
-def verify(delivery: Delivery, secrets: Sequence[str] | None, *, allow_unsigned: bool) -> Rejection | None:
-    """Return why a delivery is not believed; ``None`` if it is genuine. Asks nothing of the ledger.
+def verify(
+    delivery: Delivery, secrets: Sequence[str] | None, *, allow_unsigned: bool
+) -> RejectionReason | None:
+    """Return why a delivery is rejected; ``None`` if it is genuine. Asks nothing of the ledger.
 
     :param secrets: the connection's webhook secrets; ``None`` if there is no such connection.
     :param allow_unsigned: whether a connection without a secret takes any webhook.
     """
     if secrets is not None and not secrets and allow_unsigned:
         return None
-    rejection = shape_rejection(delivery, allow_unsigned=False)
-    if rejection is not None:
-        return rejection
-    genuine = signing.verify(secrets or _NOBODYS_SECRET, delivery.body, delivery.signatures[0])
+    if delivery.digest is None:
+        return shape_rejection(delivery, allow_unsigned=False)
+    genuine = signing.verify(secrets or _NOBODYS_SECRET, delivery.body, delivery.digest)
     if secrets is None:
-        return Rejection.UNKNOWN_CONNECTION
+        return RejectionReason.UNKNOWN_CONNECTION
     if not secrets:
-        return Rejection.NO_SECRET
-    return None if genuine else Rejection.WRONG_SIGNATURE
+        return RejectionReason.NO_SECRET
+    return None if genuine else RejectionReason.WRONG_SIGNATURE
 
 
 def store(delivery: Delivery, ledger: CallLedger) -> Receipt:
@@ -161,7 +138,7 @@ def report(delivery: Delivery, receipt: Receipt, ledger: CallLedger | None) -> N
     :param ledger: tells when the call was placed; without it, how long it took is not reported.
     """
     if receipt.outcome is Outcome.REJECTED:
-        # Nobody is known to have sent it, so its conn_id is a stranger's choice and makes no tag.
+        # Nobody is known to have sent it, so its conn_id may be anything and makes no tag.
         metrics.count("webhooks.rejected")
         return
     if receipt.record is not None:
@@ -184,48 +161,43 @@ def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
     return receipt
 
 
-def _looks_signed(signature: str) -> bool:
-    digest = signature.removeprefix("sha256=")
-    return len(digest) == _DIGEST_LENGTH and set(digest) <= set(string.hexdigits)
-
-
 def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
     """Record a genuine delivery, or say why it has to be kept."""
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
     except UnusableRecordError as exc:
-        return Receipt(Outcome.KEPT, _other_header(delivery.event) or str(exc))
+        return Receipt(Outcome.KEPT, (_other_header(delivery.event) or exc.reason).value)
     other = _other_event(delivery.event, record)
     if other is not None:
-        return Receipt(Outcome.KEPT, other, record.call_id)
+        return Receipt(Outcome.KEPT, other.value, record.call_id)
     try:
         recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id, account=delivery.account)
     except (ValueError, TypeError, LookupError, ArithmeticError) as exc:
         # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
-        return Receipt(Outcome.KEPT, f"its values cannot be recorded: {type(exc).__name__}", record.call_id)
-    if recorded is Recorded.FOREIGN:
-        return Receipt(Outcome.KEPT, FOREIGN_REASON, record.call_id)
-    if recorded is Recorded.DIFFERENT:
-        reason = "the call has a record already, and this one says something else"
+        reason = f"{KeptReason.UNFORESEEN_VALUE.value}:{type(exc).__name__}"
         return Receipt(Outcome.KEPT, reason, record.call_id)
+    if recorded is Recorded.FOREIGN:
+        return Receipt(Outcome.KEPT, KeptReason.OTHER_ACCOUNT.value, record.call_id)
+    if recorded is Recorded.DIFFERENT:
+        return Receipt(Outcome.KEPT, KeptReason.OTHER_RECORD.value, record.call_id)
     if recorded is Recorded.DUPLICATE:
         return Receipt(Outcome.DUPLICATE, call_id=record.call_id)
     return Receipt(Outcome.RECORDED, call_id=record.call_id, record=record)
 
 
-def _other_event(header: str | None, record: CompletionRecord) -> str | None:
+def _other_event(header: str | None, record: CompletionRecord) -> KeptReason | None:
     """Return why this is no completion; header and body must not contradict, but both may be silent."""
     other = _other_header(header)
     if other is not None:
         return other
     if record.payload.get("event") not in (None, "", COMPLETED_EVENT):
-        return f"the field event says something else than {COMPLETED_EVENT}"
+        return KeptReason.OTHER_EVENT_FIELD
     return None
 
 
-def _other_header(header: str | None) -> str | None:
+def _other_header(header: str | None) -> KeptReason | None:
     if header is not None and header.strip() and header.strip() != COMPLETED_EVENT:
-        return f"the event header says something else than {COMPLETED_EVENT}"
+        return KeptReason.OTHER_EVENT_HEADER
     return None
 
 
@@ -246,6 +218,4 @@ def _report_completion(record: CompletionRecord, conn_id: str, ledger: CallLedge
 
 def _plain(text: str | None) -> str | None:
     """Return a header's text as every database can hold it."""
-    return (
-        None if text is None else re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
-    )
+    return None if text is None else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -29,19 +29,19 @@ def sign(secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def verify(secrets: Iterable[str], body: bytes, signature: str | None) -> bool:
-    """Tell whether a signature header belongs to a body under any of the secrets.
+def digest_in(header: str) -> str | None:
+    """Return the digest that a signature header holds, in lower case; ``None`` if it has no known form."""
+    form = _SIGNATURE.fullmatch(header)
+    return None if form is None else form.group(1).lower()
 
-    Every malformed header is simply not valid; nothing is raised for what a stranger sends.
+
+def verify(secrets: Iterable[str], body: bytes, digest: str) -> bool:
+    """Tell whether a digest belongs to a body under any of the secrets.
 
     :param secrets: all secrets in force; several while they are being rotated.
     :param body: the raw bytes as received.
-    :param signature: the header's text as received; ``None`` if it is missing.
+    :param digest: from ``digest_in``.
     """
-    form = _SIGNATURE.fullmatch(signature or "")
-    if form is None:
-        return False
-    given = form.group(1).lower()
     # Every secret is compared, so that the time taken does not tell which one matched.
-    matches = [hmac.compare_digest(sign(secret, body), given) for secret in secrets]
+    matches = [hmac.compare_digest(sign(secret, body), digest) for secret in secrets]
     return any(matches)

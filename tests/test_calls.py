@@ -18,10 +18,10 @@ from airflow_provider_voiceinfra.calls import (
     CompletionRecord,
     OutboundCall,
     PlacedCall,
-    UnusableRecordError,
     usable_call_id,
 )
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.webhook_reasons import UnusableRecordError
 
 NOW = datetime(2026, 7, 4, 12, 0, tzinfo=timezone.utc)
 
@@ -181,8 +181,8 @@ class TestCompletionRecord:
             (b"{}", "no call_id"),
             (b'{"call_id": ""}', "no call_id"),
             (b'{"call_id": false}', "no call_id"),
-            (json.dumps({"call_id": "x" * 256}).encode(), "at most 255"),
-            (json.dumps({"call_id": "x", "deep": nested(MAX_DEPTH + 1)}).encode(), "nested more than"),
+            (json.dumps({"call_id": "x" * 256}).encode(), "no call_id"),
+            (json.dumps({"call_id": "x", "deep": nested(MAX_DEPTH + 1)}).encode(), "nested too deep"),
         ],
     )
     def test_body_without_a_record_is_unusable(self, body: bytes, reason: str) -> None:

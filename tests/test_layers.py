@@ -22,8 +22,9 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 # A module's layer is that of its longest prefix; a new one has to be given a place here.
 LAYERS = {
     0: """
-        __init__ get_provider_info exceptions masking calls signing waiting.threads tasks.xcom_values
-        tasks.arguments campaigns.contacts.templates campaigns.contacts.phone_numbers campaigns.calling_window
+        __init__ get_provider_info exceptions masking calls signing webhook_reasons waiting.threads
+        tasks.xcom_values tasks.arguments campaigns.contacts.templates campaigns.contacts.phone_numbers
+        campaigns.calling_window
     """,
     1: """
         settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts

@@ -1,17 +1,26 @@
-"""Webhooks are believed if they are signed with one of the secrets, and never otherwise."""
+"""Webhooks are verified if they are signed with one of the secrets, and never otherwise."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.signing import sign, verify
+from airflow_provider_voiceinfra.signing import digest_in, sign
+from airflow_provider_voiceinfra.signing import verify as verify_digest
 
 # Computed with another implementation: printf '%s' "$BODY" | openssl dgst -sha256 -hmac "$SECRET"
 SECRET = "whsec_example"
 BODY = b'{"call_id": "call_1", "event": "call.completed"}'
 SIGNATURE = "a520cf2ea776264920834f7a54986c3c8e89ee1496737a79ce14a4c1a2130289"
+
+
+def verify(secrets: Sequence[str], body: bytes, header: str) -> bool:
+    """Tell whether a header signs a body."""
+    digest = digest_in(header)
+    return digest is not None and verify_digest(secrets, body, digest)
 
 
 def test_signature_is_hmac_sha256_of_the_raw_body() -> None:
@@ -36,7 +45,6 @@ def test_each_accepted_form_is_valid(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        None,
         "",
         "sha256=",
         SIGNATURE[:-1],
@@ -53,7 +61,7 @@ def test_each_accepted_form_is_valid(header: str) -> None:
         "0" * 64,
     ],
 )
-def test_every_other_header_is_invalid(header: str | None) -> None:
+def test_every_other_header_is_invalid(header: str) -> None:
     assert not verify([SECRET], BODY, header)
 
 
@@ -81,6 +89,8 @@ def test_empty_secret_signs_nothing() -> None:
 
 
 @given(secret=st.text(min_size=1).filter(lambda text: text.isprintable()), body=st.binary(), header=st.text())
-def test_whatever_a_stranger_sends_is_merely_invalid(secret: str, body: bytes, header: str) -> None:
+def test_whatever_an_unauthenticated_sender_sends_is_merely_invalid(
+    secret: str, body: bytes, header: str
+) -> None:
     assert not verify([secret], body, header)
     assert verify([secret], body, sign(secret, body))

@@ -13,8 +13,11 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.receiving import Outcome, replay
+from airflow_provider_voiceinfra.webhook_reasons import in_words
 
 _ALL = 1_000_000_000
+_TABLE = ("id", "received_at", "conn_id", "event", "meaning", "bytes", "replayed_at")
+_REPLAYED = ("id", "result", "call_id", "meaning")
 
 
 @command
@@ -27,7 +30,7 @@ def deliveries(args: Namespace) -> bool:
         return _replay(ledger, args)
     kept = ledger.deliveries(include_replayed=args.include_replayed, limit=args.limit)
     privacy = privacy_of(args)
-    print_rows([_row(delivery, privacy) for delivery in kept], args.output)
+    print_rows([_row(delivery, privacy) for delivery in kept], args.output, _TABLE)
     return True
 
 
@@ -57,10 +60,10 @@ def _replay(ledger: CallLedger, args: Namespace) -> bool:
                 "id": delivery.id,
                 "result": receipt.outcome.value,
                 "call_id": receipt.call_id,
-                "reason": receipt.reason,
+                **_why(receipt.reason),
             }
         )
-    print_rows(rows, args.output)
+    print_rows(rows, args.output, _REPLAYED)
     return all(row["result"] != Outcome.KEPT.value for row in rows)
 
 
@@ -71,10 +74,14 @@ def _row(delivery: KeptDelivery, privacy: Privacy) -> dict[str, Any]:
         "received_at": delivery.received_at.isoformat(timespec="seconds"),
         "conn_id": delivery.conn_id,
         "event": privacy.text(delivery.event),
-        "reason": delivery.reason,
+        **_why(delivery.reason),
         "bytes": len(delivery.body),
         "replayed_at": replayed.isoformat(timespec="seconds") if replayed else None,
     }
+
+
+def _why(reason: str | None) -> dict[str, str | None]:
+    return {"reason": reason, "meaning": in_words(reason) if reason else None}
 
 
 def _body(body: bytes, privacy: Privacy) -> Any:

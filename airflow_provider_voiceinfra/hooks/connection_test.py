@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 # Airflow puts the stored secret in its place again, but not for a test that is queued.
 MASK = "***"
 
-Verdict = tuple[bool, str]
+StatusAndMessage = tuple[bool, str]
+"""What Airflow's Test button shows."""
 
 
-def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> StatusAndMessage:
     """Try the key of a connection without placing a call.
 
     A request that lacks every required field can only be refused: with 400 or 422 for a good key, with 401
@@ -49,11 +50,13 @@ def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClien
     except VoiceInfraError as error:
         return False, _refusal(connection, error)
     if code is None:
-        return False, _stranger(connection, "refused an empty request as the API would")
+        return False, _not_the_api(connection, "refused an empty request as the API would")
     return True, _acceptance(connection)
 
 
-def judge_with_defaults(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+def judge_with_defaults(
+    connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]
+) -> StatusAndMessage:
     """Try the key of a connection, and look at what calls take from it, without placing one.
 
     :return: as from ``judge``; ``False`` too if calls that rely on the connection would be refused.
@@ -133,11 +136,11 @@ def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:
             "the VoiceInfra dashboard, where it may have been revoked."
         )
     if isinstance(error, CallNotPlacedError):
-        return _stranger(connection, f"answered HTTP {error.http_status}")
+        return _not_the_api(connection, f"answered HTTP {error.http_status}")
     return str(error)
 
 
-def _stranger(connection: VoiceInfraConnection, did: str) -> str:
+def _not_the_api(connection: VoiceInfraConnection, did: str) -> str:
     return (
         f"{connection.base_url} {did}, but not in the words of the VoiceInfra API. The base URL leads "
         f"somewhere else (it ends in /v1; leave it empty for {DEFAULT_BASE_URL}), or a gateway stands in the "

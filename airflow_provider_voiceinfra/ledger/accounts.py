@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, UnusableRecordError
+from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.completion_rows import add_completion
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
-from airflow_provider_voiceinfra.ledger.records import FOREIGN_REASON, CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, insert_or_nothing, now, same_number
+from airflow_provider_voiceinfra.webhook_reasons import KeptReason, UnusableRecordError
 
 
 def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:
@@ -113,7 +114,7 @@ def _keep_aside(connection: Connection, foreign: Row[Any]) -> None:
         foreign.body,
         conn_id=foreign.conn_id,
         account=foreign.account,
-        reason=FOREIGN_REASON,
+        reason=KeptReason.OTHER_ACCOUNT.value,
         event=None,
         call_id=foreign.call_id,
         received_at=foreign.received_at,

@@ -1,22 +1,24 @@
-"""Signed webhooks that could not be used: kept as they came, so that nothing signed is ever lost."""
+"""Webhooks that are no completions: signed ones are kept as they came, the last rejected one is remembered.
+
+So nothing signed is ever lost, and nobody can fill the database with what is not signed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timezone
 
 from sqlalchemy import func, select, update
 
 from airflow_provider_voiceinfra.ledger.accounts import delivery_values
 from airflow_provider_voiceinfra.ledger.database.connect import Database
-from airflow_provider_voiceinfra.ledger.database.schema import deliveries
-from airflow_provider_voiceinfra.ledger.lists.values import ListedDelivery
+from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
+from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
-from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 
 
 class DeliveriesLedger:
-    """Keeps deliveries and hands them out again for a replay."""
+    """Keeps deliveries and hands them out again for a replay; stores one rejection for each connection."""
 
     _database: Database
 
@@ -32,7 +34,7 @@ class DeliveriesLedger:
     ) -> None:
         """Store a delivery as it came; the same bytes are stored once. Durable before this returns.
 
-        :param reason: why it could not be used, for a person to read.
+        :param reason: why it could not be used, see ``webhook_reasons``.
         :param account: the connection's account, see ``VoiceInfraConnection.account``.
         :param event: the event header, if there was one.
         :param call_id: the call that it tells of, if that could be read.
@@ -44,7 +46,7 @@ class DeliveriesLedger:
             reason=reason,
             event=event,
             call_id=call_id,
-            received_at=datetime.now(timezone.utc),
+            received_at=now(),
         )
         with self._database.writing() as connection:
             insert_or_nothing(connection, deliveries, values)  # the vendor repeats what it thinks undelivered
@@ -97,7 +99,30 @@ class DeliveriesLedger:
         """Store that a replay made use of a delivery."""
         with self._database.writing() as connection:
             connection.execute(
-                update(deliveries)
-                .where(deliveries.c.id == delivery_id)
-                .values(replayed_at=datetime.now(timezone.utc))
+                update(deliveries).where(deliveries.c.id == delivery_id).values(replayed_at=now())
             )
+
+    def note_rejection(self, conn_id: str, reason: str) -> None:
+        """Remember that a webhook was rejected.
+
+        :param conn_id: the connection; ``NO_CONNECTION`` for webhooks to connections that do not exist.
+        :param reason: see ``webhook_reasons``; holds nothing of the webhook's body.
+        """
+        values = {"reason": reason, "rejected_at": now()}
+        counted = (
+            update(rejections)
+            .where(rejections.c.conn_id == conn_id)
+            .values(**values, number=rejections.c.number + 1)
+        )
+        with self._database.writing() as connection:
+            if connection.execute(counted).rowcount == 0:
+                first = {"conn_id": conn_id, "number": 1, **values}
+                if not insert_or_nothing(connection, rejections, first):
+                    connection.execute(counted)  # another process was faster with the first one
+
+    def rejections(self) -> list[LastRejection]:
+        """Return the last rejection of each connection, newest first."""
+        columns = [rejections.c[name] for name in LastRejection.__dataclass_fields__]
+        query = select(*columns).order_by(rejections.c.rejected_at.desc())
+        with self._database.reading() as connection:
+            return [LastRejection(**row._mapping) for row in connection.execute(query)]

@@ -12,12 +12,6 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 
-# Why a completion of another account's is kept as a delivery, for people.
-FOREIGN_REASON = (
-    "its call was placed through a connection of another account; if both are one account, give both "
-    "connections the same value for the extra 'account'"
-)
-
 
 class CallState(str, Enum):
     """What is known of a call; whether it is over is not a state but the existence of its completion."""
@@ -189,7 +183,7 @@ class KeptDelivery:
     """A signed webhook that could not be used as a completion, kept as it came.
 
     :param account: the account of its connection; ``None`` if that is not known.
-    :param reason: why it could not be used.
+    :param reason: why it could not be used, see ``webhook_reasons``.
     :param replayed_at: when a replay succeeded, aware UTC; ``None`` if none has.
     """
 

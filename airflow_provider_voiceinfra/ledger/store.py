@@ -26,7 +26,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.lists.calls import BrowsingLedger
 from airflow_provider_voiceinfra.ledger.lists.statistics import StatisticsLedger
-from airflow_provider_voiceinfra.ledger.rejections import RejectionsLedger
 
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
@@ -45,7 +44,6 @@ class CallLedger(
     BatchesLedger,
     CompletionsLedger,
     DeliveriesLedger,
-    RejectionsLedger,
     CampaignsLedger,
     ContactsLedger,
     BrowsingLedger,

@@ -18,12 +18,20 @@ def keep(ledger: CallLedger, body: bytes, reason: str = "other event") -> int:
 def test_open_ones_are_listed(run: Run, ledger: CallLedger) -> None:
     done = keep(ledger, b"{}")
     ledger.mark_replayed(done)
-    id_ = keep(ledger, b"not JSON", "the body is not JSON")
+    id_ = keep(ledger, b"not JSON", "not_json")
 
     (row,) = run("deliveries", "--output", "json").json
 
-    assert (row["id"], row["reason"], row["bytes"]) == (id_, "the body is not JSON", 8)
+    assert (row["id"], row["reason"], row["bytes"]) == (id_, "not_json", 8)
+    assert row["meaning"] == "the body is not JSON"
+    assert "the body is not JSON" in run("deliveries", "--output", "plain").out
     assert {row["id"] for row in run("deliveries", "--include-replayed", "-o", "json").json} == {done, id_}
+
+
+def test_a_reason_that_nobody_knows_is_shown_as_it_is(run: Run, ledger: CallLedger) -> None:
+    keep(ledger, b"{}", "a reason: of another version")
+
+    assert "a reason: of another version" in run("deliveries", "--output", "plain").out
 
 
 def test_a_body_is_shown_masked_and_without_its_transcript(run: Run, ledger: CallLedger) -> None:
@@ -71,7 +79,9 @@ def test_one_that_can_be_read_now_becomes_a_completion(run: Run, ledger: CallLed
     ran = run("deliveries", "--replay", str(id_), "--output", "json")
 
     assert ran.code == 0
-    assert ran.json == [{"id": id_, "result": "recorded", "call_id": "call_1", "reason": None}]
+    assert ran.json == [
+        {"id": id_, "result": "recorded", "call_id": "call_1", "reason": None, "meaning": None}
+    ]
     assert ledger.completion("call_1") is not None
     assert ledger.deliveries() == []
 

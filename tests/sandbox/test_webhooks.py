@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.signing import sign, verify
+from airflow_provider_voiceinfra.signing import digest_in, sign, verify
 from tests.sandbox.conftest import Received, Receiver
 from tests.sandbox_process import SandboxProcess
 
@@ -34,7 +34,8 @@ DOCUMENTED = {
 
 
 def is_signed(webhook: Received, secret: str = SECRET) -> bool:
-    return verify([secret], webhook.body, webhook.headers["X-VoiceInfra-Signature"])
+    digest = digest_in(webhook.headers["X-VoiceInfra-Signature"])
+    return digest is not None and verify([secret], webhook.body, digest)
 
 
 def only_payload(receiver: Receiver) -> dict[str, Any]:

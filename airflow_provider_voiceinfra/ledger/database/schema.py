@@ -173,7 +173,7 @@ deliveries = Table(
     Index("ix_voiceinfra_deliveries_call_id", "call_id"),
 )
 
-# The last webhook for each connection that was not believed; those for unknown ones share the empty id.
+# The last webhook for each connection that was rejected; those for unknown ones share the empty id.
 rejections = Table(
     "voiceinfra_rejections",
     metadata,

@@ -12,6 +12,8 @@ OPEN = "open"
 """The outcome of a call that was accepted and is not over, as far as is known."""
 OVER = "over"
 """The outcome of a call that is over, if its record does not say how it ended."""
+NO_CONNECTION = ""
+"""The connection that rejections are stored under whose own does not exist."""
 
 
 class Direction(str, Enum):
@@ -150,10 +152,11 @@ class CallStatistics:
 
 
 @dataclass(frozen=True)
-class Rejection:
-    """The last webhook for a connection that was not believed.
+class LastRejection:
+    """The last webhook for a connection that was rejected.
 
-    :param conn_id: the connection; empty for webhooks to connections that do not exist.
+    :param conn_id: the connection; ``NO_CONNECTION`` for webhooks to connections that do not exist.
+    :param reason: see ``webhook_reasons``.
     :param number: how many were rejected since the first.
     """
 
@@ -167,6 +170,7 @@ class Rejection:
 class ListedDelivery:
     """A signed webhook that could not be used as a completion, without its body.
 
+    :param reason: see ``webhook_reasons``.
     :param size: of the body, in bytes.
     """
 

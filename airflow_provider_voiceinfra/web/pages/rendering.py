@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, run_address, task_address
+from airflow_provider_voiceinfra.webhook_reasons import in_words
 
 _POLICY = {
     "default-src": "'none'",
@@ -82,6 +83,7 @@ def _environment() -> Environment:
         "count": count,
         "data": data,
         "outcome_class": outcome_class,
+        "in_words": in_words,
     }
     environment.globals |= {
         "NONE": NONE,

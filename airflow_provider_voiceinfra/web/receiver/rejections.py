@@ -1,7 +1,7 @@
-"""Remembers which webhook was turned away last, and why, so that the page Setup can tell.
+"""Remembers which webhook was rejected last, and why, so that the page Setup can tell.
 
-Strangers cause most rejections, and can cause as many as they like. So few are written, one at a time, and
-never in the way of a genuine webhook.
+Most rejected webhooks come from unauthenticated senders, who can send as many as they like. So few are
+written, one at a time, and never in the way of a genuine webhook.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache, TTLCache
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
+from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.receiving import Rejection
+from airflow_provider_voiceinfra.webhook_reasons import RejectionReason
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -24,12 +25,9 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 1.0
 EVERY_SECONDS_PER_CONNECTION = 5.0
-TOO_LARGE = "it is larger than [voiceinfra] max_webhook_bytes"
-STRANGERS = ""
-"""The connection that rejections are written under whose own does not exist."""
 _CONNECTIONS = 1000
 _LONGEST_ID = 64
-_ONLY_OF_CONNECTIONS = frozenset({Rejection.NO_SECRET.value, Rejection.WRONG_SIGNATURE.value})
+_ONLY_OF_CONNECTIONS = frozenset({RejectionReason.NO_SECRET.value, RejectionReason.WRONG_SIGNATURE.value})
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +59,13 @@ class Rejections:
         """Tell whether a rejection is to be written; costs nothing, and counts as done if so.
 
         :param conn_id: the connection that the webhook named, which need not exist.
-        :param reason: why it was turned away.
+        :param reason: the same as for ``write``.
         """
         with self._lock:
             if reason in _ONLY_OF_CONNECTIONS:
                 self._existing[conn_id] = None
             # Ids that nobody knows share one turn, so that no flood of them uses up those of real ones.
-            whose = conn_id if conn_id in self._existing else STRANGERS
+            whose = conn_id if conn_id in self._existing else NO_CONNECTION
             if self._clock() - self._last < EVERY_SECONDS or whose in self._recent:
                 return False
             self._last = self._clock()
@@ -78,18 +76,17 @@ class Rejections:
         """Write a rejection; whatever goes wrong with that is of no consequence to anybody.
 
         :param conn_id: the connection that the webhook named, which need not exist.
-        :param reason: why it was turned away, in our words.
+        :param reason: why it was rejected, see ``webhook_reasons``.
         """
         # One that waits for a ledger that is down must not take the threads of genuine webhooks.
         if not self._writing.acquire(blocking=False):
             return
         try:
             if self._secrets_for(conn_id) is None:
-                # A stranger's text: short, quoted, and without numbers.
-                shown = mask_numbers_in(conn_id[: 4 * _LONGEST_ID])[:_LONGEST_ID]
-                self._ledger().note_rejection(
-                    STRANGERS, f"it was for {shown!r}, and there is no such connection"
-                )
+                # Anybody may have typed it: short, quoted, and without numbers.
+                typed = mask_numbers_in(conn_id[: 4 * _LONGEST_ID])[:_LONGEST_ID]
+                unknown = f"{RejectionReason.UNKNOWN_CONNECTION.value}:{typed!r}"
+                self._ledger().note_rejection(NO_CONNECTION, unknown)
             else:
                 with self._lock:
                     self._existing[conn_id] = None

@@ -1,6 +1,6 @@
 """The routes that the vendor posts to: reads bytes within a limit, hands them on, answers with a status.
 
-An answer tells a stranger nothing: neither which connections exist nor what was wrong.
+An answer tells an unauthenticated sender nothing: neither which connections exist nor what was wrong.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from airflow_provider_voiceinfra import receiving, signing
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, Rejection
+from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.web.receiver.rejections import TOO_LARGE, Rejections
+from airflow_provider_voiceinfra.web.receiver.rejections import Rejections
 from airflow_provider_voiceinfra.web.receiver.secrets import SecretsFor
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
+from airflow_provider_voiceinfra.webhook_reasons import RejectionReason, in_words
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
 RETRY_AFTER_SECONDS = 10
-# How long a delivery waits to be believed, and then to be stored: a sender takes slowness for a failure.
+# How long a delivery waits to be verified, and then to be stored: a sender takes slowness for a failure.
 ANSWER_SECONDS = 10.0
 # Threads that verify, and as many that store: what waits for the ledger keeps nobody from being refused.
 THREADS = 16
@@ -94,7 +95,7 @@ class Receiver:
         return self.settings.made or await self._verifying.run(self.settings)
 
     async def deliver(self, delivery: Delivery, settings: Settings) -> Receipt:
-        """Take a delivery from its bytes to the ledger; what is not believed never comes near the ledger.
+        """Take a delivery from its bytes to the ledger; what is not verified never comes near the ledger.
 
         :raises LedgerError: if it could not be stored.
         :raises ConnectionsUnavailableError: if its connection could not be looked up.
@@ -130,7 +131,7 @@ class Receiver:
             with suppress(BusyError, TooSlowError):
                 await self._noting.run(self.rejections.write, conn_id, reason)
 
-    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> tuple[Rejection | None, str | None]:
+    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> tuple[RejectionReason | None, str | None]:
         secrets = self.secrets_for(delivery.conn_id)
         account = secrets.account if isinstance(secrets, WebhookSecrets) else None
         return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
@@ -177,9 +178,7 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
         delivery = replace(delivery, body=await _read_body(request, settings.max_webhook_bytes))
         receipt = await receiver.deliver(delivery, settings)
     except _BodyTooLargeError:
-        log.warning("A webhook was refused: %s", TOO_LARGE)
-        later = BackgroundTask(receiver.after, delivery, Receipt(Outcome.REJECTED, TOO_LARGE))
-        return JSONResponse({"error": "too_large"}, 413, background=later)
+        receipt = Receipt(Outcome.REJECTED, RejectionReason.TOO_LARGE.value)
     except ClientDisconnect:
         log.info("A webhook's sender hung up before its body was complete; nothing of it is stored")
         return Response(status_code=400)  # nobody is there to read it
@@ -206,16 +205,18 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 def _answer(delivery: Delivery, receipt: Receipt, later: BackgroundTask) -> Response:
     if receipt.outcome is Outcome.REJECTED:
-        # What nobody is known to have signed is a stranger's text: shown short, quoted, and without numbers.
+        # What nobody is known to have signed may be any text: shown short, quoted, and without numbers.
         shown = mask_numbers_in(delivery.conn_id[:64])
-        log.warning("A webhook for connection %r was refused: %s", shown, receipt.reason)
+        log.warning("A webhook for connection %r was rejected: %s", shown, in_words(receipt.reason or ""))
+        if receipt.reason == RejectionReason.TOO_LARGE:
+            return JSONResponse({"error": "too_large"}, 413, background=later)
         return JSONResponse({"error": "unauthorized"}, 401, background=later)
     if receipt.outcome is Outcome.KEPT:
         log.warning(
             "A signed webhook for connection %r could not be used and was kept: %s. "
             "`airflow voiceinfra deliveries` lists what is kept",
             delivery.conn_id,
-            receipt.reason,
+            in_words(receipt.reason or ""),
         )
     return JSONResponse({"status": receipt.outcome.value}, background=later)
 

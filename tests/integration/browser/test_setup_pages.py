@@ -73,13 +73,11 @@ def test_connection_is_added_by_hand_and_its_copied_address_takes_the_vendors_we
         # Of many in a row not each is written down, so it is sent until one is.
         assert post(url, WRONG_SECRET, completion(call_id)).status_code == 401
         frame.goto(frame.url)
-        return "none" not in fact(shown, "Last turned away").inner_text()
+        return "none" not in fact(shown, "Last rejected").inner_text()
 
     wait_for("the page to tell of the rejection", is_turned_away, 30)
-    expect(fact(shown, "Last turned away")).to_contain_text("signature")
-    expect(fact(shown, "Last turned away")).to_contain_text(
-        "The secret in the vendor's dashboard and the one"
-    )
+    expect(fact(shown, "Last rejected")).to_contain_text("signature")
+    expect(fact(shown, "Last rejected")).to_contain_text("The secret in the vendor's dashboard and the one")
     expect(fact(shown, "Last webhook")).to_contain_text(f"about {call_id}")
     fact(shown, "Last webhook").get_by_role("link").click()
     expect(frame.get_by_text("They said hello.")).to_be_visible()
@@ -114,21 +112,21 @@ def test_kept_deliveries_are_read_and_replayed(
 ) -> None:
     stored.add()
     url, call_id = deployment.airflow.webhook_url(stored.conn_id), f"call_{stored.conn_id}"
-    strange = completion(call_id, event="call.started")
-    assert post(url, WEBHOOK_SECRET, strange).json() == {"status": "kept"}
+    started = completion(call_id, event="call.started")
+    assert post(url, WEBHOOK_SECRET, started).json() == {"status": "kept"}
     # One that an older version of this package could not use.
     body = json.dumps(completion(call_id)).encode()
     deployment.ledger.keep_delivery(body, conn_id=stored.conn_id, reason="too new", event="call.completed")
 
     frame = open_from_menu(open_page("op"), *SETUP)
     kept = rows(frame, "Kept deliveries").filter(has_text=stored.conn_id)
-    strange_one, new_one = kept.filter(has_text="call.started"), kept.filter(has_text="too new")
-    strange_one.get_by_role("link").click()
+    started_one, new_one = kept.filter(has_text="call.started"), kept.filter(has_text="too new")
+    started_one.get_by_role("link").click()
     expect(frame.get_by_role("region", name="What it says")).to_contain_text(f'"call_id": "{call_id}"')
     frame.get_by_role("link", name="Back to Setup").click()
     expect(frame.get_by_role("heading", level=1)).to_have_text("Setup")
     with same_document(frame):
-        strange_one.get_by_role("button", name="Replay").click()
+        started_one.get_by_role("button", name="Replay").click()
         expect(frame.get_by_text("still cannot be used, and stays")).to_be_visible()
         expect(kept).to_have_count(2)
         new_one.get_by_role("button", name="Replay").click()

@@ -45,7 +45,7 @@ def at_least(role: str, status: int = 200) -> dict[str, int]:
 
 
 TABLE = (
-    # Open to the world: the vendor's webhooks, believed for their signature, and the receiver's health.
+    # Open to the world: the vendor's webhooks, verified by their signature, and the receiver's health.
     Access("POST", "/webhooks", dict.fromkeys(ROLES, 401)),
     Access("POST", "/webhooks/voiceinfra_default", dict.fromkeys(ROLES, 401)),
     Access("GET", "/health", dict.fromkeys(ROLES, 200)),

@@ -1,4 +1,4 @@
-"""What was turned away is remembered: seldom, without anything of a stranger's, and in nobody's way."""
+"""What was rejected is remembered: seldom, without anything of its sender's, and in nobody's way."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.lists.values import Rejection
-from airflow_provider_voiceinfra.receiving import Rejection as Reason
+from airflow_provider_voiceinfra.ledger.lists.values import LastRejection
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
 from airflow_provider_voiceinfra.web.receiver import rejections
 from airflow_provider_voiceinfra.web.receiver.rejections import (
     EVERY_SECONDS,
     EVERY_SECONDS_PER_CONNECTION,
-    TOO_LARGE,
     Rejections,
 )
 from airflow_provider_voiceinfra.web.receiver.secrets import ConnectionsUnavailableError
+from airflow_provider_voiceinfra.webhook_reasons import RejectionReason as Reason
 from tests.web.conftest import CONNECTIONS, MAX_BYTES, Server, completion, signed
 
 BODY = completion()
@@ -73,7 +72,7 @@ def notes(clock: Clock) -> Notes:
     return Notes(clock, [])
 
 
-def remembered(ledger: CallLedger) -> Rejection:
+def remembered(ledger: CallLedger) -> LastRejection:
     [only] = ledger.rejections()
     return only
 
@@ -101,7 +100,7 @@ def test_too_large_body_is_remembered(receiver: TestClient, ledger: CallLedger, 
     body = b"x" * (MAX_BYTES + 1)
     answer = receiver.post("/webhooks", content=body if announced else iter([body]))
     assert answer.status_code == 413
-    assert (remembered(ledger).conn_id, remembered(ledger).reason) == ("voiceinfra_default", TOO_LARGE)
+    assert (remembered(ledger).conn_id, remembered(ledger).reason) == ("voiceinfra_default", "too_large")
 
 
 @pytest.mark.parametrize("headers", [signed(BODY), {}], ids=["signed", "unsigned"])
@@ -111,7 +110,7 @@ def test_unknown_connection_is_remembered_by_what_was_typed(
     receiver.post("/webhooks/voiceinfra_defualt", content=BODY, headers=headers)
     found = remembered(ledger)
     assert found.conn_id == ""
-    assert found.reason == "it was for 'voiceinfra_defualt', and there is no such connection"
+    assert found.reason == "unknown_connection:'voiceinfra_defualt'"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_unknown_connection_is_remembered_by_what_was_typed(
     ],
     ids=["number", "long", "number that is cut", "control characters", "markup", "quote"],
 )
-def test_what_a_stranger_typed_is_kept_short_quoted_and_without_numbers(
+def test_what_an_unauthenticated_sender_typed_is_kept_short_quoted_and_without_numbers(
     receiver: TestClient, ledger: CallLedger, typed: str, shown: str
 ) -> None:
     receiver.post(f"/webhooks/{typed}", content=BODY, headers=signed(BODY))
@@ -186,7 +185,7 @@ def test_existing_connection_is_known_again_whatever_was_wrong(notes: Notes, clo
     clock.now += EVERY_SECONDS_PER_CONNECTION
     notes.reject("nowhere", UNSIGNED)
     clock.now += EVERY_SECONDS
-    # The turn of the strangers has just been; the connection has its own.
+    # The turn of unknown connections has just been; the connection has its own.
     notes.reject("voiceinfra_default", UNSIGNED)
     assert [conn_id for conn_id, _ in notes.written] == ["voiceinfra_default", "", "voiceinfra_default"]
 

@@ -293,8 +293,8 @@ def test_logs_hold_no_secret_number_signature_or_body(
         post(broken, body, signed(body))
     ours = [record for record in everything_logged.records if record.name.startswith("airflow_provider")]
     assert any("could not be used and was kept" in record.getMessage() for record in ours)
-    assert any("was refused" in record.getMessage() for record in ours)
+    assert any("was rejected" in record.getMessage() for record in ours)
     for hidden in (SECRET, DIGEST, "confidential", "good morning"):
         assert hidden not in everything_logged.text, hidden
-    # The server's own access log has the path that a stranger chose; ours must not.
+    # The server's own access log has the path that its sender chose; ours must not.
     assert not any("5550123" in record.getMessage() for record in ours)

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_voiceinfra.calls import UnusableRecordError
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.masking import Privacy
@@ -16,6 +15,7 @@ from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conver
 from airflow_provider_voiceinfra.web.pages.call.record_values import Shown, fields_of, shown
 from airflow_provider_voiceinfra.web.pages.call.recordings import Recording
 from airflow_provider_voiceinfra.web.pages.calls.rows import CallRow, outcome_shown, rows_of
+from airflow_provider_voiceinfra.webhook_reasons import UnusableRecordError
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.web.pages.scope import Scope

@@ -13,12 +13,13 @@ from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
 from airflow_provider_voiceinfra.diagnosis.inside import check_connection
 from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, default_address
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
+from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.receiving import Outcome, replay
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
-from airflow_provider_voiceinfra.web.pages.setup.connections import Connections, find_connections
+from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds, find_conn_ids
 from airflow_provider_voiceinfra.web.pages.setup.view import (
     body_of,
     findings_of_all,
@@ -26,7 +27,7 @@ from airflow_provider_voiceinfra.web.pages.setup.view import (
     views_of,
 )
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
-from airflow_provider_voiceinfra.web.receiver.rejections import STRANGERS
+from airflow_provider_voiceinfra.webhook_reasons import in_words
 
 PATIENCE = 8.0
 """How long a check waits for each answer, in seconds: somebody looks on."""
@@ -61,7 +62,7 @@ def show_setup(
     _require_usable(wanted)
     try:
         scope = Scope.of(request)
-        every = _connections(scope, wanted)
+        every = _conn_ids(scope, wanted)
         conn_ids = _readable(scope.visitor, every)
         if show is not None:
             return _delivery(request, scope, show)
@@ -102,12 +103,12 @@ def send_test_delivery(request: Request, conn_id: Annotated[str, Form()]) -> Res
 def replay_delivery(request: Request, id: Annotated[str, Form()]) -> Response:
     """Try a kept delivery again, or all of them."""
     scope = Scope.of(request)
-    conn_ids = _readable(scope.visitor, _connections(scope))
+    conn_ids = _readable(scope.visitor, _conn_ids(scope))
     told = _replay_all(scope, conn_ids) if id == ALL else _replay_one(scope, id)
     return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), told=told)
 
 
-def _setup(request: Request, every: Connections, *, status: int = 200, **shown: Any) -> Response:
+def _setup(request: Request, every: ConnIds, *, status: int = 200, **shown: Any) -> Response:
     return page(
         request,
         "setup.html",
@@ -123,20 +124,20 @@ def _setup(request: Request, every: Connections, *, status: int = 200, **shown: 
 def _without_ledger(request: Request, wanted: Set[str]) -> Response:
     """Show what can be said while the ledger cannot be used, which is when this page is needed most."""
     visitor = request.state.visitor
-    every = find_connections(wanted)
+    every = find_conn_ids(wanted)
     conn_ids = _readable(visitor, every)
     findings, settings = findings_of_all()
     views = views_of(visitor, conn_ids, every, settings, None)
     return _setup(request, every, status=503, findings=findings, views=views, stray=None, kept=None)
 
 
-def _connections(scope: Scope, wanted: Set[str] = frozenset()) -> Connections:
+def _conn_ids(scope: Scope, wanted: Set[str] = frozenset()) -> ConnIds:
     # Of a secrets backend's connections, those are found that a webhook or a call has named.
-    rejected = {one.conn_id for one in scope.ledger.rejections()} - {STRANGERS}
-    return find_connections({*scope.ledger.known_connections(), *rejected, *wanted})
+    rejected = {one.conn_id for one in scope.ledger.rejections()} - {NO_CONNECTION}
+    return find_conn_ids({*scope.ledger.known_connections(), *rejected, *wanted})
 
 
-def _readable(visitor: Visitor, every: Connections) -> list[str]:
+def _readable(visitor: Visitor, every: ConnIds) -> list[str]:
     allowed = visitor.readable_connections(every.conn_ids)
     if not allowed:
         raise HTTPException(
@@ -225,7 +226,7 @@ def _replay_one(scope: Scope, id: str) -> str:
     receipt = replay(delivery, scope.ledger)
     log.info("Delivery %d was replayed by %r: %s", delivery.id, scope.visitor.name, receipt.outcome.value)
     if receipt.outcome is Outcome.KEPT:
-        return f"Delivery {delivery.id} still cannot be used, and stays: {receipt.reason}."
+        return f"Delivery {delivery.id} still cannot be used, and stays: {in_words(receipt.reason or '')}."
     if receipt.outcome is Outcome.DUPLICATE:
         return f"Delivery {delivery.id} says what the ledger knows already; it is done with."
     return f"Delivery {delivery.id} is recorded as the completion of its call."

@@ -20,31 +20,32 @@ from airflow_provider_voiceinfra.diagnosis.outside import (
     webhook_url,
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.lists.values import Rejection
+from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION, LastRejection
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
-from airflow_provider_voiceinfra.receiving import Rejection as Reason
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.web.pages.setup.connections import Connections
+from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
-from airflow_provider_voiceinfra.web.receiver.rejections import STRANGERS, TOO_LARGE
+from airflow_provider_voiceinfra.webhook_reasons import RejectionReason
 
-_REMEDIES = {
-    Reason.NO_SECRET.value: (
+_REMEDIES: dict[str, str] = {
+    RejectionReason.NO_SECRET: (
         "Type a long random secret into the vendor's dashboard, and the same one into the field "
         "'Webhook secret' of this connection."
     ),
-    Reason.MISSING_SIGNATURE.value: (
+    RejectionReason.MISSING_SIGNATURE: (
         "The vendor signs each webhook once a secret is set in its dashboard. If one is set there, somebody "
         "else sent this, or a proxy took the signature away."
     ),
-    Reason.MALFORMED_SIGNATURE.value: (
+    RejectionReason.MALFORMED_SIGNATURE: (
         "The vendor's signatures look otherwise: somebody else sent this, or a proxy changed its header."
     ),
-    Reason.WRONG_SIGNATURE.value: (
+    RejectionReason.WRONG_SIGNATURE: (
         "The secret in the vendor's dashboard and the one of this connection differ, or something on the way "
         "changed the body. While you rotate the secret, put both into the connection."
     ),
-    TOO_LARGE: "If it was the vendor's, raise [voiceinfra] max_webhook_bytes and restart the API server.",
+    RejectionReason.TOO_LARGE: (
+        "If it was the vendor's, raise [voiceinfra] max_webhook_bytes and restart the API server."
+    ),
 }
 _FOR_UNKNOWN = (
     "If that looks like a connection of yours, correct the webhook URL in the vendor's dashboard: it ends in "
@@ -66,7 +67,7 @@ class ConnectionView:
     :param webhook_url: for the vendor's dashboard.
     :param findings: what can be seen without sending anything.
     :param last_received: when its newest completion came.
-    :param rejection: the last webhook that was not believed.
+    :param rejection: the last webhook that was rejected.
     :param may_edit: whether the visitor may test it.
     """
 
@@ -76,13 +77,13 @@ class ConnectionView:
     findings: list[Finding]
     last_received: datetime | None
     last_call_id: str | None
-    rejection: Rejection | None
+    rejection: LastRejection | None
     rejection_remedy: str | None
     may_edit: bool
 
     @property
     def works_since(self) -> bool:
-        """Whether a webhook was believed after the last that was not."""
+        """Whether a webhook was verified after the last that was rejected."""
         received, rejection = self.last_received, self.rejection
         return received is not None and rejection is not None and received > rejection.rejected_at
 
@@ -99,7 +100,7 @@ def findings_of_all() -> tuple[list[Finding], Settings | None]:
 def views_of(
     visitor: Visitor,
     conn_ids: list[str],
-    every: Connections,
+    every: ConnIds,
     settings: Settings | None,
     ledger: CallLedger | None,
 ) -> list[ConnectionView]:
@@ -131,13 +132,13 @@ def views_of(
     return views
 
 
-def stray_of(ledger: CallLedger) -> tuple[Rejection, str] | None:
+def stray_of(ledger: CallLedger) -> tuple[LastRejection, str] | None:
     """Return the last webhook for a connection that does not exist, and what to do about it."""
-    found = next((one for one in ledger.rejections() if one.conn_id == STRANGERS), None)
+    found = next((one for one in ledger.rejections() if one.conn_id == NO_CONNECTION), None)
     return (found, _FOR_UNKNOWN) if found else None
 
 
-def _findings(conn_id: str, every: Connections, settings: Settings | None) -> list[Finding]:
+def _findings(conn_id: str, every: ConnIds, settings: Settings | None) -> list[Finding]:
     found, connection = check_connection(conn_id)
     if connection is None and conn_id == DEFAULT_CONN_ID and every.defined and conn_id not in every.defined:
         return [Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)]

@@ -1,4 +1,4 @@
-"""The page /ui/setup: what is set up, what was turned away and what was kept, and who may act on it."""
+"""The page /ui/setup: what is set up, what was rejected and what was kept, and who may act on it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.receiving import Rejection as Reason
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
-from airflow_provider_voiceinfra.web.receiver.rejections import TOO_LARGE
+from airflow_provider_voiceinfra.webhook_reasons import RejectionReason, in_words
 from tests.test_diagnosis import api, http_server, serving
 from tests.web.pages.conftest import (
     OP,
@@ -116,7 +115,7 @@ def buttons(html: str) -> list[str | None]:
 
 
 def keep(ledger: CallLedger, body: bytes = STARTED, conn_id: str = "voiceinfra_default", **rest: str) -> int:
-    fields = {"reason": "the event header says something else", "event": "call.started", **rest}
+    fields = {"reason": "other_event_header", "event": "call.started", **rest}
     ledger.keep_delivery(body, conn_id=conn_id, **fields)
     return ledger.deliveries()[0].id
 
@@ -171,7 +170,7 @@ def test_connections_are_found_wherever_they_are(
     monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", '{"conn_type": "voiceinfra", ')
     metadata(stored="voiceinfra", elsewhere="postgres")
     calls.place(conn_id="that_called")
-    ledger.note_rejection("that_was_turned_away", Reason.WRONG_SIGNATURE.value)
+    ledger.note_rejection("that_was_turned_away", RejectionReason.WRONG_SIGNATURE.value)
     found = [url.rpartition("/")[2] for url in urls(client) if url]
     assert found == [
         "voiceinfra_default",
@@ -284,11 +283,11 @@ def test_last_webhook_leads_to_its_call(client: TestClient, connect: Connect, ca
 @pytest.mark.parametrize(
     ("reason", "remedy"),
     [
-        (Reason.WRONG_SIGNATURE.value, "differ"),
-        (Reason.MISSING_SIGNATURE.value, "The vendor signs each webhook once a secret is set"),
-        (Reason.MALFORMED_SIGNATURE.value, "a proxy changed its header"),
-        (Reason.NO_SECRET.value, "Type a long random secret"),
-        (TOO_LARGE, "raise [voiceinfra] max_webhook_bytes"),
+        (RejectionReason.WRONG_SIGNATURE.value, "differ"),
+        (RejectionReason.MISSING_SIGNATURE.value, "The vendor signs each webhook once a secret is set"),
+        (RejectionReason.MALFORMED_SIGNATURE.value, "a proxy changed its header"),
+        (RejectionReason.NO_SECRET.value, "Type a long random secret"),
+        (RejectionReason.TOO_LARGE.value, "raise [voiceinfra] max_webhook_bytes"),
         ("a reason of another version", "a reason of another version"),
     ],
     ids=["wrong", "missing", "malformed", "no secret", "too large", "other"],
@@ -299,30 +298,30 @@ def test_last_rejection_says_why_and_what_to_do(
     for _ in range(3):
         ledger.note_rejection("voiceinfra_default", reason)
     told = card(client, "voiceinfra_default")
-    assert f"{reason} (at least 3 so far)" in told
+    assert f"{in_words(reason)} (at least 3 so far)" in told
     assert remedy in told
 
 
 def test_every_reason_for_a_rejection_of_a_connection_has_a_remedy() -> None:
     from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
 
-    assert {*Reason} - {Reason.UNKNOWN_CONNECTION} == {Reason(one) for one in _REMEDIES if one != TOO_LARGE}
+    assert {*RejectionReason} - {RejectionReason.UNKNOWN_CONNECTION} == _REMEDIES.keys()
 
 
-def test_rejection_before_a_webhook_that_was_believed_is_history(
+def test_rejection_before_a_webhook_that_was_verified_is_history(
     client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
 ) -> None:
-    ledger.note_rejection("voiceinfra_default", Reason.WRONG_SIGNATURE.value)
-    assert "believed again" not in card(client, "voiceinfra_default")
+    ledger.note_rejection("voiceinfra_default", RejectionReason.WRONG_SIGNATURE.value)
+    assert "verified again" not in card(client, "voiceinfra_default")
     calls.place()
-    assert "believed again" in card(client, "voiceinfra_default")
+    assert "verified again" in card(client, "voiceinfra_default")
 
 
 def test_misspelt_webhook_url_is_told(client_of: Client, connect: Connect) -> None:
     client = client_of(secrets_for={"voiceinfra_default": (SECRET,)}.get)
     assert client.post("http://testserver/webhooks/voiceinfra_defualt", content=STARTED).status_code == 401
     told = shown(client)
-    assert "it was for 'voiceinfra_defualt', and there is no such connection (at least 1 so far)" in told
+    assert "there is no such connection of type voiceinfra: 'voiceinfra_defualt' (at least 1 so far)" in told
     assert "correct the webhook URL in the vendor's dashboard" in told
 
 
@@ -620,7 +619,7 @@ def test_visitor_sees_only_what_they_may_read(
     client_of: Client, connect: Connect, ledger: CallLedger, calls: Calls
 ) -> None:
     connect("sales")
-    ledger.note_rejection("sales", Reason.WRONG_SIGNATURE.value)
+    ledger.note_rejection("sales", RejectionReason.WRONG_SIGNATURE.value)
     calls.place(conn_id="sales")
     hidden = keep(ledger, conn_id="sales")
     client = client_of(FakeVisitor(connections=("voiceinfra_default",), editable_connections=()))

@@ -1,4 +1,4 @@
-"""What lists of calls are searched by, and the last webhook of each connection that was not believed."""
+"""What lists of calls are searched by, and the last webhook of each connection that was rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which connections of type ``voiceinfra`` there are, as far as the API server can see."""
+"""The ids of the connections of type ``voiceinfra`` that there are, as far as the API server can see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra.web.receiver.secrets import stored_names
 
 
 @dataclass(frozen=True)
-class Connections:
+class ConnIds:
     """The ids of all connections that could be found.
 
     :param conn_ids: the default one first, whether it exists or not.
@@ -26,7 +26,7 @@ class Connections:
     is_complete: bool
 
 
-def find_connections(known: Iterable[str]) -> Connections:
+def find_conn_ids(known: Iterable[str]) -> ConnIds:
     """Return the ids of all connections; those in a secrets backend cannot be listed.
 
     :param known: ids that are known otherwise, such as from calls.
@@ -38,7 +38,7 @@ def find_connections(known: Iterable[str]) -> Connections:
     variables = {name for name in _variables() if name not in capitals}
     found = certain | {name.lower() for name in variables}
     defined = {conn_id for conn_id in found if teams.in_variables(conn_id)} | set(stored or ())
-    return Connections(
+    return ConnIds(
         conn_ids=[DEFAULT_CONN_ID, *sorted(found - {DEFAULT_CONN_ID})],
         defined=frozenset(defined),
         is_complete=stored is not None,
