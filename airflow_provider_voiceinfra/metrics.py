@@ -29,9 +29,9 @@ _warned = False  # once is enough for what would be said with every call
 _prepared_in: int | None = None  # the process that _prepare() ran in; a fork starts anew
 
 
-def count(name: str, times: int = 1, **tags: str) -> None:
-    """Add to a counter."""
-    _report(lambda stats: stats.incr(f"{PREFIX}.{name}", times, tags=_plain(tags)))
+def count(name: str, **tags: str) -> None:
+    """Add one to a counter."""
+    _report(lambda stats: stats.incr(f"{PREFIX}.{name}", tags=_plain(tags)))
 
 
 def time(name: str, duration: timedelta, **tags: str) -> None:

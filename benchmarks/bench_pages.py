@@ -153,7 +153,11 @@ class Questions:
                 hidden_dags=frozenset({"reminders", "surveys", "invoices", "follow_up", "retired"}),
                 dagless_conns=frozenset(),
             ),
-            "one connection readable, digits": CallFilter(digits="0123", only_conns=frozenset({"other"})),
+            "all hidden, one connection readable, digits": CallFilter(
+                digits="0123",
+                hidden_dags=frozenset({"reminders", "surveys", "invoices", "follow_up", "retired"}),
+                dagless_conns=frozenset({"other"}),
+            ),
         }
         return {name: self._page(wanted) for name, wanted in combined.items()}
 

@@ -16,7 +16,8 @@ from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUna
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.database import connect
-from airflow_provider_voiceinfra.ledger.database.connect import Database, Pool, database
+from airflow_provider_voiceinfra.ledger.database.connect import Database, database
+from airflow_provider_voiceinfra.ledger.database.pools import Pool
 from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION, UtcDateTime, calls
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState, Recorded

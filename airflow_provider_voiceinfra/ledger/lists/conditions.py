@@ -101,8 +101,6 @@ def conditions(wanted: CallFilter, c: Any) -> list[ColumnElement[bool]]:
         found.append(c.claimed_at < wanted.until)
     if wanted.hidden_dags:
         found.append(or_(c.dag_id.is_(None), c.dag_id.not_in(wanted.hidden_dags)))
-    if wanted.only_conns is not None:
-        found.append(c.conn_id.in_(wanted.only_conns))
     if wanted.dagless_conns is not None:
         found.append(or_(c.dag_id.is_not(None), c.conn_id.in_(wanted.dagless_conns)))
     if wanted.outcome == OPEN:
@@ -134,11 +132,9 @@ def is_impossible(wanted: CallFilter, *, ended: bool) -> bool:
 
     :param ended: whether only calls with a completion are listed.
     """
-    only, hidden = wanted.only_conns, wanted.hidden_dags
     return (
         (ended and wanted.outcome == OPEN)
         or (ended and wanted.state is not None and wanted.state is not CallState.ACCEPTED)
         or (wanted.outcome is not None and wanted.state not in (None, CallState.ACCEPTED))
-        or (only is not None and (not only or (wanted.conn_id is not None and wanted.conn_id not in only)))
-        or wanted.dag_id in hidden
+        or wanted.dag_id in wanted.hidden_dags
     )

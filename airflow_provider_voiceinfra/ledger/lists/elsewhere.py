@@ -73,9 +73,8 @@ class SearchElsewhere(Search):
         found = [bound for bound in span(wanted, seen.received_at) if bound is not None]
         if wanted.conn_id is not None:
             found.append(seen.conn_id == wanted.conn_id)
-        for conns in (wanted.only_conns, wanted.dagless_conns):
-            if conns is not None:
-                found.append(seen.conn_id.in_(conns))
+        if wanted.dagless_conns is not None:
+            found.append(seen.conn_id.in_(wanted.dagless_conns))
         if wanted.outcome is not None:
             found.append(seen.call_outcome == wanted.outcome)
         # A value, for the reason that ``look_up`` has.

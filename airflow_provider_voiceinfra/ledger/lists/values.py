@@ -45,7 +45,6 @@ class CallFilter:
     :param since: claimed at or after this moment, aware.
     :param until: claimed before this moment, aware.
     :param hidden_dags: calls of these DAGs are left out.
-    :param only_conns: if set, only calls of these connections.
     :param dagless_conns: if set, of calls without a DAG only those of these connections.
     :param direction: calls of another direction are left out; what is not ``OUTBOUND`` has no DAG, no
         campaign and no state, was claimed when its record was received, and its number is that of the other
@@ -63,7 +62,6 @@ class CallFilter:
     since: datetime | None = None
     until: datetime | None = None
     hidden_dags: frozenset[str] = frozenset()
-    only_conns: frozenset[str] | None = None
     dagless_conns: frozenset[str] | None = None
     direction: Direction = Direction.OUTBOUND
     own_numbers: frozenset[str] = field(default=frozenset(), repr=False)

@@ -114,7 +114,6 @@ def wants(wanted: CallFilter, call: ListedCall) -> bool:
         and (wanted.since is None or call.claimed_at >= wanted.since)
         and (wanted.until is None or call.claimed_at < wanted.until)
         and dag_id not in wanted.hidden_dags
-        and (wanted.only_conns is None or call.conn_id in wanted.only_conns)
         and (wanted.dagless_conns is None or dag_id is not None or call.conn_id in wanted.dagless_conns)
     )
 

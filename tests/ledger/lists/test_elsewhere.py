@@ -152,7 +152,6 @@ def test_each_inbound_call_is_on_one_page_forwards_and_back(
         ({"dag_id": "dag_a"}, 0),
         ({"campaign_id": "c"}, 0),
         ({"state": CallState.ACCEPTED}, 0),
-        ({"only_conns": frozenset({"conn_b"})}, 0),
         ({"dagless_conns": frozenset({"conn_b"})}, 0),
         ({"dagless_conns": frozenset({"conn_a"}), "hidden_dags": frozenset({"dag_a"})}, 31),
         ({"own_numbers": frozenset()}, 0),

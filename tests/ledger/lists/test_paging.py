@@ -116,9 +116,10 @@ class TestBound:
 
     @pytest.fixture
     def rare(self, ledger_url: str) -> list[Sample]:
-        """Return calls of which every thirteenth went through another connection of many."""
+        """Return calls of which every thirteenth went through another connection, and none has a DAG."""
         samples = [
-            replace(sample, conn_id="conn_b" if sample.number % 13 == 5 else "conn_a") for sample in many(150)
+            replace(sample, dag_id=None, conn_id="conn_b" if sample.number % 13 == 5 else "conn_a")
+            for sample in many(150)
         ]
         add(ledger_url, samples)
         return samples
@@ -127,11 +128,11 @@ class TestBound:
     @pytest.mark.parametrize(
         "wanted",
         [
-            CallFilter(only_conns=frozenset({"conn_b"})),
+            CallFilter(dagless_conns=frozenset({"conn_b"})),
             CallFilter(conn_id="conn_b"),
             CallFilter(conn_id="conn_a", outcome="answered", digits="5550100"),
             CallFilter(outcome="busy"),
-            CallFilter(since=START + timedelta(seconds=5), only_conns=frozenset({"conn_b"})),
+            CallFilter(since=START + timedelta(seconds=5), dagless_conns=frozenset({"conn_b"})),
         ],
         ids=["rare", "rare, with an index", "most", "none", "rare, of some time"],
     )
@@ -147,7 +148,7 @@ class TestBound:
     def test_turning_round_anywhere_finds_what_was_passed(
         self, ledger: CallLedger, rare: list[Sample], order: Order
     ) -> None:
-        wanted = CallFilter(only_conns=frozenset({"conn_b"}))
+        wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
         every = expected(rare, wanted, order)
         reader = Reader(ledger, wanted, order=order, limit=3)
         passed: list[str] = []
@@ -185,8 +186,8 @@ class TestBound:
         self, ledger: CallLedger, ledger_url: str, rare: list[Sample], moment: int
     ) -> None:
         # Were the end of what was looked at counted again, it would have moved towards the start by then.
-        wanted = CallFilter(only_conns=frozenset({"conn_b"}))
-        newer = [Sample(number, second=number) for number in range(1000, 1010)]
+        wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
+        newer = [Sample(number, second=number, dag_id=None) for number in range(1000, 1010)]
         ledger.check()
         with after_statement_number(moment, ledger_url, lambda: add(ledger_url, newer)):
             first = ledger.page_of_calls(wanted, limit=3)
@@ -200,8 +201,10 @@ class TestBound:
         self, ledger: CallLedger, ledger_url: str, rare: list[Sample], moment: int
     ) -> None:
         # A refused call that is tried again is a new one, and all that were behind it move up.
-        wanted = CallFilter(only_conns=frozenset({"conn_b"}))
-        refused = [Sample(number, second=-1, state=CallState.REFUSED) for number in range(900, 909)]
+        wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
+        refused = [
+            Sample(number, second=-1, state=CallState.REFUSED, dag_id=None) for number in range(900, 909)
+        ]
         add(ledger_url, refused)
 
         def place_anew() -> None:
@@ -221,7 +224,7 @@ class TestBound:
         self, ledger: CallLedger, rare: list[Sample], order: Order, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(listing, "_STREAM_CHUNK", 4)
-        wanted = CallFilter(only_conns=frozenset({"conn_b"}))
+        wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
         found = [call.key_hash for call in ledger.stream_calls(wanted, order=order)]
         assert found == expected(rare, wanted, order)
 
