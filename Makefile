@@ -57,10 +57,12 @@ faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from 
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \
 	  --database $(DATABASE) $(if $(PLANT),--plant $(PLANT)) $(if $(FAMILY),--family $(FAMILY)) $(FAULTS_ARGS)
 
-check: $(STAMP) ## lint, formatting, types
+check: $(STAMP) ## lint, formatting, types, dead code, dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/vulture
+	$(VENV)/bin/deptry airflow_provider_voiceinfra
 
 format: $(STAMP) ## fix what ruff can fix by itself
 	$(VENV)/bin/ruff check --fix .

@@ -41,15 +41,6 @@ def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str,
     return connection.execute(statement.values(**values)).rowcount == 1
 
 
-def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add those of many rows whose key and other unique values are not there yet.
-
-    Which of them were added is for the caller to read: no driver tells for many rows at once.
-    """
-    if rows:
-        connection.execute(_insert_missing(connection, table), rows)
-
-
 def _insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     # Inline: a row that is not added has no new id to be asked for.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert

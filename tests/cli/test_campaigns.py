@@ -328,7 +328,7 @@ def test_cancelling_stops_it_and_says_what_happens_next(
     ran = run("campaign", "spring", "--cancel")
 
     assert ran.code == 0
-    assert ledger.is_cancelled("spring")
+    assert ledger.cancelled_campaigns(["spring"])
     assert ran.out.startswith("Cancelled. Nobody else is dialled.")
     for words in (notices, "Calls under way go on", "ends as failed", "XCom"):
         assert words in ran.out
@@ -363,7 +363,7 @@ def test_one_that_was_taken_up_after_its_end_can_be_cancelled(run: Run, ledger: 
     ran = run("campaign", "spring", "--cancel")
 
     assert ran.out.startswith("Cancelled. Nobody else is dialled.")
-    assert ledger.is_cancelled("spring")
+    assert ledger.cancelled_campaigns(["spring"])
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_a_cancellation_can_be_taken_back(run: Run, ledger: CallLedger, put: Any
     ran = run("campaign", "spring", "--resume")
 
     assert ran.code == 0
-    assert not ledger.is_cancelled("spring")
+    assert not ledger.cancelled_campaigns(["spring"])
     assert words in ran.out
     assert "clear task campaign of run r1 of DAG outreach" in ran.out
 
@@ -429,7 +429,7 @@ def test_cancelling_and_resuming_at_once_is_refused(run: Run, ledger: CallLedger
 
     assert ran.code == 1
     assert "contradict" in ran.err
-    assert not ledger.is_cancelled("spring")
+    assert not ledger.cancelled_campaigns(["spring"])
 
 
 def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: CallLedger) -> None:

@@ -124,10 +124,6 @@ class CampaignsLedger(CampaignLists):
         """
         return self._set_cancelled(campaign_id, None)
 
-    def is_cancelled(self, campaign_id: str) -> bool:
-        """Tell whether somebody has cancelled a campaign."""
-        return campaign_id in self.cancelled_campaigns([campaign_id])
-
     def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
         """Return those of some campaigns that somebody has cancelled."""
         found = set[str]()

@@ -85,12 +85,9 @@ def _environment() -> Environment:
         "outcome_class": outcome_class,
         "in_words": in_words,
     }
-    environment.globals |= {
-        "NONE": NONE,
-        "page_address": page_address,
-        "run_address": run_address,
-        "task_address": task_address,
-    }
+    environment.globals.update(
+        NONE=NONE, page_address=page_address, run_address=run_address, task_address=task_address
+    )
     return environment
 
 

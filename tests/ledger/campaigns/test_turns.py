@@ -245,12 +245,12 @@ class TestRelease:
 class TestCancel:
     def test_campaign_is_cancelled_once(self, ledger: CallLedger, clock: Clock) -> None:
         runner_of(ledger)
-        assert not ledger.is_cancelled("c")
+        assert not ledger.cancelled_campaigns(["c"])
         clock.forward(5)
         assert ledger.cancel_campaign("c")
         clock.forward(5)
         assert not ledger.cancel_campaign("c")
-        assert ledger.is_cancelled("c")
+        assert ledger.cancelled_campaigns(["c"])
         assert stored(ledger).cancelled_at == START + timedelta(seconds=5)
 
     def test_cancellation_can_be_taken_back_and_repeated(self, ledger: CallLedger) -> None:
@@ -259,14 +259,14 @@ class TestCancel:
         for _ in range(2):
             assert ledger.cancel_campaign("c")
             assert ledger.uncancel_campaign("c")
-            assert not ledger.is_cancelled("c")
+            assert not ledger.cancelled_campaigns(["c"])
 
     def test_campaign_that_is_not_there_cannot_be_cancelled(self, ledger: CallLedger) -> None:
         take(ledger, campaign_id="another")
         assert not ledger.cancel_campaign("c")
         assert not ledger.uncancel_campaign("c")
-        assert not ledger.is_cancelled("c")
-        assert not ledger.is_cancelled("another")
+        assert not ledger.cancelled_campaigns(["c"])
+        assert not ledger.cancelled_campaigns(["another"])
 
     def test_finished_campaign_cannot_be_cancelled(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
@@ -275,7 +275,7 @@ class TestCancel:
         assert not ledger.cancel_campaign("c")
         ledger.release_campaign("c", runner)
         assert not ledger.cancel_campaign("c")
-        assert not ledger.is_cancelled("c")
+        assert not ledger.cancelled_campaigns(["c"])
 
     @pytest.mark.parametrize(
         "loaded", [False, True], ids=["contacts are being loaded", "contacts are loaded"]
@@ -298,7 +298,7 @@ class TestCancel:
         ledger.cancel_campaign("c")
         ledger.finish_campaign("c", runner, {"cancelled": 3})
         assert ledger.uncancel_campaign("c")
-        assert not ledger.is_cancelled("c")
+        assert not ledger.cancelled_campaigns(["c"])
 
 
 class TestFinish:

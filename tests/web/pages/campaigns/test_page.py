@@ -611,7 +611,7 @@ class TestChange:
         answer = post(client, "cancel")
 
         assert answer.status_code == 200
-        assert ledger.is_cancelled("spring")
+        assert ledger.cancelled_campaigns(["spring"])
         text = text_of(answer.text)
         assert "The campaign is cancelled." in text
         assert "The running task notices within a second or so." in text
@@ -649,7 +649,7 @@ class TestChange:
         text = text_of(post(client, "cancel").text)
 
         assert "Nothing was changed: the campaign was over before it could be cancelled." in text
-        assert not ledger.is_cancelled("spring")
+        assert not ledger.cancelled_campaigns(["spring"])
 
     @pytest.mark.parametrize(
         ("put", "words"),
@@ -665,7 +665,7 @@ class TestChange:
 
         text = text_of(post(client, "resume").text)
 
-        assert not ledger.is_cancelled("spring")
+        assert not ledger.cancelled_campaigns(["spring"])
         assert f"The cancellation is taken back. {words}" in text
 
     def test_one_that_was_cancelled_and_is_over_goes_on_when_its_task_is_cleared(
@@ -742,7 +742,7 @@ class TestChange:
 
         assert hidden.status_code == unknown.status_code == 404
         assert hidden.text == unknown.text
-        assert not ledger.is_cancelled("spring")
+        assert not ledger.cancelled_campaigns(["spring"])
 
     @pytest.mark.parametrize(
         "headers",
@@ -760,7 +760,7 @@ class TestChange:
 
         assert answer.status_code == 403
         assert "did not come from a page of this Airflow" in text_of(answer.text)
-        assert not ledger.is_cancelled("spring")
+        assert not ledger.cancelled_campaigns(["spring"])
 
     def test_without_an_id_nothing_is_changed(self, client: TestClient) -> None:
         answer = client.post("campaign/cancel", headers=OWN)
