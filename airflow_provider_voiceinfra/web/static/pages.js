@@ -229,31 +229,19 @@
   document.addEventListener("htmx:sendError", sayUnreachable);
 
   // --- Parts that keep themselves up to date -------------------------------------------------------------------
-  // What somebody has opened, scrolled, selected or moved to in such a part is left as it is, by the elements' ids.
+  // Idiomorph changes in such a part only what is new, so that focus and scrolling stay as they are.
 
-  let kept = [];
-  let focused = null;
+  document.addEventListener("DOMContentLoaded", () => {
+    if (!window.Idiomorph) return; // only pages with such parts load it
+    // Whoever looks has opened or closed a disclosure; the server says nothing of that.
+    window.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
+      return !(name === "open" && element instanceof HTMLDetailsElement);
+    };
+  });
 
   function isSelectingIn(part) {
     const selection = getSelection();
     return !selection.isCollapsed && selection.rangeCount > 0 && selection.getRangeAt(0).intersectsNode(part);
-  }
-
-  function keep(part) {
-    focused = part.contains(document.activeElement) ? document.activeElement.id : null;
-    kept = [...part.querySelectorAll("details[id], .scroll[id]")].map(({ id, open, scrollLeft, scrollTop }) => {
-      return { id, open, scrollLeft, scrollTop };
-    });
-  }
-
-  function putBack() {
-    for (const { id, open, scrollLeft, scrollTop } of kept.splice(0)) {
-      const element = document.getElementById(id);
-      if (element) Object.assign(element, open === undefined ? { scrollLeft, scrollTop } : { open });
-    }
-    // Not before now: what is in a closed disclosure cannot have the focus.
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-    focused = null;
   }
 
   document.addEventListener("htmx:beforeRequest", (event) => {
@@ -262,9 +250,7 @@
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (!isPoll(event.detail)) return;
     if (isSelectingIn(event.detail.target)) event.detail.shouldSwap = false;
-    else keep(event.detail.target);
   });
-  document.addEventListener("htmx:afterSwap", putBack);
 
   // --- Questions that a page asks back, in a disclosure ----------------------------------------------------------
 
