@@ -101,5 +101,6 @@ def _carry_out(job: Future[Any], call: list[Callable[[], Any]]) -> None:
         result = call.pop()()
     except BaseException as exc:  # noqa: BLE001  whatever it is, it is for whoever waits for the job
         job.set_exception(exc)
+        del job  # which the error's own traceback would hold, and so itself
     else:
         job.set_result(result)
