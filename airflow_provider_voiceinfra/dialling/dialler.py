@@ -5,6 +5,7 @@ With ``placing`` the only code that can ring a phone, under the same rule: claim
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
@@ -26,6 +27,8 @@ from airflow_provider_voiceinfra.ledger.batches import Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+
+log = logging.getLogger(__name__)
 
 # Requests under way at a time, at most; at 50 ms each that is some 900 calls per second.
 MAX_THREADS = 48
@@ -71,6 +74,10 @@ class Dialler:
         self._closed = False
         self._alive_until = math.inf
         self._broken: BaseException | None = None
+        # The hashed keys of all requests that were begun and may have rung: a ledger that is restored from a
+        # backup while this process runs has forgotten them, and would let them be claimed once more.
+        self._begun: set[bytes] = set()
+        self._told = False
         self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for worker in self._workers:
             worker.start()
@@ -150,27 +157,40 @@ class Dialler:
             return Answer(Dialled(job, None, again=True))
         if not won:  # it was called by an earlier try
             return Answer(Dialled(job, entry))
+        if bytes.fromhex(entry.key_hash) in self._begun:
+            return self._forgotten(job, entry)
         if not self._may_send(job):  # the ledger took its time
             settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
             return Answer(Dialled(job, entry, again=True), settlement)
         return self._send(job, entry, sent_at, client)
 
+    def _forgotten(self, job: Job, entry: CallEntry) -> Answer:
+        """Keep a call that the ledger knew a while ago, and knew no more when it was claimed now."""
+        if not self._told:
+            self._told = True
+            log.warning(
+                "The ledger no longer has calls that were placed from here, as after it was restored from a "
+                "backup. Nobody is called again for that: how these calls went is unknown."
+            )
+        settlement = Settlement(
+            entry,
+            CallState.UNKNOWN,
+            code="gone_from_ledger",
+            message="the ledger no longer had this call, as after it was restored from a backup",
+        )
+        return Answer(Dialled(job, entry), settlement)
+
     def _may_send(self, job: Job) -> bool:
         return not (self._halt.is_set() or job.is_late or time.monotonic() > self._alive_until)
 
     def _send(self, job: Job, entry: CallEntry, sent_at: float, client: VoiceInfraClient) -> Answer:
+        key = bytes.fromhex(entry.key_hash)
+        self._begun.add(key)
         try:
             placed = client.place(job.call)
-        except RateLimitedError as error:
-            wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
-            self.pace.rate_limited(wait, sent_at)
-            self._count("calls.rate_limited")
-            return _not_placed(job, entry, error)
         except CallNotPlacedError as error:
-            self.pace.accepted(sent_at)
-            if not isinstance(error, TryAgainError):
-                self._count("calls.refused")
-            return _not_placed(job, entry, error)
+            self._begun.discard(key)
+            return self._not_placed(job, entry, sent_at, error)
         except CallOutcomeUnknownError as error:  # tells nothing about the rate
             self._count("calls.unknown")
             settlement = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
@@ -179,8 +199,15 @@ class Dialler:
         self._count("calls.placed")
         return Answer(Dialled(job, entry), Settlement(entry, CallState.ACCEPTED, call_id=placed.call_id))
 
-
-def _not_placed(job: Job, entry: CallEntry, error: CallNotPlacedError) -> Answer:
-    # What decides how the campaign goes on later must not depend on the API's own choice of words.
-    settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
-    return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)
+    def _not_placed(self, job: Job, entry: CallEntry, sent_at: float, error: CallNotPlacedError) -> Answer:
+        if isinstance(error, RateLimitedError):
+            wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
+            self.pace.rate_limited(wait, sent_at)
+            self._count("calls.rate_limited")
+        else:
+            self.pace.accepted(sent_at)
+            if not isinstance(error, TryAgainError):
+                self._count("calls.refused")
+        # What decides how the campaign goes on later must not depend on the API's own choice of words.
+        settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
+        return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)
