@@ -9,13 +9,14 @@ import logging
 import math
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.campaigns.standings import INTERRUPTED
 from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
@@ -47,6 +48,7 @@ class Dialler:
     :param threads: how many requests may be under way at a time.
     :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
         another process does. If not set, that is not asked.
+    :param clocks: what time it is, and how much has passed.
     :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
@@ -60,11 +62,13 @@ class Dialler:
         pace: AdaptivePace,
         threads: int = MAX_THREADS,
         owner: Ownership | None = None,
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.pace = pace
         self.outstanding = 0
         self._make_client = make_client
+        self._clocks = clocks
         self._count = count
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -96,7 +100,7 @@ class Dialler:
             self._halt.clear()
 
     def prolong(self, until: float) -> None:
-        """Send until a moment, in seconds of ``time.monotonic``; then nothing until this is called again."""
+        """Send until a moment, in seconds of ``Clocks.passed``; then nothing until this is called again."""
         self._alive_until = until
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -150,7 +154,7 @@ class Dialler:
 
     def _dial(self, job: Job, client: VoiceInfraClient) -> Answer:
         sent_at = self.pace.acquire(self._halt)
-        if sent_at is None or not self._may_send(job):
+        if sent_at is None or self._begin_by(job) is None:
             return Answer(Dialled(job, None, again=True))
         entry, won = self._books.claim(job)
         if entry is None:
@@ -159,10 +163,11 @@ class Dialler:
             return Answer(Dialled(job, entry))
         if bytes.fromhex(entry.key_hash) in self._begun:
             return self._forgotten(job, entry)
-        if not self._may_send(job):  # the ledger took its time
+        begin_by = self._begin_by(job)
+        if begin_by is None:  # the ledger took its time
             settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
             return Answer(Dialled(job, entry, again=True), settlement)
-        return self._send(job, entry, sent_at, client)
+        return self._send(job, entry, sent_at, begin_by, client)
 
     def _forgotten(self, job: Job, entry: CallEntry) -> Answer:
         """Keep a call that the ledger knew a while ago, and knew no more when it was claimed now."""
@@ -180,14 +185,24 @@ class Dialler:
         )
         return Answer(Dialled(job, entry), settlement)
 
-    def _may_send(self, job: Job) -> bool:
-        return not (self._halt.is_set() or job.is_late or time.monotonic() > self._alive_until)
+    def _begin_by(self, job: Job) -> float | None:
+        """Return by when a job's request must have begun; ``None`` if it must not be sent.
 
-    def _send(self, job: Job, entry: CallEntry, sent_at: float, client: VoiceInfraClient) -> Answer:
+        It is a moment of the clock that nobody can set. What is seen here may have changed after a pause.
+        """
+        passed = self._clocks.passed()
+        latest = min(passed + BEGIN_WITHIN, self._alive_until)
+        if job.not_after is not None:
+            latest = min(latest, passed + (job.not_after - self._clocks.now()).total_seconds())
+        return None if self._halt.is_set() or latest <= passed else latest
+
+    def _send(
+        self, job: Job, entry: CallEntry, sent_at: float, begin_by: float, client: VoiceInfraClient
+    ) -> Answer:
         key = bytes.fromhex(entry.key_hash)
         self._begun.add(key)
         try:
-            placed = client.place(job.call)
+            placed = client.place(job.call, begin_by=begin_by)
         except CallNotPlacedError as error:
             self._begun.discard(key)
             return self._not_placed(job, entry, sent_at, error)
