@@ -109,7 +109,7 @@ def make_execution(job: Job) -> tuple[Any, Job]:
     )
 
     def tell(progress: Any) -> None:
-        measured["progress"].append((time.perf_counter(), progress["done"]))
+        measured["progress"].append((time.perf_counter(), progress.done))
 
     return CampaignExecution(orders, connection, TimedLedger(job["ledger_url"]), tell=tell), measured
 

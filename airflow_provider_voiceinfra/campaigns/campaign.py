@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, wit
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.reporting.overview import in_words
+from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
 from airflow_provider_voiceinfra.campaigns.reporting.results import (
     CANCELLED,
@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.results import (
     Tally,
     contact_results,
 )
+from airflow_provider_voiceinfra.campaigns.reporting.status import in_words
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
@@ -67,7 +68,7 @@ class CampaignExecution:
         *,
         resumed: bool = False,
         may_pause: bool = False,
-        tell: Callable[[Mapping[str, Any]], None] = lambda progress: None,
+        tell: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self._orders = orders
         self._plan = orders.plan
@@ -76,7 +77,6 @@ class CampaignExecution:
         self._resumed = resumed
         self._may_pause = may_pause
         self._tell = tell
-        self._progress: Mapping[str, Any] = {}
         self._runner: CampaignRunner | None = None
         self._stopped = False
 
@@ -97,7 +97,7 @@ class CampaignExecution:
         if orders.results_path:
             inputs = (orders.contacts, orders.reading.get("do_not_call"))
             check_results_path(orders.results_path, inputs)
-        campaign, _ = self._ledger.take_campaign(
+        campaign = self._ledger.take_campaign(
             self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
         )
         runner, forget_load = str(campaign.runner), False
@@ -135,7 +135,7 @@ class CampaignExecution:
             if time.monotonic() >= shown_at + _BEAT_INTERVAL:
                 shown_at = time.monotonic()
                 log.info("%d calls that another process was about to send are waited for.", claimed)
-                self._ledger.beat(campaign.campaign_id, str(campaign.runner), campaign.progress or {})
+                self._ledger.beat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
 
     def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
@@ -201,19 +201,15 @@ class CampaignExecution:
                 runner=runner,
                 origin=self._orders.origin,
                 loaded=loaded,
-                told=campaign.progress if self._resumed else None,
+                told=Progress.from_json(campaign.progress) if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
-                tell=self._take_progress,
+                tell=self._tell,
             )
             if self._stopped:
                 return End.STOPPED
             return self._runner.run()
         finally:
             dialler.close()
-
-    def _take_progress(self, progress: Mapping[str, Any]) -> None:
-        self._progress = progress
-        self._tell(progress)
 
     def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
         """Write the results, and return the summary; a retry writes them anew.
@@ -258,7 +254,7 @@ class CampaignExecution:
         for result in results:
             if time.monotonic() > shown_at + _BEAT_INTERVAL:
                 shown_at = time.monotonic()
-                self._ledger.beat(self._plan.campaign_id, runner, self._progress)
+                self._ledger.beat(self._plan.campaign_id, runner)
             yield result
 
     def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
     from airflow_provider_voiceinfra.campaigns.engine.runner import Pause
     from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+    from airflow_provider_voiceinfra.campaigns.progress import Progress
 
 # How often the log says how far the campaign is, in seconds.
 _PROGRESS_INTERVAL = 30.0
@@ -194,7 +195,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
         from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
         from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
-        from airflow_provider_voiceinfra.campaigns.reporting.overview import summary_in_words
+        from airflow_provider_voiceinfra.campaigns.reporting.status import summary_in_words
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
         check_trial_run(context["ti"].run_id, connection.base_url, self.log)
@@ -291,8 +292,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             method_name="resume",
         )
 
-    def _tell_progress(self, progress: Mapping[str, Any]) -> None:
-        from airflow_provider_voiceinfra.campaigns.reporting.overview import progress_in_words
+    def _tell_progress(self, progress: Progress) -> None:
+        from airflow_provider_voiceinfra.campaigns.reporting.status import progress_in_words
 
         if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:
             return

@@ -162,7 +162,7 @@ class Bench:
         self.ledger.load_contacts(self.campaign_id, entries, loaded_by="load")
 
     def take(self, origin: CallOrigin = ORIGIN) -> str:
-        entry, _ = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
+        entry = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
         return str(entry.runner)
 
     def make_dialler(self, ledger: Any = None, **options: Any) -> Dialler:
@@ -198,7 +198,7 @@ class Bench:
                 runner=token,
                 origin=origin,
                 min_pause=min_pause,
-                tell=self.told.append,
+                tell=lambda progress: self.told.append(progress.to_json()),
             )
             return self.runner.run()
         finally:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, WINDOW
-from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
-from airflow_provider_voiceinfra.campaigns.reporting.status import State
+from airflow_provider_voiceinfra.campaigns.reporting.status import OBSTACLE_WORDS, WAITING_WORDS
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from tests.cli.conftest import Run
@@ -43,14 +43,14 @@ PROGRESS: dict[str, Any] = {
     "next_at": "2026-03-01T14:00:00+00:00",
     "allowed_rate": 5.02,
     "limit": 5.217391,
-    "obstacle": "rate limit",
+    "obstacle": "rate_limit",
 }
 
 
 def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignEntry:
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
-    entry, _ = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
+    entry = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
     ledger.load_contacts(id_, [], loaded_by="r1")
     return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
 
@@ -223,8 +223,9 @@ def test_what_says_nothing_is_left_out_for_people(run: Run, ledger: CallLedger) 
     assert "no limit was met" in table
 
 
-def test_whatever_a_campaign_waits_for_has_words_for_people() -> None:
-    assert set(WAITING_FOR) == {WINDOW, REDIAL, AGAIN, "answer"}
+def test_whatever_keeps_a_campaign_has_words_for_people() -> None:
+    assert set(WAITING_WORDS) == set(WaitingFor)
+    assert set(OBSTACLE_WORDS) == set(Obstacle)
 
 
 def test_a_rate_is_not_told_once_nobody_dials(run: Run, ledger: CallLedger) -> None:
@@ -437,14 +438,14 @@ def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: C
 
     states, fields = table("cli.md", "campaigns", "State"), table("cli.md", "campaign", "Field")
 
-    assert set(states) == {one.value for one in State}
+    assert set(states) == {one.value for one in CampaignState}
     named = {name for row in fields.values() for name in re.findall(r"`(\w+)`", row["In JSON"])}
     assert named | {"campaign_id"} == set(shown(run))
 
 
 def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=3)
-    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
     ledger.release_campaign("spring", str(entry.runner))
 
     assert "clear task campaign[3] of run r1 of DAG outreach" in shown(run)["meaning"]
@@ -452,7 +453,7 @@ def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger:
 
 def test_a_hostile_id_cannot_steer_the_terminal(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="\x1b[2Jr1\nfake line", task_id="campaign")
-    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
     ledger.release_campaign("spring", str(entry.runner))
     ledger.cancel_campaign("spring")
 

@@ -320,7 +320,7 @@ class TestFork:
 
 def begin_campaign(ledger: CallLedger, campaign_id: str) -> str:
     """Run a campaign with a contact and a row that is left out; return the runner."""
-    campaign, _ = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
+    campaign = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
     contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
     left_out = ContactEntry(0, 2, None, None, None, "invalid", "to_number is missing")
     ledger.load_contacts(campaign_id, [contact, left_out], loaded_by="somebody")

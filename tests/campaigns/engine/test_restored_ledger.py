@@ -92,7 +92,7 @@ class Restored:
 
 
 def run(ledger: CallLedger, phones: Phones, restore: Callable[[Dialler], bool], **plan: Any) -> End:
-    taken, _ = ledger.take_campaign("campaign", conn_id=CONN_ID, origin=ORIGIN)
+    taken = ledger.take_campaign("campaign", conn_id=CONN_ID, origin=ORIGIN)
     request = {"agent_id": "agent_demo", "from_number": "+14155550199"}
     entries = [
         ContactEntry(0, row, number, {**request, "to_number": number}, None)

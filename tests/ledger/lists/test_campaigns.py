@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.reporting import status
-from airflow_provider_voiceinfra.campaigns.reporting.status import State, state_of
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
+from airflow_provider_voiceinfra.ledger.campaigns.states import RUNNER_LEASE, CampaignState, state_of
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
-from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE, CampaignFilter, CampaignsPage
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
 from tests.ledger.examples import CONN_ID, FIRST_TRY
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
@@ -94,12 +93,6 @@ class TestFilter:
     ) -> None:
         present = datetime.now(timezone.utc)
 
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return present
-
-        monkeypatch.setattr(status, "datetime", Clock)
         monkeypatch.setattr("airflow_provider_voiceinfra.ledger.lists.campaigns.now", lambda: present)
         seen = (None, present, present - RUNNER_LEASE, present - 2 * RUNNER_LEASE)
         finished = (None, present, present - 1.5 * RUNNER_LEASE)
@@ -116,8 +109,10 @@ class TestFilter:
                 one = campaigns.update().where(campaigns.c.campaign_id == f"c{number}")
                 connection.execute(one.values(**values))
 
-        for state in State:
-            expected = {entry.campaign_id for entry in ledger.campaigns() if state_of(entry) is state}
+        for state in CampaignState:
+            expected = {
+                entry.campaign_id for entry in ledger.campaigns() if state_of(entry, present) is state
+            }
             assert expected
             assert found(ledger, state=state.value) == expected, state
 

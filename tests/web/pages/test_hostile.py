@@ -188,7 +188,7 @@ def fill(world: World) -> dict[str, str]:
     word, ledger = world.word, world.ledger
     campaign = {"campaign_id": word("campaign_id"), "position": 1, "attempt": 1}
     campaign["contact_key"] = word("contact_key")
-    entry, _ = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
+    entry = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
     keys = {
         "answered": world.place(
             "answered", 200, {"call_id": word("call_id"), "status": word("status")}, **campaign

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.results import OTHER, OUTCOMES
-from airflow_provider_voiceinfra.campaigns.reporting.status import (
-    State,
-    has_failed,
-    is_alive,
-    is_over,
-    state_of,
-)
+from airflow_provider_voiceinfra.campaigns.reporting.status import WAITING_WORDS, CampaignStatus, overview
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 
 BAR_WIDTH = 1000
 RESUME = '"Resume"'
@@ -33,12 +29,12 @@ _LEFT_OUT = {
     WITHDRAWN: "not on the newest list any more",
 }
 _OBSTACLES = {
-    "rate limit": "The API's rate limit was met; it is called more slowly until it takes more again.",
-    "the API cannot be reached": (
+    Obstacle.RATE_LIMIT: "The API's rate limit was met; it is called more slowly until it takes more again.",
+    Obstacle.UNREACHABLE: (
         "The API cannot be reached. It is tried again by itself, at longer and longer intervals; if that "
         "lasts, the task fails, and a retry goes on."
     ),
-    "the API fails": (
+    Obstacle.FAILING: (
         "The API fails: answers to calls get lost. One call at a time tells whether it works again; if that "
         "lasts, the task fails, and a retry goes on."
     ),
@@ -66,35 +62,38 @@ class CampaignView:
 
     :param shown: all there is to say, from ``overview``.
     :param parts: the bar's colours, from the left; none if it is not known how many contacts there are.
-    :param task: what Airflow says of its task; ``None`` if that is not known.
     """
 
     bar_width: ClassVar[int] = BAR_WIDTH
 
-    entry: CampaignEntry
+    status: CampaignStatus
     shown: Mapping[str, Any]
     parts: list[Part]
-    task: str | None
 
     @property
-    def state(self) -> State:
+    def entry(self) -> CampaignEntry:
+        """The campaign itself."""
+        return self.status.entry
+
+    @property
+    def state(self) -> CampaignState:
         """What it is up to."""
-        return state_of(self.entry)
+        return self.status.state
 
     @property
     def is_alive(self) -> bool:
         """Whether its figures are of this moment."""
-        return is_alive(self.entry)
+        return self.status.is_alive
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended, and does not go on."""
-        return is_over(self.entry)
+        return self.status.is_over
 
     @property
     def has_failed(self) -> bool:
         """Whether its task has failed before the campaign's end."""
-        return has_failed(self.entry, self.task)
+        return self.status.has_failed
 
     @property
     def state_told(self) -> str:
@@ -155,7 +154,7 @@ class CampaignView:
     def obstacle(self) -> str | None:
         """What keeps it from dialling as it would."""
         obstacle = self.shown["obstacle"]
-        return None if obstacle is None else _OBSTACLES.get(obstacle, obstacle)
+        return None if obstacle is None else _OBSTACLES[Obstacle(obstacle)]
 
     @property
     def address(self) -> str:
@@ -198,8 +197,9 @@ def view_of(
     :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
     :param task: the state of its task instance, as Airflow calls it.
     """
-    shown = overview(entry, counts or {}, resume=RESUME, task=task)
-    return CampaignView(entry, shown, list(_parts(shown)), task)
+    status = CampaignStatus(entry, utc_now(), task)
+    shown = overview(status, counts or {}, resume=RESUME)
+    return CampaignView(status, shown, list(_parts(shown)))
 
 
 def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:
@@ -223,8 +223,8 @@ def _waits(view: CampaignView) -> Iterator[str]:
     if view.is_over or view.has_failed:
         return
     for why, number in waiting.items():
-        yield f"{_people(number)} {WAITING_FOR.get(why, f'for {why}')}."
-    untouched = (view.left or 0) - sum(number for why, number in waiting.items() if why != "answer")
+        yield f"{_people(number)} {WAITING_WORDS[WaitingFor(why)]}."
+    untouched = (view.left or 0) - sum(number for why, number in waiting.items() if why != WaitingFor.ANSWER)
     if untouched <= 0 or view.entry.cancelled_at is not None:
         return
     lines = shown["max_active_calls"]

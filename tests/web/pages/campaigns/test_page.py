@@ -12,10 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
-from airflow_provider_voiceinfra.campaigns.reporting.status import State
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages.campaigns import page as pages
@@ -78,7 +78,7 @@ def begin(
 ) -> CampaignEntry:
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     whence = origin or CallOrigin(dag_id=dag_id, run_id="r1", task_id="call_all", map_index=-1)
-    entry, _ = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
+    entry = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
     ledger.load_contacts(id_, [], loaded_by="r1")
     return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
 
@@ -200,9 +200,9 @@ class TestList:
         assert told("campaigns-filter")
         assert not told("campaigns")
 
-    @pytest.mark.parametrize("state", State)
+    @pytest.mark.parametrize("state", CampaignState)
     def test_it_is_filtered_by_state(
-        self, client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, state: State
+        self, client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, state: CampaignState
     ) -> None:
         begin(ledger, "running")
         sleep(ledger, "waiting")
@@ -367,9 +367,9 @@ class TestOne:
     @pytest.mark.parametrize(
         ("obstacle", "words"),
         [
-            ("rate limit", "The API's rate limit was met"),
-            ("the API cannot be reached", "It is tried again by itself"),
-            ("the API fails", "answers to calls get lost"),
+            ("rate_limit", "The API's rate limit was met"),
+            ("unreachable", "It is tried again by itself"),
+            ("failing", "answers to calls get lost"),
             ("something <new>", "something <new>"),
         ],
     )
