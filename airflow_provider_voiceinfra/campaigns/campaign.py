@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
-from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+from airflow_provider_voiceinfra.campaigns.plan import CampaignSetup
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
 from airflow_provider_voiceinfra.campaigns.reporting.results import (
@@ -52,7 +52,7 @@ _BEAT_INTERVAL = 5.0
 class CampaignExecution:
     """One process's turn at a campaign.
 
-    :param orders: what it is to do.
+    :param setup: what it is to do.
     :param connection: the account's values.
     :param ledger: where it is kept.
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
@@ -62,7 +62,7 @@ class CampaignExecution:
 
     def __init__(
         self,
-        orders: CampaignOrders,
+        setup: CampaignSetup,
         connection: VoiceInfraConnection,
         ledger: CallLedger,
         *,
@@ -70,8 +70,8 @@ class CampaignExecution:
         may_pause: bool = False,
         tell: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
-        self._orders = orders
-        self._plan = orders.plan
+        self._setup = setup
+        self._plan = setup.plan
         self._connection = connection
         self._ledger = ledger
         self._resumed = resumed
@@ -93,19 +93,19 @@ class CampaignExecution:
         :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
         :raises CampaignBusyError: if another task runs this campaign.
         """
-        orders = self._orders
-        if orders.results_path:
-            inputs = (orders.contacts, orders.reading.get("do_not_call"))
-            check_results_path(orders.results_path, inputs)
+        setup = self._setup
+        if setup.results_path:
+            inputs = (setup.contacts, setup.reading.get("do_not_call"))
+            check_results_path(setup.results_path, inputs)
         campaign = self._ledger.take_campaign(
-            self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
+            self._plan.campaign_id, conn_id=self._setup.conn_id, origin=self._setup.origin
         )
         runner, forget_load = str(campaign.runner), False
         try:
             self._await_former(campaign)
             if self._stopped:
                 return End.STOPPED, {}
-            loaded = self._orders.has_loaded(campaign.loaded_by, resumed=self._resumed)
+            loaded = self._setup.has_loaded(campaign.loaded_by, resumed=self._resumed)
             if not loaded and campaign.cancelled_at is None:
                 self._refuse_if_continued(campaign)
                 self._load(runner)
@@ -144,11 +144,11 @@ class CampaignExecution:
             raise CampaignContinuedError(campaign.campaign_id)
 
     def _load(self, runner: str) -> None:
-        orders = self._orders
-        loader = ContactLoader(orders.contacts, orders.reader(self._connection), self._plan.window)
-        if orders.refuse_invalid:
+        setup = self._setup
+        loader = ContactLoader(setup.contacts, setup.reader(self._connection), self._plan.window)
+        if setup.refuse_invalid:
             loader.refuse_invalid()
-        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader, runner=runner)
+        loader.load(self._ledger, self._plan.campaign_id, loaded_by=setup.loader, runner=runner)
         for row in loader.shown:
             log.warning("Left out as %s: %s", row.reason, describe(row))
         skipped = {reason: number for reason, number in loader.counts.items() if reason}
@@ -181,8 +181,8 @@ class CampaignExecution:
         return self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline
 
     def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
-        conn_id, runner = self._orders.conn_id, str(campaign.runner)
-        most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
+        conn_id, runner = self._setup.conn_id, str(campaign.runner)
+        most = self._setup.max_calls_per_second or self._connection.max_calls_per_second
         dialler = Dialler(
             self._ledger,
             lambda: VoiceInfraClient(self._connection),
@@ -199,7 +199,7 @@ class CampaignExecution:
                 self._ledger,
                 dialler,
                 runner=runner,
-                origin=self._orders.origin,
+                origin=self._setup.origin,
                 loaded=loaded,
                 told=Progress.from_json(campaign.progress) if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
@@ -222,7 +222,7 @@ class CampaignExecution:
         unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
         found = contact_results(self._ledger, self._plan, unplaced=unplaced)
         results = tally.count(self._showing_life(str(campaign.runner), found))
-        path = self._orders.results_path
+        path = self._setup.results_path
         if path:
             self._write(path, results, Ownership(campaign.campaign_id, str(campaign.runner)))
         else:

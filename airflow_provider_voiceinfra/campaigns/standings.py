@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import groupby
 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallRefusedError,
@@ -20,9 +21,6 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallState
-
-INTERRUPTED = "interrupted"
-"""The code of a call that was given up between its claim and its request."""
 
 # What a call is refused with when nothing was wrong with it; it is dialled again under the same key.
 AGAIN_CODES = frozenset(

@@ -16,8 +16,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from airflow_provider_voiceinfra.campaigns.standings import INTERRUPTED
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership

@@ -12,10 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.campaigns.standings import INTERRUPTED
 from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
 from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (

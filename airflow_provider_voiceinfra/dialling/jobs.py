@@ -8,6 +8,9 @@ from datetime import datetime
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
+INTERRUPTED = "interrupted"
+"""The code of a call that was given up between its claim and its request."""
+
 
 @dataclass(frozen=True)
 class Job:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
     from airflow_provider_voiceinfra.campaigns.engine.runner import Pause
-    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+    from airflow_provider_voiceinfra.campaigns.plan import CampaignSetup
     from airflow_provider_voiceinfra.campaigns.progress import Progress
 
 # How often the log says how far the campaign is, in seconds.
@@ -199,9 +199,9 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
         check_trial_run(context["ti"].run_id, connection.base_url, self.log)
-        orders = self._orders(context)
+        setup = self._campaign_setup(context)
         self._execution = CampaignExecution(
-            orders,
+            setup,
             connection,
             open_ledger(),
             resumed=resumed,
@@ -216,26 +216,24 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             )
         result = self._execution.run()
         if isinstance(result, Pause):
-            self._sleep(orders.plan.campaign_id, result)
+            self._sleep(setup.plan.campaign_id, result)
         end, summary = result
         if end is End.STOPPED:
             raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
-        campaign_id = mask_numbers_in(orders.plan.campaign_id)
-        self.log.info("Campaign %r is over: %s.", campaign_id, summary_in_words(summary))
+        self.log.info("Campaign %r is over: %s.", setup.plan.campaign_id, summary_in_words(summary))
         if end is End.CANCELLED:
             # A failed task returns nothing, but whoever looks into it wants to know how far it got.
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException(
                 "The campaign was cancelled; its summary is in XCom. To go on with it, run `airflow "
-                f"voiceinfra campaign {shlex.quote(campaign_id)} --resume` and clear this task."
+                f"voiceinfra campaign {shlex.quote(setup.plan.campaign_id)} --resume` and clear this task."
             )
         return summary
 
-    def _orders(self, context: Context) -> CampaignOrders:
+    def _campaign_setup(self, context: Context) -> CampaignSetup:
         """Check what was passed, before anybody is called."""
         from airflow_provider_voiceinfra.campaigns.contacts.text_files import check_storage
-        from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
 
         arguments.needed("contacts", self.contacts)
         for name in sorted(self.hidden_fields):
@@ -258,7 +256,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             completion_timeout=timedelta(seconds=self.completion_timeout),
             unknown_timeout=timedelta(seconds=self.unknown_timeout),
         )
-        return CampaignOrders(
+        return CampaignSetup(
             plan=plan,
             origin=CallOrigin.of_task(ti),
             conn_id=self.voiceinfra_conn_id,

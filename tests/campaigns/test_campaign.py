@@ -20,8 +20,7 @@ from airflow_provider_voiceinfra.campaigns import campaign as campaign_module
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
-from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
@@ -93,7 +92,7 @@ class Campaign:
         }
         names = ("may_pause", "resumed", "tell")
         of_execution = {name: options.pop(name) for name in names if name in options}
-        orders = CampaignOrders(
+        setup = CampaignSetup(
             plan=replace(self.plan, **plan),
             origin=options.pop("origin", replace(TASK, try_number=self.tries)),
             conn_id=CONN_ID,
@@ -104,7 +103,7 @@ class Campaign:
         connection = VoiceInfraConnection(
             CONN_ID, self.api_key, self.sandbox.base_url, from_number="+12025550100", timeout=2
         )
-        return CampaignExecution(orders, connection, self.ledger, **of_execution)
+        return CampaignExecution(setup, connection, self.ledger, **of_execution)
 
     def run(self, contacts: Any, **options: Any) -> dict[str, Any]:
         """Run the campaign to its end and return the summary."""

@@ -62,7 +62,7 @@ class Pause:
 class CampaignRunner:
     """Runs one campaign until it is over, cancelled, or has nothing to do for a while.
 
-    :param plan: its orders.
+    :param plan: how it calls.
     :param ledger: where its contacts are, and what became of their calls.
     :param dialler: places calls.
     :param runner: what ``CallLedger.take_campaign`` gave this process.

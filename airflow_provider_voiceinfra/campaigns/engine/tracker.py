@@ -31,7 +31,7 @@ _COMPLETIONS = 1000
 class CampaignTracker:
     """Who is to be dialled, who is on the phone, and who is done.
 
-    :param plan: the campaign's orders.
+    :param plan: how the campaign calls.
     :param ledger: where its contacts are, and what became of their calls.
     :param origin: the task instance that runs it.
     :param clocks: what time it is, and how much has passed.
@@ -103,7 +103,11 @@ class CampaignTracker:
         if standing.refused is None:
             return False
         entry = self._ledger.call_by_hash(standing.refused.key_hash)
-        return entry is not None and _task_try(entry.origin) == _task_try(self._origin)
+        own = self._origin
+        return entry is not None and (entry.origin.task, entry.origin.try_number) == (
+            own.task,
+            own.try_number,
+        )
 
     def _call(self, position: int, attempt: int, answered_at: datetime | None = None) -> LineInUse:
         """Return a call that is on the phone, from its answer on or from now."""
@@ -222,7 +226,3 @@ class CampaignTracker:
             self._let_go.add(call_id)
             self.counts.contact_done("unknown")
             log.warning("No completion record of call %s has come in time; its line is free.", call_id)
-
-
-def _task_try(origin: CallOrigin) -> tuple[object, ...]:
-    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index, origin.try_number

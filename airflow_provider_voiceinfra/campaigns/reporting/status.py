@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -77,9 +77,8 @@ class CampaignStatus:
     @property
     def task_name(self) -> str:
         """Words for the task instance that runs it."""
-        entry = self.entry
-        mapped = f"[{entry.map_index}]" if entry.map_index is not None and entry.map_index >= 0 else ""
-        return f"task {entry.task_id}{mapped} of run {entry.run_id} of DAG {entry.dag_id}"
+        task = self.entry.task
+        return f"task {task.name} of run {task.run_id} of DAG {task.dag_id}"
 
     def meaning(self, *, resume: str = "--resume") -> str:
         """Return what its state means, and what to do about it if there is anything to do.
@@ -161,7 +160,8 @@ def overview(
         "campaign_id": entry.campaign_id,
         "state": status.state.value,
         "meaning": status.meaning(resume=resume),
-        **{name: getattr(entry, name) for name in ("conn_id", "dag_id", "run_id", "task_id", "map_index")},
+        "conn_id": entry.conn_id,
+        **asdict(entry.task),
         "started_at": _moment(entry.created_at),
         "seen_at": _moment(entry.runner_seen_at),
         "cancelled_at": _moment(entry.cancelled_at),

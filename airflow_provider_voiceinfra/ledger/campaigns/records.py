@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 WITHDRAWN = "withdrawn"
 """Why a contact is skipped that an earlier load brought, and the newest one no longer did."""
@@ -42,9 +43,9 @@ class CampaignEntry:
     summary: dict[str, Any] | None
 
     @property
-    def runs_in(self) -> tuple[str | None, str | None, str | None, int | None]:
+    def task(self) -> TaskIdentity:
         """The task instance that runs it, or ran it last."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return TaskIdentity.of(self)
 
 
 @dataclass(frozen=True)

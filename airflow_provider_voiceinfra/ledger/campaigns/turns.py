@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -44,11 +45,10 @@ class CampaignsLedger(CampaignLists):
         self._begin_campaign(campaign_id, conn_id, origin)
         with self._database.writing() as connection:
             entry = _read(connection, campaign_id, lock=True)
-            if entry.runs_in != _task(origin) and is_alive(entry, now()):
+            if entry.task != origin.task and is_alive(entry, now()):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
             values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
-            names = ("dag_id", "run_id", "task_id", "map_index")
-            values |= dict(zip(names, _task(origin), strict=True))
+            values |= asdict(origin.task)
             connection.execute(
                 update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
             )
@@ -148,7 +148,7 @@ class CampaignsLedger(CampaignLists):
 
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
         values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
-        values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
+        values |= asdict(origin.task)
         with self._database.writing() as connection:
             insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
 
@@ -162,10 +162,6 @@ class CampaignsLedger(CampaignLists):
                 .values(cancelled_at=moment)
             )
         return changed.rowcount == 1
-
-
-def _task(origin: CallOrigin) -> tuple[str | None, str | None, str | None, int | None]:
-    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index
 
 
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:

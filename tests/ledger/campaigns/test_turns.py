@@ -67,7 +67,7 @@ class TestTake:
     def test_campaign_of_a_new_id_is_begun(self, ledger: CallLedger, ledger_url: str, clock: Clock) -> None:
         entry = take(ledger)
         assert entry.runner
-        assert (entry.campaign_id, entry.conn_id, entry.runs_in) == ("c", CONN_ID, ("dag", "run", "task", -1))
+        assert (entry.campaign_id, entry.conn_id, entry.task) == ("c", CONN_ID, FIRST_TRY.task)
         assert (entry.created_at, entry.runner_seen_at) == (START, START)
         assert (entry.loads, entry.loaded_by, entry.progress, entry.summary) == (0, None, None, None)
         assert (entry.cancelled_at, entry.finished_at) == (None, None)

@@ -176,8 +176,7 @@ class CampaignView:
     @property
     def task_name(self) -> str | None:
         """Its task, with the index of a mapped one."""
-        index = self.entry.map_index
-        return f"{self.entry.task_id}[{index}]" if index is not None and index >= 0 else self.entry.task_id
+        return None if self.entry.task_id is None else self.entry.task.name
 
     @property
     def task_address(self) -> str | None:
