@@ -15,16 +15,11 @@ from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
+from airflow_provider_voiceinfra.campaigns.outcomes import CANCELLED, EXPIRED
 from airflow_provider_voiceinfra.campaigns.plan import CampaignSetup
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
-from airflow_provider_voiceinfra.campaigns.reporting.results import (
-    CANCELLED,
-    EXPIRED,
-    ContactResult,
-    Tally,
-    contact_results,
-)
+from airflow_provider_voiceinfra.campaigns.reporting.results import ContactResult, Tally, contact_results
 from airflow_provider_voiceinfra.campaigns.reporting.status import in_words
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler

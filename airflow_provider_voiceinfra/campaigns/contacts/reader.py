@@ -29,13 +29,14 @@ from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberR
 from airflow_provider_voiceinfra.campaigns.contacts.rows import BadRow, Rows, open_rows
 from airflow_provider_voiceinfra.campaigns.contacts.templates import Template
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.ledger.campaigns.records import SkipReason
 from airflow_provider_voiceinfra.masking import mask_number
 
 __all__ = ["Contact", "ContactReader", "SkippedRow", "open_rows"]
 
-INVALID = "invalid"
-DUPLICATE = "duplicate"
-DO_NOT_CALL = "do_not_call"
+INVALID = SkipReason.INVALID.value
+DUPLICATE = SkipReason.DUPLICATE.value
+DO_NOT_CALL = SkipReason.DO_NOT_CALL.value
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000
 # The arguments of a reader that are checked like the cells of a contact.

@@ -12,6 +12,7 @@ from typing import cast
 from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
 from airflow_provider_voiceinfra.campaigns.engine.counts import Counts
 from airflow_provider_voiceinfra.campaigns.engine.lines import LineInUse, PhoneLines
+from airflow_provider_voiceinfra.campaigns.outcomes import REFUSED, UNKNOWN
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
@@ -96,7 +97,7 @@ class CampaignTracker:
             if entry is not None:
                 self._await_answer(entry, standing.position, standing.next_attempt)
                 return
-        self.counts.contact_done(standing.outcome or "unknown", before=True)
+        self.counts.contact_done(standing.outcome or UNKNOWN, before=True)
 
     def _was_refused_in_this_try(self, standing: Standing) -> bool:
         """Tell whether nobody can have mended yet what a call was refused for."""
@@ -154,7 +155,7 @@ class CampaignTracker:
     def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> list[str]:
         """Note what became of a call; return its id if it may be over already."""
         if entry.state is CallState.REFUSED:
-            self.counts.contact_done(self._rang.pop(position, "refused"))
+            self.counts.contact_done(self._rang.pop(position, REFUSED))
         elif entry.state is CallState.ACCEPTED and entry.call_id:
             self._rang.pop(position, None)
             self.lines.active[entry.call_id] = self._call(position, attempt, entry.answered_at)
@@ -191,11 +192,11 @@ class CampaignTracker:
         again = self._plan.redial and self._plan.redial.due(outcome, call.attempt, received_at)
         if again:
             self.agenda.put(again, call.position, call.attempt + 1, WaitingFor.REDIAL)
-            self._rang[call.position] = outcome or "unknown"
+            self._rang[call.position] = outcome or UNKNOWN
         if was_given_up:
-            self.counts.outcome_changed("unknown", None if again else outcome or "unknown")
+            self.counts.outcome_changed(UNKNOWN, None if again else outcome or UNKNOWN)
         elif not again:
-            self.counts.contact_done(outcome or "unknown")
+            self.counts.contact_done(outcome or UNKNOWN)
 
     def look_after_lines(self) -> None:
         """Find calls whose answer was lost, and free the lines of those that nobody will hear of."""
@@ -212,7 +213,7 @@ class CampaignTracker:
             if found.state is CallState.UNKNOWN:
                 self._rang.pop(call.position, None)
                 self._let_go.add(key_hash)
-                self.counts.contact_done("unknown")
+                self.counts.contact_done(UNKNOWN)
                 log.warning("It stays unknown whether a call was placed; it is reported, not dialled again.")
             elif found.state is CallState.REFUSED:  # its former owner lived long enough to store that
                 self.agenda.put(None, call.position, call.attempt, WaitingFor.AGAIN)
@@ -224,5 +225,5 @@ class CampaignTracker:
                 self._look_up([found.call_id])
         for call_id, _ in self.lines.give_up(now):
             self._let_go.add(call_id)
-            self.counts.contact_done("unknown")
+            self.counts.contact_done(UNKNOWN)
             log.warning("No completion record of call %s has come in time; its line is free.", call_id)

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_provider_voiceinfra.campaigns import outcomes
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, Progress, WaitingFor
-from airflow_provider_voiceinfra.campaigns.reporting.results import CANCELLED, OTHER, OUTCOMES, SKIPPED
+from airflow_provider_voiceinfra.campaigns.reporting.results import SKIPPED
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState, is_alive, is_over, state_of
 
@@ -95,7 +96,7 @@ class CampaignStatus:
         if self.state is CampaignState.CANCELLED:
             return self._meaning_of_cancelled(resume)
         if self.state is CampaignState.FINISHED:
-            left = (self.entry.summary or {}).get(CANCELLED)
+            left = (self.entry.summary or {}).get(outcomes.CANCELLED)
             return (
                 "It is over, but was cancelled before everybody was called; to go on, clear "
                 f"{self.task_name}."
@@ -202,7 +203,7 @@ def progress_in_words(progress: Progress) -> str:
 
 def summary_in_words(summary: Mapping[str, Any]) -> str:
     """Return how a campaign ended as a part of a sentence."""
-    counted = {name: summary[name] for name in (*SKIPPED.values(), *OUTCOMES, OTHER)}
+    counted = {name: summary[name] for name in (*SKIPPED.values(), *outcomes.ALL)}
     return f"{summary['attempts']} calls; of {summary['contacts']} contacts: {in_words(counted)}"
 
 
@@ -224,8 +225,8 @@ def _in_the_end(summary: Mapping[str, Any]) -> dict[str, Any]:
     contacts = summary["contacts"] - sum(skipped.values())
     return {
         "contacts": contacts,
-        "done": contacts - summary[CANCELLED],
-        "outcomes": {name: summary[name] for name in (*OUTCOMES, OTHER) if summary.get(name)},
+        "done": contacts - summary[outcomes.CANCELLED],
+        "outcomes": {name: summary[name] for name in outcomes.ALL if summary.get(name)},
         "skipped": skipped,
         "calls_placed": summary["attempts"],
     }

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
 
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
@@ -171,12 +171,17 @@ def _hold_load(connection: Connection, campaign_id: str, number: int, runner: st
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:
     older = (contacts.c.campaign_id == campaign_id, contacts.c.load_number < number)
     connection.execute(
-        delete(contacts).where(*older, contacts.c.skipped.is_not(None), contacts.c.skipped != WITHDRAWN)
+        delete(contacts).where(
+            *older, contacts.c.skipped.is_not(None), contacts.c.skipped != SkipReason.WITHDRAWN.value
+        )
     )
     connection.execute(
         update(contacts)
         .where(*older, contacts.c.skipped.is_(None))
-        .values(skipped=WITHDRAWN, reason="is not among the contacts any more, or must not be called now")
+        .values(
+            skipped=SkipReason.WITHDRAWN.value,
+            reason="is not among the contacts any more, or must not be called now",
+        )
     )
 
 

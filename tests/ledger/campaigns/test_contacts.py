@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns import loads as loads_module
 from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, Attempt, ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
@@ -130,7 +130,7 @@ class TestLoad:
         assert to_call(ledger) == expected
         ledger.load_contacts("c", reversed(list(people(2, 3001))), loaded_by="again")
         assert to_call(ledger) == [*expected[1:], (3001, "k3001")]
-        assert ledger.count_contacts("c") == {"": 3000, WITHDRAWN: 1}
+        assert ledger.count_contacts("c") == {"": 3000, SkipReason.WITHDRAWN: 1}
 
     def test_contacts_of_other_campaigns_are_left_alone(self, ledger: CallLedger) -> None:
         ledger.take_campaign("other", conn_id=CONN_ID, origin=FIRST_TRY)
@@ -138,7 +138,7 @@ class TestLoad:
         load(ledger, person("b"), campaign_id="other")
         load(ledger, person("z"), campaign_id="other")
         assert places(ledger) == [(1, "a", None), (2, "b", None), (3, None, "invalid")]
-        assert ledger.count_contacts("other") == {"": 1, WITHDRAWN: 1}
+        assert ledger.count_contacts("other") == {"": 1, SkipReason.WITHDRAWN: 1}
         assert ledger.contacts_at("other", [1, 2])[2].contact_key == "z"
 
 
@@ -155,7 +155,7 @@ class TestLoadAgain:
         load(ledger, person("a"), person("b"), person("c"))
         for _ in range(2):  # it stays withdrawn, however often others are loaded
             load(ledger, person("a"), person("c"))
-            assert places(ledger) == [(1, "a", None), (2, "b", WITHDRAWN), (3, "c", None)]
+            assert places(ledger) == [(1, "a", None), (2, "b", SkipReason.WITHDRAWN), (3, "c", None)]
             assert to_call(ledger) == [(1, "a"), (3, "c")]
         withdrawn = list(ledger.all_contacts("c"))[1]
         assert withdrawn.reason
@@ -178,7 +178,7 @@ class TestLoadAgain:
         load(ledger, person("a", 1), person("b", 2))
         load(ledger, left_out(1, "do_not_call"), person("b", 2))
         assert to_call(ledger) == [(2, "b")]
-        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1, WITHDRAWN: 1}
+        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1, SkipReason.WITHDRAWN: 1}
 
     def test_place_of_somebody_who_was_purged_is_not_given_to_another(
         self, ledger: CallLedger, ledger_url: str

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
+from airflow_provider_voiceinfra.campaigns import outcomes
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
-from airflow_provider_voiceinfra.campaigns.reporting.results import OTHER, OUTCOMES
 from airflow_provider_voiceinfra.campaigns.reporting.status import WAITING_WORDS, CampaignStatus, overview
 from airflow_provider_voiceinfra.dialling.clocks import utc_now
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 
 BAR_WIDTH = 1000
@@ -23,10 +23,10 @@ _WHILE_RUNNING = 2
 _WHILE_ASLEEP = 10
 _UNDER_WAY = "under way"
 _LEFT_OUT = {
-    "invalid": "not valid, such as a number that is none",
-    "duplicate": "the same contact as an earlier row",
-    "do_not_call": "on the do-not-call list",
-    WITHDRAWN: "not on the newest list any more",
+    SkipReason.INVALID: "not valid, such as a number that is none",
+    SkipReason.DUPLICATE: "the same contact as an earlier row",
+    SkipReason.DO_NOT_CALL: "on the do-not-call list",
+    SkipReason.WITHDRAWN: "not on the newest list any more",
 }
 _OBSTACLES = {
     Obstacle.RATE_LIMIT: "The API's rate limit was met; it is called more slowly until it takes more again.",
@@ -203,12 +203,11 @@ def view_of(
 
 def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:
     """Yield the outcomes in the order in which they are always named, and what is under way after them."""
-    contacts, outcomes = shown["contacts"], shown["outcomes"]
+    contacts, ended = shown["contacts"], shown["outcomes"]
     if not contacts:
         return
-    known = [*OUTCOMES, OTHER]
-    names = [*known, *sorted(outcomes.keys() - set(known))]
-    numbers = [(name, outcomes.get(name, 0), name if name in OUTCOMES else OTHER) for name in names]
+    names = [*outcomes.ALL, *sorted(ended.keys() - set(outcomes.ALL))]
+    numbers = [(name, ended.get(name, 0), name if name in outcomes.ALL else outcomes.OTHER) for name in names]
     start = 0.0
     for name, number, fill in [*numbers, (_UNDER_WAY, shown["active"] or 0, "open")]:
         if number > 0:
