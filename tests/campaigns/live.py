@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from tests.ledger.examples import running
 from tests.sandbox_process import SandboxProcess
 
 CONN_ID = "voiceinfra_default"
@@ -159,7 +160,9 @@ class Bench:
         for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1):
             request = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": number}
             entries.append(ContactEntry(0, row, key, request, None))
-        self.ledger.load_contacts(self.campaign_id, entries, loaded_by="load")
+        self.ledger.load_contacts(
+            self.campaign_id, entries, loaded_by="load", runner=running(self.ledger, self.campaign_id)
+        )
 
     def take(self, origin: CallOrigin = ORIGIN) -> str:
         entry = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)

@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from tests.cli.conftest import Run
+from tests.ledger.examples import running
 from tests.test_docs import table
 
 PROGRESS: dict[str, Any] = {
@@ -51,7 +52,7 @@ def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignE
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
     entry = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
-    ledger.load_contacts(id_, [], loaded_by="r1")
+    ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
     return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
 
 
@@ -256,7 +257,7 @@ def test_contacts_are_counted_while_they_are_loaded(run: Run, ledger: CallLedger
         ContactEntry(0, 1, "a", request, None),
         ContactEntry(0, 2, None, None, None, "invalid", "to_number is no number"),
     ]
-    ledger.load_contacts("spring", contacts, loaded_by="r1")
+    ledger.load_contacts("spring", contacts, loaded_by="r1", runner=running(ledger, "spring"))
 
     seen = shown(run)
 

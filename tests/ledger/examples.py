@@ -16,6 +16,13 @@ FIRST_TRY = CallOrigin("dag", "run", "task", -1, 1)
 SECOND_TRY = CallOrigin("dag", "run", "task", -1, 2)
 
 
+def running(ledger: CallLedger, campaign_id: str) -> str:
+    """Return what the process that runs a campaign is known by."""
+    entry = ledger.campaign(campaign_id)
+    assert entry is not None
+    return str(entry.runner)
+
+
 def claim(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL, **options: Any) -> CallEntry:
     """Claim a call that nobody has claimed before."""
     entry, won = ledger.claim(key, call, conn_id=CONN_ID, **options)

@@ -60,9 +60,7 @@ class ContactLoader:
                 "them, or set invalid_contacts='skip' to call the others."
             )
 
-    def load(
-        self, ledger: CallLedger, campaign_id: str, *, loaded_by: str, runner: str | None = None
-    ) -> None:
+    def load(self, ledger: CallLedger, campaign_id: str, *, loaded_by: str, runner: str) -> None:
         """Store all contacts; nobody has been called when this raises.
 
         :param loaded_by: the run that brings them.

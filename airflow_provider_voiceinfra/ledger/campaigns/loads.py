@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
@@ -31,7 +31,7 @@ class ContactLoads:
         found: Iterable[ContactEntry],
         *,
         loaded_by: str,
-        runner: str | None = None,
+        runner: str,
     ) -> None:
         """Store whom a campaign is to call: the newest load is what counts.
 
@@ -41,8 +41,7 @@ class ContactLoads:
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
-        :param runner: what ``take_campaign`` gave the process that loads; if not set, it is not asked whether
-            another process has taken the campaign over.
+        :param runner: what ``take_campaign`` gave the process that loads.
         :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
             contacts meanwhile, which are those that count.
         """
@@ -62,12 +61,12 @@ class ContactLoads:
                 .values(loaded_by=loaded_by, finished_at=None, summary=None)
             )
 
-    def _begin_load(self, campaign_id: str, runner: str | None) -> tuple[int, int]:
+    def _begin_load(self, campaign_id: str, runner: str) -> tuple[int, int]:
         """Return the number of a new load, and the position that comes before its first new contact."""
         with self._database.writing() as connection:
             begun = connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, _is_run_by(runner))
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
                 .values(loads=campaigns.c.loads + 1, loaded_by=None)
             )
             if begun.rowcount != 1:
@@ -153,15 +152,13 @@ class _Batch:
         return known
 
 
-def _is_run_by(runner: str | None) -> ColumnElement[bool]:
-    return true() if runner is None else campaigns.c.runner == runner
-
-
-def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str | None) -> None:
+def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str) -> None:
     """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
     held = connection.execute(
         update(campaigns)
-        .where(campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, _is_run_by(runner))
+        .where(
+            campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, campaigns.c.runner == runner
+        )
         .values(runner_seen_at=now())
     )
     if held.rowcount != 1:

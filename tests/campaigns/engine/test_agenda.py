@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.live import ORIGIN, numbers
+from tests.ledger.examples import running
 
 NOW = utc(2026, 6, 1, 16)  # a Monday, noon in New York
 HOUR = timedelta(hours=1)
@@ -32,7 +33,7 @@ def load(ledger: CallLedger, called: list[str], zone: str | None = None) -> None
     entries = [
         ContactEntry(0, row, number, {"to_number": number}, zone) for row, number in enumerate(called, 1)
     ]
-    ledger.load_contacts("c", entries, loaded_by="load")
+    ledger.load_contacts("c", entries, loaded_by="load", runner=running(ledger, "c"))
 
 
 def positions(agenda: Agenda, now: object = NOW, most: int = 100) -> list[tuple[int, int]]:

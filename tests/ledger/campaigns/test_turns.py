@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from tests.ledger.examples import CONN_ID, FIRST_TRY, SECOND_TRY
+from tests.ledger.examples import CONN_ID, FIRST_TRY, SECOND_TRY, running
 from tests.ledger.racing import Rival, after_statement
 
 ANOTHER_RUN = replace(FIRST_TRY, run_id="another run")
@@ -60,7 +60,7 @@ def stored(ledger: CallLedger, campaign_id: str = "c") -> CampaignEntry:
 
 
 def set_loaded(ledger: CallLedger) -> None:
-    ledger.load_contacts("c", [], loaded_by="somebody")
+    ledger.load_contacts("c", [], loaded_by="somebody", runner=running(ledger, "c"))
 
 
 class TestTake:

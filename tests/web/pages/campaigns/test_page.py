@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages.campaigns import page as pages
+from tests.ledger.examples import running
 from tests.web.pages.conftest import (
     OP,
     OWN,
@@ -79,7 +80,7 @@ def begin(
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     whence = origin or CallOrigin(dag_id=dag_id, run_id="r1", task_id="call_all", map_index=-1)
     entry = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
-    ledger.load_contacts(id_, [], loaded_by="r1")
+    ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
     return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
 
 
