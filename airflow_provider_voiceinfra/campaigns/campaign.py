@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_r
 from airflow_provider_voiceinfra.campaigns.reporting.results import ContactResult, Tally, contact_results
 from airflow_provider_voiceinfra.campaigns.reporting.status import in_words
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
@@ -53,6 +54,7 @@ class CampaignExecution:
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
     :param tell: told of progress once a second or so.
+    :param clocks: what time it is, and how much has passed.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class CampaignExecution:
         resumed: bool = False,
         may_pause: bool = False,
         tell: Callable[[Progress], None] = lambda progress: None,
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
     ) -> None:
         self._setup = setup
         self._plan = setup.plan
@@ -72,6 +75,7 @@ class CampaignExecution:
         self._resumed = resumed
         self._may_pause = may_pause
         self._tell = tell
+        self._clocks = clocks
         self._runner: CampaignRunner | None = None
         self._stopped = False
 
@@ -121,14 +125,14 @@ class CampaignExecution:
         It can claim nothing new, but who is withdrawn by the list of this try must not be called after that
         is stored, and what comes back unsent must be seen.
         """
-        shown_at = time.monotonic()
+        shown_at = self._clocks.passed()
         until = shown_at + ALIVE + self._connection.timeout
-        while not self._stopped and time.monotonic() < until:
+        while not self._stopped and self._clocks.passed() < until:
             claimed = self._ledger.claims_in_flight(campaign.campaign_id)
             if not claimed:
                 return
-            if time.monotonic() >= shown_at + _BEAT_INTERVAL:
-                shown_at = time.monotonic()
+            if self._clocks.passed() >= shown_at + _BEAT_INTERVAL:
+                shown_at = self._clocks.passed()
                 log.info("%d calls that another process was about to send are waited for.", claimed)
                 self._ledger.beat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
@@ -140,7 +144,9 @@ class CampaignExecution:
 
     def _load(self, runner: str) -> None:
         setup = self._setup
-        loader = ContactLoader(setup.contacts, setup.reader(self._connection), self._plan.window)
+        loader = ContactLoader(
+            setup.contacts, setup.reader(self._connection), self._plan.window, self._clocks.now
+        )
         if setup.refuse_invalid:
             loader.refuse_invalid()
         loader.load(self._ledger, self._plan.campaign_id, loaded_by=setup.loader, runner=runner)
@@ -173,7 +179,7 @@ class CampaignExecution:
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
 
     def _is_late(self) -> bool:
-        return self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline
+        return self._plan.deadline is not None and self._clocks.now() >= self._plan.deadline
 
     def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
         conn_id, runner = self._setup.conn_id, str(campaign.runner)
@@ -183,9 +189,10 @@ class CampaignExecution:
             lambda: VoiceInfraClient(self._connection),
             conn_id=conn_id,
             account=self._connection.account,
-            pace=AdaptivePace(most=most),
+            pace=AdaptivePace(most=most, monotonic=self._clocks.passed),
             threads=min(MAX_THREADS, self._plan.max_active_calls),
             owner=Ownership(self._plan.campaign_id, runner),
+            clocks=self._clocks,
             count=lambda name: metrics.count(name, conn_id=conn_id),
         )
         try:
@@ -198,6 +205,7 @@ class CampaignExecution:
                 loaded=loaded,
                 told=Progress.from_json(campaign.progress) if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
+                clocks=self._clocks,
                 tell=self._tell,
             )
             if self._stopped:
@@ -237,18 +245,18 @@ class CampaignExecution:
             "campaign_id": campaign.campaign_id,
             **tally.summary(),
             "started_at": campaign.created_at.isoformat(timespec="seconds"),
-            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "results_path": without_login(path) if path else None,
+            "finished_at": self._clocks.now().isoformat(timespec="seconds"),
+            "results_path": shown(path) if path else None,
         }
         self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
         return summary
 
     def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
         """Pass results on; of very many, writing takes long enough to be taken for dead."""
-        shown_at = time.monotonic()
+        shown_at = self._clocks.passed()
         for result in results:
-            if time.monotonic() > shown_at + _BEAT_INTERVAL:
-                shown_at = time.monotonic()
+            if self._clocks.passed() > shown_at + _BEAT_INTERVAL:
+                shown_at = self._clocks.passed()
                 self._ledger.beat(self._plan.campaign_id, runner)
             yield result
 
