@@ -94,20 +94,20 @@ class Bookkeeper:
     """Stores claims and answers.
 
     :param ledger: where.
-    :param conn_id: the connection's id, stored with each call.
-    :param done: told of each job once what became of it is stored.
     :param owner: the campaign that all jobs are of, and the process that runs it; nothing is claimed once
-        another process runs it. If not set, that is not asked.
-    :param account: the connection's account, stored with each call.
+        another process runs it.
+    :param conn_id: the connection's id, stored with each call.
+    :param account: the connection's account, stored with each call; ``None`` if that is not known.
+    :param done: told of each job once what became of it is stored.
     """
 
     def __init__(
         self,
         ledger: CallLedger,
+        owner: Ownership,
         conn_id: str,
+        account: str | None,
         done: Callable[[Dialled], None],
-        owner: Ownership | None = None,
-        account: str | None = None,
     ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""

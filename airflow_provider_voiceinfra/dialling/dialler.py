@@ -41,12 +41,12 @@ class Dialler:
 
     :param ledger: where calls are claimed and settled.
     :param make_client: makes a client, for one thread.
+    :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
+        another process does.
     :param conn_id: the connection's id, stored with each call.
     :param account: the connection's account, likewise.
     :param pace: how fast requests may go.
     :param threads: how many requests may be under way at a time.
-    :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
-        another process does. If not set, that is not asked.
     :param clocks: what time it is, and how much has passed.
     :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
@@ -56,11 +56,11 @@ class Dialler:
         ledger: CallLedger,
         make_client: Callable[[], VoiceInfraClient],
         *,
+        owner: Ownership,
         conn_id: str,
         account: str | None = None,
         pace: AdaptivePace,
         threads: int = MAX_THREADS,
-        owner: Ownership | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
@@ -72,7 +72,7 @@ class Dialler:
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
-        self._books = Bookkeeper(ledger, conn_id, self._done.put, owner, account)
+        self._books = Bookkeeper(ledger, owner, conn_id, account, self._done.put)
         self._halt = threading.Event()
         self._closed = False
         self._alive_until = math.inf

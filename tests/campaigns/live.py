@@ -176,8 +176,10 @@ class Bench:
             timeout=options.pop("timeout", 5.0),
         )
         pace = AdaptivePace(start=options.pop("start", 200.0), most=options.pop("most", None))
-        options = {"conn_id": CONN_ID, "threads": 8, "pace": pace, **options}
-        return Dialler(ledger or self.ledger, lambda: VoiceInfraClient(connection), **options)
+        owner = options.pop("owner", None) or Ownership(self.campaign_id, self.take())
+        options = {"owner": owner, "conn_id": CONN_ID, "threads": 8, "pace": pace, **options}
+        make_client = options.pop("make_client", lambda: VoiceInfraClient(connection))
+        return Dialler(ledger or self.ledger, make_client, **options)
 
     def run(
         self,

@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import Settlement
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
 
@@ -44,11 +45,13 @@ def told() -> list[Dialled]:
 
 
 @pytest.fixture
-def make(told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
+def make(ledger: CallLedger, told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
     made: list[Bookkeeper] = []
+    campaign = ledger.take_campaign("c", conn_id=CONN_ID, origin=ORIGIN)
+    owner = Ownership("c", str(campaign.runner))
 
     def make(ledger: Any) -> Bookkeeper:
-        made.append(Bookkeeper(ledger, CONN_ID, told.append))
+        made.append(Bookkeeper(ledger, owner, CONN_ID, None, told.append))
         return made[-1]
 
     yield make

@@ -15,13 +15,11 @@ import pytest
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling import bookkeeping
 from airflow_provider_voiceinfra.dialling import dialler as dialler_module
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
-from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
@@ -267,7 +265,7 @@ class TestPauses:
         ("alive", "open_for", "latest"), [(30, None, 10), (4, None, 4), (30, 7, 7), (4, 7, 4)]
     )
     def test_neither_after_the_window_has_closed_nor_when_another_process_may_have_taken_over(
-        self, ledger: CallLedger, alive: float, open_for: float | None, latest: float
+        self, bench: Bench, alive: float, open_for: float | None, latest: float
     ) -> None:
         asked: list[float] = []
 
@@ -281,15 +279,8 @@ class TestPauses:
 
         now = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
         client: Any = Client()
-        dialler = Dialler(
-            ledger,
-            lambda: client,
-            conn_id=CONN_ID,
-            pace=AdaptivePace(),
-            threads=1,
-            clocks=Clocks(lambda: now, lambda: 1000.0),
-        )
-        with closing(dialler):
+        clocks = Clocks(lambda: now, lambda: 1000.0)
+        with closing(bench.make_dialler(make_client=lambda: client, clocks=clocks)) as dialler:
             dialler.prolong(1000.0 + alive)
             dialler.submit(jobs(1, None if open_for is None else now + timedelta(seconds=open_for)))
             all_of(dialler)
@@ -403,9 +394,8 @@ class TestCrashes:
             def close(self) -> None:
                 """Nothing is open."""
 
-        pace = AdaptivePace(start=100)
         client: Any = Client()
-        dialler = Dialler(bench.ledger, lambda: client, conn_id=CONN_ID, pace=pace, threads=3)
+        dialler = bench.make_dialler(make_client=lambda: client, threads=3)
         with closing(dialler):
             dialler.submit(jobs(10))
             with pytest.raises(ZeroDivisionError):
@@ -416,7 +406,7 @@ class TestCrashes:
         def fail() -> VoiceInfraClient:
             raise ZeroDivisionError("a bug")
 
-        dialler = Dialler(bench.ledger, fail, conn_id=CONN_ID, pace=AdaptivePace(), threads=3)
+        dialler = bench.make_dialler(make_client=fail, threads=3)
         with closing(dialler):
             dialler.submit(jobs(10))
             with pytest.raises(ZeroDivisionError):
@@ -445,11 +435,6 @@ class TestCrashes:
 
 
 def test_the_queue_is_short_at_a_slow_pace_so_that_what_is_urgent_does_not_wait(bench: Bench) -> None:
-    connection = VoiceInfraConnection(CONN_ID, "vk", bench.sandbox.base_url)
     for rate, room in ((0.1, 4), (5.0, 9), (500.0, 16)):
-        pace = AdaptivePace(start=rate, most=rate)
-        dialler = Dialler(
-            bench.ledger, lambda: VoiceInfraClient(connection), conn_id="c", pace=pace, threads=8
-        )
-        with closing(dialler):
+        with closing(bench.make_dialler(start=rate, most=rate)) as dialler:
             assert dialler.room == room
