@@ -192,7 +192,7 @@ def test_refusals_that_the_api_does_not_document_stop_even_a_campaign_that_worke
 
 def test_a_rate_limit_is_told_until_a_call_is_taken(obstacles: Obstacles) -> None:
     obstacles.note(refused(RateLimitedError("")))
-    assert (obstacles.current, obstacles.in_the_way) == ("rate limit", False)
+    assert (obstacles.current, obstacles.in_the_way) == (Obstacle.RATE_LIMIT, False)
     obstacles.note(ACCEPTED)
     assert obstacles.current is None
 
