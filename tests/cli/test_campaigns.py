@@ -13,13 +13,12 @@ from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
 from airflow_provider_voiceinfra.campaigns.reporting.status import OBSTACLE_WORDS, WAITING_WORDS
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, ContactEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from tests.cli.conftest import Run
-from tests.ledger.examples import running
+from tests.ledger.examples import running, seen_from
 from tests.test_docs import table
 
 PROGRESS: dict[str, Any] = {
@@ -61,11 +60,9 @@ def sleep(ledger: CallLedger, id_: str = "spring", **progress: Any) -> None:
     ledger.release_campaign(id_, str(begin(ledger, id_, **progress).runner))
 
 
-def die(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, id_: str = "spring") -> None:
+def die(ledger: CallLedger, id_: str = "spring") -> None:
     """Have a campaign's process show itself for the last time a minute ago."""
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger_of_campaigns, "now", lambda: now() - timedelta(seconds=61))
-        begin(ledger, id_)
+    begin(seen_from(ledger, lambda: now() - timedelta(seconds=61)), id_)
 
 
 def finish(ledger: CallLedger, id_: str = "spring", **numbers: int) -> None:
@@ -91,9 +88,9 @@ def test_a_campaign_is_running_while_its_process_shows_itself(run: Run, ledger: 
 
 
 def test_a_campaign_is_silent_once_its_process_has_not_shown_itself_for_a_minute(
-    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    run: Run, ledger: CallLedger
 ) -> None:
-    die(ledger, monkeypatch)
+    die(ledger)
 
     assert state(run) == "silent"
     assert "clear task campaign of run r1 of DAG outreach" in shown(run)["meaning"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +22,11 @@ def running(ledger: CallLedger, campaign_id: str) -> str:
     entry = ledger.campaign(campaign_id)
     assert entry is not None
     return str(entry.runner)
+
+
+def seen_from(ledger: CallLedger, now: Callable[[], datetime]) -> CallLedger:
+    """Return the same ledger, used by a process whose clock is another one."""
+    return CallLedger(ledger._database.url, now=now)
 
 
 def claim(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL, **options: Any) -> CallEntry:

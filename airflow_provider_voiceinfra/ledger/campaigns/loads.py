@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,6 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, S
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
-from airflow_provider_voiceinfra.ledger.rows import now
 
 _BATCH = 2000
 _VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
@@ -24,6 +24,7 @@ class ContactLoads:
     """Stores the contacts of campaigns."""
 
     _database: Database
+    _now: Callable[[], datetime]
 
     def load_contacts(
         self,
@@ -49,10 +50,10 @@ class ContactLoads:
         batch, rows = _Batch(campaign_id, number, first), iter(found)
         while entries := list(islice(rows, _BATCH)):
             with self._database.writing() as connection:
-                _hold_load(connection, campaign_id, number, runner)
+                _hold_load(connection, campaign_id, number, runner, self._now())
                 batch.store(connection, entries)
         with self._database.writing() as connection:
-            _hold_load(connection, campaign_id, number, runner)
+            _hold_load(connection, campaign_id, number, runner, self._now())
             if number > 1:
                 _withdraw_older(connection, campaign_id, number)
             connection.execute(
@@ -152,14 +153,14 @@ class _Batch:
         return known
 
 
-def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str) -> None:
+def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str, now: datetime) -> None:
     """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
     held = connection.execute(
         update(campaigns)
         .where(
             campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, campaigns.c.runner == runner
         )
-        .values(runner_seen_at=now())
+        .values(runner_seen_at=now)
     )
     if held.rowcount != 1:
         raise busy(connection, campaign_id)

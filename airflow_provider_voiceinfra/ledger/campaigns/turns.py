@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.states import IS_OVER, is_aliv
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 
 _VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
 
@@ -45,9 +45,9 @@ class CampaignsLedger(CampaignLists):
         self._begin_campaign(campaign_id, conn_id, origin)
         with self._database.writing() as connection:
             entry = _read(connection, campaign_id, lock=True)
-            if entry.task != origin.task and is_alive(entry, now()):
+            if entry.task != origin.task and is_alive(entry, self._now()):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-            values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id}
             values |= asdict(origin.task)
             connection.execute(
                 update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
@@ -65,7 +65,7 @@ class CampaignsLedger(CampaignLists):
             connection.execute(
                 update(campaigns)
                 .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(runner_seen_at=now(), **said)
+                .values(runner_seen_at=self._now(), **said)
             )
             entry = _read(connection, campaign_id)
         if entry.runner != runner:
@@ -110,7 +110,7 @@ class CampaignsLedger(CampaignLists):
             connection.execute(
                 update(campaigns)
                 .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(summary=json.dumps(summary), finished_at=now(), loaded_by=None)
+                .values(summary=json.dumps(summary), finished_at=self._now(), loaded_by=None)
             )
             entry = _read(connection, campaign_id)
         if entry.runner != runner:
@@ -121,7 +121,7 @@ class CampaignsLedger(CampaignLists):
 
         One that had finished and has been taken up again since is unfinished.
         """
-        return self._set_cancelled(campaign_id, now())
+        return self._set_cancelled(campaign_id, self._now())
 
     def uncancel_campaign(self, campaign_id: str) -> bool:
         """Take a cancellation back; return whether there was one.
@@ -147,7 +147,7 @@ class CampaignsLedger(CampaignLists):
         return found
 
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
-        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
+        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": self._now()}
         values |= asdict(origin.task)
         with self._database.writing() as connection:
             insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,6 @@ from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState, i
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.search import Cursor
-from airflow_provider_voiceinfra.ledger.rows import now
 
 # PostgreSQL stores no text with it, and refuses to be asked for one.
 _NUL = "\0"
@@ -55,6 +55,7 @@ class CampaignLists:
     """Lists campaigns."""
 
     _database: Database
+    _now: Callable[[], datetime]
 
     def campaign(self, campaign_id: str) -> CampaignEntry | None:
         """Return one campaign."""
@@ -94,7 +95,7 @@ class CampaignLists:
         :param limit: how many campaigns at most.
         :raises ValueError: if ``after`` or ``before`` is not what a page has given out, or the state is none.
         """
-        query = select(campaigns).where(*_conditions(wanted))
+        query = select(campaigns).where(*_conditions(wanted, self._now()))
         if before is not None:
             query = query.where(_beyond(before, newer=True))
             query = query.order_by(_c.created_at, _c.campaign_id.desc())
@@ -126,12 +127,12 @@ def _newest_first(query: Select[Any]) -> Select[Any]:
     return query.order_by(_c.created_at.desc(), _c.campaign_id)
 
 
-def _conditions(wanted: CampaignFilter) -> list[ColumnElement[bool]]:
+def _conditions(wanted: CampaignFilter, now: datetime) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.state is not None:
         if wanted.state not in {state.value for state in CampaignState}:
             raise ValueError(f"campaigns have no state {wanted.state!r}")
-        found.append(is_in(CampaignState(wanted.state), now()))
+        found.append(is_in(CampaignState(wanted.state), now))
     if wanted.text and _NUL in wanted.text:
         found.append(false())
     elif wanted.text:

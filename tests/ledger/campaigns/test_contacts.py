@@ -16,12 +16,11 @@ from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns import loads as loads_module
-from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running, seen_from
 
 BATCH = loads_module._BATCH
 
@@ -296,12 +295,9 @@ class TestTwoWhoLoad:
         assert loaded_by(ledger) == "newer"
 
 
-def test_long_load_keeps_the_campaign_for_whoever_loads(
-    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_load_keeps_the_campaign_for_whoever_loads(ledger: CallLedger) -> None:
     moment = datetime.now(timezone.utc)
-    for module in (campaigns_module, loads_module):
-        monkeypatch.setattr(module, "now", lambda: moment)
+    ledger = seen_from(ledger, lambda: moment)
 
     def slow() -> Iterator[ContactEntry]:
         nonlocal moment

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
 from airflow_provider_voiceinfra.ledger.campaigns.states import RUNNER_LEASE, CampaignState, state_of
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
@@ -21,11 +20,14 @@ START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+def clock() -> list[datetime]:
     """Return the present, as the only item of a list."""
-    moment = [START]
-    monkeypatch.setattr(campaigns_module, "now", lambda: moment[0])
-    return moment
+    return [START]
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: list[datetime]) -> CallLedger:
+    return CallLedger(ledger_url, now=lambda: clock[0])
 
 
 def begin(ledger: CallLedger, *ids: str, conn_id: str = CONN_ID, **origin: Any) -> None:
@@ -88,12 +90,8 @@ class TestPages:
 
 
 class TestFilter:
-    def test_each_state_finds_what_is_in_it(
-        self, ledger: CallLedger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        present = datetime.now(timezone.utc)
-
-        monkeypatch.setattr("airflow_provider_voiceinfra.ledger.lists.campaigns.now", lambda: present)
+    def test_each_state_finds_what_is_in_it(self, ledger: CallLedger, ledger_url: str) -> None:
+        present = START
         seen = (None, present, present - RUNNER_LEASE, present - 2 * RUNNER_LEASE)
         finished = (None, present, present - 1.5 * RUNNER_LEASE)
         every = list(itertools.product((None, "somebody"), seen, (None, present), finished))

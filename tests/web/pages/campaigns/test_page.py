@@ -13,13 +13,12 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages.campaigns import page as pages
-from tests.ledger.examples import running
+from tests.ledger.examples import running, seen_from
 from tests.web.pages.conftest import (
     OP,
     OWN,
@@ -88,11 +87,9 @@ def sleep(ledger: CallLedger, id_: str = "spring", **options: Any) -> None:
     ledger.release_campaign(id_, str(begin(ledger, id_, **options).runner))
 
 
-def die(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, id_: str = "spring") -> None:
+def die(ledger: CallLedger, id_: str = "spring") -> None:
     """Have a campaign's process show itself for the last time a minute ago."""
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger_of_campaigns, "now", lambda: now() - timedelta(seconds=61))
-        begin(ledger, id_)
+    begin(seen_from(ledger, lambda: now() - timedelta(seconds=61)), id_)
 
 
 def finish(ledger: CallLedger, id_: str = "spring", **numbers: Any) -> None:
@@ -203,11 +200,11 @@ class TestList:
 
     @pytest.mark.parametrize("state", CampaignState)
     def test_it_is_filtered_by_state(
-        self, client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, state: CampaignState
+        self, client: TestClient, ledger: CallLedger, state: CampaignState
     ) -> None:
         begin(ledger, "running")
         sleep(ledger, "waiting")
-        die(ledger, monkeypatch, "silent")
+        die(ledger, "silent")
         begin(ledger, "cancelled")
         ledger.cancel_campaign("cancelled")
         finish(ledger, "finished")
@@ -426,13 +423,13 @@ class TestOne:
         assert not [link for link in elements_of(shown(client), "a") if "data-out" in link]
 
     def test_it_asks_for_news_often_while_it_runs_seldom_while_it_sleeps_and_not_once_it_is_over(
-        self, client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+        self, client: TestClient, ledger: CallLedger
     ) -> None:
         begin(ledger, "runs")
         begin(ledger, "is stopping")
         ledger.cancel_campaign("is stopping")
         sleep(ledger, "sleeps")
-        die(ledger, monkeypatch, "died")
+        die(ledger, "died")
         finish(ledger, "over")
         finish(ledger, "over and cancelled")
         ledger.cancel_campaign("over and cancelled")
@@ -545,12 +542,11 @@ class TestTask:
         self,
         client: TestClient,
         ledger: CallLedger,
-        monkeypatch: pytest.MonkeyPatch,
         task_states: dict[str, str],
         put: Any,
         failed: str,
     ) -> None:
-        put(ledger, *([monkeypatch] if put is die else []))
+        put(ledger)
         task_states["spring"] = failed
 
         text = text_of(shown(client))
