@@ -78,6 +78,10 @@ class CallOrigin:
         """The task instance, whichever try."""
         return TaskIdentity.of(self)
 
+    def is_same_try_as(self, other: CallOrigin) -> bool:
+        """Tell whether this is the same try of the same task instance."""
+        return self.task == other.task and self.try_number == other.try_number
+
     def is_later_try_than(self, other: CallOrigin) -> bool:
         """Tell whether this is the same task instance, tried again."""
         return (

@@ -104,11 +104,7 @@ class CampaignTracker:
         if standing.refused is None:
             return False
         entry = self._ledger.call_by_hash(standing.refused.key_hash)
-        own = self._origin
-        return entry is not None and (entry.origin.task, entry.origin.try_number) == (
-            own.task,
-            own.try_number,
-        )
+        return entry is not None and entry.origin.is_same_try_as(self._origin)
 
     def _call(self, position: int, attempt: int, answered_at: datetime | None = None) -> LineInUse:
         """Return a call that is on the phone, from its answer on or from now."""
