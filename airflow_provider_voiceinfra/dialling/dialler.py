@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled, Job
 from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
@@ -179,7 +179,7 @@ class Dialler:
         settlement = Settlement(
             entry,
             CallState.UNKNOWN,
-            code="gone_from_ledger",
+            code=GONE_FROM_LEDGER,
             message="the ledger no longer had this call, as after it was restored from a backup",
         )
         return Answer(Dialled(job, entry), settlement)

@@ -10,6 +10,8 @@ from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
 INTERRUPTED = "interrupted"
 """The code of a call that was given up between its claim and its request."""
+GONE_FROM_LEDGER = "gone_from_ledger"
+"""The code of a call that was placed, and that the ledger has forgotten since."""
 
 
 @dataclass(frozen=True)

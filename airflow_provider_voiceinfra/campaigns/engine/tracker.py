@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import Dialled
+from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, Dialled
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
@@ -119,7 +119,8 @@ class CampaignTracker:
             )
         timeout = self._plan.unknown_timeout
         due = self._clocks.reached(entry.renewed_at + timeout, timeout)
-        if entry.key_hash in self._let_go:
+        # What the ledger has forgotten rang long ago, and there may be thousands of such calls.
+        if entry.key_hash in self._let_go or entry.error_code == GONE_FROM_LEDGER:
             due = self._clocks.passed()
         self.lines.unanswered[entry.key_hash] = (entry, LineInUse(position, attempt, due))
 

@@ -27,7 +27,6 @@ from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.campaigns.live import CONN_ID, ORIGIN, numbers
 
 CALLED = numbers(3)
-SHORT = timedelta(seconds=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +110,7 @@ def run(ledger: CallLedger, phones: Phones, restore: Callable[[Dialler], bool], 
     )
     try:
         end = CampaignRunner(
-            CampaignPlan("campaign", unknown_timeout=SHORT, **plan),
+            CampaignPlan("campaign", max_active_calls=1, **plan),
             restored,
             dialler,
             runner=str(taken.runner),
@@ -141,6 +140,7 @@ def once(condition: Callable[[Dialler], bool], forget: Callable[[], bool]) -> Ca
 def test_whoever_was_called_before_a_restore_is_not_called_again(
     ledger: CallLedger, ledger_url: str, outage: bool, refuse_first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nor is anybody waited for: the campaign's time for lost answers is a quarter of an hour for each."""
     caplog.set_level(logging.WARNING)
     phones = Phones(ledger, refuse_first=refuse_first)
 
