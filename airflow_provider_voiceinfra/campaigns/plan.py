@@ -7,16 +7,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
-from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.tasks.arguments import nearest
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+    from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 MAX_ATTEMPTS = 20
 _REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)
@@ -165,6 +167,9 @@ class CampaignSetup:
 
     def reader(self, connection: VoiceInfraConnection) -> ContactReader:
         """Return what reads the contacts, with the connection's agent and caller ID where none are given."""
+        # Imported late: a DAG file is read for a plan's redials alone.
+        from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+
         values = dict(self.reading)
         values["agent_id"] = values.get("agent_id") or connection.agent_id
         values["from_number"] = values.get("from_number") or connection.from_number

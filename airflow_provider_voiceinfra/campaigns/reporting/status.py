@@ -190,11 +190,12 @@ def in_words(counts: Mapping[Any, int], words: Mapping[Any, str] | None = None) 
 
 def progress_in_words(progress: Progress) -> str:
     """Return what a campaign tells of itself while it runs as a line of its log."""
-    expected = _moment(progress.expected_end)
+    expected, next_at = _moment(progress.expected_end), _moment(progress.next_at)
+    following = f" (the next at {next_at})" if next_at else ""
     parts = [
         f"{progress.done} of {progress.contacts} contacts are done: {in_words(progress.outcomes)}",
         f"{progress.active} on the phone",
-        f"waiting: {in_words(progress.waiting, WAITING_WORDS)}",
+        f"waiting: {in_words(progress.waiting, WAITING_WORDS)}{following}",
         f"{progress.rate:.1f} calls/s",
         f"expected end: {expected or 'not known yet'}",
     ]

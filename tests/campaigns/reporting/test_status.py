@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus, overview
+from airflow_provider_voiceinfra.campaigns.progress import Progress
+from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus, overview, progress_in_words
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
@@ -79,6 +80,16 @@ PROGRESS = {
     "waiting": {"redial": 2, "window": 4},
     "to_redial": {"voicemail": 1, "failed": 1},
 }
+
+
+def test_log_says_when_the_next_call_is_due() -> None:
+    told = {**PROGRESS, "active": 0, "next_at": "2026-03-02T14:00:00+00:00"}
+    progress = Progress.from_json(told)
+    assert progress is not None
+    said = progress_in_words(progress)
+    assert "4 until their calling window opens, 2 to be called" in said
+    assert "(the next at 2026-03-02T14:00:00+00:00)" in said
+    assert "the next at" not in progress_in_words(replace(progress, next_at=None))
 
 
 def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled(ledger_url: str) -> None:
