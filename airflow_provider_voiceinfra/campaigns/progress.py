@@ -80,7 +80,7 @@ class Progress:
     next_at: datetime | None = None
     opens_at: datetime | None = None
     missed_openings: int = 0
-    rate: float = 0.0
+    rate: float | None = None
     allowed_rate: float | None = None
     limit: float | None = None
     expected_end: datetime | None = None

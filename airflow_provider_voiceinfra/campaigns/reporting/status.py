@@ -196,7 +196,7 @@ def progress_in_words(progress: Progress) -> str:
         f"{progress.done} of {progress.contacts} contacts are done: {in_words(progress.outcomes)}",
         f"{progress.active} on the phone",
         f"waiting: {in_words(progress.waiting, WAITING_WORDS)}{following}",
-        f"{progress.rate:.1f} calls/s",
+        f"{progress.rate or 0.0:.1f} calls/s",
         f"expected end: {expected or 'not known yet'}",
     ]
     return "; ".join([*parts, OBSTACLE_WORDS[progress.obstacle]] if progress.obstacle else parts)
