@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -73,10 +74,11 @@ def _here(
     try:
         with file:
             yield file
+            if target.exists():
+                # By its number: whoever has taken the campaign over may have deleted its name.
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, aside)
         # Those of processes that had the place before: whoever gets it after this one is not among them.
         left = glob.glob(glob.escape(str(target.with_name(prefix))) + f"*{PART}")
         with allowed():  # others are kept waiting, for some seconds at most, so nothing else is done here
