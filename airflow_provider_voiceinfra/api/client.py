@@ -20,7 +20,9 @@ from urllib.parse import urljoin
 import requests
 
 from airflow_provider_voiceinfra import __version__
+from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_voiceinfra.api.transport import Deadline, Session, WatchedBody, read
+from airflow_provider_voiceinfra.api.unreachable import is_lasting, reason_and_remedy
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (

@@ -246,7 +246,7 @@ class CampaignExecution:
             **tally.summary(),
             "started_at": campaign.created_at.isoformat(timespec="seconds"),
             "finished_at": self._clocks.now().isoformat(timespec="seconds"),
-            "results_path": shown(path) if path else None,
+            "results_path": without_login(path) if path else None,
         }
         self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
         return summary

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
+from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 if TYPE_CHECKING:
@@ -173,4 +172,10 @@ class CampaignSetup:
         values = dict(self.reading)
         values["agent_id"] = values.get("agent_id") or connection.agent_id
         values["from_number"] = values.get("from_number") or connection.from_number
-        return ContactReader(**values)
+        try:
+            return ContactReader(**values)
+        except ContactsError as error:
+            for fault in connection.faulty_defaults():
+                if not self.reading.get(fault.field) and str(error).startswith(f"{fault.field}:"):
+                    raise ContactsError(str(connection.own(fault))) from error
+            raise

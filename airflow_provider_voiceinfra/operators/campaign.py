@@ -220,20 +220,21 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         end, summary = result
         if end is End.STOPPED:
             raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
-        self.log.info("Campaign %r is over: %s.", setup.plan.campaign_id, summary_in_words(summary))
+        campaign_id = mask_numbers_in(setup.plan.campaign_id)
+        self.log.info("Campaign %r is over: %s.", campaign_id, summary_in_words(summary))
         if end is End.CANCELLED:
             # A failed task returns nothing, but whoever looks into it wants to know how far it got.
             context["ti"].xcom_push(key="return_value", value=summary)
             raise AirflowFailException(
                 "The campaign was cancelled; its summary is in XCom. To go on with it, run `airflow "
-                f"voiceinfra campaign {shlex.quote(setup.plan.campaign_id)} --resume` and clear this task."
+                f"voiceinfra campaign {shlex.quote(campaign_id)} --resume` and clear this task."
             )
         return summary
 
     def _campaign_setup(self, context: Context) -> CampaignSetup:
         """Check what was passed, before anybody is called."""
         from airflow_provider_voiceinfra.campaigns.contacts.text_files import check_storage
-        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
+        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup
 
         arguments.needed("contacts", self.contacts)
         for name in sorted(self.hidden_fields):

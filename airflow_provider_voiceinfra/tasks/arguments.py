@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, CallOutcome
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_numbers_in, quoted
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 # What a template makes of a value that is not there, or that is empty.

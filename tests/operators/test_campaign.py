@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import traceback
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any

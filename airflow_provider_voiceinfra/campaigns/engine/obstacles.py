@@ -74,6 +74,8 @@ class Obstacles:
         if isinstance(error, UnauthorizedError):
             raise error
         if isinstance(error, ApiUnreachableError):
+            if error.lasting:
+                raise error
             self._note_failure(error, Obstacle.UNREACHABLE)
             return
         if isinstance(error, CallOutcomeUnknownError):
