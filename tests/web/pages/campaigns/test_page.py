@@ -368,7 +368,6 @@ class TestOne:
             ("rate_limit", "The API's rate limit was met"),
             ("unreachable", "It is tried again by itself"),
             ("failing", "answers to calls get lost"),
-            ("something <new>", "something <new>"),
         ],
     )
     def test_what_is_in_the_way_is_explained(
