@@ -76,8 +76,7 @@ def run_campaign(job: Job) -> Job:
 def make_execution(job: Job) -> tuple[Any, Job]:
     """Return a campaign to run, and where what it measures will be."""
     from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
-    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-    from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+    from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup
     from airflow_provider_voiceinfra.connection import VoiceInfraConnection
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
@@ -92,7 +91,7 @@ def make_execution(job: Job) -> tuple[Any, Job]:
             measured.update(load_seconds=now - began, load_cpu=time.process_time() - cpu)
             measured.update(loaded_at=now, loaded_mb=memory_mb("VmHWM"))
 
-    orders = CampaignOrders(
+    setup = CampaignSetup(
         plan=CampaignPlan("bench", max_active_calls=job["lines"]),
         origin=CallOrigin("bench", "bench", "campaign", -1, 1),
         conn_id="voiceinfra_default",
@@ -109,9 +108,9 @@ def make_execution(job: Job) -> tuple[Any, Job]:
     )
 
     def tell(progress: Any) -> None:
-        measured["progress"].append((time.perf_counter(), progress["done"]))
+        measured["progress"].append((time.perf_counter(), progress.done))
 
-    return CampaignExecution(orders, connection, TimedLedger(job["ledger_url"]), tell=tell), measured
+    return CampaignExecution(setup, connection, TimedLedger(job["ledger_url"]), tell=tell), measured
 
 
 # ---- in the process that measures it

@@ -23,8 +23,8 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 LAYERS = {
     0: """
         __init__ get_provider_info exceptions masking calls signing webhook_reasons waiting.threads
-        tasks.xcom_values tasks.arguments campaigns.contacts.templates campaigns.contacts.phone_numbers
-        campaigns.calling_window
+        tasks.xcom_values tasks.arguments tasks.identity campaigns.contacts.templates
+        campaigns.contacts.phone_numbers campaigns.calling_window
     """,
     1: """
         settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -15,17 +15,14 @@ from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
-from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.reporting.overview import in_words
+from airflow_provider_voiceinfra.campaigns.outcomes import CANCELLED, EXPIRED
+from airflow_provider_voiceinfra.campaigns.plan import CampaignSetup
+from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import check_results_path, write_results
-from airflow_provider_voiceinfra.campaigns.reporting.results import (
-    CANCELLED,
-    EXPIRED,
-    ContactResult,
-    Tally,
-    contact_results,
-)
+from airflow_provider_voiceinfra.campaigns.reporting.results import ContactResult, Tally, contact_results
+from airflow_provider_voiceinfra.campaigns.reporting.status import in_words
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
@@ -51,32 +48,34 @@ _BEAT_INTERVAL = 5.0
 class CampaignExecution:
     """One process's turn at a campaign.
 
-    :param orders: what it is to do.
+    :param setup: what it is to do.
     :param connection: the account's values.
     :param ledger: where it is kept.
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
     :param tell: told of progress once a second or so.
+    :param clocks: what time it is, and how much has passed.
     """
 
     def __init__(
         self,
-        orders: CampaignOrders,
+        setup: CampaignSetup,
         connection: VoiceInfraConnection,
         ledger: CallLedger,
         *,
         resumed: bool = False,
         may_pause: bool = False,
-        tell: Callable[[Mapping[str, Any]], None] = lambda progress: None,
+        tell: Callable[[Progress], None] = lambda progress: None,
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
     ) -> None:
-        self._orders = orders
-        self._plan = orders.plan
+        self._setup = setup
+        self._plan = setup.plan
         self._connection = connection
         self._ledger = ledger
         self._resumed = resumed
         self._may_pause = may_pause
         self._tell = tell
-        self._progress: Mapping[str, Any] = {}
+        self._clocks = clocks
         self._runner: CampaignRunner | None = None
         self._stopped = False
 
@@ -93,19 +92,19 @@ class CampaignExecution:
         :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
         :raises CampaignBusyError: if another task runs this campaign.
         """
-        orders = self._orders
-        if orders.results_path:
-            inputs = (orders.contacts, orders.reading.get("do_not_call"))
-            check_results_path(orders.results_path, inputs)
-        campaign, _ = self._ledger.take_campaign(
-            self._plan.campaign_id, conn_id=self._orders.conn_id, origin=self._orders.origin
+        setup = self._setup
+        if setup.results_path:
+            inputs = (setup.contacts, setup.reading.get("do_not_call"))
+            check_results_path(setup.results_path, inputs)
+        campaign = self._ledger.take_campaign(
+            self._plan.campaign_id, conn_id=self._setup.conn_id, origin=self._setup.origin
         )
         runner, forget_load = str(campaign.runner), False
         try:
             self._await_former(campaign)
             if self._stopped:
                 return End.STOPPED, {}
-            loaded = self._orders.has_loaded(campaign.loaded_by, resumed=self._resumed)
+            loaded = self._setup.has_loaded(campaign.loaded_by, resumed=self._resumed)
             if not loaded and campaign.cancelled_at is None:
                 self._refuse_if_continued(campaign)
                 self._load(runner)
@@ -126,16 +125,16 @@ class CampaignExecution:
         It can claim nothing new, but who is withdrawn by the list of this try must not be called after that
         is stored, and what comes back unsent must be seen.
         """
-        shown_at = time.monotonic()
+        shown_at = self._clocks.passed()
         until = shown_at + ALIVE + self._connection.timeout
-        while not self._stopped and time.monotonic() < until:
+        while not self._stopped and self._clocks.passed() < until:
             claimed = self._ledger.claims_in_flight(campaign.campaign_id)
             if not claimed:
                 return
-            if time.monotonic() >= shown_at + _BEAT_INTERVAL:
-                shown_at = time.monotonic()
+            if self._clocks.passed() >= shown_at + _BEAT_INTERVAL:
+                shown_at = self._clocks.passed()
                 log.info("%d calls that another process was about to send are waited for.", claimed)
-                self._ledger.beat(campaign.campaign_id, str(campaign.runner), campaign.progress or {})
+                self._ledger.beat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
 
     def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
@@ -144,11 +143,13 @@ class CampaignExecution:
             raise CampaignContinuedError(campaign.campaign_id)
 
     def _load(self, runner: str) -> None:
-        orders = self._orders
-        loader = ContactLoader(orders.contacts, orders.reader(self._connection), self._plan.window)
-        if orders.refuse_invalid:
+        setup = self._setup
+        loader = ContactLoader(
+            setup.contacts, setup.reader(self._connection), self._plan.window, self._clocks.now
+        )
+        if setup.refuse_invalid:
             loader.refuse_invalid()
-        loader.load(self._ledger, self._plan.campaign_id, loaded_by=orders.loader, runner=runner)
+        loader.load(self._ledger, self._plan.campaign_id, loaded_by=setup.loader, runner=runner)
         for row in loader.shown:
             log.warning("Left out as %s: %s", row.reason, describe(row))
         skipped = {reason: number for reason, number in loader.counts.items() if reason}
@@ -178,19 +179,20 @@ class CampaignExecution:
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
 
     def _is_late(self) -> bool:
-        return self._plan.deadline is not None and datetime.now(timezone.utc) >= self._plan.deadline
+        return self._plan.deadline is not None and self._clocks.now() >= self._plan.deadline
 
     def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
-        conn_id, runner = self._orders.conn_id, str(campaign.runner)
-        most = self._orders.max_calls_per_second or self._connection.max_calls_per_second
+        conn_id, runner = self._setup.conn_id, str(campaign.runner)
+        most = self._setup.max_calls_per_second or self._connection.max_calls_per_second
         dialler = Dialler(
             self._ledger,
             lambda: VoiceInfraClient(self._connection),
             conn_id=conn_id,
             account=self._connection.account,
-            pace=AdaptivePace(most=most),
+            pace=AdaptivePace(most=most, monotonic=self._clocks.passed),
             threads=min(MAX_THREADS, self._plan.max_active_calls),
             owner=Ownership(self._plan.campaign_id, runner),
+            clocks=self._clocks,
             count=lambda name: metrics.count(name, conn_id=conn_id),
         )
         try:
@@ -199,21 +201,18 @@ class CampaignExecution:
                 self._ledger,
                 dialler,
                 runner=runner,
-                origin=self._orders.origin,
+                origin=self._setup.origin,
                 loaded=loaded,
-                told=campaign.progress if self._resumed else None,
+                told=Progress.from_json(campaign.progress) if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
-                tell=self._take_progress,
+                clocks=self._clocks,
+                tell=self._tell,
             )
             if self._stopped:
                 return End.STOPPED
             return self._runner.run()
         finally:
             dialler.close()
-
-    def _take_progress(self, progress: Mapping[str, Any]) -> None:
-        self._progress = progress
-        self._tell(progress)
 
     def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
         """Write the results, and return the summary; a retry writes them anew.
@@ -226,7 +225,7 @@ class CampaignExecution:
         unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
         found = contact_results(self._ledger, self._plan, unplaced=unplaced)
         results = tally.count(self._showing_life(str(campaign.runner), found))
-        path = self._orders.results_path
+        path = self._setup.results_path
         if path:
             self._write(path, results, Ownership(campaign.campaign_id, str(campaign.runner)))
         else:
@@ -246,7 +245,7 @@ class CampaignExecution:
             "campaign_id": campaign.campaign_id,
             **tally.summary(),
             "started_at": campaign.created_at.isoformat(timespec="seconds"),
-            "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "finished_at": self._clocks.now().isoformat(timespec="seconds"),
             "results_path": without_login(path) if path else None,
         }
         self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
@@ -254,11 +253,11 @@ class CampaignExecution:
 
     def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
         """Pass results on; of very many, writing takes long enough to be taken for dead."""
-        shown_at = time.monotonic()
+        shown_at = self._clocks.passed()
         for result in results:
-            if time.monotonic() > shown_at + _BEAT_INTERVAL:
-                shown_at = time.monotonic()
-                self._ledger.beat(self._plan.campaign_id, runner, self._progress)
+            if self._clocks.passed() > shown_at + _BEAT_INTERVAL:
+                shown_at = self._clocks.passed()
+                self._ledger.beat(self._plan.campaign_id, runner)
             yield result
 
     def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:

@@ -1,16 +1,23 @@
-"""What a campaign is told to do: lines, windows, redials, times; plain values, checked."""
+"""What a campaign is told: how it calls, and whom, in which task; plain values, checked."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.tasks.arguments import nearest
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+    from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 MAX_ATTEMPTS = 20
 _REDIALLABLE = (CallOutcome.VOICEMAIL.value, CallOutcome.FAILED.value)
@@ -89,7 +96,7 @@ def _outcomes(value: object) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class CampaignPlan:
-    """One campaign's orders.
+    """How a campaign calls, whoever is on its list.
 
     :param max_active_calls: calls placed and not yet over, at most.
     :param window: when contacts may be called; ``None`` for always.
@@ -114,3 +121,61 @@ class CampaignPlan:
         from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 
         return max(ADOPTION_WINDOW, self.unknown_timeout)
+
+
+@dataclass(frozen=True)
+class CampaignSetup:
+    """All that one run of a campaign is told: whom it calls, how, and in which task.
+
+    :param plan: how it calls.
+    :param origin: the task instance that runs it.
+    :param conn_id: the connection that it goes through.
+    :param contacts: an iterable of mappings, or the path or URL of a file.
+    :param reading: the arguments of ``ContactReader``.
+    :param refuse_invalid: whether one invalid contact stops the campaign before anybody is called.
+    :param max_calls_per_second: never dial faster; ``None`` for the connection's limit.
+    :param results_path: where to write one line for each contact; ``None`` for nowhere.
+    """
+
+    plan: CampaignPlan
+    origin: CallOrigin
+    conn_id: str
+    contacts: Any = field(repr=False)
+    reading: Mapping[str, Any] = field(repr=False)
+    refuse_invalid: bool = False
+    max_calls_per_second: float | None = None
+    results_path: str | None = None
+
+    @property
+    def loader(self) -> str:
+        """What names who brings the contacts: each try, since a person may have mended them before it."""
+        return f"{self._task}/{self.origin.try_number}"
+
+    def has_loaded(self, loaded_by: str | None, *, resumed: bool) -> bool:
+        """Tell whether the contacts that the campaign has are those that this try is to call.
+
+        :param resumed: whether this try goes on after a pause, and has read the contacts before it.
+        """
+        if resumed and loaded_by is not None:  # whether a pause counts as a try is Airflow's affair
+            return loaded_by.rpartition("/")[0] == self._task
+        return loaded_by == self.loader
+
+    @property
+    def _task(self) -> str:
+        return hashlib.sha256(json.dumps(astuple(self.origin.task)).encode()).hexdigest()[:48]
+
+    def reader(self, connection: VoiceInfraConnection) -> ContactReader:
+        """Return what reads the contacts, with the connection's agent and caller ID where none are given."""
+        # Imported late: a DAG file is read for a plan's redials alone.
+        from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+
+        values = dict(self.reading)
+        values["agent_id"] = values.get("agent_id") or connection.agent_id
+        values["from_number"] = values.get("from_number") or connection.from_number
+        try:
+            return ContactReader(**values)
+        except ContactsError as error:
+            for fault in connection.faulty_defaults():
+                if not self.reading.get(fault.field) and str(error).startswith(f"{fault.field}:"):
+                    raise ContactsError(str(connection.own(fault))) from error
+            raise

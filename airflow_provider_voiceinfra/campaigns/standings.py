@@ -8,7 +8,9 @@ from datetime import datetime
 from enum import Enum
 from itertools import groupby
 
+from airflow_provider_voiceinfra.campaigns.outcomes import REFUSED, UNKNOWN
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallRefusedError,
@@ -20,9 +22,6 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallState
-
-INTERRUPTED = "interrupted"
-"""The code of a call that was given up between its claim and its request."""
 
 # What a call is refused with when nothing was wrong with it; it is dialled again under the same key.
 AGAIN_CODES = frozenset(
@@ -105,20 +104,20 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
         return so_far(
             Stage.ANSWER,
             last.renewed_at + plan.unknown_timeout,
-            "unknown",
+            UNKNOWN,
             "the answer to the request was lost, and no webhook has told what became of the call",
         )
     if last.completed_at is None and last.purged_at is not None:
-        return so_far(Stage.OVER, None, "unknown", _PURGED)
+        return so_far(Stage.OVER, None, UNKNOWN, _PURGED)
     if last.completed_at is None:
         due = (last.answered_at or last.claimed_at) + plan.completion_timeout
         return so_far(
-            Stage.COMPLETION, due, "unknown", "the call was placed, and no completion record has come"
+            Stage.COMPLETION, due, UNKNOWN, "the call was placed, and no completion record has come"
         )
     again = plan.redial and plan.redial.due(last.outcome, last.number, last.completed_at)
     if again:
         return Standing(position, Stage.DIAL, last.number + 1, again, last.outcome, None, last, placed)
-    return so_far(Stage.OVER, None, last.outcome or "unknown", None)
+    return so_far(Stage.OVER, None, last.outcome or UNKNOWN, None)
 
 
 def _refused(position: int, attempts: Sequence[Attempt], plan: CampaignPlan, placed: int) -> Standing:
@@ -133,7 +132,7 @@ def _refused(position: int, attempts: Sequence[Attempt], plan: CampaignPlan, pla
     why = last.error_message or last.error_code
     if before is None or before.outcome is None or before.refused is not None:
         reason = f"the API refused the call: {why}"
-        return Standing(position, stage, last.number, None, "refused", reason, last, placed, last)
+        return Standing(position, stage, last.number, None, REFUSED, reason, last, placed, last)
     # What the last call that rang came to is how the contact ended, however a redial went.
     reason = before.reason or f"the API refused a redial: {why}"
     if before.stage is not Stage.DIAL:

@@ -8,11 +8,17 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
-from airflow_provider_voiceinfra.campaigns.reporting.status import after_resuming, meaning, state_of
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
+from airflow_provider_voiceinfra.campaigns.reporting.status import (
+    OBSTACLE_WORDS,
+    WAITING_WORDS,
+    CampaignStatus,
+    overview,
+)
 from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
@@ -26,7 +32,7 @@ _NAMED = 5
 @command
 def list_campaigns(args: Namespace) -> bool:
     """List campaigns, newest first."""
-    documents = [overview(entry, {}) for entry in open_ledger().campaigns(limit=args.limit)]
+    documents = [overview(_status(entry), {}) for entry in open_ledger().campaigns(limit=args.limit)]
     rows = [{name: document[name] for name in _LISTED} for document in documents]
     if _is_for_people(args):
         rows = [{**row, "outcomes": _in_short(row["outcomes"])} for row in rows]
@@ -49,7 +55,7 @@ def campaign(args: Namespace) -> bool:
         return _resume(ledger, entry, args)
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
     counts = {} if entry.progress else ledger.count_contacts(entry.campaign_id)
-    document = overview(entry, counts)
+    document = overview(_status(entry), counts)
     print_document(_in_words(document) if _is_for_people(args) else document, args.output)
     return True
 
@@ -63,25 +69,29 @@ def _cancel(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
         done = f"Nothing to do: it is cancelled since {_moment(entry.cancelled_at)}"
     else:
         done = "Nothing to do: it is not cancelled"
-    return _tell(entry, changed, f"{done}. {meaning(entry)}", args)
+    return _tell(entry, changed, f"{done}. {_status(entry).meaning()}", args)
 
 
 def _resume(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
     changed = ledger.uncancel_campaign(entry.campaign_id)
     entry = ledger.campaign(entry.campaign_id) or entry
     if not changed:
-        return _tell(entry, False, f"Nothing to do: it is not cancelled. {meaning(entry)}", args)
-    return _tell(entry, True, f"The cancellation is taken back. {after_resuming(entry)}", args)
+        return _tell(entry, False, f"Nothing to do: it is not cancelled. {_status(entry).meaning()}", args)
+    return _tell(entry, True, f"The cancellation is taken back. {_status(entry).after_resuming()}", args)
 
 
 def _tell(entry: CampaignEntry, changed: bool, text: str, args: Namespace) -> bool:
     if _is_for_people(args):
         say(cell(text))
     else:
-        state = state_of(entry).value
+        state = _status(entry).state.value
         document = {"campaign_id": entry.campaign_id, "changed": changed, "state": state, "message": text}
         print_document(document, args.output)
     return True
+
+
+def _status(entry: CampaignEntry) -> CampaignStatus:
+    return CampaignStatus(entry, utc_now())
 
 
 def _unknown(ledger: CallLedger, wanted: str) -> str:
@@ -117,11 +127,11 @@ def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:
         "rate": _rate(document),
         "lines": _lines(document),
         "waiting": "; ".join(
-            f"{number} {WAITING_FOR.get(why, f'for {why}')}" for why, number in document["waiting"].items()
+            f"{number} {WAITING_WORDS[WaitingFor(why)]}" for why, number in document["waiting"].items()
         ),
         "next call": document["next_at"],
         "expected end": document["expected_end"],
-        "in the way": document["obstacle"],
+        "in the way": OBSTACLE_WORDS[Obstacle(document["obstacle"])] if document["obstacle"] else None,
         "rows left out": _in_short(document["skipped"]),
         **{f"refusal {number}": _refusal(one) for number, one in enumerate(document["refusals"], 1)},
         "result file": (document["summary"] or {}).get("results_path"),

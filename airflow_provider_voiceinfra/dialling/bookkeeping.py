@@ -16,11 +16,11 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 T = TypeVar("T")
@@ -94,20 +94,20 @@ class Bookkeeper:
     """Stores claims and answers.
 
     :param ledger: where.
-    :param conn_id: the connection's id, stored with each call.
-    :param done: told of each job once what became of it is stored.
     :param owner: the campaign that all jobs are of, and the process that runs it; nothing is claimed once
-        another process runs it. If not set, that is not asked.
-    :param account: the connection's account, stored with each call.
+        another process runs it.
+    :param conn_id: the connection's id, stored with each call.
+    :param account: the connection's account, stored with each call; ``None`` if that is not known.
+    :param done: told of each job once what became of it is stored.
     """
 
     def __init__(
         self,
         ledger: CallLedger,
+        owner: Ownership,
         conn_id: str,
+        account: str | None,
         done: Callable[[Dialled], None],
-        owner: Ownership | None = None,
-        account: str | None = None,
     ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""
@@ -120,6 +120,8 @@ class Bookkeeper:
         self._account = account
         self._done = done
         self._closing = threading.Event()
+        # Claims of which it is not known whether they were stored; nothing was sent for them.
+        self._doubtful: list[ClaimRequest] = []
         self._items: queue.SimpleQueue[_Claim | Answer | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -149,6 +151,21 @@ class Bookkeeper:
         """Return once everything is stored; nobody may claim or settle after this was called."""
         self._items.put(None)
         self._thread.join()
+        self._give_back_doubtful()
+
+    def _give_back_doubtful(self) -> None:
+        """Give back claims that were stored although the ledger did not say so: nothing was sent for them.
+
+        If the ledger cannot be asked now either, the next process makes them unknown.
+        """
+        doubtful, self._doubtful = self._doubtful, []
+        try:
+            for request in doubtful:
+                entry = self._ledger.call_by_key(request.key)
+                if entry is not None and entry.state is CallState.CLAIMED and entry.token == request.token:
+                    self._ledger.refuse(entry, INTERRUPTED, "it was not sent")
+        except LedgerUnavailableError:
+            log.warning("%d claims may be left in the ledger; none of their calls was sent.", len(doubtful))
 
     def _work(self) -> None:
         batch: list[_Claim | Answer | None] = []
@@ -193,10 +210,13 @@ class Bookkeeper:
             found = self._stored(work, give_up=self._closing.is_set)
             for claim, (entry, won) in zip(claims, found, strict=True):
                 claim.entry, claim.won = entry, won
-        except LedgerUnavailableError:
-            pass  # nothing is claimed, so nothing is sent
         except CampaignBusyError as error:
             self.overtaken = error
+        except LedgerUnavailableError:
+            self._doubtful += requests  # nobody is told that they are claimed, so nothing is sent
+        except BaseException:
+            self._doubtful += requests
+            raise
         finally:
             for claim in claims:
                 claim.stored.set()

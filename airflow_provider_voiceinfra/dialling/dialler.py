@@ -5,16 +5,17 @@ With ``placing`` the only code that can ring a phone, under the same rule: claim
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.campaigns.standings import INTERRUPTED
 from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled, Job
+from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
@@ -27,6 +28,8 @@ from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
+log = logging.getLogger(__name__)
+
 # Requests under way at a time, at most; at 50 ms each that is some 900 calls per second.
 MAX_THREADS = 48
 # No 429 holds a campaign up for longer, whatever it asks for, in seconds.
@@ -38,12 +41,13 @@ class Dialler:
 
     :param ledger: where calls are claimed and settled.
     :param make_client: makes a client, for one thread.
+    :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
+        another process does.
     :param conn_id: the connection's id, stored with each call.
     :param account: the connection's account, likewise.
     :param pace: how fast requests may go.
     :param threads: how many requests may be under way at a time.
-    :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
-        another process does. If not set, that is not asked.
+    :param clocks: what time it is, and how much has passed.
     :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
@@ -52,25 +56,31 @@ class Dialler:
         ledger: CallLedger,
         make_client: Callable[[], VoiceInfraClient],
         *,
+        owner: Ownership,
         conn_id: str,
         account: str | None = None,
         pace: AdaptivePace,
         threads: int = MAX_THREADS,
-        owner: Ownership | None = None,
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.pace = pace
         self.outstanding = 0
         self._make_client = make_client
+        self._clocks = clocks
         self._count = count
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
-        self._books = Bookkeeper(ledger, conn_id, self._done.put, owner, account)
+        self._books = Bookkeeper(ledger, owner, conn_id, account, self._done.put)
         self._halt = threading.Event()
         self._closed = False
         self._alive_until = math.inf
         self._broken: BaseException | None = None
+        # The hashed keys of all requests that were begun and may have rung: a ledger that is restored from a
+        # backup while this process runs has forgotten them, and would let them be claimed once more.
+        self._begun: set[bytes] = set()
+        self._told = False
         self._workers = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         for worker in self._workers:
             worker.start()
@@ -89,7 +99,7 @@ class Dialler:
             self._halt.clear()
 
     def prolong(self, until: float) -> None:
-        """Send until a moment, in seconds of ``time.monotonic``; then nothing until this is called again."""
+        """Send until a moment, in seconds of ``Clocks.passed``; then nothing until this is called again."""
         self._alive_until = until
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -143,34 +153,58 @@ class Dialler:
 
     def _dial(self, job: Job, client: VoiceInfraClient) -> Answer:
         sent_at = self.pace.acquire(self._halt)
-        if sent_at is None or not self._may_send(job):
+        if sent_at is None or self._begin_by(job) is None:
             return Answer(Dialled(job, None, again=True))
         entry, won = self._books.claim(job)
         if entry is None:
             return Answer(Dialled(job, None, again=True))
         if not won:  # it was called by an earlier try
             return Answer(Dialled(job, entry))
-        if not self._may_send(job):  # the ledger took its time
+        if bytes.fromhex(entry.key_hash) in self._begun:
+            return self._forgotten(job, entry)
+        begin_by = self._begin_by(job)
+        if begin_by is None:  # the ledger took its time
             settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
             return Answer(Dialled(job, entry, again=True), settlement)
-        return self._send(job, entry, sent_at, client)
+        return self._send(job, entry, sent_at, begin_by, client)
 
-    def _may_send(self, job: Job) -> bool:
-        return not (self._halt.is_set() or job.is_late or time.monotonic() > self._alive_until)
+    def _forgotten(self, job: Job, entry: CallEntry) -> Answer:
+        """Keep a call that the ledger knew a while ago, and knew no more when it was claimed now."""
+        if not self._told:
+            self._told = True
+            log.warning(
+                "The ledger no longer has calls that were placed from here, as after it was restored from a "
+                "backup. Nobody is called again for that: how these calls went is unknown."
+            )
+        settlement = Settlement(
+            entry,
+            CallState.UNKNOWN,
+            code=GONE_FROM_LEDGER,
+            message="the ledger no longer had this call, as after it was restored from a backup",
+        )
+        return Answer(Dialled(job, entry), settlement)
 
-    def _send(self, job: Job, entry: CallEntry, sent_at: float, client: VoiceInfraClient) -> Answer:
+    def _begin_by(self, job: Job) -> float | None:
+        """Return by when a job's request must have begun; ``None`` if it must not be sent.
+
+        It is a moment of the clock that nobody can set. What is seen here may have changed after a pause.
+        """
+        passed = self._clocks.passed()
+        latest = min(passed + BEGIN_WITHIN, self._alive_until)
+        if job.not_after is not None:
+            latest = min(latest, passed + (job.not_after - self._clocks.now()).total_seconds())
+        return None if self._halt.is_set() or latest <= passed else latest
+
+    def _send(
+        self, job: Job, entry: CallEntry, sent_at: float, begin_by: float, client: VoiceInfraClient
+    ) -> Answer:
+        key = bytes.fromhex(entry.key_hash)
+        self._begun.add(key)
         try:
-            placed = client.place(job.call)
-        except RateLimitedError as error:
-            wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
-            self.pace.rate_limited(wait, sent_at)
-            self._count("calls.rate_limited")
-            return _not_placed(job, entry, error)
+            placed = client.place(job.call, begin_by=begin_by)
         except CallNotPlacedError as error:
-            self.pace.accepted(sent_at)
-            if not isinstance(error, TryAgainError):
-                self._count("calls.refused")
-            return _not_placed(job, entry, error)
+            self._begun.discard(key)
+            return self._not_placed(job, entry, sent_at, error)
         except CallOutcomeUnknownError as error:  # tells nothing about the rate
             self._count("calls.unknown")
             settlement = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
@@ -179,8 +213,15 @@ class Dialler:
         self._count("calls.placed")
         return Answer(Dialled(job, entry), Settlement(entry, CallState.ACCEPTED, call_id=placed.call_id))
 
-
-def _not_placed(job: Job, entry: CallEntry, error: CallNotPlacedError) -> Answer:
-    # What decides how the campaign goes on later must not depend on the API's own choice of words.
-    settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
-    return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)
+    def _not_placed(self, job: Job, entry: CallEntry, sent_at: float, error: CallNotPlacedError) -> Answer:
+        if isinstance(error, RateLimitedError):
+            wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
+            self.pace.rate_limited(wait, sent_at)
+            self._count("calls.rate_limited")
+        else:
+            self.pace.accepted(sent_at)
+            if not isinstance(error, TryAgainError):
+                self._count("calls.refused")
+        # What decides how the campaign goes on later must not depend on the API's own choice of words.
+        settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
+        return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)

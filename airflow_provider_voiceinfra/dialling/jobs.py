@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 
+INTERRUPTED = "interrupted"
+"""The code of a call that was given up between its claim and its request."""
+GONE_FROM_LEDGER = "gone_from_ledger"
+"""The code of a call that was placed, and that the ledger has forgotten since."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """One call to place.
+    """One call of a campaign to place.
 
+    :param origin: the task instance, and which contact and attempt of the campaign it is for.
     :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
     """
 
@@ -22,9 +28,9 @@ class Job:
     not_after: datetime | None = None
 
     @property
-    def is_late(self) -> bool:
-        """Whether it must not be dialled any more."""
-        return self.not_after is not None and datetime.now(timezone.utc) >= self.not_after
+    def place(self) -> tuple[int, int]:
+        """The contact's position in its campaign, and which call to it this is, from 1."""
+        return self.origin.position or 0, self.origin.attempt or 0
 
 
 @dataclass(frozen=True)

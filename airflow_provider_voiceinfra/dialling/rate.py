@@ -71,7 +71,6 @@ class AdaptivePace:
         self._random = rng or random.Random()
         self._lock = threading.Lock()
         self._turn = threading.Lock()
-        self._own = threading.local()
         self._next = monotonic()
         self._base = min(start, self._most)
         self._learned = False
@@ -118,9 +117,10 @@ class AdaptivePace:
                 return None
         try:
             while not stop.is_set():
+                asked_at = self._monotonic()
                 wait = self.reserve()
                 if wait <= 0:
-                    return float(self._own.sent_at)
+                    return asked_at
                 stop.wait(min(wait, 60.0))
             return None
         finally:
@@ -141,7 +141,6 @@ class AdaptivePace:
             if self._is_used(now, interval):
                 self._age += interval
             self._next = max(self._next, now - _SLACK) + interval
-            self._own.sent_at = now
             return 0.0
 
     def _is_used(self, now: float, interval: float) -> bool:
@@ -156,10 +155,10 @@ class AdaptivePace:
         self._taken_at = now
         return self._used >= _USED * self._offered
 
-    def accepted(self, sent_at: float | None = None) -> None:
+    def accepted(self, sent_at: float) -> None:
         """Count a request that was not answered 429, whatever else its answer was.
 
-        :param sent_at: what ``acquire`` returned; if not given, the last slot of this thread.
+        :param sent_at: what ``acquire`` returned.
         """
         with self._lock:
             now = self._monotonic()
@@ -167,19 +166,18 @@ class AdaptivePace:
             self._accepted.append(now)
             while self._accepted[0] < now - _MEMORY:
                 self._accepted.popleft()
-            if self._sent(sent_at, now) >= self._cut_at:
+            if sent_at >= self._cut_at:
                 self._refused = 0
 
-    def rate_limited(self, retry_after: float | None, sent_at: float | None = None) -> None:
+    def rate_limited(self, retry_after: float | None, sent_at: float) -> None:
         """Slow down after a 429, once for all requests that were under way together.
 
         :param retry_after: how long the API asked to wait, in seconds; ``None`` if it did not say.
-        :param sent_at: what ``acquire`` returned; if not given, the last slot of this thread.
+        :param sent_at: what ``acquire`` returned.
         """
         with self._lock:
             now = self._monotonic()
-            counts = self._sent(sent_at, now) >= self._cut_at
-            if counts:
+            if sent_at >= self._cut_at:
                 # With nothing accepted in between, it is still the same jam and tells nothing about the rate.
                 if self._count and not self._refused:
                     self._base = _within(self._estimate(now), SLOWEST, FASTEST)
@@ -191,9 +189,6 @@ class AdaptivePace:
                 self._next = max(self._next, now + max(0.0, retry_after) + self._random.uniform(0.0, 0.1))
             self._pause = self._next - self._cut_at
             self._taken_at = max(self._taken_at, self._next)  # during a pause no slot is offered
-
-    def _sent(self, sent_at: float | None, now: float) -> float:
-        return float(getattr(self._own, "sent_at", now)) if sent_at is None else sent_at
 
     def _rate(self) -> float:
         if self._learned:

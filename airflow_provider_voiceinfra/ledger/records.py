@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 
 class CallState(str, Enum):
@@ -66,15 +67,22 @@ class CallOrigin:
             try_number=ti.try_number,
         )
 
+    @property
+    def task(self) -> TaskIdentity:
+        """The task instance, whichever try."""
+        return TaskIdentity.of(self)
+
+    def is_same_try_as(self, other: CallOrigin) -> bool:
+        """Tell whether this is the same try of the same task instance."""
+        return self.task == other.task and self.try_number == other.try_number
+
     def is_later_try_than(self, other: CallOrigin) -> bool:
         """Tell whether this is the same task instance, tried again."""
-        same = (self.dag_id, self.run_id, self.task_id, self.map_index) == (
-            other.dag_id,
-            other.run_id,
-            other.task_id,
-            other.map_index,
+        return (
+            self.task == other.task
+            and self.task_id is not None
+            and (self.try_number or 0) > (other.try_number or 0)
         )
-        return same and self.task_id is not None and (self.try_number or 0) > (other.try_number or 0)
 
 
 @dataclass(frozen=True)

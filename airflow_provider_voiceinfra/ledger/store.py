@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -26,6 +27,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.lists.calls import BrowsingLedger
 from airflow_provider_voiceinfra.ledger.lists.statistics import StatisticsLedger
+from airflow_provider_voiceinfra.ledger.rows import now
 
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
@@ -55,11 +57,13 @@ class CallLedger(
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
+    :param now: the present, aware UTC, by which it is told whether a campaign's process is alive.
     :raises ConfigurationError: if the URL cannot be used, or its driver is not installed.
     """
 
-    def __init__(self, url: str, pool: Pool = SHARED) -> None:
+    def __init__(self, url: str, pool: Pool = SHARED, now: Callable[[], datetime] = now) -> None:
         self._database = database(url, pool)
+        self._now = now
 
     def with_pool(self, pool: Pool) -> CallLedger:
         """Return the same ledger, used through connections that belong to one part of this process."""

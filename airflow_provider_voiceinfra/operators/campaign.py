@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
     from airflow_provider_voiceinfra.campaigns.engine.runner import Pause
-    from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
+    from airflow_provider_voiceinfra.campaigns.plan import CampaignSetup
+    from airflow_provider_voiceinfra.campaigns.progress import Progress
 
 # How often the log says how far the campaign is, in seconds.
 _PROGRESS_INTERVAL = 30.0
@@ -194,13 +195,13 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
         from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
         from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
-        from airflow_provider_voiceinfra.campaigns.reporting.overview import summary_in_words
+        from airflow_provider_voiceinfra.campaigns.reporting.status import summary_in_words
 
         connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
         check_trial_run(context["ti"].run_id, connection.base_url, self.log)
-        orders = self._orders(context)
+        setup = self._campaign_setup(context)
         self._execution = CampaignExecution(
-            orders,
+            setup,
             connection,
             open_ledger(),
             resumed=resumed,
@@ -215,11 +216,11 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             )
         result = self._execution.run()
         if isinstance(result, Pause):
-            self._sleep(orders.plan.campaign_id, result)
+            self._sleep(setup.plan.campaign_id, result)
         end, summary = result
         if end is End.STOPPED:
             raise VoiceInfraError("The task was killed. Nobody is forgotten: a retry goes on where it was.")
-        campaign_id = mask_numbers_in(orders.plan.campaign_id)
+        campaign_id = mask_numbers_in(setup.plan.campaign_id)
         self.log.info("Campaign %r is over: %s.", campaign_id, summary_in_words(summary))
         if end is End.CANCELLED:
             # A failed task returns nothing, but whoever looks into it wants to know how far it got.
@@ -230,11 +231,10 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             )
         return summary
 
-    def _orders(self, context: Context) -> CampaignOrders:
+    def _campaign_setup(self, context: Context) -> CampaignSetup:
         """Check what was passed, before anybody is called."""
         from airflow_provider_voiceinfra.campaigns.contacts.text_files import check_storage
-        from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+        from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup
 
         arguments.needed("contacts", self.contacts)
         for name in sorted(self.hidden_fields):
@@ -257,7 +257,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             completion_timeout=timedelta(seconds=self.completion_timeout),
             unknown_timeout=timedelta(seconds=self.unknown_timeout),
         )
-        return CampaignOrders(
+        return CampaignSetup(
             plan=plan,
             origin=CallOrigin.of_task(ti),
             conn_id=self.voiceinfra_conn_id,
@@ -291,8 +291,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             method_name="resume",
         )
 
-    def _tell_progress(self, progress: Mapping[str, Any]) -> None:
-        from airflow_provider_voiceinfra.campaigns.reporting.overview import progress_in_words
+    def _tell_progress(self, progress: Progress) -> None:
+        from airflow_provider_voiceinfra.campaigns.reporting.status import progress_in_words
 
         if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:
             return

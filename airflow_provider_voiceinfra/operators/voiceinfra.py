@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceIn
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
+from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
@@ -226,7 +227,7 @@ class VoiceInfraOutboundCallOperator(
         if not arguments.is_nothing(self.idempotency_key):
             return arguments.idempotency_key(self.idempotency_key)
         ti = context["ti"]
-        return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        return TaskIdentity.of(ti).path
 
     def _tell(self, placement: Placement) -> None:
         entry = placement.entry

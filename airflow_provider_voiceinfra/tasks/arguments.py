@@ -12,6 +12,7 @@ from typing import Any
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, CallOutcome
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_numbers_in, quoted
+from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 # What a template makes of a value that is not there, or that is empty.
 _NOTHING = frozenset({"", "None", "[]", "{}"})
@@ -78,7 +79,7 @@ def campaign_id(value: Any, ti: Any) -> str:
         nothing.
     """
     if value is None:
-        own = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        own = TaskIdentity.of(ti).path
         digest = hashlib.sha256(own.encode()).hexdigest()[:16]
         return own if len(own) <= MAX_CAMPAIGN_ID else f"{own[: MAX_CAMPAIGN_ID - 17]}/{digest}"
     given = str(value)

@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from tests.ledger.examples import running
 from tests.sandbox_process import SandboxProcess
 
 CONN_ID = "voiceinfra_default"
@@ -159,10 +160,12 @@ class Bench:
         for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1):
             request = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": number}
             entries.append(ContactEntry(0, row, key, request, None))
-        self.ledger.load_contacts(self.campaign_id, entries, loaded_by="load")
+        self.ledger.load_contacts(
+            self.campaign_id, entries, loaded_by="load", runner=running(self.ledger, self.campaign_id)
+        )
 
     def take(self, origin: CallOrigin = ORIGIN) -> str:
-        entry, _ = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
+        entry = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
         return str(entry.runner)
 
     def make_dialler(self, ledger: Any = None, **options: Any) -> Dialler:
@@ -173,8 +176,10 @@ class Bench:
             timeout=options.pop("timeout", 5.0),
         )
         pace = AdaptivePace(start=options.pop("start", 200.0), most=options.pop("most", None))
-        options = {"conn_id": CONN_ID, "threads": 8, "pace": pace, **options}
-        return Dialler(ledger or self.ledger, lambda: VoiceInfraClient(connection), **options)
+        owner = options.pop("owner", None) or Ownership(self.campaign_id, self.take())
+        options = {"owner": owner, "conn_id": CONN_ID, "threads": 8, "pace": pace, **options}
+        make_client = options.pop("make_client", lambda: VoiceInfraClient(connection))
+        return Dialler(ledger or self.ledger, make_client, **options)
 
     def run(
         self,
@@ -198,7 +203,7 @@ class Bench:
                 runner=token,
                 origin=origin,
                 min_pause=min_pause,
-                tell=self.told.append,
+                tell=lambda progress: self.told.append(progress.to_json()),
             )
             return self.runner.run()
         finally:

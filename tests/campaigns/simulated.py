@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.progress import Progress
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry
@@ -79,7 +80,7 @@ class MemoryLedger:
     rows: dict[str, _Row] = field(default_factory=dict)
     completed: list[CompletionEntry] = field(default_factory=list)
     cancelled_at: datetime | None = None
-    told: dict[str, Any] | None = None
+    told: Progress | None = None
 
     def add(self, to_number: str, timezone: str | None = None) -> None:
         """Add a contact."""
@@ -125,7 +126,7 @@ class MemoryLedger:
         return [call_id for call_id in unended if call_id]
 
     def beat(self, campaign_id: str, runner: str, progress: dict[str, object]) -> Any:
-        self.told = json.loads(json.dumps(progress))
+        self.told = Progress.from_json(json.loads(json.dumps(progress)))
         return SimpleNamespace(cancelled_at=self.cancelled_at)
 
     def claim(self, job: Job) -> CallEntry | None:

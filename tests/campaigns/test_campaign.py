@@ -20,8 +20,8 @@ from airflow_provider_voiceinfra.campaigns import campaign as campaign_module
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
-from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
     CallRefusedError,
@@ -92,7 +92,7 @@ class Campaign:
         }
         names = ("may_pause", "resumed", "tell")
         of_execution = {name: options.pop(name) for name in names if name in options}
-        orders = CampaignOrders(
+        setup = CampaignSetup(
             plan=replace(self.plan, **plan),
             origin=options.pop("origin", replace(TASK, try_number=self.tries)),
             conn_id=CONN_ID,
@@ -103,7 +103,7 @@ class Campaign:
         connection = VoiceInfraConnection(
             CONN_ID, self.api_key, self.sandbox.base_url, from_number="+12025550100", timeout=2
         )
-        return CampaignExecution(orders, connection, self.ledger, **of_execution)
+        return CampaignExecution(setup, connection, self.ledger, **of_execution)
 
     def run(self, contacts: Any, **options: Any) -> dict[str, Any]:
         """Run the campaign to its end and return the summary."""
@@ -375,7 +375,7 @@ class Watched:
 def former_claim(campaign: Campaign, line: int) -> tuple[Ownership, CallEntry]:
     """Have a former process take the campaign, and claim a call to its only contact."""
     id_ = campaign.plan.campaign_id
-    entry, _ = campaign.ledger.take_campaign(id_, conn_id=CONN_ID, origin=TASK)
+    entry = campaign.ledger.take_campaign(id_, conn_id=CONN_ID, origin=TASK)
     owner = Ownership(id_, str(entry.runner))
     request = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": number(line)}
     contact = ContactEntry(0, 1, number(line), request, None)
@@ -512,8 +512,8 @@ def test_who_was_not_called_by_the_deadline_is_expired(campaign: Campaign) -> No
 def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaign) -> None:
     campaign.sandbox.configure(call_seconds=1)
 
-    def cancel(progress: Mapping[str, Any]) -> None:
-        if progress["placed"]:
+    def cancel(progress: Progress) -> None:
+        if progress.placed:
             campaign.ledger.cancel_campaign(campaign.plan.campaign_id)
 
     contacts = rows(*range(7))

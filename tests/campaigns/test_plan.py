@@ -1,4 +1,4 @@
-"""Whom a campaign calls again, and when; every other word in its orders is refused."""
+"""Whom a campaign calls again, and when; every other word about that is refused."""
 
 from __future__ import annotations
 

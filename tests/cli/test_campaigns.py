@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, WINDOW
-from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally
-from airflow_provider_voiceinfra.campaigns.reporting.status import State
+from airflow_provider_voiceinfra.campaigns.reporting.status import OBSTACLE_WORDS, WAITING_WORDS
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as ledger_of_campaigns
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from tests.cli.conftest import Run
+from tests.ledger.examples import running, seen_from
 from tests.test_docs import table
 
 PROGRESS: dict[str, Any] = {
@@ -43,15 +43,15 @@ PROGRESS: dict[str, Any] = {
     "next_at": "2026-03-01T14:00:00+00:00",
     "allowed_rate": 5.02,
     "limit": 5.217391,
-    "obstacle": "rate limit",
+    "obstacle": "rate_limit",
 }
 
 
 def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignEntry:
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
-    entry, _ = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
-    ledger.load_contacts(id_, [], loaded_by="r1")
+    entry = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
+    ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
     return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
 
 
@@ -60,11 +60,9 @@ def sleep(ledger: CallLedger, id_: str = "spring", **progress: Any) -> None:
     ledger.release_campaign(id_, str(begin(ledger, id_, **progress).runner))
 
 
-def die(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, id_: str = "spring") -> None:
+def die(ledger: CallLedger, id_: str = "spring") -> None:
     """Have a campaign's process show itself for the last time a minute ago."""
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger_of_campaigns, "now", lambda: now() - timedelta(seconds=61))
-        begin(ledger, id_)
+    begin(seen_from(ledger, lambda: now() - timedelta(seconds=61)), id_)
 
 
 def finish(ledger: CallLedger, id_: str = "spring", **numbers: int) -> None:
@@ -90,9 +88,9 @@ def test_a_campaign_is_running_while_its_process_shows_itself(run: Run, ledger: 
 
 
 def test_a_campaign_is_silent_once_its_process_has_not_shown_itself_for_a_minute(
-    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    run: Run, ledger: CallLedger
 ) -> None:
-    die(ledger, monkeypatch)
+    die(ledger)
 
     assert state(run) == "silent"
     assert "clear task campaign of run r1 of DAG outreach" in shown(run)["meaning"]
@@ -223,8 +221,9 @@ def test_what_says_nothing_is_left_out_for_people(run: Run, ledger: CallLedger) 
     assert "no limit was met" in table
 
 
-def test_whatever_a_campaign_waits_for_has_words_for_people() -> None:
-    assert set(WAITING_FOR) == {WINDOW, REDIAL, AGAIN, "answer"}
+def test_whatever_keeps_a_campaign_has_words_for_people() -> None:
+    assert set(WAITING_WORDS) == set(WaitingFor)
+    assert set(OBSTACLE_WORDS) == set(Obstacle)
 
 
 def test_a_rate_is_not_told_once_nobody_dials(run: Run, ledger: CallLedger) -> None:
@@ -255,7 +254,7 @@ def test_contacts_are_counted_while_they_are_loaded(run: Run, ledger: CallLedger
         ContactEntry(0, 1, "a", request, None),
         ContactEntry(0, 2, None, None, None, "invalid", "to_number is no number"),
     ]
-    ledger.load_contacts("spring", contacts, loaded_by="r1")
+    ledger.load_contacts("spring", contacts, loaded_by="r1", runner=running(ledger, "spring"))
 
     seen = shown(run)
 
@@ -437,14 +436,14 @@ def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: C
 
     states, fields = table("cli.md", "campaigns", "State"), table("cli.md", "campaign", "Field")
 
-    assert set(states) == {one.value for one in State}
+    assert set(states) == {one.value for one in CampaignState}
     named = {name for row in fields.values() for name in re.findall(r"`(\w+)`", row["In JSON"])}
     assert named | {"campaign_id"} == set(shown(run))
 
 
 def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=3)
-    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
     ledger.release_campaign("spring", str(entry.runner))
 
     assert "clear task campaign[3] of run r1 of DAG outreach" in shown(run)["meaning"]
@@ -452,7 +451,7 @@ def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger:
 
 def test_a_hostile_id_cannot_steer_the_terminal(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="\x1b[2Jr1\nfake line", task_id="campaign")
-    entry, _ = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
     ledger.release_campaign("spring", str(entry.runner))
     ledger.cancel_campaign("spring")
 

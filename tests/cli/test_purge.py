@@ -13,6 +13,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, completions, deliveries
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.cli.conftest import Run, claim, complete
+from tests.ledger.examples import running
 
 OLD = datetime.now(timezone.utc) - timedelta(days=100)
 
@@ -25,7 +26,7 @@ def old_ledger(ledger: CallLedger) -> CallLedger:
     ledger.keep_delivery(b"old", conn_id="c", reason="r")
     ledger.take_campaign("old", conn_id="c", origin=CallOrigin())
     contacts = [ContactEntry(0, row, None, None, None, "invalid", "r") for row in (1, 2, 3)]
-    ledger.load_contacts("old", contacts, loaded_by="r")
+    ledger.load_contacts("old", contacts, loaded_by="r", runner=running(ledger, "old"))
     with ledger._database.writing() as connection:
         connection.execute(update(calls).values(claimed_at=OLD))
         connection.execute(update(completions).values(received_at=OLD))

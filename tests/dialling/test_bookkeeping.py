@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import Settlement
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
 
@@ -44,11 +45,13 @@ def told() -> list[Dialled]:
 
 
 @pytest.fixture
-def make(told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
+def make(ledger: CallLedger, told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
     made: list[Bookkeeper] = []
+    campaign = ledger.take_campaign("c", conn_id=CONN_ID, origin=ORIGIN)
+    owner = Ownership("c", str(campaign.runner))
 
     def make(ledger: Any) -> Bookkeeper:
-        made.append(Bookkeeper(ledger, CONN_ID, told.append))
+        made.append(Bookkeeper(ledger, owner, CONN_ID, None, told.append))
         return made[-1]
 
     yield make
@@ -236,3 +239,42 @@ def test_only_a_ledger_that_is_away_is_asked_again(
     assert books.claim(job()) == (None, False)
     until(lambda: books.broken)
     assert not isinstance(books.broken, LedgerUnavailableError)
+
+
+def test_a_claim_that_was_stored_without_a_word_and_then_given_up_is_given_back(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    """Nothing was sent for it, so whoever goes on may call."""
+    away = [True]
+    flaky = FlakyLedger(ledger, lambda name: "after" if away and name == "claim_many" else None)
+    books = make(flaky)
+    books.give_up_claims()
+    assert books.claim(job()) == (None, False)
+    assert state_of(ledger) == (CallState.CLAIMED, None)
+    books.close()
+    entry = ledger.call_by_key("key")
+    assert entry is not None
+    assert (entry.state, entry.error_code) == (CallState.REFUSED, "interrupted")
+
+
+def test_a_claim_of_somebody_else_is_not_given_back(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    ledger.claim("key", CALL, conn_id=CONN_ID, origin=ORIGIN)
+    books = make(FlakyLedger(ledger, lambda name: "after" if name == "claim_many" else None))
+    books.give_up_claims()
+    assert books.claim(job()) == (None, False)
+    books.close()
+    assert state_of(ledger) == (CallState.CLAIMED, None)
+
+
+def test_closing_does_not_wait_for_a_ledger_that_stays_away(
+    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+) -> None:
+    away: list[bool] = []
+    books = make(FlakyLedger(ledger, lambda name: "before" if away else "after"))
+    books.give_up_claims()
+    assert books.claim(job()) == (None, False)
+    away.append(True)
+    books.close()
+    assert state_of(ledger) == (CallState.CLAIMED, None)

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.dialling import bookkeeping
 from airflow_provider_voiceinfra.dialling import dialler as dialler_module
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
-from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
@@ -242,6 +241,52 @@ class TestLateJobs:
         assert len(sandbox.audit()["calls"]) == 1
 
 
+class TestPauses:
+    """Of the process, right before a request: what it has made sure of may hold no more when it goes on."""
+
+    def test_a_request_that_would_begin_long_after_the_last_look_is_not_sent_but_may_be_later(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    ) -> None:
+        held_up = [60.0]  # the client sees a dialler that has looked so many seconds ago
+        clocks = Clocks(passed=lambda: time.monotonic() - held_up[0])
+        with closing(bench.make_dialler(clocks=clocks)) as dialler:
+            dialler.submit(jobs(1))
+            [dialled] = all_of(dialler)
+            assert dialled.again
+            assert states(ledger) == {"refused": 1}
+            assert sandbox.audit()["requests"] == []
+            held_up[0] = 0.0
+            dialler.submit(jobs(1))
+            [dialled] = all_of(dialler)
+        assert not dialled.again
+        assert len(sandbox.audit()["calls"]) == 1
+
+    @pytest.mark.parametrize(
+        ("alive", "open_for", "latest"), [(30, None, 10), (4, None, 4), (30, 7, 7), (4, 7, 4)]
+    )
+    def test_neither_after_the_window_has_closed_nor_when_another_process_may_have_taken_over(
+        self, bench: Bench, alive: float, open_for: float | None, latest: float
+    ) -> None:
+        asked: list[float] = []
+
+        class Client:
+            def place(self, call: OutboundCall, *, begin_by: float) -> PlacedCall:
+                asked.append(begin_by)
+                return PlacedCall("call_1")
+
+            def close(self) -> None:
+                """There is nothing to close."""
+
+        now = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+        client: Any = Client()
+        clocks = Clocks(lambda: now, lambda: 1000.0)
+        with closing(bench.make_dialler(make_client=lambda: client, clocks=clocks)) as dialler:
+            dialler.prolong(1000.0 + alive)
+            dialler.submit(jobs(1, None if open_for is None else now + timedelta(seconds=open_for)))
+            all_of(dialler)
+        assert asked == [1000.0 + latest]
+
+
 class TestHolding:
     def test_queued_jobs_come_back_undialled_even_at_a_slow_pace(
         self, bench: Bench, sandbox: SandboxProcess
@@ -343,15 +388,14 @@ class TestClosing:
 class TestCrashes:
     def test_of_a_worker_comes_out_of_waiting(self, bench: Bench) -> None:
         class Client:
-            def place(self, call: OutboundCall) -> None:
+            def place(self, call: OutboundCall, *, begin_by: float) -> None:
                 raise ZeroDivisionError("a bug")
 
             def close(self) -> None:
                 """Nothing is open."""
 
-        pace = AdaptivePace(start=100)
         client: Any = Client()
-        dialler = Dialler(bench.ledger, lambda: client, conn_id=CONN_ID, pace=pace, threads=3)
+        dialler = bench.make_dialler(make_client=lambda: client, threads=3)
         with closing(dialler):
             dialler.submit(jobs(10))
             with pytest.raises(ZeroDivisionError):
@@ -362,7 +406,7 @@ class TestCrashes:
         def fail() -> VoiceInfraClient:
             raise ZeroDivisionError("a bug")
 
-        dialler = Dialler(bench.ledger, fail, conn_id=CONN_ID, pace=AdaptivePace(), threads=3)
+        dialler = bench.make_dialler(make_client=fail, threads=3)
         with closing(dialler):
             dialler.submit(jobs(10))
             with pytest.raises(ZeroDivisionError):
@@ -391,11 +435,6 @@ class TestCrashes:
 
 
 def test_the_queue_is_short_at_a_slow_pace_so_that_what_is_urgent_does_not_wait(bench: Bench) -> None:
-    connection = VoiceInfraConnection(CONN_ID, "vk", bench.sandbox.base_url)
     for rate, room in ((0.1, 4), (5.0, 9), (500.0, 16)):
-        pace = AdaptivePace(start=rate, most=rate)
-        dialler = Dialler(
-            bench.ledger, lambda: VoiceInfraClient(connection), conn_id="c", pace=pace, threads=8
-        )
-        with closing(dialler):
+        with closing(bench.make_dialler(start=rate, most=rate)) as dialler:
             assert dialler.room == room

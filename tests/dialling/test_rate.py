@@ -255,7 +255,7 @@ def test_retry_after_is_the_least_wait_of_the_whole_process() -> None:
     clock = [100.0]
     pace = AdaptivePace(monotonic=lambda: clock[0], rng=random.Random(1))
     assert pace.reserve() == 0
-    pace.rate_limited(7.0)
+    pace.rate_limited(7.0, clock[0])
     assert 7.0 <= pace.reserve() <= 7.1
     clock[0] += 6.9
     assert pace.reserve() > 0
@@ -265,7 +265,7 @@ def test_no_burst_follows_a_429() -> None:
     clock = [0.0]
     pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
     assert pace.reserve() == 0
-    pace.rate_limited(None)
+    pace.rate_limited(None, clock[0])
     sent = []
     while clock[0] < 2:
         if pace.reserve() == 0:
@@ -294,11 +294,11 @@ def test_a_429_right_after_the_wait_only_makes_the_wait_longer() -> None:
     clock = [0.0]
     pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
     assert pace.reserve() == 0
-    pace.rate_limited(None)
+    pace.rate_limited(None, clock[0])
     first, estimate = pace.reserve(), pace.limit
     clock[0] += first
     assert pace.reserve() == 0
-    pace.rate_limited(None)
+    pace.rate_limited(None, clock[0])
     assert pace.reserve() > first
     assert pace.limit == estimate
 
@@ -335,7 +335,7 @@ def test_rate_does_not_rise_far_above_what_few_lines_let_through() -> None:
         clock += 1 / 95
         while pace.reserve() > 0:
             clock += 0.001
-        pace.accepted()
+        pace.accepted(clock)
     assert pace.rate < 2 * 95
 
 
@@ -357,7 +357,7 @@ def test_useless_retry_after_is_treated_as_none() -> None:
         clock = [0.0]
         pace = AdaptivePace(monotonic=lambda c=clock: c[0], rng=random.Random(1))
         assert pace.reserve() == 0
-        pace.rate_limited(told)
+        pace.rate_limited(told, clock[0])
         assert pace.reserve() < 3
 
 
@@ -383,7 +383,7 @@ def test_threads_get_no_more_slots_than_the_rate_allows() -> None:
         while clock.now < 4:
             if pace.reserve() <= 0:
                 slots.append(clock.now)
-                pace.accepted()
+                pace.accepted(slots[-1])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.reporting.overview import overview
+from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus, overview
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from tests.faults.plan import FROM_NUMBER, Campaign, Task
 from tests.faults.stage import Stage
 
@@ -103,7 +104,7 @@ def _against_the_log(stage: Stage, task: Task) -> Iterator[str]:
     stored = [one for one in rung if stage.ledger.call_by_id(one.call_id) is not None]
     if len(stored) != entry.summary["attempts"]:
         yield f"summary wrong: {entry.summary['attempts']} attempts, of which the ledger has {len(stored)}"
-    shown = overview(entry, stage.ledger.count_contacts(campaign.campaign_id))
+    shown = overview(CampaignStatus(entry, utc_now()), stage.ledger.count_contacts(campaign.campaign_id))
     outcomes = {name: number for name in SUMMED if (number := entry.summary[name])}
     if shown["outcomes"] != outcomes or shown["calls_placed"] != entry.summary["attempts"]:
         yield f"page wrong: it shows {shown['outcomes']}, and the summary says {outcomes}"

@@ -14,8 +14,7 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
-from airflow_provider_voiceinfra.campaigns.orders import CampaignOrders
-from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer, OnUnknown, UnknownPolicy
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
@@ -141,7 +140,7 @@ def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
     )
     reading = {"do_not_call": job["do_not_call"] or None, "contact_key": "id", "agent_id": AGENT,
                "from_number": FROM_NUMBER}  # fmt: skip
-    orders = CampaignOrders(
+    orders = CampaignSetup(
         plan, _origin(job), told["conn_id"], job["contacts"], reading, results_path=job["results"]
     )
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +15,18 @@ CONN_ID = "voiceinfra_default"
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550101")
 FIRST_TRY = CallOrigin("dag", "run", "task", -1, 1)
 SECOND_TRY = CallOrigin("dag", "run", "task", -1, 2)
+
+
+def running(ledger: CallLedger, campaign_id: str) -> str:
+    """Return what the process that runs a campaign is known by."""
+    entry = ledger.campaign(campaign_id)
+    assert entry is not None
+    return str(entry.runner)
+
+
+def seen_from(ledger: CallLedger, now: Callable[[], datetime]) -> CallLedger:
+    """Return the same ledger, used by a process whose clock is another one."""
+    return CallLedger(ledger._database.url, now=now)
 
 
 def claim(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL, **options: Any) -> CallEntry:

@@ -35,7 +35,7 @@ def wishes(*keys: str) -> list[ClaimRequest]:
 
 def owner(ledger: CallLedger) -> Ownership:
     """Take the campaign, from whoever runs it."""
-    entry, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+    entry = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
     return Ownership("c", str(entry.runner))
 
 

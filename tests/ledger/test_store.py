@@ -22,7 +22,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION, Ut
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState, Recorded
 from airflow_provider_voiceinfra.ledger.store import Purged
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running, unknown
 from tests.ledger.racing import Rival, after_statement
 
 InChild = Callable[[Callable[[], object]], str]
@@ -321,10 +321,12 @@ class TestFork:
 
 def begin_campaign(ledger: CallLedger, campaign_id: str) -> str:
     """Run a campaign with a contact and a row that is left out; return the runner."""
-    campaign, _ = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
+    campaign = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
     contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
     left_out = ContactEntry(0, 2, None, None, None, "invalid", "to_number is missing")
-    ledger.load_contacts(campaign_id, [contact, left_out], loaded_by="somebody")
+    ledger.load_contacts(
+        campaign_id, [contact, left_out], loaded_by="somebody", runner=running(ledger, campaign_id)
+    )
     return str(campaign.runner)
 
 

@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
@@ -553,8 +553,8 @@ def test_another_task_that_runs_it_is_worth_a_retry(sandbox: SandboxProcess, led
 class Interrupted(VoiceInfraCampaignOperator):
     """Does something the moment that the first call is placed."""
 
-    def _tell_progress(self, progress: Mapping[str, Any]) -> None:
-        if progress["placed"]:
+    def _tell_progress(self, progress: Progress) -> None:
+        if progress.placed:
             self.interrupt()
 
     def interrupt(self) -> None:

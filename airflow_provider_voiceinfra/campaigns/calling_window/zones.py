@@ -15,10 +15,9 @@ _UNKNOWN = "Etc/Unknown"
 
 
 @lru_cache(maxsize=1024)
-def zone_named(name: str, field: str = "timezone") -> ZoneInfo:
+def zone_named(name: str) -> ZoneInfo:
     """Return a time zone by its IANA name, such as ``America/New_York``.
 
-    :param field: what the error calls it.
     :raises InvalidCallError: if there is no such zone.
     """
     try:
@@ -29,7 +28,7 @@ def zone_named(name: str, field: str = "timezone") -> ZoneInfo:
         pass
     shown = mask_numbers_in(name[:64])  # a cell in the wrong column may hold anything
     raise InvalidCallError(
-        field,
+        "timezone",
         f"{shown!r} is no time zone; write its IANA name, such as America/New_York or Europe/London",
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.contacts.reader import INVALID, Contact, ContactReader, SkippedRow
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -26,9 +27,16 @@ class ContactLoader:
         ``refuse_invalid``.
     :param reader: checks rows.
     :param window: when contacts may be called; ``None`` for always.
+    :param now: the present, aware.
     """
 
-    def __init__(self, contacts: object, reader: ContactReader, window: CallingWindow | None) -> None:
+    def __init__(
+        self,
+        contacts: object,
+        reader: ContactReader,
+        window: CallingWindow | None,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         """How many rows there are by why they are skipped; those to call under ``""``."""
         self.shown: list[SkippedRow] = []
@@ -36,6 +44,7 @@ class ContactLoader:
         self._contacts = contacts
         self._reader = reader
         self._window = window
+        self._now = now
         self._openings: dict[tuple[str, ...] | None, timedelta] = {}
 
     @property
@@ -60,9 +69,7 @@ class ContactLoader:
                 "them, or set invalid_contacts='skip' to call the others."
             )
 
-    def load(
-        self, ledger: CallLedger, campaign_id: str, *, loaded_by: str, runner: str | None = None
-    ) -> None:
+    def load(self, ledger: CallLedger, campaign_id: str, *, loaded_by: str, runner: str) -> None:
         """Store all contacts; nobody has been called when this raises.
 
         :param loaded_by: the run that brings them.
@@ -102,7 +109,7 @@ class ContactLoader:
             return contact
         zones = None if self._window.timezone else zones_for(contact.timezone, contact.call.to_number)
         if zones not in self._openings:
-            self._openings[zones] = self._window.longest_opening(datetime.now(timezone.utc), zones)
+            self._openings[zones] = self._window.longest_opening(self._now(), zones)
         if self._openings[zones] or self._window.timezone:
             return contact
         why = (

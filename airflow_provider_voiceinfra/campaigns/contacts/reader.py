@@ -29,13 +29,14 @@ from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberR
 from airflow_provider_voiceinfra.campaigns.contacts.rows import BadRow, Rows, open_rows
 from airflow_provider_voiceinfra.campaigns.contacts.templates import Template
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.ledger.campaigns.records import SkipReason
 from airflow_provider_voiceinfra.masking import mask_number
 
 __all__ = ["Contact", "ContactReader", "SkippedRow", "open_rows"]
 
-INVALID = "invalid"
-DUPLICATE = "duplicate"
-DO_NOT_CALL = "do_not_call"
+INVALID = SkipReason.INVALID.value
+DUPLICATE = SkipReason.DUPLICATE.value
+DO_NOT_CALL = SkipReason.DO_NOT_CALL.value
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000
 # The arguments of a reader that are checked like the cells of a contact.
@@ -84,7 +85,6 @@ class ContactReader:
     :param first_message: the opening line of rows that have none; may hold ``{column}`` placeholders.
     :param context: the same for the text that is added to the agent's prompt.
     :param variables: values for the agent's prompt template; a row's columns are merged over them.
-    :param timezone: the time zone of rows that name none, an IANA name; if not set, the number decides.
     :param default_region: the country of numbers without a country code, such as ``US``; if not set, such
         numbers are invalid.
     :param contact_key: the column that tells contacts apart.
@@ -102,7 +102,6 @@ class ContactReader:
         first_message: str | None = None,
         context: str | None = None,
         variables: Mapping[str, Any] | None = None,
-        timezone: str | None = None,
         default_region: str | None = None,
         contact_key: str = "to_number",
         columns: Mapping[str, str] | None = None,
@@ -113,11 +112,9 @@ class ContactReader:
         self._templates = {name: Template(name, text) for name, text in texts.items() if text}
         self._key = contact_key
         self._renaming = Renaming(columns)
-        self._timezone: str | None = None
         try:
             self._agent_id = agent(agent_id)
             self._from_number = self._number("from_number", from_number)
-            self._timezone = self._zone(timezone)
             self._variables = variables_of(variables, frozenset())
         except InvalidCallError as exc:
             # One of the variables is called by its own name.
@@ -198,7 +195,7 @@ class ContactReader:
             mark = int(key[1:]) if self._key == "to_number" else mark_of(key)
             if mark in seen:
                 return SkippedRow(number, DUPLICATE, self._key, "is that of an earlier row", shown)
-            contact = Contact(number, key, self._call(to_number, row), self._zone(row.get("timezone")))
+            contact = Contact(number, key, self._call(to_number, row), _zone(row.get("timezone")))
         except InvalidCallError as exc:
             return SkippedRow(number, INVALID, exc.field, exc.rule, shown)
         seen.add(mark)
@@ -231,11 +228,12 @@ class ContactReader:
             check_text(name, text)
         return text
 
-    def _zone(self, value: object) -> str | None:
-        name = filled(value)
-        if name is None:
-            return self._timezone
-        if not isinstance(name, str):
-            raise InvalidCallError("timezone", f"must be text, not {type(name).__name__}")
-        zone_named(name)
-        return name
+
+def _zone(value: object) -> str | None:
+    name = filled(value)
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise InvalidCallError("timezone", f"must be text, not {type(name).__name__}")
+    zone_named(name)
+    return name

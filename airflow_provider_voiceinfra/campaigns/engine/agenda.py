@@ -6,12 +6,15 @@ import heapq
 import logging
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
-from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
+from airflow_provider_voiceinfra.dialling.jobs import Job
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)
@@ -19,10 +22,6 @@ log = logging.getLogger(__name__)
 # Contacts that are read from the ledger at a time, and looked at in one go, so that no tick takes long.
 BUFFER = 500
 
-WINDOW = "window"
-REDIAL = "redial"
-AGAIN = "again"
-"""Nothing was wrong with the call, say a 429; it is dialled again under its key."""
 # Before whatever the clock says, since it may be set back.
 _AT_ONCE = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -34,19 +33,7 @@ class _Due:
     at: datetime
     position: int
     attempt: int
-    why: str
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Somebody whose turn it is.
-
-    :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
-    """
-
-    contact: ContactEntry
-    attempt: int
-    not_after: datetime | None
+    why: WaitingFor
 
 
 class Agenda:
@@ -54,13 +41,15 @@ class Agenda:
 
     :param plan: the campaign's window and deadline.
     :param ledger: where its contacts are.
+    :param origin: the task instance that runs it.
     """
 
-    def __init__(self, plan: CampaignPlan, ledger: CallLedger) -> None:
+    def __init__(self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin) -> None:
         self._plan = plan
         self._ledger = ledger
+        self._origin = origin
         self._due: list[_Due] = []
-        self._waiting: Counter[str] = Counter()
+        self._waiting: Counter[WaitingFor] = Counter()
         self._fresh: deque[ContactEntry] = deque()
         self._read_up_to = 0
         self._all_read = False
@@ -87,38 +76,36 @@ class Agenda:
     @property
     def opens_at(self) -> datetime | None:
         """When the window opens for the first of those who are left; ``None`` if they need not wait."""
-        return self.next_at if self._due and self._due[0].why == WINDOW else None
+        return self.next_at if self._due and self._due[0].why is WaitingFor.WINDOW else None
 
     @property
-    def waiting(self) -> dict[str, int]:
-        """How many are put off, by what they wait for: ``window``, ``redial``, ``again``."""
+    def waiting(self) -> dict[WaitingFor, int]:
+        """How many are put off, by what they wait for."""
         return {why: number for why, number in self._waiting.items() if number}
 
-    def put(self, at: datetime | None, position: int, attempt: int, why: str) -> None:
+    def put(self, at: datetime | None, position: int, attempt: int, why: WaitingFor) -> None:
         """Note that a contact is to be dialled from some moment on; ``None`` for at once."""
         heapq.heappush(self._due, _Due(at or _AT_ONCE, position, attempt, why))
         self._waiting[why] += 1
 
-    def take(self, now: datetime, most: int) -> list[Turn]:
-        """Return whose turn it is, those that are due again first.
+    def take(self, now: datetime, most: int) -> list[Job]:
+        """Return the calls to those whose turn it is, those that are due again first.
 
         :param most: how many at most; there may be more even if fewer are returned.
         """
-        turns = [
-            turn
-            for contact, attempt in self._take_due(now, most)
-            for turn in self._turn(contact, attempt, now)
+        jobs = [
+            job for contact, attempt in self._take_due(now, most) for job in self._job(contact, attempt, now)
         ]
         for _ in range(BUFFER):
-            if len(turns) >= most:
+            if len(jobs) >= most:
                 break
             if not self._fresh and not self._all_read:
                 self._read_more()
             if not self._fresh:
                 break
-            turns += self._turn(self._fresh.popleft(), 1, now)
-        self._unread = len(turns) < most and (bool(self._fresh) or not self._all_read)
-        return turns
+            jobs += self._job(self._fresh.popleft(), 1, now)
+        self._unread = len(jobs) < most and (bool(self._fresh) or not self._all_read)
+        return jobs
 
     def _take_due(self, now: datetime, most: int) -> Iterator[tuple[ContactEntry, int]]:
         due: list[_Due] = []
@@ -136,22 +123,32 @@ class Agenda:
         if found:
             self._read_up_to = found[-1].position
 
-    def _turn(self, contact: ContactEntry, attempt: int, now: datetime) -> list[Turn]:
-        """Return the contact's turn, or none and put it off until its window opens."""
+    def _job(self, contact: ContactEntry, attempt: int, now: datetime) -> list[Job]:
+        """Return the call to a contact, or none and put it off until its window opens."""
         window, not_after = self._plan.window, self._plan.deadline
-        if window is None:
-            return [Turn(contact, attempt, not_after)]
-        zones = zones_for(contact.timezone, contact.call.to_number)
-        if window.is_open(now, zones):
+        if window is not None:
+            zones = zones_for(contact.timezone, contact.call.to_number)
+            if not window.is_open(now, zones):
+                self._put_off(contact, attempt, window.next_opening(now, zones))
+                return []
             closes = window.closes_at(now, zones)
-            return [Turn(contact, attempt, min(filter(None, (not_after, closes)), default=None))]
-        opens = window.next_opening(now, zones)
+            not_after = min(filter(None, (not_after, closes)), default=None)
+        origin = replace(
+            self._origin,
+            campaign_id=self._plan.campaign_id,
+            contact_key=contact.contact_key,
+            position=contact.position,
+            attempt=attempt,
+        )
+        key = attempt_key(self._plan.campaign_id, contact.contact_key, attempt)
+        return [Job(key, contact.call, origin, not_after)]
+
+    def _put_off(self, contact: ContactEntry, attempt: int, opens: datetime | None) -> None:
         if opens is not None:
-            self.put(opens, contact.position, attempt, WINDOW)
+            self.put(opens, contact.position, attempt, WaitingFor.WINDOW)
         elif not self._told:  # found when contacts are loaded, unless the window was changed since then
             self._told = True
             log.warning(
                 "Row %d has no hour in the next two weeks, perhaps others, too: not called.",
                 contact.row_number,
             )
-        return []

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle
+from airflow_provider_voiceinfra.campaigns.reporting.status import OBSTACLE_WORDS
 from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -49,8 +51,8 @@ class Obstacles:
         self._unknown = 0
         self.accepted = False
         """Whether the API has ever taken a call of this campaign."""
-        self.current: str | None = None
-        """What is in the way, for people; ``None`` if nothing is."""
+        self.current: Obstacle | None = None
+        """What is in the way; ``None`` if nothing is."""
 
     @property
     def in_the_way(self) -> bool:
@@ -74,12 +76,12 @@ class Obstacles:
         if isinstance(error, ApiUnreachableError):
             if error.lasting:
                 raise error
-            self._note_failure(error, "the API cannot be reached")
+            self._note_failure(error, Obstacle.UNREACHABLE)
             return
         if isinstance(error, CallOutcomeUnknownError):
             self._unknown += 1
             if self.is_failing:
-                self._note_failure(error, "the API fails")
+                self._note_failure(error, Obstacle.FAILING)
             return
         accepted = error is None and _is_accepted(dialled)
         if error is None and not accepted:
@@ -89,7 +91,7 @@ class Obstacles:
         if accepted:
             self.accepted, self._refusals = True, 0
         elif isinstance(error, RateLimitedError):
-            self.current = "rate limit"
+            self.current = Obstacle.RATE_LIMIT
         elif isinstance(error, CallRefusedError) and self._concerns_all(error):
             self._note_refusal(error)
 
@@ -99,14 +101,14 @@ class Obstacles:
             return not self.accepted  # once a call was taken, it is the agent or the values of that contact
         return not isinstance(error, InvalidPhoneError)  # say 402 or 403, which the API does not document
 
-    def _note_failure(self, error: VoiceInfraError, obstacle: str) -> None:
+    def _note_failure(self, error: VoiceInfraError, obstacle: Obstacle) -> None:
         now = self._passed()
         if self._unreachable_since is None:
             self._unreachable_since = now
         if now - self._unreachable_since > PATIENCE.total_seconds():
             minutes = PATIENCE.total_seconds() / 60
             raise VoiceInfraError(
-                f"For {minutes:.0f} minutes {obstacle}: {error} A retry goes on."
+                f"For {minutes:.0f} minutes {OBSTACLE_WORDS[obstacle]}: {error} A retry goes on."
             ) from error
         if self.in_the_way:  # one of several that were under way together
             return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, Progress
+from airflow_provider_voiceinfra.campaigns.reporting.status import OBSTACLE_WORDS
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 # So many openings in a row in which nobody was called are no chance.
@@ -23,13 +24,12 @@ class MissedOpenings:
     :param told: what the process before said of the campaign, if this one goes on after a pause.
     """
 
-    def __init__(self, now: Callable[[], datetime], told: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, now: Callable[[], datetime], told: Progress | None = None) -> None:
         self._now = now
         self._moved: int | None = None
-        waited_for = (told or {}).get("opens_at")
-        self.opens_at = datetime.fromisoformat(waited_for) if waited_for else None
+        self.opens_at = told.opens_at if told else None
         """The opening that everybody who is left waits for, aware UTC; ``None`` if they need not wait."""
-        self.missed = int((told or {}).get("missed_openings", 0))
+        self.missed = told.missed_openings if told else 0
         """In how many openings in a row nobody was called."""
 
     def note(self, opens_at: datetime | None, moved: int) -> None:
@@ -47,15 +47,17 @@ class MissedOpenings:
             self.missed += 1
         self.opens_at = opens_at
 
-    def check(self, obstacle: str | None) -> None:
+    def check(self, obstacle: Obstacle | None) -> None:
         """End a campaign that gets nowhere.
 
-        :param obstacle: what is in the way, for people; ``None`` if that is not known.
+        :param obstacle: what is in the way; ``None`` if that is not known.
         :raises InvalidCallError: saying what to do.
         """
         if self.missed < MOST_MISSED:
             return
-        why = obstacle or "the task may have started, or sent its calls, later than the window was open"
+        why = "the task may have started, or sent its calls, later than the window was open"
+        if obstacle is not None:
+            why = OBSTACLE_WORDS[obstacle]
         raise InvalidCallError(
             "calling_window",
             f"it opened {self.missed} times in a row without a call being placed: {why}. Nobody is "

@@ -7,23 +7,19 @@ and worked out anew when the ledger was down.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.engine.agenda import Turn
-from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.engine.obstacles import Obstacles
 from airflow_provider_voiceinfra.campaigns.engine.openings import MissedOpenings
-from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignState
+from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.progress import Progress, WaitingFor
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
-from airflow_provider_voiceinfra.dialling.jobs import Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
-from airflow_provider_voiceinfra.ledger.campaigns.records import attempt_key
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
@@ -66,7 +62,7 @@ class Pause:
 class CampaignRunner:
     """Runs one campaign until it is over, cancelled, or has nothing to do for a while.
 
-    :param plan: its orders.
+    :param plan: how it calls.
     :param ledger: where its contacts are, and what became of their calls.
     :param dialler: places calls.
     :param runner: what ``CallLedger.take_campaign`` gave this process.
@@ -89,8 +85,8 @@ class CampaignRunner:
         loaded: bool = True,
         min_pause: timedelta | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
-        tell: Callable[[dict[str, object]], None] = lambda progress: None,
-        told: Mapping[str, Any] | None = None,
+        tell: Callable[[Progress], None] = lambda progress: None,
+        told: Progress | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -118,18 +114,20 @@ class CampaignRunner:
         :raises CallRefusedError: if the API would refuse every call; what was placed is stored.
         :raises VoiceInfraError: if the API failed, or could not be reached, for a long time.
         """
-        state: CampaignState | None = None
+        tracker: CampaignTracker | None = None
         while True:
             try:
-                state = CampaignState(self._plan, self._ledger, self._origin, self._clocks, before=state)
-                end = self._run(state)
+                tracker = CampaignTracker(
+                    self._plan, self._ledger, self._origin, self._clocks, before=tracker
+                )
+                end = self._run(tracker)
             except LedgerUnavailableError as error:
                 log.warning("The campaign rests until the ledger is back: %s", error)
                 self._rest()
                 if self._stopped:
                     return End.STOPPED
                 continue
-            if end is End.FINISHED and state.has_dialled and not self._is_late():
+            if end is End.FINISHED and tracker.has_dialled and not self._is_late():
                 # What others did to the ledger meanwhile is only seen by reading all of it once more: nobody
                 # is forgotten before a look at everything has found that there is nothing left to do.
                 continue
@@ -143,92 +141,77 @@ class CampaignRunner:
         while not self._stopped and (self._dialler.outstanding or self._clocks.passed() < until):
             self._dialler.wait(TICK)
 
-    def _run(self, state: CampaignState) -> End | Pause:
-        self._obstacles.accepted |= state.progress.placed > 0
+    def _run(self, tracker: CampaignTracker) -> End | Pause:
+        self._obstacles.accepted |= tracker.counts.placed > 0
         beat_at: float | None = None
         hurry = False
         while not self._stopped:
             dialled = self._dialler.wait(0.0 if hurry else TICK)
             for one in dialled:
                 self._obstacles.note(one)
-            state.take_dialled(dialled)
-            if self._clocks.passed() - state.looked_at >= TICK:
-                state.take_completions()
+            tracker.take_dialled(dialled)
+            if self._clocks.passed() - tracker.looked_at >= TICK:
+                tracker.take_completions()
             if beat_at is None or self._clocks.passed() - beat_at >= SLOW_TICK:
                 beat_at = self._clocks.passed()
-                state.look_after_lines()
-                self._beat(state)
-            hurry = self._fill_lines(state)
-            self._openings.note(state.agenda.opens_at, state.progress.placed + state.progress.done)
+                tracker.look_after_lines()
+                self._beat(tracker)
+            hurry = self._fill_lines(tracker)
+            self._openings.note(tracker.agenda.opens_at, tracker.counts.placed + tracker.counts.done)
             if self._plan.deadline is None and not self._cancelled:
                 self._openings.check(self._obstacles.current)
             cancelled = self._cancelled
-            end = self._end(state) or self._pause(state)
+            end = self._end(tracker) or self._pause(tracker)
             if end is not None:
-                self._beat(state)
+                self._beat(tracker)
                 # What was decided may rest on a cancellation that was taken back since the last beat.
                 if self._cancelled == cancelled:
                     return end
         return End.STOPPED
 
-    def _beat(self, state: CampaignState) -> None:
-        progress, asked_at = self._progress(state), time.monotonic()
-        entry = self._ledger.beat(self._plan.campaign_id, self._runner, progress)
+    def _beat(self, tracker: CampaignTracker) -> None:
+        progress, asked_at = self._progress(tracker), self._clocks.passed()
+        entry = self._ledger.beat(self._plan.campaign_id, self._runner, progress.to_json())
         if entry.cancelled_at is not None and not self._cancelled:
             log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
         self._cancelled = entry.cancelled_at is not None
         self._dialler.prolong(asked_at + ALIVE)
         self._tell(progress)
 
-    def _progress(self, state: CampaignState) -> dict[str, object]:
-        next_at = state.agenda.next_at
-        return {
-            **state.progress.to_dict(),
-            "active": state.lines.in_use,
-            "max_active_calls": self._plan.max_active_calls,
-            "waiting": {**state.agenda.waiting, "answer": len(state.lines.unanswered)},
-            "to_redial": state.outcomes_so_far(),
-            "next_at": next_at.isoformat(timespec="seconds") if next_at else None,
-            "opens_at": self._openings.opens_at.isoformat() if self._openings.opens_at else None,
-            "missed_openings": self._openings.missed,
-            "allowed_rate": round(self._dialler.pace.rate, 2),
-            "limit": self._dialler.pace.limit,
-            "obstacle": self._obstacles.current,
-        }
+    def _progress(self, tracker: CampaignTracker) -> Progress:
+        return replace(
+            tracker.counts.progress(),
+            active=tracker.lines.in_use,
+            max_active_calls=self._plan.max_active_calls,
+            waiting={**tracker.agenda.waiting, WaitingFor.ANSWER: len(tracker.lines.unanswered)},
+            to_redial=tracker.outcomes_so_far(),
+            next_at=tracker.agenda.next_at,
+            opens_at=self._openings.opens_at,
+            missed_openings=self._openings.missed,
+            allowed_rate=round(self._dialler.pace.rate, 2),
+            limit=self._dialler.pace.limit,
+            obstacle=self._obstacles.current,
+        )
 
     def _is_late(self) -> bool:
         return self._plan.deadline is not None and self._now() >= self._plan.deadline
 
-    def _fill_lines(self, state: CampaignState) -> bool:
+    def _fill_lines(self, tracker: CampaignTracker) -> bool:
         """Submit those whose turn it is; tell whether there may be more although nobody was found."""
         may_dial = self._loaded and not (self._cancelled or self._is_late() or self._obstacles.in_the_way)
         self._dialler.hold(not may_dial)
-        room = min(self._plan.max_active_calls - state.lines.in_use, self._dialler.room)
+        room = min(self._plan.max_active_calls - tracker.lines.in_use, self._dialler.room)
         if self._obstacles.is_failing:
             room = min(room, 1 - self._dialler.outstanding)
         if not may_dial or room <= 0:
             return False
-        jobs = []
-        for turn in state.agenda.take(self._now(), room):
-            jobs.append(self._job(turn))
-            state.lines.placing[jobs[-1].key] = (turn.contact.position, turn.attempt)
+        jobs = tracker.agenda.take(self._now(), room)
+        tracker.lines.placing.update((job.key, job) for job in jobs)
         self._dialler.submit(jobs)
-        return not jobs and state.agenda.is_unread  # many whose window is closed
+        return not jobs and tracker.agenda.is_unread  # many whose window is closed
 
-    def _job(self, turn: Turn) -> Job:
-        contact = turn.contact
-        origin = replace(
-            self._origin,
-            campaign_id=self._plan.campaign_id,
-            contact_key=contact.contact_key,
-            position=contact.position,
-            attempt=turn.attempt,
-        )
-        key = attempt_key(self._plan.campaign_id, contact.contact_key, turn.attempt)
-        return Job(key, contact.call, origin, turn.not_after)
-
-    def _end(self, state: CampaignState) -> End | None:
-        if state.lines.in_use:  # of a cancelled campaign, too: its summary says how they went
+    def _end(self, tracker: CampaignTracker) -> End | None:
+        if tracker.lines.in_use:  # of a cancelled campaign, too: its summary says how they went
             return None
         if self._cancelled:
             return End.CANCELLED
@@ -237,40 +220,40 @@ class CampaignRunner:
                 "The cancellation was taken back before the contacts of this try were read. A retry, or "
                 "clearing the task, reads them and goes on."
             )
-        return End.FINISHED if self._is_late() or state.agenda.is_empty else None
+        return End.FINISHED if self._is_late() or tracker.agenda.is_empty else None
 
-    def _pause(self, state: CampaignState) -> Pause | None:
+    def _pause(self, tracker: CampaignTracker) -> Pause | None:
         """Return how long nothing is to be dialled, if that is worth giving the worker back for."""
-        lines, now = state.lines, self._now()
+        lines, now = tracker.lines, self._now()
         if self._min_pause is None or self._cancelled or lines.placing or lines.unanswered:
             return None
-        until = self._next_event(state)
+        until = self._next_event(tracker)
         # While people are on the phone, something is likely to happen soon.
-        quiet = timedelta(seconds=self._clocks.passed() - state.moved_at)
+        quiet = timedelta(seconds=self._clocks.passed() - tracker.moved_at)
         if until - now < self._min_pause or (lines.active and quiet < self._min_pause):
             return None
         if not lines.active:
             return Pause(until, None)
-        return self._pause_for_calls(state, until)
+        return self._pause_for_calls(tracker, until)
 
-    def _next_event(self, state: CampaignState) -> datetime:
+    def _next_event(self, tracker: CampaignTracker) -> datetime:
         """Return when there is something to do at the latest, whatever the calls under way do."""
-        lines, now = state.lines, self._now()
+        lines, now = tracker.lines, self._now()
         moments = []
         if lines.next_due is not None:
             moments.append(now + timedelta(seconds=lines.next_due - self._clocks.passed()))
         if not self._is_late():
             moments += [self._plan.deadline] if self._plan.deadline else []
-            if not state.agenda.is_empty and lines.in_use < self._plan.max_active_calls:
-                moments.append(state.agenda.next_at or now)
+            if not tracker.agenda.is_empty and lines.in_use < self._plan.max_active_calls:
+                moments.append(tracker.agenda.next_at or now)
         return min(moments, default=now)
 
-    def _pause_for_calls(self, state: CampaignState, until: datetime) -> Pause | None:
-        lines = state.lines
+    def _pause_for_calls(self, tracker: CampaignTracker, until: datetime) -> Pause | None:
+        lines = tracker.lines
         unended = set(self._ledger.open_calls(self._plan.campaign_id))
         if not lines.active.keys() <= unended:
             return None  # some have ended this very moment
-        full = lines.in_use >= self._plan.max_active_calls and not state.agenda.is_empty
+        full = lines.in_use >= self._plan.max_active_calls and not tracker.agenda.is_empty
         if (full or self._plan.redial) and not self._is_late():
             return Pause(until, len(unended))  # the next one that ends gives something to do
         return Pause(until, len(unended) - len(lines.active) + 1)

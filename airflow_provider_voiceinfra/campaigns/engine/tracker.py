@@ -9,13 +9,15 @@ from contextlib import closing
 from datetime import datetime
 from typing import cast
 
-from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, Agenda
-from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
-from airflow_provider_voiceinfra.campaigns.engine.lines import Call, Lines
-from airflow_provider_voiceinfra.campaigns.engine.progress import Progress
+from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
+from airflow_provider_voiceinfra.campaigns.engine.counts import Counts
+from airflow_provider_voiceinfra.campaigns.engine.lines import LineInUse, PhoneLines
+from airflow_provider_voiceinfra.campaigns.outcomes import REFUSED, UNKNOWN
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
-from airflow_provider_voiceinfra.dialling.jobs import Dialled
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, Dialled
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
@@ -27,10 +29,10 @@ log = logging.getLogger(__name__)
 _COMPLETIONS = 1000
 
 
-class CampaignState:
+class CampaignTracker:
     """Who is to be dialled, who is on the phone, and who is done.
 
-    :param plan: the campaign's orders.
+    :param plan: how the campaign calls.
     :param ledger: where its contacts are, and what became of their calls.
     :param origin: the task instance that runs it.
     :param clocks: what time it is, and how much has passed.
@@ -43,17 +45,17 @@ class CampaignState:
         ledger: CallLedger,
         origin: CallOrigin,
         clocks: Clocks,
-        before: CampaignState | None = None,
+        before: CampaignTracker | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._origin = origin
         self._clocks = clocks
         counts = ledger.count_contacts(plan.campaign_id)
-        told = before.progress if before else None
-        self.progress: Progress = Progress(counts.pop("", 0), counts, clocks, told)
-        self.agenda = Agenda(plan, ledger)
-        self.lines = Lines()
+        told = before.counts if before else None
+        self.counts: Counts = Counts(counts.pop("", 0), counts, clocks, told)
+        self.agenda = Agenda(plan, ledger, origin)
+        self.lines = PhoneLines()
         self.moved_at = clocks.passed()
         """When a call was last placed, or ended, in seconds of the clock that nobody can set."""
         self.looked_at = clocks.passed()
@@ -77,9 +79,9 @@ class CampaignState:
     def _place(self, standing: Standing) -> None:
         """Put a contact that was called before where it belongs."""
         last = standing.last
-        self.progress.count_placed(standing.placed)
+        self.counts.count_placed(standing.placed)
         if standing.stage is Stage.DIAL and not self._was_refused_in_this_try(standing):
-            why = REDIAL if standing.due else AGAIN
+            why = WaitingFor.REDIAL if standing.due else WaitingFor.AGAIN
             self.agenda.put(standing.due, standing.position, standing.next_attempt, why)
             if standing.placed and standing.outcome:
                 self._rang[standing.position] = standing.outcome
@@ -95,20 +97,20 @@ class CampaignState:
             if entry is not None:
                 self._await_answer(entry, standing.position, standing.next_attempt)
                 return
-        self.progress.contact_done(standing.outcome or "unknown", before=True)
+        self.counts.contact_done(standing.outcome or UNKNOWN, before=True)
 
     def _was_refused_in_this_try(self, standing: Standing) -> bool:
         """Tell whether nobody can have mended yet what a call was refused for."""
         if standing.refused is None:
             return False
         entry = self._ledger.call_by_hash(standing.refused.key_hash)
-        return entry is not None and _task_try(entry.origin) == _task_try(self._origin)
+        return entry is not None and entry.origin.is_same_try_as(self._origin)
 
-    def _call(self, position: int, attempt: int, answered_at: datetime | None = None) -> Call:
+    def _call(self, position: int, attempt: int, answered_at: datetime | None = None) -> LineInUse:
         """Return a call that is on the phone, from its answer on or from now."""
         timeout = self._plan.completion_timeout
         due = self._clocks.reached((answered_at or self._clocks.now()) + timeout, timeout)
-        return Call(position, attempt, due)
+        return LineInUse(position, attempt, due)
 
     def _await_answer(self, entry: CallEntry, position: int, attempt: int) -> None:
         if entry.state is CallState.CLAIMED:  # its owner is gone: only this process dials for the campaign
@@ -117,13 +119,14 @@ class CampaignState:
             )
         timeout = self._plan.unknown_timeout
         due = self._clocks.reached(entry.renewed_at + timeout, timeout)
-        if entry.key_hash in self._let_go:
+        # What the ledger has forgotten rang long ago, and there may be thousands of such calls.
+        if entry.key_hash in self._let_go or entry.error_code == GONE_FROM_LEDGER:
             due = self._clocks.passed()
-        self.lines.unanswered[entry.key_hash] = (entry, Call(position, attempt, due))
+        self.lines.unanswered[entry.key_hash] = (entry, LineInUse(position, attempt, due))
 
     def outcomes_so_far(self) -> dict[str, int]:
         """Return how the last call ended of those who wait to be called again: how many of each outcome."""
-        in_use = {position for position, _ in self.lines.placing.values()}
+        in_use = {job.origin.position for job in self.lines.placing.values()}
         in_use |= {call.position for _, call in self.lines.unanswered.values()}
         return Counter(outcome for position, outcome in self._rang.items() if position not in in_use)
 
@@ -132,15 +135,16 @@ class CampaignState:
         accepted = []
         for dialled in found:
             self.moved_at = self._clocks.passed()
-            position, attempt = self.lines.placing.pop(dialled.job.key)
+            del self.lines.placing[dialled.job.key]
+            position, attempt = dialled.job.place
             entry = dialled.entry
             # A call under another position is found by its key alone, and would be in each further look.
             self.has_dialled |= entry is None or entry.origin.position == position
             error = dialled.error
             if isinstance(error, CallNotPlacedError) and not isinstance(error, RateLimitedError):
-                self.progress.refused(error.code, str(error), dialled.job.call.to_number)
+                self.counts.refused(error.code, str(error), dialled.job.call.to_number)
             if dialled.again or entry is None:
-                self.agenda.put(None, position, attempt, AGAIN)
+                self.agenda.put(None, position, attempt, WaitingFor.AGAIN)
             else:
                 accepted += self._settle(entry, position, attempt, new=dialled.error is None)
         self._look_up(accepted)  # a webhook may come before the answer is stored
@@ -148,12 +152,12 @@ class CampaignState:
     def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> list[str]:
         """Note what became of a call; return its id if it may be over already."""
         if entry.state is CallState.REFUSED:
-            self.progress.contact_done(self._rang.pop(position, "refused"))
+            self.counts.contact_done(self._rang.pop(position, REFUSED))
         elif entry.state is CallState.ACCEPTED and entry.call_id:
             self._rang.pop(position, None)
             self.lines.active[entry.call_id] = self._call(position, attempt, entry.answered_at)
             if new:
-                self.progress.call_placed()
+                self.counts.call_placed()
             return [entry.call_id]
         else:
             self._await_answer(entry, position, attempt)
@@ -184,12 +188,12 @@ class CampaignState:
         self.moved_at = self._clocks.passed()
         again = self._plan.redial and self._plan.redial.due(outcome, call.attempt, received_at)
         if again:
-            self.agenda.put(again, call.position, call.attempt + 1, REDIAL)
-            self._rang[call.position] = outcome or "unknown"
+            self.agenda.put(again, call.position, call.attempt + 1, WaitingFor.REDIAL)
+            self._rang[call.position] = outcome or UNKNOWN
         if was_given_up:
-            self.progress.outcome_changed("unknown", None if again else outcome or "unknown")
+            self.counts.outcome_changed(UNKNOWN, None if again else outcome or UNKNOWN)
         elif not again:
-            self.progress.contact_done(outcome or "unknown")
+            self.counts.contact_done(outcome or UNKNOWN)
 
     def look_after_lines(self) -> None:
         """Find calls whose answer was lost, and free the lines of those that nobody will hear of."""
@@ -206,21 +210,17 @@ class CampaignState:
             if found.state is CallState.UNKNOWN:
                 self._rang.pop(call.position, None)
                 self._let_go.add(key_hash)
-                self.progress.contact_done("unknown")
+                self.counts.contact_done(UNKNOWN)
                 log.warning("It stays unknown whether a call was placed; it is reported, not dialled again.")
             elif found.state is CallState.REFUSED:  # its former owner lived long enough to store that
-                self.agenda.put(None, call.position, call.attempt, AGAIN)
+                self.agenda.put(None, call.position, call.attempt, WaitingFor.AGAIN)
             elif found.call_id:
                 log.info("Call %s, whose answer was lost, was found.", found.call_id)
-                self.progress.call_placed()
+                self.counts.call_placed()
                 self._rang.pop(call.position, None)
                 self.lines.active[found.call_id] = self._call(call.position, call.attempt)
                 self._look_up([found.call_id])
         for call_id, _ in self.lines.give_up(now):
             self._let_go.add(call_id)
-            self.progress.contact_done("unknown")
+            self.counts.contact_done(UNKNOWN)
             log.warning("No completion record of call %s has come in time; its line is free.", call_id)
-
-
-def _task_try(origin: CallOrigin) -> tuple[object, ...]:
-    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index, origin.try_number

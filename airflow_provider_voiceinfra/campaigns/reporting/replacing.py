@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -44,7 +45,8 @@ def replacing(
     :param location: a path or URL.
     :param family: what the files beside it are named after, so that those of killed processes are found and
         deleted; of one family, only one process may put its file there.
-    :param allowed: entered while the file is put there; what it raises prevents that.
+    :param allowed: entered while the file is put there, which takes no time on this machine; what it raises
+        prevents that.
     """
     local = local_path(location)
     writing = _elsewhere(location, allowed) if local is None else _here(local, family or uuid4().hex, allowed)
@@ -72,14 +74,17 @@ def _here(
     try:
         with file:
             yield file
+            if target.exists():
+                # By its number: whoever has taken the campaign over may have deleted its name.
+                os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
             file.flush()
             os.fsync(file.fileno())
-        with allowed():
-            if target.exists():
-                shutil.copymode(target, aside)
+        # Those of processes that had the place before: whoever gets it after this one is not among them.
+        left = glob.glob(glob.escape(str(target.with_name(prefix))) + f"*{PART}")
+        with allowed():  # others are kept waiting, for some seconds at most, so nothing else is done here
             os.replace(aside, target)
-            for left in glob.glob(glob.escape(str(target.with_name(prefix))) + f"*{PART}"):
-                Path(left).unlink(missing_ok=True)
+        for one in left:
+            Path(one).unlink(missing_ok=True)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -9,23 +9,20 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
+from airflow_provider_voiceinfra.campaigns import outcomes
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
-EXPIRED = "expired"
-CANCELLED = "cancelled"
-OTHER = "other"
 # The name of each reason for which a row is skipped, as the summary has it.
 SKIPPED = {
-    "invalid": "invalid",
-    "duplicate": "duplicates",
-    "do_not_call": "do_not_call",
-    WITHDRAWN: WITHDRAWN,
+    SkipReason.INVALID.value: "invalid",
+    SkipReason.DUPLICATE.value: "duplicates",
+    SkipReason.DO_NOT_CALL.value: "do_not_call",
+    SkipReason.WITHDRAWN.value: "withdrawn",
 }
-OUTCOMES = ("answered", "voicemail", "failed", "refused", "unknown", EXPIRED, CANCELLED)
 # Fields of the record with a column of their own in the result file.
 RECORD_COLUMNS = ("duration_seconds", "start_time", "end_time", "recording_url", "summary")
 COLUMNS = (
@@ -52,8 +49,7 @@ _BATCH = 500
 class ContactResult:
     """How one contact ended.
 
-    :param outcome: an outcome of the API, ``refused``, ``unknown``, ``expired``, ``cancelled``, or why the
-        row was skipped.
+    :param outcome: an outcome of the API, another ``ContactOutcome``, or why the row was skipped.
     :param reason: for people, why that is the outcome; ``None`` if it says enough itself.
     :param attempts: how many calls were placed.
     :param completion: the record of the last call; ``None`` if there is none.
@@ -141,20 +137,20 @@ class Tally:
             "contacts": self._contacts,
             **{name: self._outcomes[name] for name in SKIPPED.values()},
             "placed": self._placed,
-            **{name: self._outcomes[name] for name in (*OUTCOMES, OTHER)},
+            **{name: self._outcomes[name] for name in outcomes.ALL},
             "attempts": self._attempts,
         }
 
 
-_COUNTED = frozenset({*SKIPPED.values(), *OUTCOMES})
-_API_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
+_COUNTED = frozenset({*SKIPPED.values(), *outcomes.ALL})
+_OF_A_RECORD = frozenset({*(outcome.value for outcome in CallOutcome), outcomes.UNKNOWN})
 
 
 def _counted_as(result: ContactResult) -> str:
     if result.completion is not None:  # the API's own word, whatever else it may mean here
-        return result.outcome if result.outcome in {*_API_OUTCOMES, "unknown"} else OTHER
+        return result.outcome if result.outcome in _OF_A_RECORD else outcomes.OTHER
     name = SKIPPED.get(result.outcome, result.outcome)
-    return name if name in _COUNTED else OTHER
+    return name if name in _COUNTED else outcomes.OTHER
 
 
 def _result(
@@ -163,7 +159,7 @@ def _result(
     completions: Mapping[str, CompletionEntry],
     unplaced: str,
 ) -> ContactResult:
-    mendable = how is not None and how.stage is Stage.DIAL and how.outcome == "refused"
+    mendable = how is not None and how.stage is Stage.DIAL and how.outcome == outcomes.REFUSED
     if how is None or how.outcome is None or (contact.skipped and mendable and not how.placed):
         if contact.skipped:
             return ContactResult(contact, contact.skipped, contact.reason, 0)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, ContactEntry, attempt_key
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
-from airflow_provider_voiceinfra.ledger.rows import now
 
 _BATCH = 2000
 
@@ -24,6 +24,7 @@ class ContactLoads:
     """Stores the contacts of campaigns."""
 
     _database: Database
+    _now: Callable[[], datetime]
 
     def load_contacts(
         self,
@@ -31,7 +32,7 @@ class ContactLoads:
         found: Iterable[ContactEntry],
         *,
         loaded_by: str,
-        runner: str | None = None,
+        runner: str,
     ) -> None:
         """Store whom a campaign is to call: the newest load is what counts.
 
@@ -41,8 +42,7 @@ class ContactLoads:
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
-        :param runner: what ``take_campaign`` gave the process that loads; if not set, it is not asked whether
-            another process has taken the campaign over.
+        :param runner: what ``take_campaign`` gave the process that loads.
         :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
             contacts meanwhile, which are those that count.
         """
@@ -50,10 +50,10 @@ class ContactLoads:
         batch, rows = _Batch(campaign_id, number, first), iter(found)
         while entries := list(islice(rows, _BATCH)):
             with self._database.writing() as connection:
-                _hold_load(connection, campaign_id, number, runner)
+                _hold_load(connection, campaign_id, number, runner, self._now())
                 batch.store(connection, entries)
         with self._database.writing() as connection:
-            _hold_load(connection, campaign_id, number, runner)
+            _hold_load(connection, campaign_id, number, runner, self._now())
             if number > 1:
                 _withdraw_older(connection, campaign_id, number)
             connection.execute(
@@ -62,12 +62,12 @@ class ContactLoads:
                 .values(loaded_by=loaded_by, finished_at=None, summary=None)
             )
 
-    def _begin_load(self, campaign_id: str, runner: str | None) -> tuple[int, int]:
+    def _begin_load(self, campaign_id: str, runner: str) -> tuple[int, int]:
         """Return the number of a new load, and the position that comes before its first new contact."""
         with self._database.writing() as connection:
             begun = connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, _is_run_by(runner))
+                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
                 .values(loads=campaigns.c.loads + 1, loaded_by=None)
             )
             if begun.rowcount != 1:
@@ -152,16 +152,14 @@ class _Batch:
         return known
 
 
-def _is_run_by(runner: str | None) -> ColumnElement[bool]:
-    return true() if runner is None else campaigns.c.runner == runner
-
-
-def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str | None) -> None:
+def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str, now: datetime) -> None:
     """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
     held = connection.execute(
         update(campaigns)
-        .where(campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, _is_run_by(runner))
-        .values(runner_seen_at=now())
+        .where(
+            campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, campaigns.c.runner == runner
+        )
+        .values(runner_seen_at=now)
     )
     if held.rowcount != 1:
         raise busy(connection, campaign_id)
@@ -170,12 +168,17 @@ def _hold_load(connection: Connection, campaign_id: str, number: int, runner: st
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:
     older = (contacts.c.campaign_id == campaign_id, contacts.c.load_number < number)
     connection.execute(
-        delete(contacts).where(*older, contacts.c.skipped.is_not(None), contacts.c.skipped != WITHDRAWN)
+        delete(contacts).where(
+            *older, contacts.c.skipped.is_not(None), contacts.c.skipped != SkipReason.WITHDRAWN.value
+        )
     )
     connection.execute(
         update(contacts)
         .where(*older, contacts.c.skipped.is_(None))
-        .values(skipped=WITHDRAWN, reason="is not among the contacts any more, or must not be called now")
+        .values(
+            skipped=SkipReason.WITHDRAWN.value,
+            reason="is not among the contacts any more, or must not be called now",
+        )
     )
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
-WITHDRAWN = "withdrawn"
-"""Why a contact is skipped that an earlier load brought, and the newest one no longer did."""
+
+class SkipReason(str, Enum):
+    """Why a row of a campaign's contacts is not called."""
+
+    INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    DO_NOT_CALL = "do_not_call"
+    WITHDRAWN = "withdrawn"
+    """An earlier load brought it, and the newest one no longer did."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,9 @@ class CampaignEntry:
     summary: dict[str, Any] | None
 
     @property
-    def runs_in(self) -> tuple[str | None, str | None, str | None, int | None]:
+    def task(self) -> TaskIdentity:
         """The task instance that runs it, or ran it last."""
-        return self.dag_id, self.run_id, self.task_id, self.map_index
+        return TaskIdentity.of(self)
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,7 @@ class ContactEntry:
 
     :param position: its place in the campaign, from 1.
     :param row_number: its row in the source that it came from.
-    :param skipped: why it is not called: ``invalid``, ``duplicate``, ``do_not_call``, ``withdrawn``; ``None``
-        if it is.
+    :param skipped: why it is not called, a ``SkipReason``; ``None`` if it is.
     :param reason: for people, without anything personal; ``None`` if it is called.
     """
 

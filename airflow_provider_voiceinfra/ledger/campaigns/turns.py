@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -18,52 +19,52 @@ from sqlalchemy import Connection, select, update
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import IS_OVER, is_alive
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
-from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE, CampaignLists, campaign_of
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 
 
 class CampaignsLedger(CampaignLists):
     """Stores campaigns, and lets one process at a time run each."""
 
-    def take_campaign(
-        self, campaign_id: str, *, conn_id: str, origin: CallOrigin
-    ) -> tuple[CampaignEntry, bool]:
+    def take_campaign(self, campaign_id: str, *, conn_id: str, origin: CallOrigin) -> CampaignEntry:
         """Become the process that runs a campaign, which is begun if there is none of this id.
 
         Another try of the same task instance takes it over at once, since only one of them is meant to live.
 
         :param conn_id: the connection that it goes through.
         :param origin: the task instance that runs it.
-        :return: the campaign, whose ``runner`` is what ``beat`` and ``release_campaign`` want; and whether it
-            was taken from a process that may still dial until its next beat.
+        :return: the campaign, whose ``runner`` is what ``beat`` and ``release_campaign`` want. A process from
+            which it was taken may still dial until its next beat.
         :raises CampaignBusyError: if another task instance is running it.
         """
         self._begin_campaign(campaign_id, conn_id, origin)
         with self._database.writing() as connection:
             entry = _read(connection, campaign_id, lock=True)
-            if entry.runs_in != _task(origin) and _is_alive(entry):
+            if entry.task != origin.task and is_alive(entry, self._now()):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-            values = {"runner": uuid.uuid4().hex, "runner_seen_at": now(), "conn_id": conn_id}
-            names = ("dag_id", "run_id", "task_id", "map_index")
-            values |= dict(zip(names, _task(origin), strict=True))
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id}
+            values |= asdict(origin.task)
             connection.execute(
                 update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
             )
-            return _read(connection, campaign_id), _is_alive(entry)
+            return _read(connection, campaign_id)
 
-    def beat(self, campaign_id: str, runner: str, progress: Mapping[str, Any]) -> CampaignEntry:
+    def beat(self, campaign_id: str, runner: str, progress: Mapping[str, Any] | None = None) -> CampaignEntry:
         """Show that the process that runs a campaign is alive, and what it says of the campaign.
 
+        :param progress: plain JSON; ``None`` leaves what was said before.
         :raises CampaignBusyError: if another process has taken the campaign over; it must not dial any more.
         """
+        said = {} if progress is None else {"progress": json.dumps(progress)}
         with self._database.writing() as connection:
             connection.execute(
                 update(campaigns)
                 .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(runner_seen_at=now(), progress=json.dumps(progress))
+                .values(runner_seen_at=self._now(), **said)
             )
             entry = _read(connection, campaign_id)
         if entry.runner != runner:
@@ -72,9 +73,13 @@ class CampaignsLedger(CampaignLists):
 
     @contextmanager
     def held_campaign(self, owner: Ownership) -> Iterator[None]:
-        """Have nobody take a campaign over before the block is left; for what takes no time.
+        """Have nobody take a campaign over meanwhile, as long as the block takes no time.
 
-        :raises CampaignBusyError: if another process has taken it over.
+        A server ends a transaction that is idle for some seconds. The block is then carried out all the same,
+        while another process may have the campaign.
+
+        :raises CampaignBusyError: if another process has taken it over; nothing in the block is done then.
+        :raises LedgerUnavailableError: afterwards, if the block took longer than that.
         """
         with self._database.writing() as connection:
             hold(connection, owner)
@@ -104,7 +109,7 @@ class CampaignsLedger(CampaignLists):
             connection.execute(
                 update(campaigns)
                 .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(summary=json.dumps(summary), finished_at=now(), loaded_by=None)
+                .values(summary=json.dumps(summary), finished_at=self._now(), loaded_by=None)
             )
             entry = _read(connection, campaign_id)
         if entry.runner != runner:
@@ -115,7 +120,7 @@ class CampaignsLedger(CampaignLists):
 
         One that had finished and has been taken up again since is unfinished.
         """
-        return self._set_cancelled(campaign_id, now())
+        return self._set_cancelled(campaign_id, self._now())
 
     def uncancel_campaign(self, campaign_id: str) -> bool:
         """Take a cancellation back; return whether there was one.
@@ -137,19 +142,14 @@ class CampaignsLedger(CampaignLists):
         return found
 
     def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
-        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": now()}
-        values |= dict(zip(("dag_id", "run_id", "task_id", "map_index"), _task(origin), strict=True))
+        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": self._now()}
+        values |= asdict(origin.task)
         with self._database.writing() as connection:
             insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
-        # One that is continued stays marked as finished until its contacts are loaded anew, which takes time.
-        goes_on = campaigns.c.finished_at.is_(None) | (campaigns.c.runner_seen_at > campaigns.c.finished_at)
-        condition = (
-            campaigns.c.cancelled_at.is_not(None)
-            if moment is None
-            else campaigns.c.cancelled_at.is_(None) & goes_on
-        )
+        is_cancelled = campaigns.c.cancelled_at.is_not(None)
+        condition = is_cancelled if moment is None else ~is_cancelled & ~IS_OVER
         with self._database.writing() as connection:
             changed = connection.execute(
                 update(campaigns)
@@ -157,15 +157,6 @@ class CampaignsLedger(CampaignLists):
                 .values(cancelled_at=moment)
             )
         return changed.rowcount == 1
-
-
-def _task(origin: CallOrigin) -> tuple[str | None, str | None, str | None, int | None]:
-    return origin.dag_id, origin.run_id, origin.task_id, origin.map_index
-
-
-def _is_alive(entry: CampaignEntry) -> bool:
-    seen = entry.runner_seen_at
-    return entry.runner is not None and seen is not None and now() - seen < RUNNER_LEASE
 
 
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:

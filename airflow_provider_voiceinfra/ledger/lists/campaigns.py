@@ -5,42 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select
 
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState, is_in
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.search import Cursor
-from airflow_provider_voiceinfra.ledger.rows import now
-
-# A process that runs a campaign shows every second or so that it is alive.
-RUNNER_LEASE = timedelta(seconds=60)
 
 # PostgreSQL stores no text with it, and refuses to be asked for one.
 _NUL = "\0"
 _c = campaigns.c
-_is_over = _c.finished_at.is_not(None) & or_(_c.runner_seen_at.is_(None), _c.runner_seen_at <= _c.finished_at)
-_goes_on = _c.cancelled_at.is_(None) & ~_is_over
-# The states of ``campaigns.states``, by their names there.
-_IN_STATE: dict[str, Callable[[datetime], ColumnElement[bool]]] = {
-    "running": lambda lease: and_(_goes_on, _c.runner.is_not(None), _c.runner_seen_at > lease),
-    "waiting": lambda lease: and_(_goes_on, _c.runner.is_(None)),
-    "silent": lambda lease: and_(
-        _goes_on, _c.runner.is_not(None), or_(_c.runner_seen_at.is_(None), _c.runner_seen_at <= lease)
-    ),
-    "cancelled": lambda lease: _c.cancelled_at.is_not(None),
-    "finished": lambda lease: _c.cancelled_at.is_(None) & _is_over,
-}
 
 
 @dataclass(frozen=True)
 class CampaignFilter:
     """Which campaigns are wanted; what is not set does not matter.
 
-    :param state: one of the names of ``campaigns.states.State``.
+    :param state: the name of a ``CampaignState``.
     :param text: stands in the campaign's id, or in that of its DAG or run, whatever the case.
     :param dag_ids: if set, of campaigns with a DAG only those of these.
     :param dagless_conns: if set, of campaigns without a DAG only those of these connections.
@@ -70,6 +55,7 @@ class CampaignLists:
     """Lists campaigns."""
 
     _database: Database
+    _now: Callable[[], datetime]
 
     def campaign(self, campaign_id: str) -> CampaignEntry | None:
         """Return one campaign."""
@@ -109,7 +95,7 @@ class CampaignLists:
         :param limit: how many campaigns at most.
         :raises ValueError: if ``after`` or ``before`` is not what a page has given out, or the state is none.
         """
-        query = select(campaigns).where(*_conditions(wanted))
+        query = select(campaigns).where(*_conditions(wanted, self._now()))
         if before is not None:
             query = query.where(_beyond(before, newer=True))
             query = query.order_by(_c.created_at, _c.campaign_id.desc())
@@ -141,12 +127,12 @@ def _newest_first(query: Select[Any]) -> Select[Any]:
     return query.order_by(_c.created_at.desc(), _c.campaign_id)
 
 
-def _conditions(wanted: CampaignFilter) -> list[ColumnElement[bool]]:
+def _conditions(wanted: CampaignFilter, now: datetime) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.state is not None:
-        if wanted.state not in _IN_STATE:
+        if wanted.state not in {state.value for state in CampaignState}:
             raise ValueError(f"campaigns have no state {wanted.state!r}")
-        found.append(_IN_STATE[wanted.state](now() - RUNNER_LEASE))
+        found.append(is_in(CampaignState(wanted.state), now))
     if wanted.text and _NUL in wanted.text:
         found.append(false())
     elif wanted.text:

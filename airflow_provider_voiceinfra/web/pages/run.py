@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_voiceinfra.campaigns.reporting.status import State
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.addresses import page_address
@@ -25,7 +25,7 @@ MOST_COUNTED = 10_000
 POLL_SECONDS = 5
 
 _LONGEST_ID = 250  # as Airflow's own columns
-_UNDER_WAY = (State.RUNNING, State.WAITING, State.SILENT)
+_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.SILENT)
 # Outcomes in the order in which they are always named; others follow.
 _ORDER = ("answered", "voicemail", "failed", OPEN, *(state.value for state in CallState))
 

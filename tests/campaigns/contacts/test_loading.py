@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from tests.ledger.examples import running
 
 CAMPAIGN = "spring"
 # Not the number that messages give as an example.
@@ -40,7 +41,7 @@ def loader(contacts: object, window: str | None = None, **settings: Any) -> Cont
 
 def load(ledger: CallLedger, contacts: object, **settings: Any) -> ContactLoader:
     found = loader(contacts, **settings)
-    found.load(ledger, CAMPAIGN, loaded_by="run")
+    found.load(ledger, CAMPAIGN, loaded_by="run", runner=running(ledger, CAMPAIGN))
     return found
 
 
@@ -203,7 +204,7 @@ def test_rows_that_can_be_read_once_are_stored_after_having_been_checked(ledger:
 
     found = loader(once())
     found.refuse_invalid()
-    found.load(ledger, CAMPAIGN, loaded_by="run")
+    found.load(ledger, CAMPAIGN, loaded_by="run", runner=running(ledger, CAMPAIGN))
     assert [row.contact_key for row in stored(ledger)] == [ANN, BOB]
     assert found.counts == {"": 2}
 

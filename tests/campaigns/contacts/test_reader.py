@@ -98,9 +98,7 @@ def test_a_row_own_columns_go_before(write: Write) -> None:
         "to_number,agent_id,from_number,first_message,context,timezone\n"
         f"{ANN},agent-2,+44 20 7946 0123,Hi {{name}},Context,Europe/London\n"
     )
-    found = contact(
-        path, agent_id="agent-1", from_number=BOB, first_message="Hello", context="-", timezone="UTC"
-    )
+    found = contact(path, agent_id="agent-1", from_number=BOB, first_message="Hello", context="-")
     assert found.timezone == "Europe/London"
     assert found.call.to_request() == {
         "to_number": ANN,
@@ -109,10 +107,6 @@ def test_a_row_own_columns_go_before(write: Write) -> None:
         "first_message": "Hi {name}",  # a cell is no template
         "context": "Context",
     }
-
-
-def test_a_default_zone() -> None:
-    assert contact([{"to_number": ANN}], timezone="UTC").timezone == "UTC"
 
 
 def test_nothing_set_leaves_the_rest_to_the_connection() -> None:
@@ -875,7 +869,6 @@ def test_a_filled_text_that_is_too_long_is_invalid() -> None:
         ({"default_region": "UK"}, "default_region: 'UK' is no country"),
         ({"from_number": "12"}, "from_number: .*no country code"),
         ({"agent_id": "\n1\n2"}, "agent_id: "),
-        ({"timezone": "Mars/Base"}, "timezone: 'Mars/Base'"),
         ({"variables": {"a": date(2026, 6, 1)}}, "a: the value"),
         ({"variables": ["a"]}, "variables: must be a mapping"),
         ({"variables": {1: "a"}}, "variables: must be a mapping"),

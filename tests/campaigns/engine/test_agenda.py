@@ -8,13 +8,15 @@ import pytest
 
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.engine import agenda as module
-from airflow_provider_voiceinfra.campaigns.engine.agenda import AGAIN, REDIAL, WINDOW, Agenda
+from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
+from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.campaigns.calling_window.test_window import utc
-from tests.campaigns.live import numbers
+from tests.campaigns.live import ORIGIN, numbers
+from tests.ledger.examples import running
 
 NOW = utc(2026, 6, 1, 16)  # a Monday, noon in New York
 HOUR = timedelta(hours=1)
@@ -31,20 +33,20 @@ def load(ledger: CallLedger, called: list[str], zone: str | None = None) -> None
     entries = [
         ContactEntry(0, row, number, {"to_number": number}, zone) for row, number in enumerate(called, 1)
     ]
-    ledger.load_contacts("c", entries, loaded_by="load")
+    ledger.load_contacts("c", entries, loaded_by="load", runner=running(ledger, "c"))
 
 
 def positions(agenda: Agenda, now: object = NOW, most: int = 100) -> list[tuple[int, int]]:
-    return [(turn.contact.position, turn.attempt) for turn in agenda.take(now, most)]  # type: ignore[arg-type]
+    return [job.place for job in agenda.take(now, most)]  # type: ignore[arg-type]
 
 
 def test_those_that_are_due_go_first_in_the_order_in_which_they_became_due(ledger: CallLedger) -> None:
     load(ledger, numbers(6))
-    agenda = Agenda(CampaignPlan("c"), ledger)
+    agenda = Agenda(CampaignPlan("c"), ledger, ORIGIN)
     assert positions(agenda, most=3) == [(1, 1), (2, 1), (3, 1)]
-    agenda.put(NOW - HOUR, 2, 2, REDIAL)
-    agenda.put(NOW - 2 * HOUR, 3, 1, AGAIN)
-    agenda.put(NOW + HOUR, 1, 2, REDIAL)
+    agenda.put(NOW - HOUR, 2, 2, WaitingFor.REDIAL)
+    agenda.put(NOW - 2 * HOUR, 3, 1, WaitingFor.AGAIN)
+    agenda.put(NOW + HOUR, 1, 2, WaitingFor.REDIAL)
     assert positions(agenda, most=3) == [(3, 1), (2, 2), (4, 1)]
     assert positions(agenda) == [(5, 1), (6, 1)]
     assert positions(agenda) == []
@@ -59,7 +61,7 @@ def test_every_contact_has_its_turn_however_many_are_read_at_a_time(
 ) -> None:
     monkeypatch.setattr(module, "BUFFER", 7)
     load(ledger, numbers(30))
-    agenda = Agenda(CampaignPlan("c"), ledger)
+    agenda = Agenda(CampaignPlan("c"), ledger, ORIGIN)
     found = []
     while not agenda.is_empty:
         found += positions(agenda, most=4)
@@ -68,10 +70,10 @@ def test_every_contact_has_its_turn_however_many_are_read_at_a_time(
 
 def test_nobody_whose_window_is_closed_and_all_of_them_once_it_opens(ledger: CallLedger) -> None:
     load(ledger, ["+12125550100", "+14155550100", "+18085550100"])  # noon, 9:00 and 6:00
-    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("10:00-17:00")), ledger)
-    [turn] = agenda.take(NOW, 10)
-    assert (turn.contact.position, turn.not_after) == (1, utc(2026, 6, 1, 21))
-    assert agenda.waiting == {WINDOW: 2}
+    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("10:00-17:00")), ledger, ORIGIN)
+    [job] = agenda.take(NOW, 10)
+    assert (job.place, job.not_after) == ((1, 1), utc(2026, 6, 1, 21))
+    assert agenda.waiting == {WaitingFor.WINDOW: 2}
     assert agenda.next_at == utc(2026, 6, 1, 17)
     assert positions(agenda, utc(2026, 6, 1, 17)) == [(2, 1)]
     assert positions(agenda, utc(2026, 6, 1, 20)) == [(3, 1)]
@@ -89,24 +91,24 @@ def test_a_contact_is_dialled_before_its_window_closes_and_before_the_deadline(l
         ("00:00-24:00", NOW + 9 * HOUR, NOW + 9 * HOUR),
     ):
         parsed = CallingWindow.parse(window) if window else None
-        [turn] = Agenda(CampaignPlan("c", window=parsed, deadline=deadline), ledger).take(NOW, 1)
-        assert turn.not_after == expected
+        [job] = Agenda(CampaignPlan("c", window=parsed, deadline=deadline), ledger, ORIGIN).take(NOW, 1)
+        assert job.not_after == expected
 
 
 def test_a_contact_with_its_own_zone_is_called_by_its_clock(ledger: CallLedger) -> None:
     load(ledger, ["+12125550100"], "Asia/Kolkata")  # 21:30 there
-    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("09:00-20:00")), ledger)
+    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("09:00-20:00")), ledger, ORIGIN)
     assert positions(agenda) == []
     assert agenda.next_at == utc(2026, 6, 2, 3, 30)
 
 
 def test_a_contact_that_is_withdrawn_is_not_dialled_again(ledger: CallLedger) -> None:
     load(ledger, numbers(3))
-    agenda = Agenda(CampaignPlan("c"), ledger)
+    agenda = Agenda(CampaignPlan("c"), ledger, ORIGIN)
     assert len(positions(agenda)) == 3
     load(ledger, numbers(2))
     for position in (1, 2, 3):
-        agenda.put(NOW, position, 2, REDIAL)
+        agenda.put(NOW, position, 2, WaitingFor.REDIAL)
     assert positions(agenda) == [(1, 2), (2, 2)]
     assert agenda.is_empty
 
@@ -115,7 +117,7 @@ def test_a_contact_without_an_hour_is_told_of_and_does_not_keep_the_campaign_fro
     ledger: CallLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
     load(ledger, ["+17005550100", "+12125550100"])  # the first number tells no time zone
-    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("00:00-24:00")), ledger)
+    agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("00:00-24:00")), ledger, ORIGIN)
     assert positions(agenda) == [(2, 1)]
     assert agenda.is_empty
     assert "Row 1 has no hour" in caplog.text

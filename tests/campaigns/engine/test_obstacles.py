@@ -15,6 +15,7 @@ from airflow_provider_voiceinfra.campaigns.engine.obstacles import (
     PATIENCE,
     Obstacles,
 )
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -76,7 +77,7 @@ def test_each_rest_from_an_api_out_of_reach_is_twice_as_long_up_to_a_limit(
         before = clock.now
         obstacles.note(UNREACHABLE)
         obstacles.note(UNREACHABLE)  # one of several that were under way together
-        assert obstacles.current == "the API cannot be reached"
+        assert obstacles.current is Obstacle.UNREACHABLE
         while obstacles.in_the_way:
             clock.now += SECOND
         rests.append(clock.now - before)
@@ -98,7 +99,7 @@ def test_it_fails_after_a_long_time_whatever_was_not_sent_meanwhile(
     obstacles.note(UNREACHABLE)
     clock.now += PATIENCE
     obstacles.note(meanwhile)
-    assert obstacles.current == "the API cannot be reached"
+    assert obstacles.current is Obstacle.UNREACHABLE
     obstacles.note(UNREACHABLE)
     clock.now += SECOND
     with pytest.raises(VoiceInfraError, match="cannot be reached"):
@@ -137,7 +138,7 @@ def test_an_api_of_which_answers_are_lost_in_a_row_is_tried_with_one_call_at_a_t
         obstacles.note(LOST)
     assert obstacles.is_failing
     assert obstacles.in_the_way
-    assert obstacles.current == "the API fails"
+    assert obstacles.current is Obstacle.FAILING
     clock.now += PATIENCE + SECOND
     with pytest.raises(VoiceInfraError, match="the API fails"):
         obstacles.note(LOST)
@@ -191,7 +192,7 @@ def test_refusals_that_the_api_does_not_document_stop_even_a_campaign_that_worke
 
 def test_a_rate_limit_is_told_until_a_call_is_taken(obstacles: Obstacles) -> None:
     obstacles.note(refused(RateLimitedError("")))
-    assert (obstacles.current, obstacles.in_the_way) == ("rate limit", False)
+    assert (obstacles.current, obstacles.in_the_way) == (Obstacle.RATE_LIMIT, False)
     obstacles.note(ACCEPTED)
     assert obstacles.current is None
 

@@ -12,11 +12,12 @@ from harness.processes import free_port
 
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.engine import obstacles, runner
-from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
 from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
-from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignState
+from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle
 from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
@@ -383,7 +384,7 @@ class TestApiOutOfReach:
         sandbox.configure(fault_rate=1.0, faults=["error_before"])
         plan = bench.plan(unknown_timeout=SECOND)
         with bench.running(plan) as ended:
-            until(lambda: bench.told and bench.told[-1]["obstacle"] == "the API fails")
+            until(lambda: bench.told and bench.told[-1]["obstacle"] == Obstacle.FAILING)
             sandbox.configure(fault_rate=0.0)
         assert ended == [End.FINISHED]
         told = bench.summary(plan)
@@ -746,7 +747,7 @@ def test_a_ledger_that_fails_half_way_has_all_its_connections_back(bench: Bench,
     errors = []
     for _ in range(20):
         with pytest.raises(LedgerUnavailableError) as caught:
-            CampaignState(bench.plan(), flaky, ORIGIN, Clocks())
+            CampaignTracker(bench.plan(), flaky, ORIGIN, Clocks())
         errors.append(caught.value)  # as a log or an error tracker might
     pool: Any = database(ledger_url).engine.pool
     assert pool.checkedout() == 0
@@ -762,4 +763,4 @@ def test_contacts_of_two_campaigns_never_share_a_key(ledger: CallLedger, sandbox
 
 
 def _obstacle(bench: Bench) -> bool:
-    return bool(bench.told) and bench.told[-1]["obstacle"] == "the API cannot be reached"
+    return bool(bench.told) and bench.told[-1]["obstacle"] == Obstacle.UNREACHABLE

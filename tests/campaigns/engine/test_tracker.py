@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignState
+from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.dialling.jobs import Job
 from tests.campaigns.simulated import ORIGIN, Clock, MemoryLedger
@@ -31,14 +31,14 @@ def test_call_whose_webhook_comes_after_a_restore_ends(others_since: int) -> Non
         ids.append(str(ledger.accept(entry).call_id))
     ledger.complete(ids[0], "answered")
     ledger.complete(ids[1], "answered")
-    state = CampaignState(CampaignPlan("c"), ledger, ORIGIN, clock.clocks)  # type: ignore[arg-type]
-    state.take_completions()
-    assert list(state.lines.active) == [ids[4]]
+    tracker = CampaignTracker(CampaignPlan("c"), ledger, ORIGIN, clock.clocks)  # type: ignore[arg-type]
+    tracker.take_completions()
+    assert list(tracker.lines.active) == [ids[4]]
 
     del ledger.completed[:]
     for call_id in ids[2 : 2 + others_since]:
         ledger.complete(call_id, "answered")
     ledger.complete(ids[4], "answered")
-    state.take_completions()
-    assert not state.lines.active
+    tracker.take_completions()
+    assert not tracker.lines.active
     assert len(ledger.completed) == others_since + 1

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, NotFound
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
+from tests.ledger.examples import running
 
 CAMPAIGN = "spring"
 TASK = CallOrigin("dag", "run", "call", -1, 1)
@@ -41,7 +42,7 @@ class Campaign:
         ]
         for reason, message in skipped.items():
             rows.append(ContactEntry(0, len(rows) + 1, None, None, None, reason, message))
-        self.ledger.load_contacts(CAMPAIGN, rows, loaded_by="run")
+        self.ledger.load_contacts(CAMPAIGN, rows, loaded_by="run", runner=running(self.ledger, CAMPAIGN))
 
     def claim(self, name: str, attempt: int = 1) -> CallEntry:
         [contact] = (one for one in self.ledger.all_contacts(CAMPAIGN) if one.contact_key == name)

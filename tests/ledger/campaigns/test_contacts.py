@@ -16,12 +16,11 @@ from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns import loads as loads_module
-from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, Attempt, ContactEntry
+from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running, seen_from
 
 BATCH = loads_module._BATCH
 
@@ -49,7 +48,7 @@ def people(first: int, last: int) -> Iterator[ContactEntry]:
 
 
 def load(ledger: CallLedger, *entries: ContactEntry, by: str = "load", campaign_id: str = "c") -> None:
-    ledger.load_contacts(campaign_id, entries, loaded_by=by)
+    ledger.load_contacts(campaign_id, entries, loaded_by=by, runner=running(ledger, campaign_id))
 
 
 def places(ledger: CallLedger) -> list[tuple[int, str | None, str | None]]:
@@ -125,12 +124,14 @@ class TestLoad:
         assert places(ledger) == []
 
     def test_more_contacts_than_are_stored_at_a_time_keep_their_order(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 3000), loaded_by="load")
+        ledger.load_contacts("c", people(1, 3000), loaded_by="load", runner=running(ledger, "c"))
         expected = [(number, f"k{number}") for number in range(1, 3001)]
         assert to_call(ledger) == expected
-        ledger.load_contacts("c", reversed(list(people(2, 3001))), loaded_by="again")
+        ledger.load_contacts(
+            "c", reversed(list(people(2, 3001))), loaded_by="again", runner=running(ledger, "c")
+        )
         assert to_call(ledger) == [*expected[1:], (3001, "k3001")]
-        assert ledger.count_contacts("c") == {"": 3000, WITHDRAWN: 1}
+        assert ledger.count_contacts("c") == {"": 3000, SkipReason.WITHDRAWN: 1}
 
     def test_contacts_of_other_campaigns_are_left_alone(self, ledger: CallLedger) -> None:
         ledger.take_campaign("other", conn_id=CONN_ID, origin=FIRST_TRY)
@@ -138,7 +139,7 @@ class TestLoad:
         load(ledger, person("b"), campaign_id="other")
         load(ledger, person("z"), campaign_id="other")
         assert places(ledger) == [(1, "a", None), (2, "b", None), (3, None, "invalid")]
-        assert ledger.count_contacts("other") == {"": 1, WITHDRAWN: 1}
+        assert ledger.count_contacts("other") == {"": 1, SkipReason.WITHDRAWN: 1}
         assert ledger.contacts_at("other", [1, 2])[2].contact_key == "z"
 
 
@@ -155,7 +156,7 @@ class TestLoadAgain:
         load(ledger, person("a"), person("b"), person("c"))
         for _ in range(2):  # it stays withdrawn, however often others are loaded
             load(ledger, person("a"), person("c"))
-            assert places(ledger) == [(1, "a", None), (2, "b", WITHDRAWN), (3, "c", None)]
+            assert places(ledger) == [(1, "a", None), (2, "b", SkipReason.WITHDRAWN), (3, "c", None)]
             assert to_call(ledger) == [(1, "a"), (3, "c")]
         withdrawn = list(ledger.all_contacts("c"))[1]
         assert withdrawn.reason
@@ -178,7 +179,7 @@ class TestLoadAgain:
         load(ledger, person("a", 1), person("b", 2))
         load(ledger, left_out(1, "do_not_call"), person("b", 2))
         assert to_call(ledger) == [(2, "b")]
-        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1, WITHDRAWN: 1}
+        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1, SkipReason.WITHDRAWN: 1}
 
     def test_place_of_somebody_who_was_purged_is_not_given_to_another(
         self, ledger: CallLedger, ledger_url: str
@@ -196,15 +197,19 @@ class TestLoadThatFails:
     def test_nothing_counts_as_loaded(self, ledger: CallLedger) -> None:
         load(ledger, person("a"))
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts("c", breaking(people(1, BATCH + 500)), loaded_by="load")
+            ledger.load_contacts(
+                "c", breaking(people(1, BATCH + 500)), loaded_by="load", runner=running(ledger, "c")
+            )
         assert loaded_by(ledger) is None
 
     def test_repeated_it_brings_everybody_once_in_order(self, ledger: CallLedger) -> None:
         last = BATCH + 500
         for _ in range(2):
             with pytest.raises(SourceBrokeError):
-                ledger.load_contacts("c", breaking(people(1, last)), loaded_by="load")
-        ledger.load_contacts("c", people(1, last), loaded_by="load")
+                ledger.load_contacts(
+                    "c", breaking(people(1, last)), loaded_by="load", runner=running(ledger, "c")
+                )
+        ledger.load_contacts("c", people(1, last), loaded_by="load", runner=running(ledger, "c"))
         assert [key for _, key in to_call(ledger)] == [f"k{number}" for number in range(1, last + 1)]
         assert ledger.count_contacts("c") == {"": last}
         assert loaded_by(ledger) == "load"
@@ -213,13 +218,15 @@ class TestLoadThatFails:
         load(ledger, person("a"), person("b"), left_out(3))
         before = places(ledger)
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts("c", breaking(iter([person("b")])), loaded_by="load")
+            ledger.load_contacts(
+                "c", breaking(iter([person("b")])), loaded_by="load", runner=running(ledger, "c")
+            )
         assert places(ledger) == before
 
     def test_rows_that_it_left_out_do_not_count_twice(self, ledger: CallLedger) -> None:
         rows = [left_out(number) for number in range(1, BATCH + 2)]
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts("c", breaking(iter(rows)), loaded_by="load")
+            ledger.load_contacts("c", breaking(iter(rows)), loaded_by="load", runner=running(ledger, "c"))
         load(ledger, *rows)
         assert ledger.count_contacts("c") == {"invalid": BATCH + 1}
 
@@ -239,10 +246,12 @@ class TestTwoWhoLoad:
 
     def test_older_load_ends_and_changes_nothing_any_more(self, ledger: CallLedger, moment: int) -> None:
         def overtake() -> None:
-            ledger.load_contacts("c", people(1, BATCH + 20), loaded_by="newer")
+            ledger.load_contacts("c", people(1, BATCH + 20), loaded_by="newer", runner=running(ledger, "c"))
 
         with pytest.raises(CampaignBusyError, match="'dag'"):
-            ledger.load_contacts("c", self.overtaken(moment, overtake), loaded_by="older")
+            ledger.load_contacts(
+                "c", self.overtaken(moment, overtake), loaded_by="older", runner=running(ledger, "c")
+            )
         assert {key for _, key in to_call(ledger)} == {f"k{number}" for number in range(1, BATCH + 21)}
         assert ledger.count_contacts("c") == {"": BATCH + 20}
         assert loaded_by(ledger) == "newer"
@@ -253,7 +262,7 @@ class TestTwoWhoLoad:
             load(ledger, person("newest"), by="newer")
 
         with pytest.raises(CampaignBusyError):
-            ledger.load_contacts("c", older(), loaded_by="older")
+            ledger.load_contacts("c", older(), loaded_by="older", runner=running(ledger, "c"))
         assert [key for _, key in to_call(ledger)] == ["newest"]
         assert loaded_by(ledger) == "newer"
 
@@ -277,19 +286,18 @@ class TestTwoWhoLoad:
             yield from people(BATCH + 6, BATCH + 20)
 
         with ThreadPoolExecutor(1) as pool:
-            loading = pool.submit(ledger.load_contacts, "c", older(), loaded_by="older")
+            loading = pool.submit(
+                ledger.load_contacts, "c", older(), loaded_by="older", runner=running(ledger, "c")
+            )
             begun.wait(30)
-            ledger.load_contacts("c", newer(), loaded_by="newer")
+            ledger.load_contacts("c", newer(), loaded_by="newer", runner=running(ledger, "c"))
         assert {key for _, key in to_call(ledger)} == {f"k{number}" for number in range(1, BATCH + 21)}
         assert loaded_by(ledger) == "newer"
 
 
-def test_long_load_keeps_the_campaign_for_whoever_loads(
-    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_load_keeps_the_campaign_for_whoever_loads(ledger: CallLedger) -> None:
     moment = datetime.now(timezone.utc)
-    for module in (campaigns_module, loads_module):
-        monkeypatch.setattr(module, "now", lambda: moment)
+    ledger = seen_from(ledger, lambda: moment)
 
     def slow() -> Iterator[ContactEntry]:
         nonlocal moment
@@ -299,13 +307,13 @@ def test_long_load_keeps_the_campaign_for_whoever_loads(
             with pytest.raises(CampaignBusyError):
                 ledger.take_campaign("c", conn_id=CONN_ID, origin=replace(FIRST_TRY, run_id="another"))
 
-    ledger.load_contacts("c", slow(), loaded_by="load")
+    ledger.load_contacts("c", slow(), loaded_by="load", runner=running(ledger, "c"))
     assert loaded_by(ledger) == "load"
 
 
 class TestWhoIsLeft:
     def test_whoever_was_ever_claimed_is_not_untried(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 6), loaded_by="load")
+        ledger.load_contacts("c", people(1, 6), loaded_by="load", runner=running(ledger, "c"))
         dial(ledger, 1)
         ledger.accept(dial(ledger, 2), "call_2")
         ledger.refuse(dial(ledger, 3), "rate_limited", "429")
@@ -313,7 +321,7 @@ class TestWhoIsLeft:
         assert [one.position for one in ledger.untried_contacts("c", after=0, limit=10)] == [4, 6]
 
     def test_calls_of_other_campaigns_and_of_none_do_not_count(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 3), loaded_by="load")
+        ledger.load_contacts("c", people(1, 3), loaded_by="load", runner=running(ledger, "c"))
         dial(ledger, 1, campaign_id="other")
         dial(ledger, 2, campaign_id=None)
         dial(ledger, None)
@@ -336,7 +344,7 @@ class TestWhoIsLeft:
 
 class TestAttempts:
     def test_each_call_says_how_far_it_is(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 9), loaded_by="load")
+        ledger.load_contacts("c", people(1, 9), loaded_by="load", runner=running(ledger, "c"))
         ended = ledger.accept(dial(ledger, 2), "call_2")
         complete(ledger, "call_2", call_outcome="voicemail")
         open_call = ledger.accept(dial(ledger, 3), "call_3")
@@ -417,7 +425,7 @@ class TestAttempts:
         assert positions == list(range(1, 1201))
 
     def test_reading_may_be_given_up(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 20), loaded_by="load")
+        ledger.load_contacts("c", people(1, 20), loaded_by="load", runner=running(ledger, "c"))
         for _ in range(40):  # more than there are connections
             assert next(iter(ledger.all_contacts("c"))).position == 1
 

@@ -12,12 +12,11 @@ import pytest
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from tests.ledger.examples import CONN_ID, FIRST_TRY, SECOND_TRY
+from tests.ledger.examples import CONN_ID, FIRST_TRY, SECOND_TRY, running
 from tests.ledger.racing import Rival, after_statement
 
 ANOTHER_RUN = replace(FIRST_TRY, run_id="another run")
@@ -38,21 +37,22 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(campaigns_module, "now", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
-def take(
-    ledger: CallLedger, origin: CallOrigin = FIRST_TRY, campaign_id: str = "c"
-) -> tuple[CampaignEntry, bool]:
+@pytest.fixture
+def ledger(ledger_url: str, clock: Clock) -> CallLedger:
+    return CallLedger(ledger_url, now=clock)
+
+
+def take(ledger: CallLedger, origin: CallOrigin = FIRST_TRY, campaign_id: str = "c") -> CampaignEntry:
     return ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=origin)
 
 
 def runner_of(ledger: CallLedger, origin: CallOrigin = FIRST_TRY) -> str:
     """Take a campaign, and return what the process that runs it is known by."""
-    return str(take(ledger, origin)[0].runner)
+    return str(take(ledger, origin).runner)
 
 
 def stored(ledger: CallLedger, campaign_id: str = "c") -> CampaignEntry:
@@ -62,15 +62,14 @@ def stored(ledger: CallLedger, campaign_id: str = "c") -> CampaignEntry:
 
 
 def set_loaded(ledger: CallLedger) -> None:
-    ledger.load_contacts("c", [], loaded_by="somebody")
+    ledger.load_contacts("c", [], loaded_by="somebody", runner=running(ledger, "c"))
 
 
 class TestTake:
     def test_campaign_of_a_new_id_is_begun(self, ledger: CallLedger, ledger_url: str, clock: Clock) -> None:
-        entry, from_another = take(ledger)
-        assert not from_another
+        entry = take(ledger)
         assert entry.runner
-        assert (entry.campaign_id, entry.conn_id, entry.runs_in) == ("c", CONN_ID, ("dag", "run", "task", -1))
+        assert (entry.campaign_id, entry.conn_id, entry.task) == ("c", CONN_ID, FIRST_TRY.task)
         assert (entry.created_at, entry.runner_seen_at) == (START, START)
         assert (entry.loads, entry.loaded_by, entry.progress, entry.summary) == (0, None, None, None)
         assert (entry.cancelled_at, entry.finished_at) == (None, None)
@@ -86,7 +85,7 @@ class TestTake:
     def test_another_task_instance_is_refused_while_one_is_at_work(
         self, ledger: CallLedger, change: dict[str, Any]
     ) -> None:
-        entry, _ = take(ledger)
+        entry = take(ledger)
         with pytest.raises(CampaignBusyError) as caught:
             take(ledger, replace(SECOND_TRY, **change))
         assert caught.value.campaign_id == "c"
@@ -105,34 +104,20 @@ class TestTake:
         with pytest.raises(CampaignBusyError):
             take(ledger, ANOTHER_RUN)
         clock.forward(0.1)
-        entry, from_another = take(ledger, ANOTHER_RUN)
-        assert not from_another
+        entry = take(ledger, ANOTHER_RUN)
         assert (entry.run_id, entry.runner_seen_at) == ("another run", clock.moment)
         assert entry.runner not in (None, runner)
 
     def test_released_campaign_may_be_taken_at_once(self, ledger: CallLedger) -> None:
         ledger.release_campaign("c", runner_of(ledger))
-        entry, from_another = take(ledger, ANOTHER_RUN)
-        assert (entry.run_id, from_another) == ("another run", False)
+        entry = take(ledger, ANOTHER_RUN)
+        assert entry.run_id == "another run"
 
     @pytest.mark.parametrize("origin", [FIRST_TRY, SECOND_TRY], ids=["same try", "next try"])
-    def test_same_task_instance_takes_over_at_once_and_says_so(
-        self, ledger: CallLedger, origin: CallOrigin
-    ) -> None:
+    def test_same_task_instance_takes_over_at_once(self, ledger: CallLedger, origin: CallOrigin) -> None:
         before = runner_of(ledger)
-        entry, from_another = take(ledger, origin)
-        assert from_another
+        entry = take(ledger, origin)
         assert entry.runner not in (None, before)
-
-    @pytest.mark.parametrize("ended", ["released", "silent"])
-    def test_there_is_nobody_to_wait_for_if_the_former_try_has_ended(
-        self, ledger: CallLedger, clock: Clock, ended: str
-    ) -> None:
-        runner = runner_of(ledger)
-        if ended == "released":
-            ledger.release_campaign("c", runner)
-        clock.forward(60)
-        assert take(ledger, SECOND_TRY)[1] is False
 
     def test_campaign_that_is_taken_up_goes_on_where_it_was(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
@@ -142,7 +127,7 @@ class TestTake:
         ledger.release_campaign("c", runner)
         before = stored(ledger)
         clock.forward(1000)
-        entry, _ = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
+        entry = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
         changed = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
         assert entry == replace(before, **changed, runner_seen_at=clock.moment)
 
@@ -167,7 +152,7 @@ class TestTake:
         ledger.release_campaign("c", runner_of(ledger))
         rival = Rival(lambda: take(ledger, ANOTHER_RUN))
         after_statement(ledger_url, "SELECT", "campaigns", rival)
-        entry, _ = take(ledger)
+        entry = take(ledger)
         with pytest.raises(CampaignBusyError):
             rival.result()
         assert stored(ledger) == entry
@@ -178,9 +163,8 @@ class TestTake:
         ledger.release_campaign("c", runner_of(ledger))
         rival = Rival(lambda: take(ledger, SECOND_TRY))
         after_statement(ledger_url, "SELECT", "campaigns", rival)
-        former, _ = take(ledger)
-        entry, from_another = rival.result()  # type: ignore[misc]
-        assert from_another
+        former = take(ledger)
+        entry = rival.result()
         assert stored(ledger) == entry
         with pytest.raises(CampaignBusyError):
             ledger.beat("c", str(former.runner), {})
@@ -328,7 +312,7 @@ class TestFinish:
 
     def test_other_campaigns_go_on(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        other, _ = take(ledger, ANOTHER_RUN, "another")
+        other = take(ledger, ANOTHER_RUN, "another")
         ledger.beat("c", runner, {"active": 1})
         ledger.cancel_campaign("c")
         ledger.finish_campaign("c", runner, {})

@@ -261,7 +261,7 @@ def test_downgrade_from_lists_leaves_the_version_before_with_every_row(ledger_ur
     origin = replace(FIRST_TRY, campaign_id="c", position=1, attempt=1)
     entry = ledger.accept(claim(ledger, origin=origin), "call_1")
     complete(ledger, "call_1")
-    campaign, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=origin)
+    campaign = ledger.take_campaign("c", conn_id=CONN_ID, origin=origin)
     ledger.note_rejection(CONN_ID, "the signature does not fit")
     move(ledger_url, "0002", up=False)
     assert indexes(ledger_url) == fresh

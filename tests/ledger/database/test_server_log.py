@@ -52,7 +52,7 @@ def record(ledger: CallLedger) -> None:
 
 def run_campaign(ledger: CallLedger) -> None:
     for origin in (FIRST_TRY, SECOND_TRY):
-        campaign, _ = ledger.take_campaign(f"campaign for {NUMBER}", conn_id=CONN_ID, origin=origin)
+        campaign = ledger.take_campaign(f"campaign for {NUMBER}", conn_id=CONN_ID, origin=origin)
         contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
         runner = str(campaign.runner)
         ledger.load_contacts(campaign.campaign_id, [contact, contact], loaded_by="x", runner=runner)

@@ -9,24 +9,25 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.reporting import status
-from airflow_provider_voiceinfra.campaigns.reporting.status import State, state_of
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns import turns as campaigns_module
+from airflow_provider_voiceinfra.ledger.campaigns.states import RUNNER_LEASE, CampaignState, state_of
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
-from airflow_provider_voiceinfra.ledger.lists.campaigns import RUNNER_LEASE, CampaignFilter, CampaignsPage
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
 from tests.ledger.examples import CONN_ID, FIRST_TRY
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+def clock() -> list[datetime]:
     """Return the present, as the only item of a list."""
-    moment = [START]
-    monkeypatch.setattr(campaigns_module, "now", lambda: moment[0])
-    return moment
+    return [START]
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: list[datetime]) -> CallLedger:
+    return CallLedger(ledger_url, now=lambda: clock[0])
 
 
 def begin(ledger: CallLedger, *ids: str, conn_id: str = CONN_ID, **origin: Any) -> None:
@@ -89,18 +90,8 @@ class TestPages:
 
 
 class TestFilter:
-    def test_each_state_finds_what_is_in_it(
-        self, ledger: CallLedger, ledger_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        present = datetime.now(timezone.utc)
-
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return present
-
-        monkeypatch.setattr(status, "datetime", Clock)
-        monkeypatch.setattr("airflow_provider_voiceinfra.ledger.lists.campaigns.now", lambda: present)
+    def test_each_state_finds_what_is_in_it(self, ledger: CallLedger, ledger_url: str) -> None:
+        present = START
         seen = (None, present, present - RUNNER_LEASE, present - 2 * RUNNER_LEASE)
         finished = (None, present, present - 1.5 * RUNNER_LEASE)
         every = list(itertools.product((None, "somebody"), seen, (None, present), finished))
@@ -116,8 +107,10 @@ class TestFilter:
                 one = campaigns.update().where(campaigns.c.campaign_id == f"c{number}")
                 connection.execute(one.values(**values))
 
-        for state in State:
-            expected = {entry.campaign_id for entry in ledger.campaigns() if state_of(entry) is state}
+        for state in CampaignState:
+            expected = {
+                entry.campaign_id for entry in ledger.campaigns() if state_of(entry, present) is state
+            }
             assert expected
             assert found(ledger, state=state.value) == expected, state
 

@@ -188,7 +188,7 @@ def fill(world: World) -> dict[str, str]:
     word, ledger = world.word, world.ledger
     campaign = {"campaign_id": word("campaign_id"), "position": 1, "attempt": 1}
     campaign["contact_key"] = word("contact_key")
-    entry, _ = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
+    entry = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
     keys = {
         "answered": world.place(
             "answered", 200, {"call_id": word("call_id"), "status": word("status")}, **campaign
@@ -235,8 +235,8 @@ def fill(world: World) -> dict[str, str]:
     ]
     progress = {
         **{"contacts": 9, "done": 2, "placed": 2, "active": 1, "max_active_calls": 5, "rate": 1.0},
-        **{"outcomes": {word("outcome"): 2}, "skipped": {word("reason"): 1}, "waiting": {word("waiting"): 1}},
-        **{"obstacle": word("obstacle"), "refusals": refusals, "next_at": word("next_at")},
+        **{"outcomes": {word("outcome"): 2}, "skipped": {word("reason"): 1}, "waiting": {"window": 1}},
+        **{"obstacle": "failing", "refusals": refusals, "next_at": "2026-01-02T03:04:05+00:00"},
     }
     assert entry.runner is not None
     ledger.beat(word("campaign_id"), entry.runner, progress)
@@ -298,7 +298,7 @@ EXPECTED = {
     "call that was lost": ("message", "lost"),
     "inbound call": ("inbound", "agent", "from", "to", "said", "deepest"),
     "campaigns": ("campaign_id", "dag_id", "run_id", "conn_id"),
-    "campaign": ("campaign_id", "obstacle", "message", "code", "reason", "waiting", "next_at"),
+    "campaign": ("campaign_id", "message", "code", "reason"),
     "run": ("dag_id", "run_id", "campaign_id", "task_id"),
     "run without calls": ("dag_id", "another run"),
     "setup": ("conn_id",),

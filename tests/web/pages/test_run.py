@@ -37,7 +37,7 @@ def keys_on(page: str) -> list[str]:
 
 def begin(ledger: CallLedger, campaign_id: str, done: int = 0, **origin: Any) -> None:
     whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
-    entry, _ = ledger.take_campaign(campaign_id, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
+    entry = ledger.take_campaign(campaign_id, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
     assert entry.runner is not None
     progress = {"contacts": 10, "done": done, "outcomes": {"answered": done}, "placed": done, "active": 1}
     ledger.beat(campaign_id, entry.runner, {**progress, "max_active_calls": 5, "skipped": {}, "waiting": {}})

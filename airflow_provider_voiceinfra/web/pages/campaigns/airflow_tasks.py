@@ -14,7 +14,8 @@ def task_state(entry: CampaignEntry) -> str | None:
 
     :return: ``None`` if there is no such task instance, or Airflow's database cannot be asked.
     """
-    if entry.dag_id is None or entry.run_id is None or entry.task_id is None:
+    task = entry.task
+    if task.dag_id is None or task.run_id is None or task.task_id is None:
         return None
     try:
         # Loaded by the API server alone, and there it is loaded already.
@@ -23,10 +24,10 @@ def task_state(entry: CampaignEntry) -> str | None:
         from sqlalchemy import select
 
         query = select(TaskInstance.state).where(
-            TaskInstance.dag_id == entry.dag_id,
-            TaskInstance.run_id == entry.run_id,
-            TaskInstance.task_id == entry.task_id,
-            TaskInstance.map_index == (-1 if entry.map_index is None else entry.map_index),
+            TaskInstance.dag_id == task.dag_id,
+            TaskInstance.run_id == task.run_id,
+            TaskInstance.task_id == task.task_id,
+            TaskInstance.map_index == (-1 if task.map_index is None else task.map_index),
         )
         with create_session() as session:
             state = session.scalar(query)

@@ -9,8 +9,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from airflow_provider_voiceinfra.campaigns.reporting.status import State, after_resuming, is_over, state_of
+from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, unseal
@@ -23,7 +25,7 @@ from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
 PAGE_SIZE = 25
 LIST_POLL_SECONDS = 5
 _LONGEST_TEXT = 250
-_UNDER_WAY = (State.RUNNING, State.WAITING, State.SILENT)
+_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.SILENT)
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ def list_campaigns(
         "campaigns.html",
         title="Campaigns",
         current="campaigns",
-        states=[one.value for one in State],
+        states=[one.value for one in CampaignState],
         state=state,
         text=text,
         views=views,
@@ -101,7 +103,9 @@ def resume(request: Request, id: Annotated[str, Form()]) -> Response:
         return _campaign(request, scope, entry, told="Nothing was changed: the campaign is not cancelled.")
     shown = mask_numbers_in(entry.campaign_id)
     log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
-    return _campaign(request, scope, entry, told=f"The cancellation is taken back. {after_resuming(entry)}")
+    return _campaign(
+        request, scope, entry, told=f"The cancellation is taken back. {_status(entry).after_resuming()}"
+    )
 
 
 def _campaign(
@@ -121,7 +125,7 @@ def _campaign(
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
     counts = None if entry.progress else scope.ledger.count_contacts(entry.campaign_id)
     # One that runs, or is over, says so itself.
-    asks_airflow = not is_over(entry) and state_of(entry) in (State.WAITING, State.SILENT)
+    asks_airflow = _status(entry).state in (CampaignState.WAITING, CampaignState.SILENT)
     view = view_of(entry, counts, task=task_state(entry) if asks_airflow else None)
     return page(
         request,
@@ -151,9 +155,13 @@ def _no_place(name: str) -> HTTPException:
     )
 
 
+def _status(entry: CampaignEntry) -> CampaignStatus:
+    return CampaignStatus(entry, utc_now())
+
+
 def _page_of(scope: Scope, state: str, text: str, after: str | None, before: str | None) -> CampaignsPage:
-    if state and state not in {one.value for one in State}:
-        names = ", ".join(one.value for one in State)
+    if state and state not in {one.value for one in CampaignState}:
+        names = ", ".join(one.value for one in CampaignState)
         raise HTTPException(400, f"state: campaigns have no state {state[:50]!r}; choose one of {names}.")
     sources = scope.ledger.campaign_sources()
     dags = {dag_id for dag_id, _ in sources if dag_id is not None}

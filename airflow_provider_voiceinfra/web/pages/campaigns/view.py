@@ -6,16 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from airflow_provider_voiceinfra.campaigns.reporting.overview import WAITING_FOR, overview
-from airflow_provider_voiceinfra.campaigns.reporting.results import OTHER, OUTCOMES
-from airflow_provider_voiceinfra.campaigns.reporting.status import (
-    State,
-    has_failed,
-    is_alive,
-    is_over,
-    state_of,
-)
-from airflow_provider_voiceinfra.ledger.campaigns.records import WITHDRAWN, CampaignEntry
+from airflow_provider_voiceinfra.campaigns import outcomes
+from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
+from airflow_provider_voiceinfra.campaigns.reporting.status import WAITING_WORDS, CampaignStatus, overview
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
+from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, SkipReason
+from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 
 BAR_WIDTH = 1000
 RESUME = '"Resume"'
@@ -26,18 +22,18 @@ _WHILE_RUNNING = 2
 _WHILE_ASLEEP = 10
 _UNDER_WAY = "under way"
 _LEFT_OUT = {
-    "invalid": "not valid, such as a number that is none",
-    "duplicate": "the same contact as an earlier row",
-    "do_not_call": "on the do-not-call list",
-    WITHDRAWN: "not on the newest list any more",
+    SkipReason.INVALID: "not valid, such as a number that is none",
+    SkipReason.DUPLICATE: "the same contact as an earlier row",
+    SkipReason.DO_NOT_CALL: "on the do-not-call list",
+    SkipReason.WITHDRAWN: "not on the newest list any more",
 }
 _OBSTACLES = {
-    "rate limit": "The API's rate limit was met; it is called more slowly until it takes more again.",
-    "the API cannot be reached": (
+    Obstacle.RATE_LIMIT: "The API's rate limit was met; it is called more slowly until it takes more again.",
+    Obstacle.UNREACHABLE: (
         "The API cannot be reached. It is tried again by itself, at longer and longer intervals; if that "
         "lasts, the task fails, and a retry goes on."
     ),
-    "the API fails": (
+    Obstacle.FAILING: (
         "The API fails: answers to calls get lost. One call at a time tells whether it works again; if that "
         "lasts, the task fails, and a retry goes on."
     ),
@@ -65,35 +61,38 @@ class CampaignView:
 
     :param shown: all there is to say, from ``overview``.
     :param parts: the bar's colours, from the left; none if it is not known how many contacts there are.
-    :param task: what Airflow says of its task; ``None`` if that is not known.
     """
 
     bar_width: ClassVar[int] = BAR_WIDTH
 
-    entry: CampaignEntry
+    status: CampaignStatus
     shown: Mapping[str, Any]
     parts: list[Part]
-    task: str | None
 
     @property
-    def state(self) -> State:
+    def entry(self) -> CampaignEntry:
+        """The campaign itself."""
+        return self.status.entry
+
+    @property
+    def state(self) -> CampaignState:
         """What it is up to."""
-        return state_of(self.entry)
+        return self.status.state
 
     @property
     def is_alive(self) -> bool:
         """Whether its figures are of this moment."""
-        return is_alive(self.entry)
+        return self.status.is_alive
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended, and does not go on."""
-        return is_over(self.entry)
+        return self.status.is_over
 
     @property
     def has_failed(self) -> bool:
         """Whether its task has failed before the campaign's end."""
-        return has_failed(self.entry, self.task)
+        return self.status.has_failed
 
     @property
     def state_told(self) -> str:
@@ -154,13 +153,12 @@ class CampaignView:
     def obstacle(self) -> str | None:
         """What keeps it from dialling as it would."""
         obstacle = self.shown["obstacle"]
-        return None if obstacle is None else _OBSTACLES.get(obstacle, obstacle)
+        return None if obstacle is None else _OBSTACLES[Obstacle(obstacle)]
 
     @property
     def task_name(self) -> str | None:
         """Its task, with the index of a mapped one."""
-        index = self.entry.map_index
-        return f"{self.entry.task_id}[{index}]" if index is not None and index >= 0 else self.entry.task_id
+        return None if self.entry.task_id is None else self.entry.task.name
 
 
 def view_of(
@@ -171,18 +169,18 @@ def view_of(
     :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
     :param task: the state of its task instance, as Airflow calls it.
     """
-    shown = overview(entry, counts or {}, resume=RESUME, task=task)
-    return CampaignView(entry, shown, list(_parts(shown)), task)
+    status = CampaignStatus(entry, utc_now(), task)
+    shown = overview(status, counts or {}, resume=RESUME)
+    return CampaignView(status, shown, list(_parts(shown)))
 
 
 def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:
     """Yield the outcomes in the order in which they are always named, and what is under way after them."""
-    contacts, outcomes = shown["contacts"], shown["outcomes"]
+    contacts, ended = shown["contacts"], shown["outcomes"]
     if not contacts:
         return
-    known = [*OUTCOMES, OTHER]
-    names = [*known, *sorted(outcomes.keys() - set(known))]
-    numbers = [(name, outcomes.get(name, 0), name if name in OUTCOMES else OTHER) for name in names]
+    names = [*outcomes.ALL, *sorted(ended.keys() - set(outcomes.ALL))]
+    numbers = [(name, ended.get(name, 0), name if name in outcomes.ALL else outcomes.OTHER) for name in names]
     start = 0.0
     for name, number, fill in [*numbers, (_UNDER_WAY, shown["active"] or 0, "open")]:
         if number > 0:
@@ -196,8 +194,8 @@ def _waits(view: CampaignView) -> Iterator[str]:
     if view.is_over or view.has_failed:
         return
     for why, number in waiting.items():
-        yield f"{_people(number)} {WAITING_FOR.get(why, f'for {why}')}."
-    untouched = (view.left or 0) - sum(number for why, number in waiting.items() if why != "answer")
+        yield f"{_people(number)} {WAITING_WORDS[WaitingFor(why)]}."
+    untouched = (view.left or 0) - sum(number for why, number in waiting.items() if why != WaitingFor.ANSWER)
     if untouched <= 0 or view.entry.cancelled_at is not None:
         return
     lines = shown["max_active_calls"]

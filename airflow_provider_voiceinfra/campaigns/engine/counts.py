@@ -1,13 +1,13 @@
-"""What a campaign says of itself while it runs, for people to read."""
+"""Counts what happens while a campaign runs, for people to read."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.engine.clocks import Clocks
+from airflow_provider_voiceinfra.campaigns.progress import Progress, Refusal
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
 
 # Over how long the rates are taken, in seconds.
@@ -16,7 +16,7 @@ _PACE_SPAN = 300.0
 _REFUSALS = 10
 
 
-class Progress:
+class Counts:
     """Counts what happens.
 
     :param contacts: how many are to be called.
@@ -26,7 +26,7 @@ class Progress:
     """
 
     def __init__(
-        self, contacts: int, skipped: Mapping[str, int], clocks: Clocks, before: Progress | None = None
+        self, contacts: int, skipped: Mapping[str, int], clocks: Clocks, before: Counts | None = None
     ) -> None:
         self.contacts = contacts
         self.outcomes: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Progress:
         self._clocks = clocks
         self._placed_at: deque[float] = before._placed_at if before else deque()
         self._ended_at: deque[float] = before._ended_at if before else deque()
-        self._refusals: deque[dict[str, Any]] = before._refusals if before else deque(maxlen=_REFUSALS)
+        self._refusals: deque[Refusal] = before._refusals if before else deque(maxlen=_REFUSALS)
 
     @property
     def done(self) -> int:
@@ -68,28 +68,21 @@ class Progress:
 
     def refused(self, code: str, message: str, to_number: str) -> None:
         """Note why the API, or the network, did not take a call."""
-        self._refusals.append(
-            {
-                "at": self._clocks.now().isoformat(timespec="seconds"),
-                "code": code,
-                "message": mask_numbers_in(message)[:300],
-                "to_number": mask_number(to_number),
-            }
-        )
+        told = mask_numbers_in(message)[:300]
+        self._refusals.append(Refusal(self._clocks.now(), code, told, mask_number(to_number)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the counts, as plain JSON without anything personal."""
-        expected = self._expected_end()
-        return {
-            "contacts": self.contacts,
-            "skipped": self._skipped,
-            "done": self.done,
-            "outcomes": {name: number for name, number in self.outcomes.items() if number},
-            "placed": self.placed,
-            "rate": round(self._per_second(self._placed_at, _RATE_SPAN), 2),
-            "expected_end": expected.isoformat(timespec="seconds") if expected else None,
-            "refusals": list(self._refusals),
-        }
+    def progress(self) -> Progress:
+        """Return what is counted here as a part of what the campaign says of itself."""
+        return Progress(
+            contacts=self.contacts,
+            skipped=self._skipped,
+            done=self.done,
+            outcomes={name: number for name, number in self.outcomes.items() if number},
+            placed=self.placed,
+            rate=round(self._per_second(self._placed_at, _RATE_SPAN), 2),
+            expected_end=self._expected_end(),
+            refusals=tuple(self._refusals),
+        )
 
     def _expected_end(self) -> datetime | None:
         left = self.contacts - self.done

@@ -1,4 +1,4 @@
-"""The two clocks of a campaign: what time it is, and how much time has passed."""
+"""The two clocks of whoever dials: what time it is, and how much time has passed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Clocks:
     The clock on the wall may be set back or forward at any moment; nothing may stand still for that.
 
     :param now: the present, aware.
-    :param passed: seconds since some moment, which nobody can set.
+    :param passed: seconds since some moment, which nobody can set; ``VoiceInfraClient`` has the same.
     """
 
     now: Callable[[], datetime] = utc_now
