@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 import requests
 
 from airflow_provider_voiceinfra import __version__
-from airflow_provider_voiceinfra.api.transport import Session, WatchedBody, read
+from airflow_provider_voiceinfra.api.transport import Deadline, Session, WatchedBody, read
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall, usable_call_id
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
@@ -31,6 +31,7 @@ from airflow_provider_voiceinfra.exceptions import (
     InvalidRequestError,
     NotFoundError,
     RateLimitedError,
+    TryAgainError,
     UnauthorizedError,
     VoiceInfraError,
 )
@@ -103,15 +104,17 @@ class VoiceInfraClient:
         """Close the connections."""
         self._session.close()
 
-    def place(self, call: OutboundCall) -> PlacedCall:
+    def place(self, call: OutboundCall, *, begin_by: float = math.inf) -> PlacedCall:
         """Send ``POST /calls/outbound`` once; if it is accepted, a phone rings.
 
         :param call: a complete call, see ``OutboundCall.validated``.
+        :param begin_by: the request is not begun after this moment, in seconds of ``time.monotonic``: a
+            process may be paused right after it has made sure that it may call.
         :return: the accepted call.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if the call may have been placed.
         """
-        answer = self._post(call.to_request())
+        answer = self._post(call.to_request(), begin_by)
         if 200 <= answer.status < 300:
             return _placed(answer)
         raise _error(answer)
@@ -133,7 +136,11 @@ class VoiceInfraClient:
             )
         raise _error(answer)
 
-    def _post(self, request: Mapping[str, Any]) -> _Answer:
+    def _post(self, request: Mapping[str, Any], begin_by: float = math.inf) -> _Answer:
+        # Its time runs from here, so that a pause after the look at the clock is limited, too.
+        deadline = Deadline(self._connection.timeout)
+        if deadline.began_at > begin_by:
+            raise TryAgainError("This process was held up before the request, so nothing was sent.")
         now = self._monotonic()
         if now - self._last_used > MAX_IDLE:
             self._session.close()
@@ -142,7 +149,7 @@ class VoiceInfraClient:
             response = self._session.post(
                 f"{self._connection.base_url}{OUTBOUND_PATH}",
                 data=body,
-                timeout=self._connection.timeout,
+                timeout=deadline,  # type: ignore[arg-type]  # as the session takes it
                 # A redirected POST would be sent again, or become a GET.
                 allow_redirects=False,
                 stream=True,

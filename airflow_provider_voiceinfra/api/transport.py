@@ -42,7 +42,9 @@ class Deadline(Timeout):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(total=seconds)
-        self._end = time.monotonic() + seconds
+        self.began_at = time.monotonic()
+        """In seconds of ``time.monotonic``."""
+        self._end = self.began_at + seconds
 
     def clone(self) -> Deadline:
         """Return this one: it belongs to one request already."""
@@ -54,14 +56,23 @@ class Deadline(Timeout):
 
     @property
     def connect_timeout(self) -> float:
-        """The seconds that are left."""
-        return max(_LEAST_TIMEOUT, self._end - time.monotonic())
+        """The seconds that are left, before anything is sent.
 
-    read_timeout = connect_timeout
+        :raises TimeoutError: if none are: the least that a socket takes would do to send a request.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for this request is over")
+        return max(_LEAST_TIMEOUT, left)
+
+    @property
+    def read_timeout(self) -> float:
+        """The seconds that are left for an answer; what came in time may be read later."""
+        return max(_LEAST_TIMEOUT, self._end - time.monotonic())
 
 
 class Session(requests.Session):
-    """A session whose ``timeout``, in seconds, is for a request as a whole.
+    """A session whose ``timeout``, a ``Deadline`` or seconds, is for a request as a whole.
 
     An answer changes nothing in it: no redirect is looked at, and no cookie is kept.
     """
@@ -121,7 +132,7 @@ class _Adapter(HTTPAdapter):
         # A session hands over what is not positional here by name.
         timeout = kwargs.pop("timeout", None)
         if timeout is not None:
-            kwargs["timeout"] = Deadline(timeout)
+            kwargs["timeout"] = timeout if isinstance(timeout, Deadline) else Deadline(timeout)
         return super().send(request, *args, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -7,6 +7,7 @@ is then ``unknown`` until its webhook tells, and is not dialled again unless the
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,9 @@ Answer = TypeVar("Answer")
 
 # How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
 STORE_PATIENCE = 300.0
+# A request begins within this of the last look at its claim, or not at all, in seconds: after a longer pause
+# others may have given the claim up, and redialled.
+BEGIN_WITHIN = 10.0
 
 
 class CallPlacer:
@@ -177,10 +181,11 @@ class CallPlacer:
         def send() -> PlacedCall:
             nonlocal may_ring
             self._before_send()
+            begin_by = time.monotonic() + BEGIN_WITHIN
             self._ledger.renew(entry)
             may_ring = True
             try:
-                return self._client.place(call)
+                return self._client.place(call, begin_by=begin_by)
             except CallNotPlacedError:
                 may_ring = False
                 raise

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutcomeUnknownError
+from airflow_provider_voiceinfra.api.transport import Session
+from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutcomeUnknownError, TryAgainError
 from tests.api.test_client import CALL, CONNECTION, caught_by, http, place_at, read_request, server
 
 GOOD = http(200, b'{"call_id": "call_1"}', Connection="keep-alive")
@@ -233,6 +234,36 @@ class TestRequest:
                 given_up.set()
         assert isinstance(error, CallOutcomeUnknownError)
         assert not waited_for_ever.is_set()
+
+    @pytest.mark.parametrize(("late", "sent"), [(0.1, False), (-60.0, True)])
+    def test_request_is_not_begun_after_the_moment_that_is_given(self, late: float, sent: bool) -> None:
+        received = []
+
+        def answer(connection: socket.socket) -> None:
+            received.append(read_request(connection))
+            connection.sendall(GOOD)
+
+        with (
+            server(answer) as url,
+            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
+            suppress(TryAgainError),
+        ):
+            client.place(CALL, begin_by=time.monotonic() - late)
+        assert any(received) is sent
+
+    def test_pause_after_the_look_at_the_clock_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        received = []
+
+        def paused(*args: Any, **options: Any) -> Any:
+            threading.Event().wait(2 * TIMEOUT)
+            return send(*args, **options)
+
+        send = Session.send
+        monkeypatch.setattr(Session, "send", paused)
+        with server(lambda connection: received.append(read_request(connection))) as url:
+            error = caught_by(lambda: place_at(url, timeout=TIMEOUT))
+        assert type(error) is ApiUnreachableError
+        assert not any(received)
 
     def test_request_is_not_sent_when_the_time_is_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         received = []

@@ -162,12 +162,12 @@ def _watch_redials(diary: Diary) -> None:
 def _watch_sends(diary: Diary) -> None:
     place = VoiceInfraClient.place
 
-    def placing(self: VoiceInfraClient, call: Any) -> Any:
+    def placing(self: VoiceInfraClient, call: Any, **options: Any) -> Any:
         mark = _mark_of({"variables": call.variables})
         # A process may be stopped between its last look and its request; that gap nobody can close.
         diary.note("sending", mark=mark, looked_at=getattr(diary.local, "looked_at", None))
         diary.reach("before_send", mark)
-        found = place(self, call)
+        found = place(self, call, **options)
         diary.note("answered", mark=mark, call_id=found.call_id)
         diary.reach("after_answer", mark)
         return found
