@@ -16,14 +16,19 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics, signing
-from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, UnusableRecordError
+from airflow_provider_voiceinfra.calls import (
+    COMPLETED_EVENT,
+    CallOutcome,
+    CompletionRecord,
+    UnusableRecordError,
+    is_completed_event,
+)
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.records import FOREIGN_REASON, KeptDelivery, Recorded
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
-COMPLETED_EVENT = "call.completed"
 _DIGEST_LENGTH = 64
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
@@ -218,13 +223,13 @@ def _other_event(header: str | None, record: CompletionRecord) -> str | None:
     other = _other_header(header)
     if other is not None:
         return other
-    if record.payload.get("event") not in (None, "", COMPLETED_EVENT):
+    if not is_completed_event(record.payload.get("event")):
         return f"the field event says something else than {COMPLETED_EVENT}"
     return None
 
 
 def _other_header(header: str | None) -> str | None:
-    if header is not None and header.strip() and header.strip() != COMPLETED_EVENT:
+    if not is_completed_event(header):
         return f"the event header says something else than {COMPLETED_EVENT}"
     return None
 

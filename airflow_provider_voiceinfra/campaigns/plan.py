@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 MAX_ATTEMPTS = 20
@@ -107,8 +106,3 @@ class CampaignPlan:
     deadline: datetime | None = None
     completion_timeout: timedelta = timedelta(hours=1)
     unknown_timeout: timedelta = timedelta(minutes=15)
-
-    @property
-    def adoption_window(self) -> timedelta:
-        """How long after its request a call whose answer was lost may have started."""
-        return max(ADOPTION_WINDOW, self.unknown_timeout)

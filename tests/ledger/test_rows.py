@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries
-from airflow_provider_voiceinfra.ledger.rows import insert_missing, insert_or_nothing
+from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 from tests.ledger.conftest import with_driver
 
 
@@ -44,11 +44,3 @@ def test_row_is_added_once(ledger: CallLedger) -> None:
         assert not insert_or_nothing(connection, deliveries, row("one"))
         assert insert_or_nothing(connection, deliveries, row("two"))  # the transaction goes on
     assert bodies(ledger) == [b"one", b"two"]
-
-
-def test_of_many_rows_the_missing_ones_are_added(ledger: CallLedger) -> None:
-    with ledger._database.writing() as connection:
-        insert_or_nothing(connection, deliveries, row("two"))
-        insert_missing(connection, deliveries, [row("one"), row("two"), row("three")])
-        insert_missing(connection, deliveries, [])
-    assert bodies(ledger) == [b"two", b"one", b"three"]
