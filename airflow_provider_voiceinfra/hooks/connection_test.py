@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import ApiClient
 
 # What Airflow shows in place of a secret. A client may send it back: for what is saved, or the Test button,
 # Airflow puts the stored secret in its place again, but not for a test that is queued.
@@ -59,7 +59,7 @@ _OBSTACLES: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
-def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+def judge(connection: VoiceInfraConnection, client: Callable[[], ApiClient]) -> Verdict:
     """Try the key of a connection without placing a call.
 
     A request that lacks every required field can only be refused: with 400 or 422 for a good key, with 401
@@ -83,7 +83,7 @@ def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClien
     return True, _acceptance(connection)
 
 
-def judge_with_defaults(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> Verdict:
+def judge_with_defaults(connection: VoiceInfraConnection, client: Callable[[], ApiClient]) -> Verdict:
     """Try the key of a connection, and look at what calls take from it, without placing one.
 
     :return: as from ``judge``; ``False`` too if calls that rely on the connection would be refused.
