@@ -51,8 +51,8 @@ STORE_PATIENCE = 300.0
 # others may have given the claim up, and redialled.
 BEGIN_WITHIN = 10.0
 _RETRY_WAITS = (
-    "A retry does not dial again, but waits for the call's webhook; with on_unknown='redial' it dials once "
-    "more if none has come in time."
+    "With an idempotency key a retry waits for the call's webhook, and dials once more only with "
+    "on_unknown='redial', if none comes in time; without one it calls again."
 )
 
 

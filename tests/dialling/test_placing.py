@@ -1197,7 +1197,7 @@ class TestLedgerOutage:
         sandbox.fault("cut_after")
         with raises(LedgerUnavailableError) as caught:
             make(count=begin_at("calls.unknown")).place(KEY, CALL, WAIT, origin=FIRST_TRY)
-        assert "The call may have been placed. A retry does not dial again" in str(caught.value)
+        assert "The call may have been placed. With an idempotency key a retry waits" in str(caught.value)
         outage.end()
         with raises(CallOutcomeUnknownError):
             make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
