@@ -25,6 +25,7 @@ _DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-]
 MAX_CALL_ID_LENGTH = 255
 MAX_AGENT_ID_LENGTH = 255
 MAX_DEPTH = 50
+COMPLETED_EVENT = "call.completed"
 
 
 class CallOutcome(str, Enum):
@@ -256,6 +257,11 @@ class CompletionRecord:
         if self.received_at is not None:
             record["received_at"] = self.received_at.isoformat()
         return record
+
+
+def is_completed_event(event: object) -> bool:
+    """Tell whether a webhook's header or field for the event is that of a completion; both may be silent."""
+    return event is None or (isinstance(event, str) and event.strip() in ("", COMPLETED_EVENT))
 
 
 def _parse_time(text: str | None) -> datetime | None:

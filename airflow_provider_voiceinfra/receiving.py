@@ -16,7 +16,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics, signing
-from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
+from airflow_provider_voiceinfra.calls import (
+    CallOutcome,
+    CompletionRecord,
+    is_completed_event,
+)
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery, Recorded
 from airflow_provider_voiceinfra.webhook_reasons import KeptReason, RejectionReason, UnusableRecordError
@@ -24,7 +28,6 @@ from airflow_provider_voiceinfra.webhook_reasons import KeptReason, RejectionRea
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
-COMPLETED_EVENT = "call.completed"
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
 # A connection that is unknown, or has no secret, costs the same time as one that has.
@@ -190,13 +193,13 @@ def _other_event(header: str | None, record: CompletionRecord) -> KeptReason | N
     other = _other_header(header)
     if other is not None:
         return other
-    if record.payload.get("event") not in (None, "", COMPLETED_EVENT):
+    if not is_completed_event(record.payload.get("event")):
         return KeptReason.OTHER_EVENT_FIELD
     return None
 
 
 def _other_header(header: str | None) -> KeptReason | None:
-    if header is not None and header.strip() and header.strip() != COMPLETED_EVENT:
+    if not is_completed_event(header):
         return KeptReason.OTHER_EVENT_HEADER
     return None
 

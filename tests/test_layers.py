@@ -142,6 +142,30 @@ def _broken_rule(module: str, found: Import) -> str | None:
     return None
 
 
+def sends(source: str) -> list[int]:
+    """Return the lines that have a client place a call; a ``placer`` claims it in the ledger before."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "place"
+        and not ast.unparse(node.func.value).endswith(("placer", "placer()"))
+    ]
+
+
+def imported_names(source: str) -> set[str]:
+    """Return the names that a module imports from others when it runs."""
+    tree = ast.parse(source)
+    typing = {id(node) for scope in ast.walk(tree) if _is_type_checking(scope) for node in ast.walk(scope)}
+    return {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and id(node) not in typing
+        for alias in node.names
+    }
+
+
 KNOWN = modules(ROOT)
 SOURCES = {module: path.read_text() for module, path in KNOWN.items()}
 
@@ -154,6 +178,32 @@ def test_every_module_has_a_layer() -> None:
 
 def test_imports_point_down() -> None:
     assert broken_rules(SOURCES, KNOWN) == []
+
+
+def test_only_dialling_rings_anybody() -> None:
+    sending = {module for module, source in SOURCES.items() if not is_aside(module) and sends(source)}
+    assert sending == {"dialling.placing", "dialling.dialler"}
+
+
+def test_only_those_who_hand_it_to_dialling_make_a_client_that_rings() -> None:
+    making = {module for module, source in SOURCES.items() if "VoiceInfraClient" in imported_names(source)}
+    others = {module for module in making if not module.startswith("dialling.")}
+    assert others == {"hooks.voiceinfra", "campaigns.campaign"}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("client.place(call)", True),
+        ("self._client.place(call, begin_by=1)", True),
+        ("hook.get_conn().place(call)", True),
+        ("self.placer().place(key, call)", False),
+        ("placer.place(key, call)", False),
+        ("place(call)", False),
+    ],
+)
+def test_a_request_that_rings_is_found(source: str, found: bool) -> None:
+    assert bool(sends(source)) is found
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import requests
@@ -38,6 +38,8 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.masking import mask_numbers_in
+
+Client = TypeVar("Client", bound="ApiClient")
 
 OUTBOUND_PATH = "/calls/outbound"
 MAX_MESSAGE_LENGTH = 500
@@ -69,8 +71,8 @@ _NOT_ACTED_UPON = frozenset(
 )
 
 
-class VoiceInfraClient:
-    """Speaks to the VoiceInfra API for one connection; not to be shared between threads.
+class ApiClient:
+    """Speaks to the VoiceInfra API for one connection, and rings nobody; not to be shared between threads.
 
     :param connection: where the API is, and the key.
     :param monotonic: a clock in seconds, for tests.
@@ -98,7 +100,7 @@ class VoiceInfraClient:
         self._session.trust_env = False
         self._last_used = -math.inf
 
-    def __enter__(self) -> VoiceInfraClient:
+    def __enter__(self: Client) -> Client:
         return self
 
     def __exit__(
@@ -109,21 +111,6 @@ class VoiceInfraClient:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
-
-    def place(self, call: OutboundCall, *, begin_by: float = math.inf) -> PlacedCall:
-        """Send ``POST /calls/outbound`` once; if it is accepted, a phone rings.
-
-        :param call: a complete call, see ``OutboundCall.validated``.
-        :param begin_by: the request is not begun after this moment, in seconds of ``time.monotonic``: a
-            process may be paused right after it has made sure that it may call.
-        :return: the accepted call.
-        :raises CallNotPlacedError: if it is certain that nothing rang.
-        :raises CallOutcomeUnknownError: if the call may have been placed.
-        """
-        answer = self._post(call.to_request(), begin_by)
-        if 200 <= answer.status < 300:
-            return _placed(answer)
-        raise _error(answer)
 
     def probe(self) -> str | None:
         """Check the key without placing a call: a request that lacks every field can only be refused.
@@ -185,6 +172,25 @@ class VoiceInfraClient:
             f"{self._connection.base_url} could not be reached: {why}. Nothing was sent. {remedy}",
             lasting=is_lasting(exc),
         )
+
+
+class VoiceInfraClient(ApiClient):
+    """One that places calls as well: only ``dialling`` sends, since it claims in the ledger before."""
+
+    def place(self, call: OutboundCall, *, begin_by: float = math.inf) -> PlacedCall:
+        """Send ``POST /calls/outbound`` once; if it is accepted, a phone rings.
+
+        :param call: a complete call, see ``OutboundCall.validated``.
+        :param begin_by: the request is not begun after this moment, in seconds of ``time.monotonic``: a
+            process may be paused right after it has made sure that it may call.
+        :return: the accepted call.
+        :raises CallNotPlacedError: if it is certain that nothing rang.
+        :raises CallOutcomeUnknownError: if the call may have been placed.
+        """
+        answer = self._post(call.to_request(), begin_by)
+        if 200 <= answer.status < 300:
+            return _placed(answer)
+        raise _error(answer)
 
 
 @dataclass(frozen=True)

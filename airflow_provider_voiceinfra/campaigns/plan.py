@@ -114,14 +114,6 @@ class CampaignPlan:
     completion_timeout: timedelta = timedelta(hours=1)
     unknown_timeout: timedelta = timedelta(minutes=15)
 
-    @property
-    def adoption_window(self) -> timedelta:
-        """How long after its request a call whose answer was lost may have started."""
-        # Imported late: it loads SQLAlchemy, and a DAG file is read for its redials alone.
-        from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
-
-        return max(ADOPTION_WINDOW, self.unknown_timeout)
-
 
 @dataclass(frozen=True)
 class CampaignSetup:

@@ -74,12 +74,12 @@ def check_api_key(connection: VoiceInfraConnection, *, patience: float = math.in
 
     :param patience: how long to wait for its answer at most, in seconds.
     """
-    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import ApiClient
     from airflow_provider_voiceinfra.hooks.connection_test import judge
 
     asked = replace(connection, timeout=min(connection.timeout, patience))
     try:
-        works, message = judge(asked, lambda: VoiceInfraClient(asked))
+        works, message = judge(asked, lambda: ApiClient(asked))
     except VoiceInfraError as error:
         works, message = False, str(error)
     if works:

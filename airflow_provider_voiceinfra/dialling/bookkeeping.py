@@ -14,13 +14,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
-
 from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
+from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 T = TypeVar("T")
@@ -29,8 +27,6 @@ log = logging.getLogger(__name__)
 
 # Claims and answers that are stored in one transaction, at most.
 _BATCH = 200
-# The longest wait before a dead ledger is asked again, in seconds.
-_LONGEST_WAIT = 10.0
 
 
 @dataclass
@@ -233,16 +229,10 @@ class Bookkeeper:
     def _stored(self, work: Callable[[], T], *, give_up: Callable[[], bool] = lambda: False) -> T:
         """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile."""
 
-        def tell(state: RetryCallState) -> None:
+        def tell() -> None:
             log.warning("The ledger cannot be written; trying again, and dialling nobody meanwhile.")
             self._unstored.ledger_is_down(True)
 
-        found = Retrying(
-            retry=retry_if_exception_type(LedgerUnavailableError),
-            stop=lambda state: give_up(),
-            wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT),
-            before_sleep=tell,
-            reraise=True,
-        )(work)
+        found = until_stored(work, on_wait=tell, give_up=lambda seconds: give_up())
         self._unstored.ledger_is_down(False)
         return found

@@ -23,9 +23,8 @@ from airflow_provider_voiceinfra.exceptions import (
     RateLimitedError,
     TryAgainError,
 )
-from airflow_provider_voiceinfra.ledger.batches import Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Settlement
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

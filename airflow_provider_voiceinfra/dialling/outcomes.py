@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, ClaimLostError
-from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.masking import mask_number
 
@@ -61,11 +60,6 @@ class UnknownPolicy:
     timeout: float = 900.0
     on_unknown: OnUnknown = OnUnknown.FAIL
 
-    @property
-    def adoption_window(self) -> timedelta:
-        """How long after its claim the call may have started."""
-        return max(ADOPTION_WINDOW, timedelta(seconds=self.timeout))
-
 
 def placement(entry: CallEntry, how: How) -> Placement:
     """Return the placement of a call that has its ``call_id``."""
@@ -105,7 +99,8 @@ def gone_from_ledger(call: OutboundCall) -> CallOutcomeUnknownError:
 def unknown_without_key(entry: CallEntry) -> CallOutcomeUnknownError:
     """Return the error for a call without an idempotency key whose answer was lost."""
     return CallOutcomeUnknownError(
-        f"{entry.error_message} It has no idempotency key, so nothing can take it up: to place it again may "
-        "call the person again. Look into the call log of the vendor's dashboard first.",
+        f"{entry.error_message or 'The ledger has lost the call.'} It has no idempotency key, so nothing can "
+        "take it up: to place it again may call the person again. Look into the call log of the vendor's "
+        "dashboard first.",
         code=entry.error_code or "outcome_unknown",
     )

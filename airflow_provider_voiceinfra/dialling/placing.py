@@ -12,9 +12,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from typing import TypeVar
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
@@ -31,6 +28,7 @@ from airflow_provider_voiceinfra.dialling.outcomes import (
     unknown_without_key,
 )
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
+from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
     CallOutcomeUnknownError,
@@ -47,13 +45,15 @@ __all__ = ["CallPlacer", "How", "OnUnknown", "Pending", "Placement", "UnknownPol
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-
 # How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
 STORE_PATIENCE = 300.0
 # A request begins within this of the last look at its claim, or not at all, in seconds: after a longer pause
 # others may have given the claim up, and redialled.
 BEGIN_WITHIN = 10.0
+_RETRY_WAITS = (
+    "With an idempotency key a retry waits for the call's webhook, and dials once more only with "
+    "on_unknown='redial', if none comes in time; without one it calls again."
+)
 
 
 class CallPlacer:
@@ -198,9 +198,8 @@ class CallPlacer:
         except CallNotPlacedError as error:
             self._count("calls.refused")
             code, message = error.code, str(error)
-            self._store(lambda: self._ledger.refuse(entry, code, message))
-            found = self._ledger.call_by_hash(entry.key_hash) if entry.unsettled_since else None
-            if found is not None and found.state is CallState.ACCEPTED:
+            stored = self._store(lambda: self._ledger.refuse(entry, code, message))
+            if stored.state is CallState.ACCEPTED:
                 return None  # the answer to the dial before came while the redial was refused
             raise
         except CallOutcomeUnknownError as error:
@@ -231,14 +230,12 @@ class CallPlacer:
         try:
             self._store(lambda: self._ledger.mark_unknown(entry, error.code, str(error)))
         except LedgerUnavailableError as down:
-            raise LedgerUnavailableError(
-                f"{error} A retry will not dial again; it waits for the call's webhook. {down}"
-            ) from down
+            raise LedgerUnavailableError(f"{error} {_RETRY_WAITS} {down}") from down
 
     def _reconcile(
         self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy, origin: CallOrigin | None
     ) -> Placement | Pending | None:
-        window = policy.adoption_window
+        window = timedelta(seconds=policy.timeout)
         entry = self._ledger.adopt(entry, window=window)
         if entry.state is not CallState.UNKNOWN:
             if entry.state is CallState.ACCEPTED:
@@ -270,8 +267,7 @@ class CallPlacer:
         except LedgerUnavailableError as error:
             raise LedgerUnavailableError(
                 f"Call {placed.call_id} was placed, but the ledger could not be written for "
-                f"{STORE_PATIENCE:g} s, so note this id. A retry will not dial again; it waits for the "
-                f"call's webhook. {error}"
+                f"{STORE_PATIENCE:g} s, so note this id. {_RETRY_WAITS} {error}"
             ) from error
         except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
             log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
@@ -279,16 +275,13 @@ class CallPlacer:
                 self._ledger.accept(entry, placed.call_id)
             raise
 
-    def _store(self, write: Callable[[], Answer]) -> Answer:
-        """Write to the ledger, again and again while it is down: what the API said must not be lost."""
-        return Retrying(
-            retry=retry_if_exception_type(LedgerUnavailableError),
-            stop=stop_after_delay(STORE_PATIENCE),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
+    def _store(self, write: Callable[[], CallEntry]) -> CallEntry:
+        return until_stored(
+            write,
+            on_wait=lambda: log.warning("The ledger cannot be written; trying again."),
+            give_up=lambda seconds: seconds >= STORE_PATIENCE,
             sleep=self._sleep,
-            before_sleep=lambda state: log.warning("The ledger cannot be written; trying again."),
-            reraise=True,
-        )(write)
+        )
 
     def _abandon(self, entry: CallEntry, error: BaseException, *, may_ring: bool) -> None:
         settle = self._ledger.mark_unknown if may_ring else self._ledger.refuse

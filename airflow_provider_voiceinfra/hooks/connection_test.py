@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import ApiClient
 
 # What Airflow shows in place of a secret. A client may send it back: for what is saved, or the Test button,
 # Airflow puts the stored secret in its place again, but not for a test that is queued.
@@ -30,7 +30,7 @@ StatusAndMessage = tuple[bool, str]
 """What Airflow's Test button shows."""
 
 
-def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]) -> StatusAndMessage:
+def judge(connection: VoiceInfraConnection, client: Callable[[], ApiClient]) -> StatusAndMessage:
     """Try the key of a connection without placing a call.
 
     A request that lacks every required field can only be refused: with 400 or 422 for a good key, with 401
@@ -55,7 +55,7 @@ def judge(connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClien
 
 
 def judge_with_defaults(
-    connection: VoiceInfraConnection, client: Callable[[], VoiceInfraClient]
+    connection: VoiceInfraConnection, client: Callable[[], ApiClient]
 ) -> StatusAndMessage:
     """Try the key of a connection, and look at what calls take from it, without placing one.
 

@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+    from airflow_provider_voiceinfra.api.client import ApiClient, VoiceInfraClient
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
@@ -67,9 +67,11 @@ class VoiceInfraHook(BaseHook):
     def _pace(self) -> Pace:
         return _shared_pace(self.voiceinfra_conn_id, self.connection.max_calls_per_second)
 
-    def get_conn(self) -> VoiceInfraClient:
-        """Return the client, which sends each request exactly once."""
-        return self._client
+    def get_conn(self) -> ApiClient:
+        """Return what asks the API without placing a call; calls are placed by ``place_call`` alone."""
+        from airflow_provider_voiceinfra.api.client import ApiClient
+
+        return ApiClient(self.connection)
 
     def placer(self, *, before_send: Callable[[], None] = lambda: None) -> CallPlacer:
         """Return what places calls of this connection through the ledger.

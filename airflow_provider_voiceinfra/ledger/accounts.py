@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger.completion_rows import add_completion
+from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
+from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
-from airflow_provider_voiceinfra.ledger.records import CallEntry
-from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, insert_or_nothing, now, same_number
+from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
+from airflow_provider_voiceinfra.ledger.rows import (
+    IN_FLIGHT,
+    add_completion,
+    insert_or_nothing,
+    now,
+    owned_call_ids,
+    same_number,
+)
 from airflow_provider_voiceinfra.webhook_reasons import KeptReason, UnusableRecordError
 
 
@@ -20,6 +28,19 @@ def same_account(table: FromClause, conn_id: str, account: str | None) -> Column
     """Return the condition for rows of the same connection, or of another one of the same account."""
     same = table.c.conn_id == conn_id
     return same if account is None else or_(same, func.coalesce(table.c.account, "") == account)
+
+
+def with_foreign_completion(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
+    """Return the ids of those answered calls of which there is a completion, but another account's."""
+    owners = {one.call_id: one.entry for one in settlements if one.call_id is not None}
+    found = set()
+    early = select(completions.c.call_id, completions.c.conn_id, completions.c.account)
+    for chunk in in_chunks(list(owners)):
+        for row in connection.execute(early.where(completions.c.call_id.in_(chunk))):
+            entry = owners[row.call_id]
+            if row.conn_id != entry.conn_id and (entry.account is None or row.account != entry.account):
+                found.add(row.call_id)
+    return found
 
 
 def is_foreign(connection: Connection, call_id: str, conn_id: str, account: str | None) -> bool:
@@ -71,21 +92,23 @@ def give_back_completion(connection: Connection, entry: CallEntry, call_id: str)
 
 
 def make_room(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
-    """Keep another account's completion aside if this one may be of a call without an answer and that cannot.
+    """Keep another account's completion aside if its call can only be of the account of this one.
 
-    That is for ids that no call of the ledger has, as while an answer is not stored yet, or was lost.
+    That is so if a call has the id, which is of this account then: see ``is_foreign``. While none has it, as
+    long as an answer is not stored yet, or if it was lost, this account must wait for such a call, and the
+    other must not.
 
     :return: whether there is room now.
     """
     foreign = _foreign_completion(connection, record.call_id, conn_id, account)
-    if foreign is None or not _is_awaited(connection, record, conn_id, account):
+    if foreign is None:
         return False
-    owned = select(calls.c.key_hash).where(calls.c.call_id == record.call_id)
-    theirs = CompletionRecord.from_body(foreign.body)
-    if connection.execute(owned).first() is not None or _is_awaited(
-        connection, theirs, foreign.conn_id, foreign.account
-    ):
-        return False
+    if not owned_call_ids(connection, [record.call_id]):
+        theirs = CompletionRecord.from_body(foreign.body)
+        if not _is_awaited(connection, record, conn_id, account) or _is_awaited(
+            connection, theirs, foreign.conn_id, foreign.account
+        ):
+            return False
     _keep_aside(connection, foreign)
     return True
 
@@ -128,6 +151,9 @@ def _use(connection: Connection, delivery: Row[Any]) -> bool:
         record = CompletionRecord.from_body(delivery.body, delivery.received_at)
     except UnusableRecordError:
         return False
-    add_completion(connection, record, delivery.body, delivery.conn_id, delivery.account)
+    if not (is_completed_event(delivery.event) and is_completed_event(record.payload.get("event"))):
+        return False
+    if not add_completion(connection, record, delivery.body, delivery.conn_id, delivery.account):
+        return False
     connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(replayed_at=now()))
     return True

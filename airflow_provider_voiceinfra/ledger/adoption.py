@@ -16,7 +16,8 @@ from airflow_provider_voiceinfra.ledger.database.schema import calls, completion
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, same_number
 
-# How long after its claim a call may start and still be taken for that claim's.
+# How long after its claim a call may start and still be taken for that claim's; longer if it is waited for
+# longer.
 ADOPTION_WINDOW = timedelta(hours=1)
 # The API may give times in whole seconds.
 _ROUNDING = timedelta(seconds=1)
@@ -27,7 +28,10 @@ _COLUMNS = [column for column in completions.c if column.name != "body"]
 
 
 def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> list[CompletionEntry]:
-    """Return the completions that could be an unknown call's and belong to no other."""
+    """Return the completions that could be an unknown call's and belong to no other.
+
+    :param window: how long the call is waited for.
+    """
     if entry.request is None:  # purged, so nothing tells its own completion from others
         return []
     owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
@@ -40,7 +44,7 @@ def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> l
         ~owned,
     )
     rows = [CompletionEntry(**row._mapping) for row in connection.execute(query)]
-    latest = entry.renewed_at + window
+    latest = entry.renewed_at + max(window, ADOPTION_WINDOW)
     return [row for row in rows if _start(row) <= latest and not _began_before(row, _sent_at(entry))]
 
 
@@ -57,7 +61,7 @@ def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, win
         calls.c.from_number == entry.from_number,
         func.coalesce(calls.c.sent_after, 0) < found.sequence,
         # Of a redialled call the last request counts as well as the first.
-        calls.c.renewed_at >= _start(found) - window - CLOCK_TOLERANCE,
+        calls.c.renewed_at >= _start(found) - max(window, ADOPTION_WINDOW) - CLOCK_TOLERANCE,
         same_account(calls, entry.conn_id, entry.account),
         _may_lack_an_answer(),
     )

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, exc, func, select
+from sqlalchemy import Connection, Row, Select, func, select
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
-from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW, candidates, rivals
-from airflow_provider_voiceinfra.ledger.completion_rows import add_completion, catch_up_counter
+from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
-from airflow_provider_voiceinfra.ledger.rows import read_call, swap
+from airflow_provider_voiceinfra.ledger.rows import (
+    add_completion,
+    lock_call_ids,
+    now,
+    owned_call_ids,
+    read_calls,
+    swap,
+)
 
 _COLUMNS = [column for column in completions.c if column.name != "body"]
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
-
-
-class _NotAddedError(Exception):
-    """The call has a completion already, or the number was taken."""
 
 
 class CompletionsLedger:
@@ -44,25 +45,25 @@ class CompletionsLedger:
         :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :return: whether it is new, what is there already, or that the call is another account's.
         """
-        while True:
-            known = self.completion(record.call_id)
-            if known is not None and known.body == body and known.is_of(conn_id, account):
+        known = self.completion(record.call_id)  # what the vendor repeats needs no lock
+        if known is not None and known.is_same(body, conn_id, account):
+            return Recorded.DUPLICATE
+        with self._database.writing() as connection:
+            lock_call_ids(connection, [record.call_id])
+            known = _completion(connection, record.call_id)
+            if known is not None and known.is_same(body, conn_id, account):
                 return Recorded.DUPLICATE
-            with suppress(_NotAddedError), self._database.writing() as connection:
-                if is_foreign(connection, record.call_id, conn_id, account):
-                    return Recorded.FOREIGN
-                if known is not None and not make_room(connection, record, conn_id, account):
-                    return Recorded.DIFFERENT
-                if not add_completion(connection, record, body, conn_id, account):
-                    raise _NotAddedError  # which gives the number back
-                return Recorded.NEW
-            # Another process was faster; or the number is taken, as after a restore of some tables only.
-            with self._database.writing() as connection:
-                catch_up_counter(connection)
+            if is_foreign(connection, record.call_id, conn_id, account):
+                return Recorded.FOREIGN
+            if known is not None and not make_room(connection, record, conn_id, account):
+                return Recorded.DIFFERENT
+            added = add_completion(connection, record, body, conn_id, account)
+        return Recorded.NEW if added else Recorded.DIFFERENT
 
     def completion(self, call_id: str) -> CompletionEntry | None:
         """Return the completion of a call, with its body."""
-        return next(iter(self._read(select(completions).where(completions.c.call_id == call_id))), None)
+        with self._database.reading() as connection:
+            return _completion(connection, call_id)
 
     def completions(self, call_ids: Collection[str], *, with_body: bool = True) -> dict[str, CompletionEntry]:
         """Return the completions that exist for these calls, by call id."""
@@ -110,7 +111,7 @@ class CompletionsLedger:
                 return entry
         return None
 
-    def adopt(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> CallEntry:
+    def adopt(self, entry: CallEntry, *, window: timedelta = timedelta()) -> CallEntry:
         """Give an unknown call the completion that can only be its own.
 
         That is the one completion of the same account, agent, from and to that came after the request was
@@ -118,32 +119,31 @@ class CompletionsLedger:
         without an answer could own it as well. Two candidates, or two calls for one, are left alone: a guess
         would tell somebody the wrong story.
 
-        :param window: how long after the request its call may have started.
+        :param window: how long the call is waited for; so long after its request it may have started, or for
+            an hour.
         :return: the call as it stands afterwards; ``accepted`` if a completion was found.
         """
-        try:
-            return self._adopt(entry, window)
-        except exc.IntegrityError:
-            # The answer that this completion belongs to was stored a moment ago, and is there to be seen now.
-            return self._adopt(entry, window)
-
-    def _adopt(self, entry: CallEntry, window: timedelta) -> CallEntry:
         with self._database.writing() as connection:
-            entry = read_call(connection, entry.key_hash)
-            if entry.state is not CallState.UNKNOWN:
-                return entry
-            found = candidates(connection, entry, window)
-            if len(found) == 1 and not rivals(connection, entry, found[0], window):
+            stored = read_calls(connection, [entry.key_hash]).get(entry.key_hash)
+            if stored is None or stored.state is not CallState.UNKNOWN:
+                return stored or entry
+            found = candidates(connection, stored, window)
+            if len(found) != 1 or rivals(connection, stored, found[0], window):
+                return stored
+            call_id = found[0].call_id
+            lock_call_ids(connection, [call_id])
+            # The answer that it belongs to may have been stored a moment ago.
+            if not owned_call_ids(connection, [call_id]):
                 values = {
                     "state": CallState.ACCEPTED.value,
-                    "call_id": found[0].call_id,
+                    "call_id": call_id,
                     "adopted": True,
-                    "answered_at": datetime.now(timezone.utc),
+                    "answered_at": now(),
                 }
-                swap(connection, entry, (CallState.UNKNOWN,), values)
-            return read_call(connection, entry.key_hash)
+                swap(connection, stored, (CallState.UNKNOWN,), values)
+            return read_calls(connection, [entry.key_hash]).get(entry.key_hash) or stored
 
-    def candidates(self, entry: CallEntry, *, window: timedelta = ADOPTION_WINDOW) -> list[str]:
+    def candidates(self, entry: CallEntry, *, window: timedelta = timedelta()) -> list[str]:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
         with self._database.reading() as connection:
             return [found.call_id for found in candidates(connection, entry, window)]
@@ -156,6 +156,11 @@ class CompletionsLedger:
         with self._database.reading() as connection:
             for row in connection.execute(query.execution_options(yield_per=100)):
                 yield _entry(row)
+
+
+def _completion(connection: Connection, call_id: str) -> CompletionEntry | None:
+    row = connection.execute(select(completions).where(completions.c.call_id == call_id)).first()
+    return None if row is None else _entry(row)
 
 
 def _entry(row: Row[Any]) -> CompletionEntry:

@@ -1,16 +1,17 @@
-"""What the ledger hands out: frozen rows, and the states that a call goes through."""
+"""What the ledger takes and hands out: frozen values, and the states that a call goes through."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 
@@ -152,6 +153,36 @@ class CallEntry:
 
 
 @dataclass(frozen=True)
+class ClaimRequest:
+    """Asks for the right to dial once for a key; see ``CallLedger.claim_many``.
+
+    :param token: whose claim it becomes. If ``claim_many`` raises, the same request may be made again, and
+        finds what it has claimed; once it was answered, make another one.
+    """
+
+    key: str = field(repr=False)
+    call: OutboundCall
+    conn_id: str
+    origin: CallOrigin
+    account: str | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What became of a claimed call.
+
+    :param state: ``accepted``, with the ``call_id``; or ``refused`` or ``unknown``, with a code and message.
+    """
+
+    entry: CallEntry
+    state: CallState
+    call_id: str | None = None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class CompletionEntry:
     """One completion as the ledger knows it; the columns are those that people filter on.
 
@@ -178,6 +209,10 @@ class CompletionEntry:
     def is_of(self, conn_id: str, account: str | None) -> bool:
         """Tell whether it came through a connection, or another one of its account."""
         return self.conn_id == conn_id or (account is not None and self.account == account)
+
+    def is_same(self, body: bytes, conn_id: str, account: str | None) -> bool:
+        """Tell whether it is this very delivery; the entry must have been read with its body."""
+        return self.body == body and self.is_of(conn_id, account)
 
     def record(self) -> CompletionRecord:
         """Return the whole record; the entry must have been read with its body."""

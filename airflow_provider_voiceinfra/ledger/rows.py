@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, select, text, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_voiceinfra.calls import storable_text
+from airflow_provider_voiceinfra.calls import CompletionRecord, storable_text
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
     calls,
+    completions,
     counters,
     database_time,
 )
@@ -28,6 +30,7 @@ from airflow_provider_voiceinfra.ledger.records import (
 )
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
+_COUNTER = counters.c.name == COMPLETIONS_COUNTER
 
 
 def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
@@ -47,19 +50,45 @@ def _insert_missing(connection: Connection, table: Table) -> postgresql.Insert |
     return insert(table).on_conflict_do_nothing().inline()
 
 
+def lock_call_ids(connection: Connection, call_ids: Sequence[str]) -> None:
+    """Have whatever else is stored about these ids wait for the end of the transaction.
+
+    An answer and a webhook may tell of a call at the same moment, and each must see what the other stored.
+    (SQLite lets only one transaction write at a time anyway.)
+    """
+    if connection.dialect.name != "postgresql" or not call_ids:
+        return
+    # In one order, or two might wait for each other.
+    digests = {hashlib.sha256(call_id.encode()).digest() for call_id in call_ids}
+    keys = sorted(int.from_bytes(digest[:8], "big", signed=True) for digest in digests)
+    lock = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+    connection.execute(lock, {"keys": keys})
+
+
 def read_call(connection: Connection, key_hash: str) -> CallEntry:
     """Return a call that is there."""
-    row = connection.execute(select(calls).where(calls.c.key_hash == key_hash)).mappings().one()
-    return CallEntry.from_row(row)
+    return read_calls(connection, [key_hash])[key_hash]
 
 
-def not_unique(call_id: str) -> dict[str, Any]:
-    """Return the values of a call whose answer repeats another call's ``call_id``."""
-    return {
-        "state": CallState.UNKNOWN.value,
-        "error_code": "call_id_not_unique",
-        "error_message": f"the API answered with call_id {call_id}, which it had given another call before",
-    }
+def read_calls(connection: Connection, key_hashes: Sequence[str]) -> dict[str, CallEntry]:
+    """Return those of some calls that are there, by their hashes."""
+    found: dict[str, CallEntry] = {}
+    for chunk in in_chunks(key_hashes):
+        rows = connection.execute(select(calls).where(calls.c.key_hash.in_(chunk))).mappings()
+        found.update((row["key_hash"], CallEntry.from_row(row)) for row in rows)
+    return found
+
+
+def owned_call_ids(
+    connection: Connection, call_ids: Sequence[str], *, besides: CallEntry | None = None
+) -> set[str]:
+    """Return those of some ids that a call has, other than one."""
+    other = calls.c.key_hash != besides.key_hash if besides else true()
+    found: set[str] = set()
+    for chunk in in_chunks(call_ids):
+        owned = select(calls.c.call_id).where(calls.c.call_id.in_(chunk), other)
+        found.update(connection.execute(owned).scalars())
+    return found
 
 
 def swap(
@@ -70,31 +99,20 @@ def swap(
     *conditions: ColumnElement[bool],
 ) -> bool:
     """Change a call if it still is in one of the states, under the same claim."""
-    changed = connection.execute(
-        update(calls)
-        .where(
-            calls.c.key_hash == entry.key_hash,
-            calls.c.token == entry.token,
-            calls.c.state.in_([state.value for state in states]),
-            *conditions,
-        )
-        .values(**values)
-    )
-    return changed.rowcount == 1
+    return change(connection, entry, values, calls.c.token == entry.token, in_state(*states), *conditions)
 
 
-def settle_overtaken(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:
-    """Settle a call with the answer of a dial that a redial without an answer of its own has taken over."""
-    changed = connection.execute(
-        update(calls)
-        .where(
-            calls.c.key_hash == entry.key_hash,
-            calls.c.token != entry.token,
-            calls.c.state.in_([state.value for state in IN_FLIGHT]),
-        )
-        .values(**values)
-    )
-    return changed.rowcount == 1
+def in_state(*states: CallState) -> ColumnElement[bool]:
+    """Return the condition for calls in one of some states."""
+    return calls.c.state.in_([state.value for state in states])
+
+
+def change(
+    connection: Connection, entry: CallEntry, values: Mapping[str, Any], *conditions: ColumnElement[bool]
+) -> bool:
+    """Change the row of a call that meets some conditions; return whether it does."""
+    changed = update(calls).where(calls.c.key_hash == entry.key_hash, *conditions)
+    return connection.execute(changed.values(**values)).rowcount == 1
 
 
 def claim_values(
@@ -131,7 +149,7 @@ def sent_now() -> dict[str, ColumnElement[Any]]:
     The completions that are there already are counted, and the time is the database's own: the clocks of
     those who place calls and of those who receive webhooks differ.
     """
-    newest = select(counters.c.value).where(counters.c.name == COMPLETIONS_COUNTER).scalar_subquery()
+    newest = select(counters.c.value).where(_COUNTER).scalar_subquery()
     return {"sent_after": newest, "sent_at": database_time()}
 
 
@@ -148,23 +166,61 @@ def new_claim(
     }
 
 
-def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -> list[CallEntry]:
-    """Add the rows of ``new_claim`` whose keys nobody has used, and return those that were added.
+def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -> dict[str, CallEntry]:
+    """Add the rows of ``new_claim`` whose keys nobody has used; return the calls that were added, by token.
 
     All who claim many do so in the order of the hashes, or two of them might wait for each other.
     """
-    if not claims:
-        return []
     connection.execute(_insert_missing(connection, calls).values(**sent_now()), list(claims))
     own = {claim["token"]: claim for claim in claims}
-    added: list[CallEntry] = []
+    added: dict[str, CallEntry] = {}
     for chunk in in_chunks(claims):
         hashes = [claim["key_hash"] for claim in chunk]
         filled = select(calls.c.token, calls.c.sent_after, calls.c.sent_at)
         for row in connection.execute(filled.where(calls.c.key_hash.in_(hashes))).mappings():
             if row["token"] in own:
-                added.append(CallEntry.from_row({**own[row["token"]], **row}))
+                added[row["token"]] = CallEntry.from_row({**own[row["token"]], **row})
     return added
+
+
+def add_completion(
+    connection: Connection, record: CompletionRecord, body: bytes, conn_id: str, account: str | None
+) -> bool:
+    """Add a completion under the next sequence number; return whether it was: not if its call has one."""
+    values = {
+        "call_id": record.call_id,
+        "conn_id": conn_id,
+        "account": account,
+        "agent_id": _short(record.text("agent_id"), 255),
+        "from_number": _short(record.text("from_number"), 64),
+        "to_number": _short(record.text("to_number"), 64),
+        "call_outcome": _short(record.outcome, 64),
+        "duration_seconds": record.duration_seconds,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "received_at": now(),
+        "stored_at": database_time(),
+        "body": body,
+    }
+    if insert_or_nothing(connection, completions, {**values, "sequence": _next_sequence(connection)}):
+        return True
+    # The number may be taken, as after a restore of some tables only.
+    highest = connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
+    connection.execute(update(counters).where(_COUNTER, counters.c.value < highest).values(value=highest))
+    return insert_or_nothing(connection, completions, {**values, "sequence": _next_sequence(connection)})
+
+
+def _next_sequence(connection: Connection) -> int:
+    # Counting up locks the counter until the commit, so that numbers become visible in their
+    # order: who follows them misses none, whichever transaction commits first.
+    connection.execute(update(counters).where(_COUNTER).values(value=counters.c.value + 1))
+    value: int = connection.execute(select(counters.c.value).where(_COUNTER)).scalar_one()
+    return value
+
+
+def _short(text: str | None, length: int) -> str | None:
+    # The body keeps the whole; a column cut short only makes filters miss what no real value has.
+    return text if text is None else text[:length]
 
 
 def number_end(number: str | None) -> str | None:

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 
 from sqlalchemy import delete, func, select, update
 
-from airflow_provider_voiceinfra.ledger.batches import BatchesLedger
 from airflow_provider_voiceinfra.ledger.campaigns.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
+from airflow_provider_voiceinfra.ledger.claims import CallsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
 from airflow_provider_voiceinfra.ledger.database import migrate
 from airflow_provider_voiceinfra.ledger.database.connect import database
@@ -43,7 +43,7 @@ class Purged:
 
 
 class CallLedger(
-    BatchesLedger,
+    CallsLedger,
     CompletionsLedger,
     DeliveriesLedger,
     CampaignsLedger,

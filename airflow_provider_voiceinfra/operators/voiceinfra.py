@@ -293,7 +293,7 @@ class VoiceInfraOutboundCallOperator(
             trigger=VoiceInfraUnknownCallTrigger(
                 key_hash=pending.entry.key_hash,
                 deadline=pending.deadline.isoformat(),
-                window=policy.adoption_window.total_seconds(),
+                window=policy.timeout,
                 not_before=earliest_wake_up(),
             ),
             method_name="resume_placing",

@@ -155,7 +155,7 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
 
     :param key_hash: the hashed idempotency key of the call.
     :param deadline: when to give up, ISO 8601 with an offset.
-    :param window: how long after its claim the call may have started, in seconds.
+    :param window: how long the call is waited for in all, in seconds.
     :param not_before: fire no earlier than this, ISO 8601 with an offset, see ``earliest_wake_up``.
     """
 

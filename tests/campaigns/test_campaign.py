@@ -32,13 +32,12 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns as campaigns_table
 from airflow_provider_voiceinfra.ledger.database.schema import contacts as contacts_table
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, ClaimRequest
 from tests.receiver_process import ReceiverProcess
 from tests.sandbox_process import SandboxProcess
 

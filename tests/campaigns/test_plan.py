@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.calls import CallOutcome
-from airflow_provider_voiceinfra.campaigns.plan import MAX_ATTEMPTS, CampaignPlan, RedialPolicy
+from airflow_provider_voiceinfra.campaigns.plan import MAX_ATTEMPTS, RedialPolicy
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.ledger.adoption import ADOPTION_WINDOW
 
 ENDED = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -114,9 +113,3 @@ def test_any_policy_is_refused_in_words_or_ends(spec: Any, as_text: bool) -> Non
     for attempt in range(1, policy.attempts):
         assert policy.due(next(iter(policy.outcomes)), attempt, ENDED) is not None
     assert minutes_until_redial(policy, policy.attempts) is None
-
-
-@pytest.mark.parametrize("unknown_timeout", [timedelta(0), ADOPTION_WINDOW * 3])
-def test_a_lost_call_is_looked_for_as_long_as_it_is_waited_for(unknown_timeout: timedelta) -> None:
-    plan = CampaignPlan("spring", unknown_timeout=unknown_timeout)
-    assert plan.adoption_window >= max(unknown_timeout, ADOPTION_WINDOW)

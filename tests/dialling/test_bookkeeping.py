@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling import storing
 from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.batches import Settlement
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Settlement
 from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
 
 ORIGIN = CallOrigin("dag", "run", "task", -1, 1, "c", "key", 1, 1)
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExc
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.dialling import bookkeeping
 from airflow_provider_voiceinfra.dialling import dialler as dialler_module
+from airflow_provider_voiceinfra.dialling import storing
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExc
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import event
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling import placing
 from airflow_provider_voiceinfra.dialling.outcomes import placement
@@ -583,6 +583,36 @@ class TestLedgerThatForgot:
         assert caught.value.code == "gone_from_ledger"
         assert sandbox.counts()["requests"] == 0
 
+    def forgetting(self, placer: CallPlacer, ledger_url: str) -> CallPlacer:
+        """Have the ledger restored while the request of a placer is under way."""
+        place = placer._client.place
+
+        def forget_and_place(*args: Any, **options: Any) -> PlacedCall:
+            self.forget(ledger_url)
+            return place(*args, **options)
+
+        placer._client.place = forget_and_place  # type: ignore[method-assign]
+        return placer
+
+    def test_answer_to_a_claim_that_is_gone_is_stored(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, ledger_url: str, sandbox: SandboxProcess
+    ) -> None:
+        placed = self.forgetting(make(), ledger_url).place(KEY, CALL, WAIT, origin=FIRST_TRY)
+        assert accepted_ids(sandbox) == [placed.call.call_id] == [entry_of(ledger).call_id]
+        again = make().place(KEY, CALL, WAIT, origin=SECOND_TRY)
+        assert (again.how, again.call) == (How.TAKEN_UP, placed.call)
+        assert len(accepted_ids(sandbox)) == 1
+
+    def test_lost_answer_to_a_claim_that_is_gone_is_stored_as_unknown(
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, ledger_url: str, sandbox: SandboxProcess
+    ) -> None:
+        sandbox.fault("cut_after")
+        for placer, origin in ((self.forgetting(make(), ledger_url), FIRST_TRY), (make(), SECOND_TRY)):
+            with raises(CallOutcomeUnknownError):
+                placer.place(KEY, CALL, FAIL_NOW, origin=origin)
+        assert entry_of(ledger).state is CallState.UNKNOWN
+        assert len(accepted_ids(sandbox)) == 1
+
 
 class TestWithoutKey:
     def test_each_rings_and_each_is_in_the_ledger(
@@ -929,6 +959,29 @@ class TestLosers:
         assert (placement.how, placement.call.call_id) == (How.TAKEN_UP, "call_of_the_other")
         assert sandbox.counts()["requests"] == 0
 
+    def test_owner_that_is_paused_after_its_last_look_does_not_dial_after_others_have(
+        self,
+        make: Callable[..., CallPlacer],
+        sandbox: SandboxProcess,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(placing, "BEGIN_WITHIN", 0.1)
+        renew = CallLedger.renew
+        others: list[Placement] = []
+
+        def paused(self: CallLedger, entry: CallEntry) -> None:
+            renew(self, entry)
+            if not others:
+                begun = time.monotonic()
+                others.append(make().place(KEY, CALL, REDIAL_NOW, origin=SECOND_TRY))
+                until(lambda: time.monotonic() > begun + 0.1)
+
+        placer = make()
+        monkeypatch.setattr(placer._ledger, "renew", paused.__get__(placer._ledger))
+        placement = placer.place(KEY, CALL, WAIT, origin=FIRST_TRY)
+        assert (placement.how, placement.call) == (How.TAKEN_UP, others[0].call)
+        assert accepted_ids(sandbox) == [others[0].call.call_id]
+
     def test_redial_that_another_took_first_is_looked_up(
         self, make: Callable[..., CallPlacer], ledger: CallLedger, ledger_url: str, sandbox: SandboxProcess
     ) -> None:
@@ -1144,7 +1197,7 @@ class TestLedgerOutage:
         sandbox.fault("cut_after")
         with raises(LedgerUnavailableError) as caught:
             make(count=begin_at("calls.unknown")).place(KEY, CALL, WAIT, origin=FIRST_TRY)
-        assert "The call may have been placed. A retry will not dial again" in str(caught.value)
+        assert "The call may have been placed. With an idempotency key a retry waits" in str(caught.value)
         outage.end()
         with raises(CallOutcomeUnknownError):
             make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)

@@ -19,31 +19,34 @@ PACKAGE = "airflow_provider_voiceinfra"
 # Every duration of the package that a run can meet. A name that is gone is an error: say here what took its
 # place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
 DURATIONS = [
-    "placing.STORE_PATIENCE",
-    "claim_owners.LOSERS_INTERVAL",
-    "waiting.LONGEST_PAUSE",
-    "ledger.connect.BUSY_TIMEOUT",
-    "ledger.postgres.IDLE_TIMEOUT",
-    "ledger.postgres.LOCK_TIMEOUT",
-    "ledger.campaign_lists.RUNNER_LEASE",
-    "campaigns.execution.MIN_PAUSE",
-    "campaigns.execution.HANDOVER_INTERVAL",
-    "campaigns.execution._BEAT_INTERVAL",
-    "campaigns.runner.TICK",
-    "campaigns.runner.SLOW_TICK",
-    "campaigns.runner.ALIVE",
-    "campaigns.runner.LEDGER_PAUSE",
-    "campaigns.bookkeeping._LONGEST_WAIT",
-    "campaigns.dialling.LONGEST_RETRY_AFTER",
-    "campaigns.obstacles.FIRST_REST",
-    "campaigns.obstacles.LONGEST_REST",
-    "campaigns.obstacles.PATIENCE",
-    "campaigns.adaptive._LONGEST_WAIT",
+    "dialling.placing.STORE_PATIENCE",
+    "dialling.placing.BEGIN_WITHIN",
+    "dialling.claim_owners.LOSERS_INTERVAL",
+    "waiting.watcher.LONGEST_PAUSE",
+    "ledger.database.connect.BUSY_TIMEOUT",
+    "ledger.database.postgres.IDLE_TIMEOUT",
+    "ledger.database.postgres.LOCK_TIMEOUT",
+    "ledger.lists.campaigns.RUNNER_LEASE",
+    "campaigns.campaign.MIN_PAUSE",
+    "campaigns.campaign.HANDOVER_INTERVAL",
+    "campaigns.campaign._BEAT_INTERVAL",
+    "campaigns.engine.runner.TICK",
+    "campaigns.engine.runner.SLOW_TICK",
+    "campaigns.engine.runner.ALIVE",
+    "campaigns.engine.runner.LEDGER_PAUSE",
+    "dialling.storing.LONGEST_WAIT",
+    "dialling.dialler.LONGEST_RETRY_AFTER",
+    "campaigns.engine.obstacles.FIRST_REST",
+    "campaigns.engine.obstacles.LONGEST_REST",
+    "campaigns.engine.obstacles.PATIENCE",
+    "dialling.rate._LONGEST_WAIT",
 ]
 
 
 # Calls per second, which are more by the same factor.
-RATES = ["campaigns.adaptive.SLOWEST"]
+RATES = ["dialling.rate.SLOWEST"]
+# What the processes of a run do without.
+NOT_IMPORTED = {"migrations", "pages"}
 # Imported by the package only where they are used.
 SLOW = [
     "airflow.sdk",
@@ -74,12 +77,12 @@ def shorten(factor: float) -> None:
 
 def import_all() -> None:
     """Import what the processes of a run use, so that nothing is imported with old values later."""
-    for part in ("campaigns", "ledger", "web"):
+    for part in ("campaigns", "dialling", "ledger", "waiting", "web"):
         package = importlib.import_module(f"{PACKAGE}.{part}")
-        for found in pkgutil.iter_modules(package.__path__):
-            if found.name not in ("migrations", "pages"):
-                importlib.import_module(f"{PACKAGE}.{part}.{found.name}")
-    for name in ("placing", "waiting", "metrics", "deployment", "hooks.voiceinfra"):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not NOT_IMPORTED & set(found.name.split(".")):
+                importlib.import_module(found.name)
+    for name in ("metrics", "deployment", "hooks.voiceinfra"):
         importlib.import_module(f"{PACKAGE}.{name}")
     for name in SLOW:
         importlib.import_module(name)

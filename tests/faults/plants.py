@@ -79,9 +79,9 @@ def _ack_before_commit(diary: Any) -> None:
 
 def _redial_ignores_answer(diary: Any) -> None:
     """Store an answer that a redial has overtaken aside, as if it settled nothing."""
-    from airflow_provider_voiceinfra.ledger import claims
+    from airflow_provider_voiceinfra.ledger import settling
 
-    claims.settle_overtaken = lambda *args: False  # type: ignore[assignment]
+    settling.settle_overtaken = lambda *args: False  # type: ignore[assignment]
 
 
 def _redial_rival_forgotten(diary: Any) -> None:
@@ -111,13 +111,13 @@ def _takeover_forgets(diary: Any) -> None:
     """Take a campaign over after a fixed while, ask nobody who owns it, and end without a last look."""
     from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
     from airflow_provider_voiceinfra.campaigns.engine import runner
-    from airflow_provider_voiceinfra.ledger import batches
+    from airflow_provider_voiceinfra.ledger import claims
 
     def once(self: Any) -> Any:
         state = runner.CampaignState(self._plan, self._ledger, self._origin, self._clocks, before=None)
         return self._run(state)
 
-    batches.hold = lambda connection, owner: None
+    claims.hold = lambda connection, owner: None
     CampaignExecution._await_former = lambda self, campaign: time.sleep(2.0 / SCALE)  # type: ignore[method-assign]
     runner.CampaignRunner.run = once  # type: ignore[method-assign]
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+from airflow_provider_voiceinfra.api.client import ApiClient
 from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
 from airflow_provider_voiceinfra.hooks.connection_test import judge
 from tests.api.test_client import answering, http, server
@@ -45,7 +45,7 @@ def verdict(base_url: str, **values: Any) -> tuple[bool, str]:
     """Judge a connection; whatever is said of it names no secret, and is documented as it is said."""
     values = {"api_key": KEY, "webhook_secrets": (SECRET,), "timeout": 5.0, **values}
     connection = VoiceInfraConnection("c", base_url=base_url, **values)
-    good, sentence = judge(connection, lambda: VoiceInfraClient(connection))
+    good, sentence = judge(connection, lambda: ApiClient(connection))
     assert all(secret == "***" or secret not in sentence for secret in (KEY, *connection.webhook_secrets))
     general = re.sub(r"HTTP \d+", "HTTP N", sentence.replace(base_url, "`URL`"))
     row = f"| {'good' if good else 'bad'} | {re.sub(r'in [0-9.]+ s,', 'in N s,', general)} |"

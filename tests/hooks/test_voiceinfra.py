@@ -75,6 +75,13 @@ def test_calls_without_a_key_ring_each_time_and_are_all_in_the_ledger(sandbox: S
     assert {entry.call_id for entry in open_ledger().calls()} == placed
 
 
+def test_client_that_anybody_gets_places_no_call(sandbox: SandboxProcess) -> None:
+    client = VoiceInfraHook().get_conn()
+    assert not hasattr(client, "place")
+    client.probe()
+    assert sandbox.counts()["calls"] == 0
+
+
 def test_key_rings_once(sandbox: SandboxProcess) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="r", task_id="t", map_index=-1, try_number=1)
     first = VoiceInfraHook().place_call(CALL, idempotency_key="order 7", origin=origin)

@@ -16,18 +16,20 @@ def in_a_thread(action: Callable[[], object]) -> None:
         pool.submit(action).result()
 
 
-def after_statement(url: str, begin: str, table: str, action: Callable[[], object]) -> None:
+def after_statement(url: str, begin: str, table: str, action: Callable[[], object], *, nth: int = 1) -> None:
     """Do something once, right after the next statement of a kind, before its transaction goes on.
 
     :param begin: how the statement begins, such as ``SELECT``.
     :param table: a table that it names, without the prefix.
+    :param nth: which of those statements it is.
     """
-    done: list[bool] = []
+    seen: list[str] = []
 
     def on_statement(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        if not done and statement.startswith(begin) and f"voiceinfra_{table}" in statement:
-            done.append(True)
-            action()
+        if statement.startswith(begin) and f"voiceinfra_{table}" in statement:
+            seen.append(statement)
+            if len(seen) == nth:
+                action()
 
     event.listen(database(url).engine, "after_cursor_execute", on_statement)
 

@@ -8,9 +8,18 @@ import pytest
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Recorded
+from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
+from airflow_provider_voiceinfra.ledger.records import (
+    CallEntry,
+    CallOrigin,
+    CallState,
+    ClaimRequest,
+    Recorded,
+    Settlement,
+)
 from tests.ledger.examples import CALL, body
+from tests.ledger.racing import Rival, after_statement
 
 Accept = Callable[[CallLedger, CallEntry], CallEntry]
 A, B, A2 = ("conn_a", "account a"), ("conn_b", "account b"), ("conn_a2", "account a")
@@ -30,9 +39,9 @@ def complete(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> Re
     return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=conn[0], account=conn[1])
 
 
-def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> None:
+def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None], event: str | None = None) -> None:
     ledger.keep_delivery(
-        raw, conn_id=conn[0], account=conn[1], reason="says something else", call_id="call_1"
+        raw, conn_id=conn[0], account=conn[1], reason="says something else", event=event, call_id="call_1"
     )
 
 
@@ -100,6 +109,36 @@ class TestCompletionBeforeItsCallIsKnown:
         assert [entry.call_id for entry in ledger.completions_after(before)] == ["call_1"]
         assert [kept.body for kept in ledger.deliveries()] == [forged]
 
+    @pytest.mark.parametrize("said_by", ["header", "body"])
+    def test_what_tells_of_something_else_than_its_end_does_not_count(
+        self, ledger: CallLedger, accept: Accept, said_by: str
+    ) -> None:
+        entry = claim(ledger)
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        if said_by == "header":
+            keep(ledger, body("call_1"), A, event="call.started")
+        else:
+            keep(ledger, body("call_1", event="call.started"), A)
+        accept(ledger, entry)
+        assert ledger.completion("call_1") is None
+        assert len(ledger.deliveries()) == 2
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+
+    def test_calls_own_counts_although_the_numbers_were_set_back(
+        self, ledger: CallLedger, ledger_url: str, accept: Accept
+    ) -> None:
+        entry = claim(ledger)
+        for call_id in ("another", "call_1"):
+            complete(ledger, body(call_id, call_outcome="failed"), B)
+        keep(ledger, body("call_1"), A)
+        with database(ledger_url).writing() as connection:
+            connection.execute(counters.update().values(value=0))
+        accept(ledger, entry)
+        found = ledger.completion("call_1")
+        assert found is not None
+        assert found.conn_id == "conn_a"
+        assert found.sequence == ledger.last_sequence()
+
     @pytest.mark.parametrize("conn", [A, A2])
     def test_that_of_the_same_account_stays(
         self, ledger: CallLedger, accept: Accept, conn: tuple[str, str]
@@ -110,6 +149,65 @@ class TestCompletionBeforeItsCallIsKnown:
         accept(ledger, entry)
         assert ledger.completion("call_1") == before
         assert ledger.deliveries() == []
+
+    def test_another_accounts_leaves_an_answer_that_a_redial_has_overtaken(
+        self, ledger: CallLedger, accept: Accept
+    ) -> None:
+        entry = claim(ledger)
+        redial = ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
+        ledger.accept(redial, "call_2")
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        assert accept(ledger, entry).call_id == "call_2"
+        assert ledger.completion("call_1") is None
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+
+
+class TestAtTheSameMoment:
+    """SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then."""
+
+    @accepting
+    def test_answer_that_comes_while_another_accounts_is_recorded(
+        self, postgres_database: str, accept: Accept
+    ) -> None:
+        ledger = CallLedger(postgres_database)
+        entry = claim(ledger)
+        answer = Rival(lambda: accept(ledger, entry))
+        # After the look for the call that it is of.
+        after_statement(postgres_database, "SELECT", "calls", answer)
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        assert answer.result() == ledger.call_by_id("call_1")
+        assert ledger.completion("call_1") is None
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+
+    @accepting
+    @pytest.mark.parametrize("earlier", ["nobody's", "another account's"])
+    def test_answer_that_comes_while_the_calls_own_is_recorded(
+        self, postgres_database: str, accept: Accept, earlier: str
+    ) -> None:
+        ledger = CallLedger(postgres_database)
+        entry = claim(ledger)
+        if earlier == "another account's":
+            unknown(ledger, "might be theirs", B)
+            complete(ledger, body("call_1", call_outcome="failed"), B)
+        answer = Rival(lambda: accept(ledger, entry))
+        # After the look for a completion that is there already.
+        after_statement(postgres_database, "SELECT", "completions", answer)
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+        answer.result()
+        found = ledger.completion("call_1")
+        assert found is not None
+        assert found.conn_id == "conn_a"
+
+    def test_another_accounts_that_is_there_nevertheless_makes_room(
+        self, ledger: CallLedger, ledger_url: str
+    ) -> None:
+        entry = claim(ledger)
+        complete(ledger, body("call_1", call_outcome="failed"), B)
+        with database(ledger_url).writing() as connection:
+            accepted = {"state": CallState.ACCEPTED.value, "call_id": "call_1"}
+            connection.execute(calls.update().where(calls.c.key_hash == entry.key_hash).values(**accepted))
+        assert complete(ledger, body("call_1"), A) is Recorded.NEW
+        assert [kept.conn_id for kept in ledger.deliveries()] == ["conn_b"]
 
 
 class TestAnswerThatWasLost:

@@ -1,7 +1,8 @@
-"""Whoever claims a key may dial, and nobody else; what became of it is settled by its owner alone."""
+"""Whoever claims a key may dial, and nobody else, whether it is claimed alone or among many."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,85 +10,119 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import update
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
+from airflow_provider_voiceinfra.exceptions import (
+    CampaignBusyError,
+    ClaimLostError,
+    IdempotencyConflictError,
+    LedgerUnavailableError,
+)
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.database.connect import Database, database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, ClaimRequest
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, claim, complete, unknown
+from tests.ledger.racing import Rival, after_commit, after_statement, in_a_thread
+
+Ask = Callable[..., tuple[CallEntry, bool]]
+ORIGIN = replace(FIRST_TRY, campaign_id="c", contact_key="k", position=1, attempt=1)
 
 
-def state_of(ledger: CallLedger, key: str = "key") -> CallState | None:
+def wish(
+    key: str, call: OutboundCall = CALL, *, conn_id: str = CONN_ID, origin: CallOrigin = ORIGIN
+) -> ClaimRequest:
+    """Return a request for the right to dial."""
+    return ClaimRequest(key, call, conn_id, origin)
+
+
+def wishes(*keys: str) -> list[ClaimRequest]:
+    return [wish(key) for key in keys]
+
+
+def stored(ledger: CallLedger, key: str = "key") -> CallEntry:
     entry = ledger.call_by_key(key)
-    return entry.state if entry else None
+    assert entry is not None
+    return entry
+
+
+@pytest.fixture(params=["alone", "among many"])
+def ask(request: pytest.FixtureRequest, ledger: CallLedger) -> Ask:
+    """Return what asks for the right to dial for one key, alone or among others that nobody has claimed."""
+
+    def alone(
+        key: str, call: OutboundCall = CALL, origin: CallOrigin | None = ORIGIN
+    ) -> tuple[CallEntry, bool]:
+        return ledger.claim(key, call, conn_id=CONN_ID, origin=origin)
+
+    def among_many(
+        key: str, call: OutboundCall = CALL, origin: CallOrigin | None = ORIGIN
+    ) -> tuple[CallEntry, bool]:
+        crowd = [f"{random.random()}" for _ in range(3)]
+        request = wish(key, call, origin=origin or CallOrigin())
+        found = ledger.claim_many([*wishes(*crowd[:2]), request, wish(crowd[2])])
+        others = found[:2] + found[3:]
+        assert [(entry.idempotency_key, won) for entry, won in others] == [(name, True) for name in crowd]
+        return found[2]
+
+    return alone if request.param == "alone" else among_many
 
 
 class TestClaim:
-    def test_claim_is_durable_before_it_is_given(self, ledger: CallLedger, ledger_url: str) -> None:
-        entry = claim(ledger, origin=FIRST_TRY)
-        stored = Database(ledger_url)  # connections of their own: they see only what was committed
-        with stored.reading() as connection:
-            row = connection.execute(calls.select()).mappings().one()
-        assert CallEntry.from_row(row) == entry
+    def test_claim_is_durable_before_it_is_given(self, ledger: CallLedger, ledger_url: str, ask: Ask) -> None:
+        entry, won = ask("key")
+        assert won
+        with Database(ledger_url).reading() as connection:  # it sees only what was committed
+            row = (
+                connection.execute(calls.select().where(calls.c.key_hash == entry.key_hash)).mappings().one()
+            )
+        assert CallEntry.from_row(row) == entry == stored(ledger)
         assert (entry.state, entry.dials, entry.redials) == (CallState.CLAIMED, 1, 0)
-        assert (entry.conn_id, entry.origin) == (CONN_ID, FIRST_TRY)
+        assert (entry.conn_id, entry.origin) == (CONN_ID, ORIGIN)
         assert entry.request == CALL.to_request()
         assert entry.claimed_at == entry.renewed_at
         assert entry.claimed_at.tzinfo is timezone.utc
-
-    def test_second_claim_of_same_key_is_refused(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        assert ledger.claim("key", CALL, conn_id=CONN_ID) == (entry, False)
-
-    def test_another_key_is_another_call(self, ledger: CallLedger) -> None:
-        assert claim(ledger, "one").token != claim(ledger, "two").token
+        assert ask("another")[0].token != entry.token
 
     @pytest.mark.parametrize("key", ["k" * 10_000, "nul\x00", "surrogate\ud800", "", "\N{PILE OF POO}"])
-    def test_key_may_be_any_text(self, ledger: CallLedger, key: str) -> None:
-        entry = claim(ledger, key)
-        assert ledger.claim(key, CALL, conn_id=CONN_ID) == (entry, False)
-        assert ledger.call_by_key(key) == ledger.call_by_hash(entry.key_hash) == entry
-        assert claim(ledger, key + "x")
-
-    def test_same_request_with_values_in_another_form_is_no_conflict(self, ledger: CallLedger) -> None:
-        entry = claim(ledger, call=replace(CALL, variables={"slots": (9, 10), "names": {1: "a", "b": 2}}))
-        again = replace(CALL, variables={"names": {"b": 2, "1": "a"}, "slots": [9, 10]}, context="")
-        assert ledger.claim("key", again, conn_id=CONN_ID) == (entry, False)
-
-    @pytest.mark.parametrize("settle", ["claimed", "accepted", "unknown"])
-    def test_another_request_for_the_key_is_a_conflict_that_names_the_fields(
-        self, ledger: CallLedger, settle: str
-    ) -> None:
-        entry = claim(ledger, "key +14155550100")
-        if settle == "accepted":
-            ledger.accept(entry, "call_1")
-        elif settle == "unknown":
-            ledger.mark_unknown(entry, "cut", "cut")
-        other = replace(CALL, to_number="+14155550102", context="x")
-        with pytest.raises(IdempotencyConflictError) as caught:
-            ledger.claim("key +14155550100", other, conn_id="another")
-        assert caught.value.fields == ("context", "to_number", "voiceinfra_conn_id")
-        assert "context, to_number, voiceinfra_conn_id" in str(caught.value)
-        assert "4155550100" not in repr(caught.value)
-
-    def test_refused_call_may_be_tried_again_with_another_request(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        ledger.refuse(entry, "invalid_phone", "no such number")
-        other = replace(CALL, to_number="+14155550102")
-        again, won = ledger.claim("key", other, conn_id=CONN_ID, origin=SECOND_TRY)
+    def test_key_may_be_any_text(self, ledger: CallLedger, ask: Ask, key: str) -> None:
+        entry, won = ask(key)
         assert won
+        assert ask(key) == (entry, False)
+        assert ledger.call_by_key(key) == ledger.call_by_hash(entry.key_hash) == entry
+        assert ask(key + "x")[1]
+
+    @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
+    def test_call_that_may_have_rung_is_handed_over_as_it_is(
+        self, ledger: CallLedger, ask: Ask, state: str
+    ) -> None:
+        entry = claim(ledger, origin=ORIGIN)
+        if state == "accepted":
+            entry = ledger.accept(entry, "call_1")
+        elif state == "unknown":
+            entry = ledger.mark_unknown(entry, "cut", "cut")
+        assert ask("key") == (entry, False)
+        assert stored(ledger) == entry
+
+    def test_refused_call_may_be_tried_again_with_another_request(self, ledger: CallLedger, ask: Ask) -> None:
+        entry = claim(ledger, origin=ORIGIN)
+        ledger.refuse(entry, "invalid_phone", "no such number")
+        other, origin = replace(CALL, to_number="+14155550102"), replace(ORIGIN, try_number=2)
+        again, won = ask("key", other, origin)
+        assert won
+        assert again == stored(ledger)
         assert (again.state, again.dials, again.redials) == (CallState.CLAIMED, 2, 0)
-        assert (again.request, again.origin) == (other.to_request(), SECOND_TRY)
+        assert (again.request, again.origin) == (other.to_request(), origin)
         assert (again.error_code, again.error_message, again.answered_at) == (None, None, None)
         assert again.token != entry.token
 
-    def test_claim_that_a_dead_try_left_behind_is_unknown(self, ledger: CallLedger) -> None:
-        claim(ledger, origin=FIRST_TRY)
-        entry, won = ledger.claim("key", CALL, conn_id=CONN_ID, origin=SECOND_TRY)
+    def test_claim_that_a_dead_try_left_behind_is_unknown(self, ledger: CallLedger, ask: Ask) -> None:
+        claim(ledger, origin=ORIGIN)
+        entry, won = ask("key", origin=replace(ORIGIN, try_number=2))
         assert not won
+        assert entry == stored(ledger)
         assert (entry.state, entry.error_code) == (CallState.UNKNOWN, "owner_died")
 
     @pytest.mark.parametrize(
@@ -103,78 +138,259 @@ class TestClaim:
         ids=["same try", "nobody", "no task", "another map index", "another run", "unnumbered"],
     )
     def test_claim_of_somebody_who_may_be_alive_is_left_to_its_owner(
-        self, ledger: CallLedger, origin: CallOrigin | None
+        self, ledger: CallLedger, ask: Ask, origin: CallOrigin | None
     ) -> None:
         claim(ledger, origin=FIRST_TRY)
-        entry, won = ledger.claim("key", CALL, conn_id=CONN_ID, origin=origin)
+        entry, won = ask("key", origin=origin)
         assert (entry.state, won) == (CallState.CLAIMED, False)
 
-    def test_of_many_at_once_exactly_one_may_dial(self, ledger: CallLedger) -> None:
-        ledger.check()
-        ready = threading.Barrier(8)
-
-        def race(_: int) -> bool:
-            ready.wait()
-            return ledger.claim("key", CALL, conn_id=CONN_ID)[1]
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sorted(pool.map(race, range(8))) == [False] * 7 + [True]
-
-    def test_of_many_at_once_exactly_one_may_try_a_refused_call_again(self, ledger: CallLedger) -> None:
-        ledger.refuse(claim(ledger), "rate_limited", "429")
-        ready = threading.Barrier(8)
-
-        def race(_: int) -> bool:
-            ready.wait()
-            return ledger.claim("key", CALL, conn_id=CONN_ID)[1]
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sorted(pool.map(race, range(8))) == [False] * 7 + [True]
+    def test_purged_key_is_never_dialled_again(self, ledger: CallLedger, ask: Ask) -> None:
+        ledger.accept(claim(ledger, origin=ORIGIN), "call_1")
+        ledger.purge(datetime.now(timezone.utc) + timedelta(seconds=1))
+        entry, won = ask("key")
+        assert (entry.call_id, won) == ("call_1", False)
 
     def test_claim_is_what_was_written_even_if_another_takes_it_over_at_once(
-        self, ledger: CallLedger, ledger_url: str
+        self, ledger: CallLedger, ledger_url: str, ask: Ask
     ) -> None:
         # The first owner is paused right after its commit, until a later try has redialled.
         ledger.check()
         redialled: list[CallEntry] = []
+        later = replace(ORIGIN, try_number=2)
 
         def take_over() -> None:
-            entry, _ = ledger.claim("key", CALL, conn_id=CONN_ID, origin=SECOND_TRY)
-            redialled.append(ledger.claim_redial(entry, origin=SECOND_TRY))
+            entry, _ = ledger.claim("key", CALL, conn_id=CONN_ID, origin=later)
+            redialled.append(ledger.claim_redial(entry, origin=later))
 
-        at_next(ledger_url, "commit", lambda: in_a_thread(take_over))
-        entry = claim(ledger, origin=FIRST_TRY)
-        assert redialled
+        after_commit(ledger_url, lambda: in_a_thread(take_over))
+        entry, won = ask("key")
+        assert won
         assert entry.token != redialled[0].token
         with pytest.raises(ClaimLostError):
             ledger.renew(entry)
         ledger.renew(redialled[0])
 
 
-def at_next(url: str, end: str, action: Callable[[], object]) -> None:
-    """Do something once, right after the next transaction ends, before its owner goes on.
+class TestAnotherRequestForTheKey:
+    @pytest.mark.parametrize("settle", ["claimed", "accepted", "unknown"])
+    def test_alone_it_is_a_conflict_that_names_the_fields(self, ledger: CallLedger, settle: str) -> None:
+        entry = claim(ledger, "key +14155550100")
+        if settle == "accepted":
+            ledger.accept(entry, "call_1")
+        elif settle == "unknown":
+            ledger.mark_unknown(entry, "cut", "cut")
+        other = replace(CALL, to_number="+14155550102", context="x")
+        with pytest.raises(IdempotencyConflictError) as caught:
+            ledger.claim("key +14155550100", other, conn_id="another")
+        assert caught.value.fields == ("context", "to_number", "voiceinfra_conn_id")
+        assert "context, to_number, voiceinfra_conn_id" in str(caught.value)
+        assert "4155550100" not in repr(caught.value)
 
-    :param end: ``commit`` or ``rollback``.
-    """
+    def test_same_request_with_values_in_another_form_is_no_conflict(self, ledger: CallLedger) -> None:
+        entry = claim(ledger, call=replace(CALL, variables={"slots": (9, 10), "names": {1: "a", "b": 2}}))
+        again = replace(CALL, variables={"names": {"b": 2, "1": "a"}, "slots": [9, 10]}, context="")
+        assert ledger.claim("key", again, conn_id=CONN_ID) == (entry, False)
 
-    def on_end(connection: Connection) -> None:
-        getattr(connection.connection, end)()  # SQLAlchemy tells before it ends the transaction itself
-        action()
+    def test_among_many_it_gives_the_call_that_there_is(self, ledger: CallLedger) -> None:
+        # The contact was changed after it had been called.
+        entry = ledger.accept(claim(ledger, origin=ORIGIN), "call_1")
+        other = wish("key", replace(CALL, to_number="+14155550102"), conn_id="another")
+        assert ledger.claim_many([other, wish("new")])[0] == (entry, False)
 
-    event.listen(database(url).engine, end, on_end, once=True)
+
+class TestMany:
+    def test_nothing_is_asked_for(self, ledger: CallLedger) -> None:
+        assert ledger.claim_many([]) == []
+
+    def test_many_more_than_one_statement_takes_come_in_their_order(self, ledger: CallLedger) -> None:
+        keys = [str(number) for number in range(1200)]
+        before = {entry.key_hash for entry, _ in ledger.claim_many(wishes(*keys[:600]))}
+        found = ledger.claim_many(wishes(*keys))
+        assert [won for _, won in found] == [False] * 600 + [True] * 600
+        assert [entry.idempotency_key for entry, _ in found] == keys
+        assert {entry.key_hash for entry, _ in found[:600]} == before
+        assert len({entry.token for entry, _ in found}) == 1200
+
+    @pytest.mark.parametrize("refused", [False, True], ids=["new", "refused before"])
+    def test_same_key_twice_is_won_once(self, ledger: CallLedger, refused: bool) -> None:
+        if refused:
+            ledger.refuse(claim(ledger, "same"), "rate_limited", "429")
+        found = ledger.claim_many(wishes("a", "same", "b", "same"))
+        assert [won for _, won in found] == [True, True, True, False]
+        assert found[1][0] == found[3][0] == stored(ledger, "same")
 
 
-def in_a_thread(action: Callable[[], object]) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(action).result()
+class TestOwner:
+    @staticmethod
+    def take(ledger: CallLedger) -> Ownership:
+        """Take the campaign, from whoever runs it."""
+        entry, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+        return Ownership("c", str(entry.runner))
+
+    def test_nothing_is_claimed_for_a_process_that_has_lost_the_campaign(self, ledger: CallLedger) -> None:
+        former = self.take(ledger)
+        [(entry, won)] = ledger.claim_many(wishes("before"), owner=former)
+        assert won
+        now_runs = self.take(ledger)
+        with pytest.raises(CampaignBusyError, match="is being run by task"):
+            ledger.claim_many(wishes("after", "before"), owner=former)
+        assert ledger.call_by_key("after") is None
+        assert ledger.claims_in_flight("c") == 1
+        ledger.refuse(entry, "interrupted", "it was not sent")
+        assert ledger.claims_in_flight("c") == 0
+        # Nor is what was given back meanwhile.
+        with pytest.raises(CampaignBusyError):
+            ledger.claim_many(wishes("before"), owner=former)
+        assert [won for _, won in ledger.claim_many(wishes("after", "before"), owner=now_runs)] == [True] * 2
+
+    def test_no_claim_of_the_former_process_appears_once_a_campaign_was_taken(
+        self, ledger: CallLedger
+    ) -> None:
+        former, lost = self.take(ledger), threading.Event()
+        claimed: list[str] = []
+
+        def go_on() -> None:
+            try:
+                for number in range(10_000):
+                    ledger.claim_many(wishes(f"key {number}"), owner=former)
+                    claimed.append(f"key {number}")
+            except CampaignBusyError:
+                lost.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            going = pool.submit(go_on)
+            while len(claimed) < 3:
+                assert not going.done()
+            self.take(ledger)
+            seen = ledger.claims_in_flight("c")
+            going.result(60)
+        assert lost.is_set()
+        assert ledger.claims_in_flight("c") == seen == len(claimed)
+
+
+class TestRaces:
+    @pytest.mark.parametrize("refused", [False, True], ids=["new", "refused before"])
+    @pytest.mark.parametrize("number", [1, 50], ids=["one", "many"])
+    def test_of_many_at_once_each_key_is_won_exactly_once(
+        self, ledger: CallLedger, refused: bool, number: int
+    ) -> None:
+        keys = [f"key {place}" for place in range(number)]
+        if refused:
+            for entry, _ in ledger.claim_many(wishes(*keys)):
+                ledger.refuse(entry, "rate_limited", "429")
+        ledger.check()
+        ready = threading.Barrier(16)
+
+        def race(seed: int) -> list[CallEntry]:
+            order = random.Random(seed).sample(keys, len(keys))
+            ready.wait()
+            found = ledger.claim_many(wishes(*order))
+            assert [entry.idempotency_key for entry, _ in found] == order
+            return [entry for entry, won in found if won]
+
+        with ThreadPoolExecutor(16) as pool:
+            won = [entry for entries in pool.map(race, range(16)) for entry in entries]
+        assert sorted(str(entry.idempotency_key) for entry in won) == sorted(keys)
+        assert {entry.token for entry in won} == {stored(ledger, key).token for key in keys}
+
+    def test_key_that_another_claims_in_the_middle_is_the_others_no_more(
+        self, postgres_database: str
+    ) -> None:
+        # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
+        ledger = CallLedger(postgres_database)
+        ledger.check()
+        rival = Rival(lambda: ledger.claim("b", CALL, conn_id=CONN_ID))
+        after_statement(postgres_database, "INSERT", "calls", rival)
+        found = ledger.claim_many(wishes("a", "b", "c"))
+        assert [won for _, won in found] == [True] * 3
+        assert rival.result() == (found[1][0], False)
+
+    def test_key_whose_call_is_gone_when_it_is_looked_at_is_claimed_anew(
+        self, postgres_database: str
+    ) -> None:
+        ledger = CallLedger(postgres_database)
+        entry = claim(ledger)
+
+        def forget() -> None:
+            with Database(postgres_database).writing() as connection:
+                connection.execute(calls.delete())
+
+        after_statement(postgres_database, "INSERT", "calls", lambda: in_a_thread(forget))
+        again, won = ledger.claim("key", CALL, conn_id=CONN_ID)
+        assert won
+        assert again.token != entry.token
+
+    def test_refused_call_that_another_claims_in_the_middle_is_the_others(
+        self, postgres_database: str
+    ) -> None:
+        ledger = CallLedger(postgres_database)
+        ledger.refuse(claim(ledger, "b"), "rate_limited", "429")
+        rivals: list[CallEntry] = []
+        after_statement(
+            postgres_database,
+            "SELECT",
+            "calls",
+            lambda: in_a_thread(lambda: rivals.append(ledger.claim("b", CALL, conn_id=CONN_ID)[0])),
+            nth=2,
+        )
+        found = ledger.claim_many(wishes("a", "b", "c"))
+        assert [won for _, won in found] == [True, False, True]
+        assert found[1][0] == rivals[0] == stored(ledger, "b")
+
+
+class TestClaimWhoseAnswerWasLost:
+    """The ledger stored the claims, and its connection broke before it could say so."""
+
+    @pytest.fixture
+    def asked(self, ledger: CallLedger, ledger_url: str) -> list[ClaimRequest]:
+        """Return requests that were stored without an answer; the first was refused before."""
+        ledger.refuse(claim(ledger, "a", origin=ORIGIN), "rate_limited", "429")
+        requests = wishes("a", "b")
+
+        def break_connection() -> None:
+            raise LedgerUnavailableError("the connection was cut")
+
+        after_commit(ledger_url, break_connection)
+        with pytest.raises(LedgerUnavailableError):
+            ledger.claim_many(requests)
+        assert [stored(ledger, key).state for key in "ab"] == [CallState.CLAIMED] * 2
+        return requests
+
+    def test_same_request_finds_that_it_was_granted(
+        self, ledger: CallLedger, asked: list[ClaimRequest]
+    ) -> None:
+        before = [stored(ledger, key) for key in "ab"]
+        found = ledger.claim_many([*asked, wish("c")])
+        assert [won for _, won in found] == [True] * 3
+        for (entry, _), claimed in zip(found, before, strict=False):
+            assert entry == replace(claimed, renewed_at=entry.renewed_at, sent_at=entry.sent_at)
+            assert entry.renewed_at > claimed.renewed_at
+            ledger.renew(entry)
+
+    def test_another_request_for_the_same_key_does_not(
+        self, ledger: CallLedger, asked: list[ClaimRequest]
+    ) -> None:
+        assert [won for _, won in ledger.claim_many(wishes("a", "b"))] == [False, False]
+
+    @pytest.mark.parametrize("meanwhile", ["unknown", "redialled", "accepted"])
+    def test_claim_that_was_taken_over_meanwhile_is_lost(
+        self, ledger: CallLedger, asked: list[ClaimRequest], meanwhile: str
+    ) -> None:
+        entry = ledger.mark_unknown(stored(ledger, "b"), "owner_died", "x")
+        if meanwhile == "redialled":
+            entry = ledger.claim_redial(entry, origin=SECOND_TRY)
+        elif meanwhile == "accepted":
+            entry = ledger.accept(entry, "call_1")
+        found = ledger.claim_many(asked)
+        assert found[1] == (entry, False)
+        assert stored(ledger, "b") == entry
 
 
 class TestRenew:
     def test_owner_may_say_that_it_is_alive(self, ledger: CallLedger) -> None:
         entry = claim(ledger)
         ledger.renew(entry)
-        renewed = ledger.call_by_key("key")
-        assert renewed is not None
+        renewed = stored(ledger)
         assert renewed.renewed_at > entry.renewed_at
         assert renewed.claimed_at == entry.claimed_at
 
@@ -193,169 +409,6 @@ class TestRenew:
             ledger.renew(entry)
 
 
-class TestAccept:
-    def test_answer_is_stored(self, ledger: CallLedger) -> None:
-        accepted = ledger.accept(claim(ledger), "call_1")
-        assert (accepted.state, accepted.call_id, accepted.adopted) == (CallState.ACCEPTED, "call_1", False)
-        assert accepted.answered_at is not None
-        assert ledger.call_by_id("call_1") == ledger.call_by_key("key") == accepted
-        assert ledger.call_by_id("call_2") is None
-
-    def test_answer_may_be_stored_again(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        assert ledger.accept(entry, "call_1") == ledger.accept(entry, "call_1")
-        assert len(ledger.calls()) == 1
-
-    def test_late_answer_of_an_unknown_call_is_stored(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        ledger.mark_unknown(entry, "owner_silent", "no sign of life")
-        accepted = ledger.accept(entry, "call_1")
-        assert (accepted.state, accepted.call_id) == (CallState.ACCEPTED, "call_1")
-        assert (accepted.error_code, accepted.error_message) == (None, None)
-
-    def test_answer_after_adoption_of_the_same_call_confirms_it(self, ledger: CallLedger) -> None:
-        entry = unknown(ledger)
-        complete(ledger, "call_1")
-        assert ledger.adopt(entry).adopted
-        accepted = ledger.accept(entry, "call_1")
-        assert (accepted.call_id, accepted.adopted) == ("call_1", False)
-
-    def test_answer_after_adoption_of_another_call_corrects_it(self, ledger: CallLedger) -> None:
-        entry = unknown(ledger)
-        complete(ledger, "call_of_somebody_else")
-        ledger.adopt(entry)
-        accepted = ledger.accept(entry, "call_1")
-        assert (accepted.call_id, accepted.adopted) == ("call_1", False)
-        assert ledger.call_by_id("call_of_somebody_else") is None
-
-    def test_answer_that_another_call_had_adopted_takes_it_back(self, ledger: CallLedger) -> None:
-        entry = unknown(ledger, "first")
-        complete(ledger, "call_1")
-        ledger.adopt(entry)
-        accepted = ledger.accept(claim(ledger, "second"), "call_1")
-        assert (accepted.call_id, accepted.adopted) == ("call_1", False)
-        robbed = ledger.call_by_key("first")
-        assert robbed is not None
-        assert (robbed.state, robbed.call_id, robbed.error_code) == (CallState.UNKNOWN, None, "answer_lost")
-        assert ledger.adopt(robbed).state is CallState.UNKNOWN
-
-    def test_answer_that_another_call_was_given_before_is_unknown(self, ledger: CallLedger) -> None:
-        first = ledger.accept(claim(ledger, "first"), "call_1")
-        entry = claim(ledger, "second")
-        for _ in range(2):
-            second = ledger.accept(entry, "call_1")
-            assert (second.state, second.call_id) == (CallState.UNKNOWN, None)
-            assert second.error_code == "call_id_not_unique"
-            assert "call_1" in (second.error_message or "")
-        assert ledger.call_by_key("first") == first
-
-    @pytest.mark.parametrize("redial_is", ["claimed", "refused", "unknown"])
-    def test_answer_that_comes_while_a_redial_has_none_settles_the_call(
-        self, ledger: CallLedger, redial_is: str
-    ) -> None:
-        entry = claim(ledger)
-        redial = ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
-        if redial_is == "refused":
-            ledger.refuse(redial, "rate_limited", "429")
-        elif redial_is == "unknown":
-            ledger.mark_unknown(redial, "answer_lost", "the connection was cut")
-        for _ in range(2):
-            settled = ledger.accept(entry, "call_1")
-            assert (settled.key_hash, settled.call_id) == (entry.key_hash, "call_1")
-        with pytest.raises(ClaimLostError):
-            ledger.renew(redial)
-        assert [stored.call_id for stored in ledger.calls()] == ["call_1"]
-
-    def test_answers_to_both_dials_are_kept(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        redial = ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
-        assert ledger.accept(redial, "call_2").call_id == "call_2"
-        for _ in range(2):
-            assert ledger.accept(entry, "call_1").call_id == "call_2"
-        overtaken = ledger.call_by_id("call_1")
-        assert overtaken is not None
-        assert overtaken.key_hash != entry.key_hash
-        assert (overtaken.to_number, overtaken.origin) == (entry.to_number, entry.origin)
-        assert overtaken.claimed_at == entry.claimed_at
-        assert {stored.call_id for stored in ledger.calls()} == {"call_1", "call_2"}
-
-    def test_adoption_in_the_middle_of_an_answer_gives_way_to_it(self, postgres_database: str) -> None:
-        # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
-        ledger = CallLedger(postgres_database)
-        adopter = unknown(ledger, "adopter")
-        complete(ledger, "call_1")
-        answered = claim(ledger, "answered", replace(CALL, agent_id="another"))
-        adopted: list[CallEntry] = []
-
-        def adopt(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-            if statement.startswith("UPDATE") and not adopted:
-                adopted.append(adopter)
-                in_a_thread(lambda: adopted.append(ledger.adopt(adopter)))
-
-        event.listen(database(postgres_database).engine, "after_cursor_execute", adopt)
-        accepted = ledger.accept(answered, "call_1")
-        assert adopted[1].call_id == "call_1"
-        assert (accepted.state, accepted.call_id) == (CallState.ACCEPTED, "call_1")
-        robbed = ledger.call_by_key("adopter")
-        assert robbed is not None
-        assert robbed.state is CallState.UNKNOWN
-
-    def test_answer_and_adoption_at_the_same_time_end_with_the_answer(self, ledger: CallLedger) -> None:
-        for number in range(10):
-            call_id = f"call_{number}"
-            call = replace(CALL, to_number=f"+141555501{number:02d}")
-            adopter = unknown(ledger, f"adopter {number}", call)
-            complete(ledger, call_id, to_number=call.to_number)
-            owner = claim(ledger, f"owner {number}", replace(call, agent_id="another"))
-            with ThreadPoolExecutor(2) as pool:
-                adopting = pool.submit(ledger.adopt, adopter)
-                accepting = pool.submit(ledger.accept, owner, call_id)
-                adopting.result()
-                assert accepting.result().call_id == call_id
-            entry = ledger.call_by_key(f"adopter {number}")
-            assert entry is not None
-            assert (entry.state, entry.call_id) == (CallState.UNKNOWN, None)
-
-
-class TestRefuse:
-    @pytest.mark.parametrize("marked", [False, True])
-    def test_refusal_of_a_call_in_flight_is_stored(self, ledger: CallLedger, marked: bool) -> None:
-        entry = claim(ledger)
-        if marked:
-            ledger.mark_unknown(entry, "owner_silent", "no sign of life")
-        ledger.refuse(entry, "invalid_phone", "HTTP 422")
-        refused = ledger.call_by_key("key")
-        assert refused is not None
-        assert (refused.state, refused.error_code) == (CallState.REFUSED, "invalid_phone")
-        assert refused.error_message == "HTTP 422"
-
-    def test_accepted_call_cannot_be_refused(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        accepted = ledger.accept(entry, "call_1")
-        ledger.refuse(entry, "x", "y")
-        assert ledger.call_by_key("key") == accepted
-
-    def test_claim_of_another_cannot_be_refused(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        redial = ledger.claim_redial(ledger.mark_unknown(entry, "x", "y"))
-        ledger.refuse(entry, "x", "y")
-        assert ledger.call_by_key("key") == redial
-
-
-class TestUnknown:
-    def test_settled_call_does_not_become_unknown(self, ledger: CallLedger) -> None:
-        entry = claim(ledger)
-        accepted = ledger.accept(entry, "call_1")
-        assert ledger.mark_unknown(entry, "x", "y") == accepted
-
-    def test_row_that_is_gone_is_a_lost_claim(self, ledger: CallLedger, ledger_url: str) -> None:
-        entry = claim(ledger)
-        with database(ledger_url).writing() as connection:
-            connection.execute(calls.delete())
-        with pytest.raises(ClaimLostError, match="disappeared"):
-            ledger.mark_unknown(entry, "x", "y")
-
-
 class TestRedial:
     def test_redial_is_counted_and_says_who_asked(self, ledger: CallLedger) -> None:
         entry, _ = ledger.claim("key", CALL, conn_id=CONN_ID, origin=FIRST_TRY)
@@ -365,16 +418,6 @@ class TestRedial:
         assert redial.request == entry.request
         # The try that redials is alive, so it must not take its own claim for that of a dead one.
         assert ledger.claim("key", CALL, conn_id=CONN_ID, origin=SECOND_TRY) == (redial, False)
-
-    def test_redial_that_was_refused_leaves_the_call_as_unknown_as_it_was(self, ledger: CallLedger) -> None:
-        before = unknown(ledger)
-        ledger.refuse(ledger.claim_redial(before), "rate_limited", "429")
-        after = ledger.call_by_key("key")
-        assert after is not None
-        assert (after.state, after.redials) == (CallState.UNKNOWN, 0)
-        assert after.renewed_at == before.renewed_at
-        complete(ledger, "call_1")  # the first dial did ring
-        assert ledger.adopt(after).call_id == "call_1"
 
     def test_first_dial_is_found_although_the_redial_is_unknown_too(self, ledger: CallLedger) -> None:
         before = unknown(ledger)
@@ -407,23 +450,8 @@ class TestRedial:
     def test_purged_call_is_not_redialled(self, ledger: CallLedger) -> None:
         unknown(ledger)
         ledger.purge(datetime.now(timezone.utc) + timedelta(seconds=1))
-        entry = ledger.call_by_key("key")
-        assert entry is not None
         with pytest.raises(ClaimLostError, match="purged"):
-            ledger.claim_redial(entry)
-
-
-def test_claim_is_made_anew_if_the_one_in_its_way_is_rolled_back(ledger: CallLedger, ledger_url: str) -> None:
-    entry = claim(ledger)
-
-    def forget() -> None:
-        with Database(ledger_url).writing() as connection:
-            connection.execute(calls.delete())
-
-    at_next(ledger_url, "commit", forget)
-    again, won = ledger.claim("key", CALL, conn_id=CONN_ID)
-    assert won
-    assert again.token != entry.token
+            ledger.claim_redial(stored(ledger))
 
 
 class TestListing:

@@ -329,6 +329,11 @@ class TestAdopt:
         ledger.renew(entry)  # after a 429
         assert ledger.adopt(ledger.mark_unknown(entry, "cut", "cut")).state is CallState.UNKNOWN
 
+    def test_call_that_is_waited_for_shortly_may_start_later(self, ledger: CallLedger) -> None:
+        entry = unknown(ledger)
+        complete(ledger, "call_1", timedelta(minutes=50))
+        assert ledger.adopt(entry, window=timedelta(seconds=1)).call_id == "call_1"
+
     def test_window_may_be_longer(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
         complete(ledger, "call_1", timedelta(hours=2))

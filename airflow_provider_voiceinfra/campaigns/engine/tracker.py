@@ -202,7 +202,7 @@ class CampaignTracker:
             if self._sought.get(key_hash) == self._follower.cursor and now < call.due:
                 continue  # nothing has come since it was last looked for
             self._sought[key_hash] = self._follower.cursor
-            found = self._ledger.adopt(entry, window=self._plan.adoption_window)
+            found = self._ledger.adopt(entry, window=self._plan.unknown_timeout)
             if found.state is CallState.UNKNOWN and now < call.due:
                 continue
             del self.lines.unanswered[key_hash]

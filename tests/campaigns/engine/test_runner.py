@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
 from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle
-from airflow_provider_voiceinfra.dialling import bookkeeping
+from airflow_provider_voiceinfra.dialling import storing
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.exceptions import (
@@ -77,7 +77,7 @@ def bench(sandbox: SandboxProcess, ledger: CallLedger) -> Bench:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "TICK", 0.02)
     monkeypatch.setattr(runner, "LEDGER_PAUSE", 0.02)
-    monkeypatch.setattr(bookkeeping, "_LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
     monkeypatch.setattr(obstacles, "FIRST_REST", timedelta(seconds=0.1))
 
 

@@ -14,12 +14,11 @@ from sqlalchemy import delete
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns import loads as loads_module
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running, seen_from
 
 BATCH = loads_module._BATCH

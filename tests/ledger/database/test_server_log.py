@@ -11,8 +11,8 @@ from harness.postgres import PostgresServer
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.batches import ClaimRequest
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.records import ClaimRequest
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, body
 from tests.ledger.racing import Rival, after_statement
 

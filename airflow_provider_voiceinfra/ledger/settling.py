@@ -1,0 +1,156 @@
+"""What an answer makes of a call, whatever else the ledger has of it, in a transaction of the caller's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_foreign_completion
+from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.records import (
+    CallEntry,
+    CallState,
+    Settlement,
+    encode_request,
+    hash_key,
+)
+from airflow_provider_voiceinfra.ledger.rows import (
+    IN_FLIGHT,
+    change,
+    in_state,
+    insert_or_nothing,
+    lock_call_ids,
+    now,
+    number_end,
+    owned_call_ids,
+    read_call,
+    read_calls,
+    swap,
+)
+
+
+def settle_undisputed(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, CallEntry]:
+    """Store what nothing is unusual about; return those calls by their place in the sequence."""
+    call_ids = [one.call_id for one in settlements if one.call_id is not None]
+    lock_call_ids(connection, call_ids)
+    disputed = {call_id for call_id, times in Counter(call_ids).items() if times > 1}
+    disputed |= owned_call_ids(connection, call_ids)
+    disputed |= with_foreign_completion(connection, settlements)
+    # All do so in the same order, or two of them might wait for each other.
+    places = sorted(range(len(settlements)), key=lambda place: settlements[place].entry.key_hash)
+    done = [
+        place
+        for place in places
+        if settlements[place].call_id not in disputed and _settle(connection, settlements[place])
+    ]
+    stored = read_calls(connection, [settlements[place].entry.key_hash for place in done])
+    return {place: stored[settlements[place].entry.key_hash] for place in done}
+
+
+def _settle(connection: Connection, one: Settlement) -> bool:
+    """Store what became of a call that is still waited for under the same claim."""
+    return swap(connection, one.entry, _awaiting(one), _settled_values(one))
+
+
+def settle_disputed(connection: Connection, one: Settlement) -> CallEntry:
+    """Store what became of one call, whatever else the ledger has of it, or of its ``call_id``."""
+    entry, call_id, values = one.entry, one.call_id, _settled_values(one)
+    if call_id is not None:
+        lock_call_ids(connection, [call_id])
+        _take_back_adopted(connection, entry, call_id)
+        if owned_call_ids(connection, [call_id], besides=entry):
+            values = _not_unique(call_id)
+            call_id = None
+    stored = swap(connection, entry, _awaiting(one), values) or _write_anew(connection, entry, values)
+    if call_id is not None and (
+        stored
+        or swap(connection, entry, (CallState.ACCEPTED,), values, calls.c.adopted.is_(True))
+        or settle_overtaken(connection, entry, values)
+        or _keep_overtaken(connection, entry, values)
+    ):
+        give_back_completion(connection, entry, call_id)
+    return read_call(connection, entry.key_hash)
+
+
+def _awaiting(one: Settlement) -> tuple[CallState, ...]:
+    return (CallState.CLAIMED,) if one.state is CallState.UNKNOWN else IN_FLIGHT
+
+
+def _settled_values(one: Settlement) -> dict[str, Any]:
+    """Return what becomes of the row of a call that is settled."""
+    values: dict[str, Any] = {
+        "state": one.state.value,
+        "call_id": one.call_id,
+        "adopted": False,
+        "error_code": one.code or None,
+        "error_message": one.message or None,
+        "answered_at": None if one.state is CallState.UNKNOWN else now(),
+    }
+    if one.state is CallState.REFUSED and one.entry.unsettled_since is not None:
+        # A redial: the dial before may have rung.
+        values |= {
+            "state": CallState.UNKNOWN.value,
+            "error_message": f"the first dial was never answered, and a redial was not placed: {one.message}",
+            "answered_at": None,
+            "redials": one.entry.redials - 1,
+            "renewed_at": one.entry.unsettled_since,
+            "unsettled_since": None,
+        }
+    return values
+
+
+def _not_unique(call_id: str) -> dict[str, Any]:
+    """Return the values of a call whose answer repeats another call's ``call_id``."""
+    return {
+        "state": CallState.UNKNOWN.value,
+        "error_code": "call_id_not_unique",
+        "error_message": f"the API answered with call_id {call_id}, which it had given another call before",
+    }
+
+
+def settle_overtaken(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:
+    """Settle a call with the answer of a dial that a redial without an answer of its own has taken over."""
+    return change(connection, entry, values, calls.c.token != entry.token, in_state(*IN_FLIGHT))
+
+
+def _write_anew(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:
+    """Settle a call whose claim the ledger has forgotten, as after a restore from a backup.
+
+    Its row is gone, or is that of an earlier claim.
+    """
+    # Completions are numbered anew from the backup on, so the number by then says nothing any more.
+    row = {**_row(entry), **values, "sent_after": None}
+    if insert_or_nothing(connection, calls, row):
+        return True
+    earlier = (calls.c.dials < entry.dials, calls.c.state != CallState.ACCEPTED.value)
+    return change(connection, entry, row, *earlier)
+
+
+def _keep_overtaken(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:
+    """Keep an answer whose claim a redial has taken over, which has an answer of its own."""
+    key = f"{entry.idempotency_key}/overtaken/{entry.token}"
+    own = {"key_hash": hash_key(key), "idempotency_key": key[:2000], "dials": 1, "redials": 0}
+    if not insert_or_nothing(connection, calls, {**_row(entry), **values, **own, "unsettled_since": None}):
+        return False  # this very answer is stored already
+    # Both dials are answered now, so no completion is waited for on behalf of the one before.
+    return change(connection, entry, {"unsettled_since": None})
+
+
+def _take_back_adopted(connection: Connection, entry: CallEntry, call_id: str) -> None:
+    """Make a call unknown again that adopted the ``call_id`` which the API's answer gives another."""
+    connection.execute(
+        update(calls)
+        .where(calls.c.call_id == call_id, calls.c.key_hash != entry.key_hash, calls.c.adopted.is_(True))
+        .values(state=CallState.UNKNOWN.value, call_id=None, adopted=False, answered_at=None)
+    )
+
+
+def _row(entry: CallEntry) -> dict[str, Any]:
+    """Return the row that an entry was read from."""
+    values = {**vars(entry), **vars(entry.origin), "state": entry.state.value}
+    del values["origin"]
+    request = None if entry.request is None else encode_request(entry.request)
+    return {**values, "request": request, "to_number_end": number_end(entry.to_number)}
