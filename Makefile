@@ -14,8 +14,9 @@ SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
 # The combinations of `make test-matrix`, as Python-Airflow; Pythons that this machine lacks are left out.
 # Python 3.13 is what `make test` prefers, so it is tested there.
 MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3
-# The tests with a real Airflow stay together in one process, which has it to itself; the others share the rest.
-PARALLEL ?= -n 2
+# Twice as many processes as processors, since most tests wait for something: a webhook, a time-out, a server.
+# The tests with a real Airflow stay together in one of them; see tests/conftest.py.
+PARALLEL ?= -n $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 PYTEST_ARGS ?=
 
 SEEDS ?= 60

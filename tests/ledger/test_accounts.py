@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.batches import ClaimRequest, Settlement
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Recorded
 from tests.ledger.examples import CALL, body
+from tests.support.completions import record
 
 Accept = Callable[[CallLedger, CallEntry], CallEntry]
 A, B, A2 = ("conn_a", "account a"), ("conn_b", "account b"), ("conn_a2", "account a")
@@ -27,7 +28,7 @@ def unknown(ledger: CallLedger, key: str = "key", conn: tuple[str, str | None] =
 
 
 def complete(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> Recorded:
-    return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=conn[0], account=conn[1])
+    return record(ledger, raw, conn_id=conn[0], account=conn[1])
 
 
 def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> None:

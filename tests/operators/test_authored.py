@@ -41,9 +41,9 @@ each_nothing = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> str:
-    """Return the URL of an empty database; how ledgers differ is not what is tested here."""
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def ledger_url(fresh_sqlite_url: str) -> str:
+    """Return the URL of a ledger without rows; how ledgers differ is not what is tested here."""
+    return fresh_sqlite_url
 
 
 def dag(**options: Any) -> DAG:

@@ -30,9 +30,9 @@ CAMPAIGN = "outreach/manual__2026-03-01/call/-1"
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> str:
-    """Return the URL of an empty database; how ledgers differ is not what is tested here."""
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def ledger_url(fresh_sqlite_url: str) -> str:
+    """Return the URL of a ledger without rows; how ledgers differ is not what is tested here."""
+    return fresh_sqlite_url
 
 
 def operator(contacts: Any = None, **options: Any) -> VoiceInfraCampaignOperator:

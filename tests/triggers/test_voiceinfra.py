@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.configuration import conf
 from sqlalchemy.event import listen, remove
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     earliest_wake_up,
     read_event,
 )
+from tests.support.completions import complete
 
 NUMBER = "+14155550101"
 CALL = OutboundCall(NUMBER, "agent_1", "+12025550100")
@@ -36,11 +37,6 @@ def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
     ledger = CallLedger(ledger_url)
     ledger.check()
     return ledger
-
-
-def complete(ledger: CallLedger, call_id: str, **fields: object) -> None:
-    body = json.dumps({"call_id": call_id, "event": "call.completed", **fields}).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
 
 
 def now() -> datetime:

@@ -43,6 +43,11 @@ print(CallLedger(sys.argv[1]).upgrade(), flush=True)
 """
 
 
+@pytest.fixture
+def ledger_url(untouched_url: str) -> str:
+    return untouched_url
+
+
 def config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,8 +60,8 @@ OP = FakeVisitor("op")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> CallLedger:
-    return CallLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def ledger(fresh_sqlite_url: str) -> CallLedger:
+    return CallLedger(fresh_sqlite_url)
 
 
 Client = Callable[..., TestClient]
