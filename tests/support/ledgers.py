@@ -12,10 +12,14 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg2
+import pytest
 from harness.postgres import PostgresServer
 
 from airflow_provider_voiceinfra.ledger.database import connect
 from airflow_provider_voiceinfra.ledger.database.schema import metadata
+
+ON_SQLITE = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+"""Marks a test that takes seconds, and for which the kind of database makes no difference."""
 
 COUNTERS = "voiceinfra_counters"  # the only table that a migration puts rows into
 

@@ -25,6 +25,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     read_event,
 )
 from tests.support.completions import complete
+from tests.support.ledgers import ON_SQLITE
 
 NUMBER = "+14155550101"
 CALL = OutboundCall(NUMBER, "agent_1", "+12025550100")
@@ -111,6 +112,7 @@ def test_earliest_wake_up_outlasts_the_supervisors_heartbeat() -> None:
     assert datetime.fromisoformat(earliest_wake_up()) > now() + timedelta(seconds=interval)
 
 
+@ON_SQLITE
 def test_thousand_triggers_ask_the_ledger_once_a_tick(ledger: CallLedger, ledger_url: str) -> None:
     asked: list[str] = []
     engine = database(ledger_url).engine

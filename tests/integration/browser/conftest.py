@@ -72,12 +72,13 @@ def watch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def open_page(logins: Logins, watch: Watch) -> OpenPage:
+def open_page(request: pytest.FixtureRequest, watch: Watch) -> OpenPage:
     """Return the function that opens a page for a user, in a context of its own."""
-    shared = logins
 
-    def open_page(user: str | None = "admin", *, logins: Logins = shared, **options: Any) -> Page:
-        context = logins.new_context(user, **options)
+    def open_page(user: str | None = "admin", *, logins: Logins | None = None, **options: Any) -> Page:
+        # The shared Airflow is not started for those who visit another one.
+        visited: Logins = logins or request.getfixturevalue("logins")
+        context = visited.new_context(user, **options)
         context.set_default_timeout(PATIENCE)
         watch.follow(context)
         return context.new_page()
