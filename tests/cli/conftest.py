@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,5 +89,13 @@ SAID: dict[str, Any] = {
     "transcript": "Agent: Hello. Caller: Ring me on +1 415 555 0123.",
     "summary": "Wants to be called on +14155550123",
 }
-completion_body = partial(completions.completion_body, **SAID)
-complete = partial(completions.complete, **SAID)
+
+
+def completion_body(call_id: str, **fields: Any) -> bytes:
+    """Return the webhook of a call's end."""
+    return completions.completion_body(call_id, **{**SAID, **fields})
+
+
+def complete(ledger: CallLedger, call_id: str, **fields: Any) -> None:
+    """Put a completion into a ledger."""
+    completions.complete(ledger, call_id, **{**SAID, **fields})

@@ -45,7 +45,7 @@ def operator(contacts: Any = None, **options: Any) -> VoiceInfraCampaignOperator
 
 def render(task: VoiceInfraCampaignOperator, **context: Any) -> VoiceInfraCampaignOperator:
     """Fill in the templates, as Airflow does before it executes a task."""
-    task.render_template_fields(context)
+    task.render_template_fields(context)  # type: ignore[arg-type]
     return task
 
 

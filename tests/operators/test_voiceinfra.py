@@ -197,7 +197,7 @@ def test_waiting_outlasts_a_ledger_that_goes_away_once_the_call_is_placed(
             monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/ledger.db")
             return super()._wait(context, call_id)
 
-    options = {"wait_for_completion": True, "completion_timeout": 0.05, "poke_interval": 0.01}
+    options: dict[str, Any] = {"wait_for_completion": True, "completion_timeout": 0.05, "poke_interval": 0.01}
     with pytest.raises(CompletionTimeoutError):
         Losing(task_id="call", to_number=NUMBER, **options).execute(task_context())
     assert "Cannot look for its completion, trying again" in capfd.readouterr().out

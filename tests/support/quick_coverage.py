@@ -22,7 +22,8 @@ if FITS:
     from coverage.disposition import FileDisposition
     from coverage.sysmon import CodeInfo, SysMonitor
 
-    events, DISABLE = sys.monitoring.events, sys.monitoring.DISABLE
+    monitoring: Any = getattr(sys, "monitoring", None)  # which is not there on Python 3.10
+    events, DISABLE = monitoring.events, monitoring.DISABLE
 
     class BranchMonitor(SysMonitor):
         """Coverage's own monitor, with the branch event of these versions."""
@@ -33,7 +34,7 @@ if FITS:
 
         def start(self) -> None:
             super().start()
-            sys.monitoring.register_callback(self.myid, events.BRANCH, self._on_branch)
+            monitoring.register_callback(self.myid, events.BRANCH, self._on_branch)
 
         def _on_branch(self, code: CodeType, offset: int, destination: int) -> Any:
             place = (id(code), offset)
@@ -55,7 +56,7 @@ if FITS:
             if disposition.trace:
                 self.lock_data()
                 try:
-                    info.file_data = self.data.setdefault(disposition.source_filename, set())
+                    info.file_data = self.data.setdefault(str(disposition.source_filename), set())
                 finally:
                     self.unlock_data()
                 info.byte_to_line = bytes_to_lines(code)
@@ -65,7 +66,7 @@ if FITS:
                 with self.lock:
                     if self.sysmon_on:
                         wanted = events.LINE | events.PY_RETURN | events.BRANCH
-                        sys.monitoring.set_local_events(self.myid, code, wanted)
+                        monitoring.set_local_events(self.myid, code, wanted)
             return DISABLE
 
     class QuickCore(core.Core):
@@ -81,4 +82,4 @@ if FITS:
 
     if "RETURN_CONST" in dis.opmap:  # which 3.14 no longer has
         bytecode.RETURNS.add(dis.opmap["RETURN_CONST"])
-    control.Core = QuickCore
+    control.Core = QuickCore  # type: ignore[attr-defined]

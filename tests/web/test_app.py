@@ -314,7 +314,12 @@ def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest
     monkeypatch.setattr(secrets, "NAMES_SECONDS", 0.2)
     kept = CachedSecrets({"listed": ("one",)}.get, names=never)
     wait = kept._names._first.wait
-    monkeypatch.setattr(kept._names._first, "wait", lambda patience: waits.append(patience) or wait(patience))
+
+    def wait_and_note(patience: float) -> bool:
+        waits.append(patience)
+        return wait(patience)
+
+    monkeypatch.setattr(kept._names._first, "wait", wait_and_note)
     for number in range(MAX_UNKNOWN_LOOKUPS + 50):
         assert kept(f"made_up_{number}") is None
     assert kept("listed") == ("one",)

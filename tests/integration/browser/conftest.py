@@ -19,7 +19,7 @@ When a test fails, its pages are saved as pictures in its ``tmp_path``, which th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,9 @@ def page(open_page: OpenPage) -> Page:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Take pictures of the pages of a test that has failed, while they are still open."""
     report = yield
     if report.when == "call" and report.failed and WATCH in item.stash:

@@ -143,7 +143,7 @@ class TestTake:
         before = stored(ledger)
         clock.forward(1000)
         entry, _ = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
-        changed = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
+        changed: dict[str, Any] = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
         assert entry == replace(before, **changed, runner_seen_at=clock.moment)
 
     def test_of_many_at_once_exactly_one_runs_it(self, ledger: CallLedger) -> None:
@@ -180,8 +180,8 @@ class TestTake:
         after_statement(ledger_url, "SELECT", "campaigns", rival)
         former, _ = take(ledger)
         entry, from_another = rival.result()  # type: ignore[misc]
-        assert from_another
-        assert stored(ledger) == entry
+        assert from_another  # type: ignore[has-type]
+        assert stored(ledger) == entry  # type: ignore[has-type]
         with pytest.raises(CampaignBusyError):
             ledger.beat("c", str(former.runner), {})
 

@@ -36,7 +36,7 @@ TOLD = {
     "context": "Be brief with them.",
     "variables": {"visit": {"day": "Monday"}, "seats": 2},
 }
-SAID = {
+SAID: dict[str, Any] = {
     "summary": "They will come.",
     "transcript": "Agent: Will you come?\nCaller: Certainly.",
     "recording_url": "https://recordings.example/calls/1.wav",
@@ -126,7 +126,7 @@ def test_what_was_said_runs_in_its_own_direction(client: TestClient, calls: Call
         **{"summary": HEBREW, "transcript": transcript, "note": HEBREW},
         "extracted_data": {HEBREW: HEBREW, "wishes": [HEBREW], "deep": {HEBREW: [HEBREW]}},
     }
-    campaign = {"campaign_id": HEBREW, "contact_key": HEBREW, "position": 1, "attempt": 1}
+    campaign: dict[str, Any] = {"campaign_id": HEBREW, "contact_key": HEBREW, "position": 1, "attempt": 1}
     entry = calls.place(NUMBER, outcome=HEBREW, call=told, record=said, **campaign)
     calls.refused(HEBREW, **{**campaign, "attempt": 2})
     for where in (address(entry), "calls"):

@@ -487,7 +487,7 @@ class TestOne:
     ) -> None:
         origin = CallOrigin(dag_id=HOSTILE, run_id=HOSTILE, task_id=HOSTILE, map_index=-1)
         refusal = dict.fromkeys(("at", "code", "message", "to_number"), HOSTILE)
-        told = {"outcomes": {HOSTILE: 5}, "skipped": {HOSTILE: 2}, "waiting": {HOSTILE: 3}}
+        told: dict[str, Any] = {"outcomes": {HOSTILE: 5}, "skipped": {HOSTILE: 2}, "waiting": {HOSTILE: 3}}
         begin(ledger, HOSTILE, origin=origin, refusals=[refusal], obstacle=HOSTILE, **told)
         finish(ledger, "over", results_path=HOSTILE)
 
