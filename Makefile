@@ -15,8 +15,9 @@ SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
 # Python 3.13 is what `make test` prefers, so it is tested there.
 MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3
 # Twice as many processes as processors, since most tests wait for something: a webhook, a time-out, a server.
-# The tests with a real Airflow stay together in one of them; see tests/conftest.py.
-PARALLEL ?= -n $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
+# More than 8 gain nothing: those with the real Airflow stay together in one of them, see tests/conftest.py.
+PROCESSORS = $(shell getconf _NPROCESSORS_ONLN)
+PARALLEL ?= -n $(shell echo $$(( $(PROCESSORS) < 4 ? 2 * $(PROCESSORS) : 8 )))
 PYTEST_ARGS ?=
 # Of a hundred lines and branches, how many have to be run by the tests.
 COVERED ?= 98
