@@ -398,7 +398,8 @@ def test_what_a_template_fills_in_is_taken_when_the_dag_is_parsed(options: dict[
 def test_the_output_of_a_task_is_taken_when_the_dag_is_parsed() -> None:
     with DAG("outreach", schedule=None):
         upstream = VoiceInfraCampaignOperator(task_id="first", contacts=[])
-        assert operator(redial=upstream.output, deadline=upstream.output["deadline"])
+        told: Any = upstream.output
+        assert operator(redial=told, deadline=told["deadline"])
 
 
 @pytest.mark.parametrize("contacts", ["[]", "file"])
