@@ -17,6 +17,17 @@ from sqlalchemy import Connection, Engine, event
 # nothing of the developer's own Airflow may be left in the environment by then.
 for _name in [name for name in os.environ if name.lstrip("_").startswith("AIRFLOW")]:
     del os.environ[_name]
+
+# Each commit to a SQLite file waits for the disk, which in memory takes no time.
+_MEMORY, _MEMORY_NEEDED = Path("/dev/shm"), 2 * 2**30
+if (
+    "TMPDIR" not in os.environ
+    and os.access(_MEMORY, os.W_OK)
+    and shutil.disk_usage(_MEMORY).free > _MEMORY_NEEDED
+):
+    os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None  # so that it is looked up anew
+
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="voiceinfra-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -25,13 +36,18 @@ from harness.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from harness.postgres import PostgresServer, find_binaries  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from tests.sandbox_process import SandboxProcess  # noqa: E402
+from tests.support.ledgers import PostgresLedgers, SqliteTemplate, forget_ledger  # noqa: E402
+from tests.support.no_skip import (  # noqa: E402, F401  which makes them hooks
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
+
 # How long it takes to make or to try an example says something of the machine alone.
 settings.register_profile(
     "any machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
-
-NO_SKIP = os.environ.get("VOICEINFRA_TEST_NO_SKIP") == "1"
 
 
 def pytest_unconfigure() -> None:
@@ -39,40 +55,26 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
 
 
-def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    # An expected failure is reported as a skip, too, with this attribute.
-    if NO_SKIP and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"Skipped, which VOICEINFRA_TEST_NO_SKIP=1 forbids: {reason}"
+# What one process runs as a whole, in order: those with a real Airflow share it, and the last of them judge
+# all; the others have a server for all tests of a file. Whatever is not named goes to any process.
+TOGETHER = {
+    "tests/integration/browser/test_under_a_path.py": "an Airflow of its own",
+    "tests/integration/": "the Airflow",
+    "tests/faults/test_faults.py": "faults",
+    "tests/campaigns/test_campaign.py": "a receiver of its own",
+}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give the tests with a real Airflow to one process, in order: they share it, and the last judge all."""
+    """Give the tests that belong together to one process; what takes longest, being most, begins first."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneAirflow(LoadScopeScheduling):  # type: ignore[misc]
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "airflow" if nodeid.startswith("tests/integration/") else nodeid
+            return next((name for path, name in TOGETHER.items() if nodeid.startswith(path)), nodeid)
 
-    return OneAirflow(config, log)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
-    """Turn the skip of a test into a failure where skips are forbidden."""
-    report = yield
-    _refuse_skip(report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Iterator[None]:
-    """Turn the skip of a whole file into a failure where skips are forbidden."""
-    report = yield
-    _refuse_skip(report)
-    return report
+    return Together(config, log)
 
 
 _used_engines: dict[int, Engine] = {}
@@ -127,9 +129,58 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
     pooler.stop()
 
 
+@pytest.fixture(scope="session")
+def _sandbox_process() -> Iterator[SandboxProcess]:
+    with SandboxProcess(call_seconds=0) as process:
+        yield process
+
+
+@pytest.fixture
+def fresh_sandbox(_sandbox_process: SandboxProcess) -> SandboxProcess:
+    """Return the sandbox of this session as if it had just been started; calls take no time."""
+    _sandbox_process.reset(settings=True)
+    return _sandbox_process
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplate:
+    """Return what makes a ledger in a SQLite file."""
+    return SqliteTemplate(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def postgres_ledgers(postgres_server: PostgresServer) -> PostgresLedgers:
+    """Return what lends ledgers on PostgreSQL."""
+    return PostgresLedgers(postgres_server)
+
+
+@pytest.fixture
+def fresh_sqlite_url(tmp_path: Path, sqlite_template: SqliteTemplate) -> Iterator[str]:
+    """Return the URL of a ledger without rows in a SQLite file."""
+    path = tmp_path / "ledger.db"
+    yield sqlite_template.copy(path)
+    forget_ledger(str(path))
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_server: PostgresServer, postgres_ledgers: PostgresLedgers) -> Iterator[str]:
+    """Return the URL of a ledger without rows on PostgreSQL."""
+    name = postgres_ledgers.take()
+    yield postgres_server.url(name)
+    forget_ledger(name)
+    postgres_ledgers.give_back(name)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of an empty database, on each kind of database in turn."""
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a ledger without rows, on each kind of database in turn."""
+    name = {"sqlite": "fresh_sqlite_url", "postgresql": "fresh_postgres_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def untouched_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a database without tables, on each kind of database in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
     return str(request.getfixturevalue("postgres_database"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import subprocess
 import sys
@@ -32,7 +31,7 @@ class SandboxProcess:
         self.start_timeout = start_timeout
         self.base_url = ""
         self.process: subprocess.Popen[str] | None = None
-        self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed in stop()
+        self._said = ""
 
     @property
     def url(self) -> str:
@@ -52,6 +51,7 @@ class SandboxProcess:
     def start(self) -> SandboxProcess:
         """Start the process and wait for its ready line."""
         command = [sys.executable, "-m", "airflow_provider_voiceinfra.sandbox", *_options(self.settings)]
+        self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed in stop()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._stderr, text=True)
         line = self._ready_line()
         if not line.startswith(READY):
@@ -82,6 +82,9 @@ class SandboxProcess:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+        if not self._stderr.closed:
+            self._said += self._written()
+            self._stderr.close()
         return process.returncode
 
     def kill(self) -> None:
@@ -91,7 +94,10 @@ class SandboxProcess:
         self.stop()
 
     def stderr(self) -> str:
-        """What the process has written to stderr."""
+        """What the process, and those that were started before it, have written to stderr."""
+        return self._said + ("" if self._stderr.closed else self._written())
+
+    def _written(self) -> str:
         self._stderr.seek(0)
         return self._stderr.read()
 
@@ -102,8 +108,6 @@ class SandboxProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        with contextlib.suppress(OSError):
-            self._stderr.close()
 
     def post_call(
         self, body: Any = None, *, api_key: str | None = None, timeout: float = 10, **fields: Any

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
-from airflow.sdk.log import redact
+from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection, webhook_secrets
 from airflow_provider_voiceinfra.deployment import airflow_connection, open_ledger, read_connection

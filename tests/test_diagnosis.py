@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose, outside
@@ -25,6 +22,7 @@ from tests.api.test_client import answering
 from tests.api.test_client import server as raw_server
 from tests.api.test_transport import Dripper
 from tests.cli.conftest import Run, ledger_file, run
+from tests.support.serving import Server
 
 __all__ = ["ledger_file", "run"]  # fixtures
 
@@ -72,20 +70,11 @@ def http_server(respond: Respond) -> Iterator[str]:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Run an ASGI application on a port of its own; yield its address."""
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
+    server = Server(app, lifespan="on")
     try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield server.url
     finally:
-        server.should_exit = True
-        thread.join(10)
-        bound.close()
+        server.stop()
 
 
 def api(status: int) -> Respond:

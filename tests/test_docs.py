@@ -128,7 +128,7 @@ def test_index_names_every_page() -> None:
     assert {page.name for page in DOCS} - {index.name} <= linked
 
 
-@pytest.mark.parametrize(("page", "line", "code"), python_blocks())
+@pytest.mark.parametrize(("page", "line", "code"), list(python_blocks()))
 def test_python_in_the_documentation_compiles(page: Path, line: int, code: str) -> None:
     compiled(page, line, code)
 

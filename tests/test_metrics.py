@@ -54,7 +54,7 @@ def test_metrics_of_a_process_on_its_own_reach_statsd(tmp_path: Path) -> None:
             "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         }
         subprocess.run([sys.executable, "-c", REPORT], env=environment, check=True, timeout=120)
-        seen = []
+        seen: list[str] = []
         while len(seen) < 2:
             packet = listener.recv(2048).decode()
             if "voiceinfra" in packet:

@@ -11,31 +11,20 @@ import pytest
 from fastapi import FastAPI
 
 from airflow_provider_voiceinfra.plugin import VoiceInfraPlugin
+from tests.support.imports import loaded_by
 
 HEAVY = ("fastapi", "requests", "sqlalchemy", "phonenumbers", "alembic", "cachetools", "uvicorn")
-LOADED = f"""
-import sys
-{{}}
-print([name for name in {HEAVY!r} if name in sys.modules])
-print(" ".join(sorted(name for name in sys.modules if name.startswith("airflow_provider_voiceinfra"))))
-"""
-
-
-def loaded_by(statement: str) -> list[str]:
-    command = [sys.executable, "-c", LOADED.format(statement)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=os.environ)
-    return done.stdout.splitlines()[-2:]
 
 
 @pytest.mark.parametrize(
     "own", ["import airflow.plugins_manager", "import airflow.plugins_manager, airflow.sdk"]
 )
 def test_importing_the_plugin_loads_nothing_that_airflow_has_not_loaded(own: str) -> None:
-    bare, before = loaded_by(own)
-    heavy, ours = loaded_by(f"{own}; import airflow_provider_voiceinfra.plugin as p; p.VoiceInfraPlugin.name")
-    assert heavy == bare
-    package = {"airflow_provider_voiceinfra", "airflow_provider_voiceinfra.plugin"}
-    assert set(ours.split()) - set(before.split()) <= package
+    use = "import airflow_provider_voiceinfra.plugin as p; p.VoiceInfraPlugin.name"
+    before, after = loaded_by(own, [use])
+    assert not (after - before) & set(HEAVY)
+    ours = {name for name in after - before if name.startswith("airflow_provider_voiceinfra")}
+    assert ours <= {"airflow_provider_voiceinfra", "airflow_provider_voiceinfra.plugin"}
 
 
 def test_plugin_mounts_an_application_whose_lifespan_is_run() -> None:

@@ -81,7 +81,7 @@ def test_the_form_shares_its_limits_and_defaults_with_the_connection() -> None:
     assert timeout["default"] == connection.DEFAULT_TIMEOUT
     assert timeout["maximum"] == connection.MAX_TIMEOUT
     assert FORM["connection-type"] == connection.CONN_TYPE
-    assert FORM["ui-field-behaviour"]["placeholders"]["host"] == connection.DEFAULT_BASE_URL
+    assert FORM["ui-field-behaviour"]["placeholders"]["host"] == connection.DEFAULT_BASE_URL  # type: ignore[attr-defined]
 
 
 def test_the_port_is_asked_for() -> None:
@@ -93,7 +93,7 @@ def test_the_port_is_asked_for() -> None:
 
 
 def test_the_secret_s_name_makes_airflow_mask_it() -> None:
-    from airflow.sdk.log import redact
+    from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     secret = "of-many-words-and-no-meaning"
 

@@ -41,7 +41,7 @@ def use_backend(factory: Any) -> None:
     try:
         Stats.initialize(factory=factory, export_legacy_names=False)
     except TypeError:  # Airflow 3.2 knows no legacy names here
-        Stats.initialize(factory=factory)
+        Stats.initialize(factory=factory)  # type: ignore[call-arg]
 
 
 @pytest.fixture

@@ -16,12 +16,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
 MARKER = "VOICEINFRA_HARNESS"
 KEEP = b"keep"  # what a guard is told when the servers are to outlive the process that started them
 POLL_SECONDS = 0.2
+
+
+Value = TypeVar("Value")
 
 
 class HarnessError(Exception):
@@ -156,8 +160,8 @@ class Guard:
 
 
 def wait_for(
-    what: str, condition: Callable[[], object], timeout: float, alive: Callable[[], None] = lambda: None
-) -> object:
+    what: str, condition: Callable[[], Value], timeout: float, alive: Callable[[], None] = lambda: None
+) -> Value:
     """Wait until ``condition()`` is true and return its value.
 
     :param what: named in the error.

@@ -10,7 +10,7 @@ import requests
 
 FINISHED_RUN = frozenset({"success", "failed"})
 FINISHED_TASK = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
 
 
 class ApiError(Exception):

@@ -42,20 +42,13 @@ from tests.sandbox_process import SandboxProcess
 
 CALL = OutboundCall("+14155550133", agent_id="agent_demo", from_number="+14155550101", first_message="Hello")
 NUMBER = CALL.to_number
-API_KEY = "vk_client_test_key"
+API_KEY = "vk_sandbox_key"
 CONNECTION = VoiceInfraConnection("vi", API_KEY, timeout=5.0)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with SandboxProcess(api_keys=[API_KEY], call_seconds=0) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.reset(settings=True)
-    return running
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture

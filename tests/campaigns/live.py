@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, End, Pause
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally, contact_results
@@ -36,51 +33,6 @@ AREA_CODES = (202, 212, 213, 214, 215, 216, 217, 218, 219, 224)
 def numbers(count: int, endings: Collection[int] = range(90)) -> list[str]:
     """Return different numbers; by default none of which stands for a fault."""
     return [f"+1{area}55501{line:02d}" for area in AREA_CODES for line in endings][:count]
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    """Wait for what another thread or process brings about."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
-
-
-class Receiver(http.server.ThreadingHTTPServer):
-    """Records every webhook that comes; the signature is the receiver's own affair, tested there."""
-
-    def __init__(self, ledger: CallLedger) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.ledger = ledger
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.ledger.complete(CompletionRecord.from_body(body), body, conn_id=CONN_ID)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def webhooks(sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[None]:
-    """Have the sandbox's webhooks recorded in the ledger."""
-    with Receiver(ledger) as receiver:
-        thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        sandbox.configure(webhook_url=receiver.url)
-        try:
-            yield
-        finally:
-            sandbox.reset(settings=True)
-            receiver.shutdown()
-            thread.join()
 
 
 class FlakyLedger:

@@ -96,7 +96,7 @@ class Campaign:
             origin=options.pop("origin", replace(TASK, try_number=self.tries)),
             conn_id=CONN_ID,
             contacts=contacts,
-            reading={"agent_id": "agent_demo", **reading},
+            reading={"agent_id": "agent_demo", **reading},  # type: ignore[dict-item]
             **{"results_path": str(self.folder / "results.csv"), **options},
         )
         connection = VoiceInfraConnection(
@@ -424,7 +424,8 @@ def test_a_try_that_lost_the_campaign_while_it_wrote_leaves_the_newer_file_as_it
     campaign: Campaign, name: str
 ) -> None:
     contacts, path = rows(*range(8)), campaign.folder / name
-    ledger, newer = campaign.ledger, []
+    ledger = campaign.ledger
+    newer: list[Any] = []
 
     class Slow(Watched):
         def all_contacts(self, campaign_id: str) -> Iterator[ContactEntry]:
@@ -444,7 +445,8 @@ def test_a_try_that_lost_the_campaign_while_it_wrote_leaves_the_newer_file_as_it
 
 
 def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(campaign: Campaign) -> None:
-    ledger, claimed = campaign.ledger, []
+    ledger = campaign.ledger
+    claimed: list[Any] = []
 
     def told(name: str) -> None:
         # After the calls were read, and before the contacts are that nobody has called.

@@ -10,9 +10,9 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.api.test_client import ODD, http, read_request, server
 from tests.campaigns.live import Bench
-from tests.dialling.test_dialler import all_of, bench, closing, jobs, ledger, running, sandbox
+from tests.dialling.test_dialler import all_of, bench, closing, jobs, ledger, sandbox
 
-__all__ = ["bench", "ledger", "running", "sandbox"]  # fixtures
+__all__ = ["bench", "ledger", "sandbox"]  # fixtures
 
 
 @pytest.mark.parametrize("odd", ["location that is no address", "negative chunk", "location that is no text"])

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.campaigns.standings import (
     AGAIN_CODES,
-    INTERRUPTED,
     MENDABLE_CODES,
     Stage,
     Standing,
     standing,
     standings,
 )
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallState
 

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from airflow.cli.cli_parser import get_parser
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
+from tests.support import completions
+from tests.support.ledgers import SqliteTemplate
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def ledger(ledger_file: Path) -> CallLedger:
-    return CallLedger(f"sqlite:///{ledger_file}")
+def ledger(ledger_file: Path, sqlite_template: SqliteTemplate) -> CallLedger:
+    return CallLedger(sqlite_template.copy(ledger_file))
 
 
 @pytest.fixture
@@ -78,26 +80,22 @@ def claim(
     return ledger.accept(entry, call_id) if call_id else entry
 
 
+SAID: dict[str, Any] = {
+    "agent_id": "agent_a",
+    "from_number": "+14155550199",
+    "to_number": "+14155550100",
+    "duration_seconds": 42,
+    "recording_url": "https://recordings.example.com/20260301123456.mp3",
+    "transcript": "Agent: Hello. Caller: Ring me on +1 415 555 0123.",
+    "summary": "Wants to be called on +14155550123",
+}
+
+
 def completion_body(call_id: str, **fields: Any) -> bytes:
     """Return the webhook of a call's end."""
-    return json.dumps(
-        {
-            "event": "call.completed",
-            "call_id": call_id,
-            "agent_id": "agent_a",
-            "from_number": "+14155550199",
-            "to_number": "+14155550100",
-            "call_outcome": "answered",
-            "duration_seconds": 42,
-            "recording_url": "https://recordings.example.com/20260301123456.mp3",
-            "transcript": "Agent: Hello. Caller: Ring me on +1 415 555 0123.",
-            "summary": "Wants to be called on +14155550123",
-            **fields,
-        }
-    ).encode()
+    return completions.completion_body(call_id, **{**SAID, **fields})
 
 
 def complete(ledger: CallLedger, call_id: str, **fields: Any) -> None:
     """Put a completion into a ledger."""
-    body = completion_body(call_id, **fields)
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+    completions.complete(ledger, call_id, **{**SAID, **fields})

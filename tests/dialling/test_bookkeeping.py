@@ -18,7 +18,8 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Settlement
-from tests.campaigns.live import CONN_ID, FlakyLedger, at_random, until
+from tests.campaigns.live import CONN_ID, FlakyLedger, at_random
+from tests.support.waiting import until
 
 ORIGIN = CallOrigin("dag", "run", "task", -1, 1, "c", "key", 1, 1)
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550199")

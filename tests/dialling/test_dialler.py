@@ -22,8 +22,9 @@ from airflow_provider_voiceinfra.dialling.dialler import Dialler
 from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
-from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers, until
+from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers
 from tests.sandbox_process import SandboxProcess
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -33,16 +34,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with SandboxProcess(call_seconds=0) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.reset(settings=True)
-    return running
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from sqlalchemy import Connection as DatabaseConnection
 from sqlalchemy import event
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling import placing
 from airflow_provider_voiceinfra.dialling.outcomes import placement
@@ -58,8 +58,10 @@ from airflow_provider_voiceinfra.ledger.database import connect, migrate
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from tests.sandbox_process import SandboxProcess
+from tests.support.receivers import Recorder, recording
+from tests.support.waiting import until
 
-API_KEY = "vk_placing_test_key"
+API_KEY = "vk_sandbox_key"
 CONN_ID = "voiceinfra_default"
 CALL = OutboundCall("+14155550133", agent_id="agent_demo", from_number="+14155550134")
 NUMBERS = (CALL.to_number, "+14155550134")
@@ -85,39 +87,9 @@ def make_placer(ledger_url: str, base_url: str, **options: Any) -> CallPlacer:
     return CallPlacer(CallLedger(ledger_url), client, conn_id=CONN_ID, **options)
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """Records every webhook that comes; the signature is the receiver's own affair, tested there."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.ledger: CallLedger | None = None
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.ledger is not None:
-            self.server.ledger.complete(CompletionRecord.from_body(body), body, conn_id=CONN_ID)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with SandboxProcess(api_keys=[API_KEY], call_seconds=0) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: SandboxProcess) -> SandboxProcess:
-    running.reset(settings=True)
-    return running
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture
@@ -128,17 +100,10 @@ def ledger(ledger_url: str) -> CallLedger:
 
 
 @pytest.fixture
-def webhooks(sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[Receiver]:
+def webhooks(sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[Recorder]:
     """Have the sandbox's webhooks recorded in the ledger."""
-    with Receiver() as receiver:
-        receiver.ledger = ledger
-        thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        sandbox.configure(webhook_url=receiver.url)
-        yield receiver
-        sandbox.reset(settings=True)
-        receiver.shutdown()
-        thread.join()
+    with recording(sandbox, ledger) as recorder:
+        yield recorder
 
 
 @pytest.fixture
@@ -177,13 +142,6 @@ def entry_of(ledger: CallLedger, key: str = KEY) -> CallEntry:
     entry = ledger.call_by_key(key)
     assert entry is not None
     return entry
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.01)
 
 
 class TestOneCall:
@@ -408,7 +366,7 @@ class TestUnknown:
         assert pending.entry.renewed_at > pending.entry.claimed_at
 
     def test_call_is_adopted_from_its_webhook(
-        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Receiver
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Recorder
     ) -> None:
         sandbox.fault("cut_after")
         placement = make().place(KEY, CALL, WAIT, poll_interval=0.01)
@@ -418,7 +376,7 @@ class TestUnknown:
         assert len(accepted_ids(sandbox)) == 1
 
     def test_webhook_that_comes_before_the_answer_changes_nothing(
-        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Receiver
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Recorder
     ) -> None:
         sandbox.fault("webhook_early")
         placement = make().place(KEY, CALL, WAIT)
@@ -448,7 +406,7 @@ class TestUnknown:
         assert len(accepted_ids(sandbox)) == 1
 
     def test_candidates_that_cannot_be_told_apart_are_named(
-        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Receiver
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess, webhooks: Recorder
     ) -> None:
         sandbox.configure(webhook_hold=True)
         lose_answer(make, sandbox)
@@ -624,7 +582,7 @@ class TestWithoutKey:
         assert all(entry.origin == FIRST_TRY for entry in ledger.calls())
 
     def test_its_completion_is_not_taken_for_that_of_an_unknown_call(
-        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Receiver, sandbox: SandboxProcess
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Recorder, sandbox: SandboxProcess
     ) -> None:
         sandbox.fault("error_before")  # nothing rings
         with raises(CallOutcomeUnknownError):
@@ -635,7 +593,7 @@ class TestWithoutKey:
             make().place(KEY, CALL, FAIL_NOW, origin=SECOND_TRY)
 
     def test_lost_answer_is_unknown_at_once_and_makes_a_rival(
-        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Receiver, sandbox: SandboxProcess
+        self, make: Callable[..., CallPlacer], ledger: CallLedger, webhooks: Recorder, sandbox: SandboxProcess
     ) -> None:
         sandbox.fault("error_before")
         with raises(CallOutcomeUnknownError):
@@ -771,7 +729,7 @@ class TestKilledOwner:
         self,
         make: Callable[..., CallPlacer],
         sandbox: SandboxProcess,
-        webhooks: Receiver,
+        webhooks: Recorder,
         start_owner: StartOwner,
         killed: Callable[..., None],
     ) -> None:
@@ -864,9 +822,11 @@ class TestLosers:
         self, make: Callable[..., CallPlacer], ledger: CallLedger, sandbox: SandboxProcess
     ) -> None:
         entry, _ = ledger.claim(KEY, CALL, conn_id=CONN_ID)
-        placer = make(
-            bounds=RetryBounds(sleep=lambda _: ledger.refuse(entry, "interrupted", "before it was sent"))
-        )
+
+        def owner_gives_up(seconds: float) -> None:
+            ledger.refuse(entry, "interrupted", "before it was sent")
+
+        placer = make(bounds=RetryBounds(sleep=owner_gives_up))
         assert placer.place(KEY, CALL, WAIT).how is How.PLACED
         assert len(accepted_ids(sandbox)) == 1
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -167,7 +168,7 @@ def drive(
         later(0.3 * number, "send", number)
     while events and events[0][0] <= seconds:
         now, _, what, who, details = heapq.heappop(events)
-        handlers[what](who, *details)
+        handlers[what](who, *details)  # type: ignore[operator]
     return traffic
 
 
@@ -199,7 +200,7 @@ def test_finds_a_changed_limit_again_within_15_seconds(limit: int, factor: float
         changed = 35 + 3 * seed
         run = drive(
             Bucket(),
-            lambda at, c=changed: limit if at < c else limit * factor,
+            lambda at, c=changed: limit if at < c else limit * factor,  # type: ignore[misc]
             changed + 45,
             form=form,
             seed=seed,
@@ -278,7 +279,7 @@ def test_no_burst_follows_a_429() -> None:
 def test_429s_of_requests_that_were_under_way_count_once() -> None:
     clock = [0.0]
     pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
-    sent = []
+    sent: list[Any] = []
     while len(sent) < 10:
         if pace.reserve() == 0:
             sent.append(clock[0])
@@ -349,13 +350,13 @@ def test_processes_do_not_move_in_step() -> None:
 @pytest.mark.parametrize("name", ["most", "start"])
 def test_useless_rates_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be"):
-        AdaptivePace(**{name: value})
+        AdaptivePace(**{name: value})  # type: ignore[arg-type]
 
 
 def test_useless_retry_after_is_treated_as_none() -> None:
     for told in (-5.0, math.inf, math.nan):
         clock = [0.0]
-        pace = AdaptivePace(monotonic=lambda c=clock: c[0], rng=random.Random(1))
+        pace = AdaptivePace(monotonic=lambda c=clock: c[0], rng=random.Random(1))  # type: ignore[misc]
         assert pace.reserve() == 0
         pace.rate_limited(told, clock[0])
         assert pace.reserve() < 3

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[1] / "conftest.py"
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+from tests.support.no_skip import pytest_make_collect_report, pytest_runtest_makereport
+
+ROOT = Path(__file__).parents[2]
 SKIPS = {
     "test": "import pytest\ndef test_a(): pytest.skip('why')",
     "mark": "import pytest\n@pytest.mark.skip(reason='why')\ndef test_a(): ...",
@@ -20,11 +21,11 @@ SKIPS = {
 
 
 def _run(directory: Path, source: str, no_skip: str) -> subprocess.CompletedProcess[str]:
-    (directory / "conftest.py").write_text(CONFTEST.read_text())
     (directory / "test_it.py").write_text(source)
-    env = {**os.environ, "VOICEINFRA_TEST_NO_SKIP": no_skip, "PYTHONPATH": str(SCRIPTS)}
+    env = {**os.environ, "VOICEINFRA_TEST_NO_SKIP": no_skip, "PYTHONPATH": str(ROOT)}
+    hooks = ["-p", "tests.support.no_skip", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(directory), "."],
+        [sys.executable, "-m", "pytest", *hooks, "--rootdir", str(directory), "."],
         cwd=directory,
         env=env,
         capture_output=True,
@@ -48,3 +49,10 @@ def test_skip_is_a_skip_elsewhere(tmp_path: Path) -> None:
 def test_expected_failure_is_not_a_skip(tmp_path: Path) -> None:
     done = _run(tmp_path, "import pytest\n@pytest.mark.xfail\ndef test_a(): assert 0", "1")
     assert "1 xfailed" in done.stdout
+
+
+def test_these_tests_have_the_hooks(pytestconfig: pytest.Config) -> None:
+    used = pytestconfig.hook.pytest_runtest_makereport.get_hookimpls()
+    assert pytest_runtest_makereport in [hook.function for hook in used]
+    collected = pytestconfig.hook.pytest_make_collect_report.get_hookimpls()
+    assert pytest_make_collect_report in [hook.function for hook in collected]

@@ -6,7 +6,6 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,13 @@ DOCUMENTED = " ".join((Path(__file__).parents[2] / "docs" / "connection.md").rea
 OWN_400 = b'{"error": {"code": "validation_error", "message": "agent_id is missing"}}'
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess(call_seconds=0) as sandbox:
-        yield sandbox
+@pytest.fixture
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture(autouse=True)
 def _fresh(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    sandbox.reset(settings=True)
     # A proxy of this machine would be asked for hosts that are not there, and answer in its own way.
     monkeypatch.setenv("no_proxy", "*")
 

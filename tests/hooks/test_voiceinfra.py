@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,15 +23,13 @@ from tests.sandbox_process import SandboxProcess
 CALL = OutboundCall("+14155550100")
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess(call_seconds=0) as sandbox:
-        yield sandbox
+@pytest.fixture
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture(autouse=True)
 def _connection(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> None:
-    sandbox.reset(settings=True)
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
     connect(monkeypatch, sandbox.base_url)
 

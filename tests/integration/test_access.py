@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import requests
 
@@ -23,7 +25,7 @@ SECRETS = (CAMPAIGN, NUMBER, "0177", "it_one_call", "The summary of the access t
 def places(deployment: Deployment) -> dict[str, str]:
     """Put one of each kind into the ledger, and return what stands for it in a path."""
     ledger = deployment.ledger
-    whence = {
+    whence: dict[str, Any] = {
         "dag_id": "it_one_call",
         "run_id": "access",
         "campaign_id": CAMPAIGN,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +9,7 @@ from harness.pgbouncer import PgBouncer
 from sqlalchemy import make_url
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -21,14 +21,7 @@ def ledger(ledger_url: str) -> CallLedger:
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], bool]], None]:
     """Return what waits for a condition that another thread or process brings about."""
-
-    def wait_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
-        while not condition():
-            assert time.monotonic() < deadline, "the condition was not met in time"
-            time.sleep(0.01)
-
-    return wait_until
+    return until
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])

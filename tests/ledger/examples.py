@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Recorded
+from tests.support.completions import completion_body, record
 
 CONN_ID = "voiceinfra_default"
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550101")
@@ -44,20 +44,12 @@ def unknown(ledger: CallLedger, key: str = "key", call: OutboundCall = CALL) -> 
 def body(call_id: str, start: datetime | timedelta | None = None, **fields: Any) -> bytes:
     """Return a webhook's body; a start as a difference is one from now."""
     moment = start if isinstance(start, datetime) else datetime.now(timezone.utc) + (start or timedelta())
-    payload = {
-        "call_id": call_id,
-        "event": "call.completed",
-        "agent_id": CALL.agent_id,
-        "from_number": CALL.from_number,
-        "to_number": CALL.to_number,
-        "start_time": moment.isoformat(),
-        "call_outcome": "answered",
-        "duration_seconds": 5,
-    }
-    return json.dumps({**payload, **fields}).encode()
+    of_call = {"agent_id": CALL.agent_id, "from_number": CALL.from_number, "to_number": CALL.to_number}
+    return completion_body(
+        call_id, **{**of_call, "start_time": moment.isoformat(), "duration_seconds": 5, **fields}
+    )
 
 
 def complete(ledger: CallLedger, call_id: str, start: Any = None, **fields: Any) -> Recorded:
     """Record a webhook that fits ``CALL`` but for the given fields."""
-    raw = body(call_id, start, **fields)
-    return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=CONN_ID)
+    return record(ledger, body(call_id, start, **fields))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.ledger.records import (
 )
 from tests.ledger.examples import CALL, body
 from tests.ledger.racing import Rival, after_statement
+from tests.support.completions import record
 
 Accept = Callable[[CallLedger, CallEntry], CallEntry]
 A, B, A2 = ("conn_a", "account a"), ("conn_b", "account b"), ("conn_a2", "account a")
@@ -36,7 +37,7 @@ def unknown(ledger: CallLedger, key: str = "key", conn: tuple[str, str | None] =
 
 
 def complete(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> Recorded:
-    return ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=conn[0], account=conn[1])
+    return record(ledger, raw, conn_id=conn[0], account=conn[1])
 
 
 def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None], event: str | None = None) -> None:

@@ -224,7 +224,7 @@ class TestOwner:
     @staticmethod
     def take(ledger: CallLedger) -> Ownership:
         """Take the campaign, from whoever runs it."""
-        entry, _ = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+        entry = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
         return Ownership("c", str(entry.runner))
 
     def test_nothing_is_claimed_for_a_process_that_has_lost_the_campaign(self, ledger: CallLedger) -> None:

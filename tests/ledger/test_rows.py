@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -16,11 +15,11 @@ from tests.ledger.conftest import with_driver
 
 
 @pytest.fixture(params=["sqlite", "psycopg", "psycopg2"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> CallLedger:
+def ledger(request: pytest.FixtureRequest) -> CallLedger:
     """Return an empty ledger, with each driver in turn, since drivers count rows in their own ways."""
     if request.param == "sqlite":
-        return CallLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    return CallLedger(with_driver(request.getfixturevalue("postgres_database"), request.param))
+        return CallLedger(request.getfixturevalue("fresh_sqlite_url"))
+    return CallLedger(with_driver(request.getfixturevalue("fresh_postgres_url"), request.param))
 
 
 def row(text: str) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
@@ -12,10 +11,9 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from tests.sandbox_process import SandboxProcess
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[SandboxProcess]:
-    with SandboxProcess(call_seconds=0) as sandbox:
-        yield sandbox
+@pytest.fixture
+def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
+    return fresh_sandbox
 
 
 @pytest.fixture
@@ -25,7 +23,6 @@ def ledger(ledger_url: str) -> CallLedger:
 
 @pytest.fixture(autouse=True)
 def _airflow(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> None:
-    sandbox.reset(settings=True)
     connection = {
         "conn_type": "voiceinfra",
         "host": sandbox.base_url,

@@ -33,7 +33,7 @@ LIMITS = (
     "results_path",
 )
 # A template gives text or, in a native DAG, the value: of a task that returned nothing, or an empty param.
-NOTHINGS = {"none": None, "empty": "", "blank": "  ", "list": []}
+NOTHINGS: Any = {"none": None, "empty": "", "blank": "  ", "list": []}
 each_nothing = pytest.mark.parametrize(
     ("nothing", "native"),
     [("none", True), ("list", True), ("none", False), ("empty", False), ("blank", False), ("list", False)],
@@ -41,9 +41,9 @@ each_nothing = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> str:
-    """Return the URL of an empty database; how ledgers differ is not what is tested here."""
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def ledger_url(fresh_sqlite_url: str) -> str:
+    """Return the URL of a ledger without rows; how ledgers differ is not what is tested here."""
+    return fresh_sqlite_url
 
 
 def dag(**options: Any) -> DAG:
@@ -67,7 +67,7 @@ def test_a_limit_that_comes_to_nothing_is_refused_before_anybody_is_called(
 ) -> None:
     with dag(render_template_as_native_obj=native):
         task = campaign(**{name: "{{ " + nothing + " }}"})
-    task.render_template_fields({**NOTHINGS})
+    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
     said = refusal(task)
     if (name, nothing, native) == ("do_not_call", "list", False):
         assert "do_not_call: is a list written out as text" in said
@@ -97,7 +97,7 @@ def test_default_arguments_are_part_of_the_dag_file(sandbox: SandboxProcess) -> 
     assert task.execute(task_context())["placed"] == 1
     with dag(default_args={"do_not_call": "{{ empty }}"}):
         task = campaign(campaign_id="another")
-    task.render_template_fields({**NOTHINGS})
+    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
     assert "the DAG file sets do_not_call" in refusal(task)
 
 
@@ -130,7 +130,7 @@ def test_a_file_with_nothing_but_its_header_is_a_list_of_nobody(
 def test_an_entry_of_the_do_not_call_list_that_comes_to_nothing_is_refused(sandbox: SandboxProcess) -> None:
     with dag():
         task = campaign(do_not_call=["+14155550143", "{{ empty }}"])
-    task.render_template_fields({**NOTHINGS})
+    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
     assert "do_not_call: entry 2" in refusal(task)
     assert sandbox.counts()["requests"] == 0
 
@@ -197,7 +197,7 @@ def test_a_key_that_comes_to_nothing_does_not_become_the_run_s_own(
     key = "{{ " + nothing + " }}"
     with dag(render_template_as_native_obj=native):
         task = CALL(task_id="call", to_number=ANN, idempotency_key=key)
-    task.render_template_fields({**NOTHINGS})
+    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
     assert "idempotency_key: the DAG file sets idempotency_key, but it is empty" in refusal(task)
     assert sandbox.counts()["requests"] == 0
 
@@ -217,7 +217,7 @@ def test_a_sensor_does_not_wait_for_any_call_instead(
 ) -> None:
     with dag(render_template_as_native_obj=True):
         task = VoiceInfraCallCompletedSensor(task_id="wait", timeout=0, **options, **mode)
-    task.render_template_fields({**NOTHINGS})
+    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
 
     class Ti(TaskInstance):
         """A task instance that the sensor's own machinery can ask for its first try."""

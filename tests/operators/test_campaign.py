@@ -30,9 +30,9 @@ CAMPAIGN = "outreach/manual__2026-03-01/call/-1"
 
 
 @pytest.fixture
-def ledger_url(tmp_path: Path) -> str:
-    """Return the URL of an empty database; how ledgers differ is not what is tested here."""
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def ledger_url(fresh_sqlite_url: str) -> str:
+    """Return the URL of a ledger without rows; how ledgers differ is not what is tested here."""
+    return fresh_sqlite_url
 
 
 def operator(contacts: Any = None, **options: Any) -> VoiceInfraCampaignOperator:
@@ -45,7 +45,7 @@ def operator(contacts: Any = None, **options: Any) -> VoiceInfraCampaignOperator
 
 def render(task: VoiceInfraCampaignOperator, **context: Any) -> VoiceInfraCampaignOperator:
     """Fill in the templates, as Airflow does before it executes a task."""
-    task.render_template_fields(context)
+    task.render_template_fields(context)  # type: ignore[arg-type]
     return task
 
 
@@ -398,7 +398,8 @@ def test_what_a_template_fills_in_is_taken_when_the_dag_is_parsed(options: dict[
 def test_the_output_of_a_task_is_taken_when_the_dag_is_parsed() -> None:
     with DAG("outreach", schedule=None):
         upstream = VoiceInfraCampaignOperator(task_id="first", contacts=[])
-        assert operator(redial=upstream.output, deadline=upstream.output["deadline"])
+        told: Any = upstream.output
+        assert operator(redial=told, deadline=told["deadline"])
 
 
 @pytest.mark.parametrize("contacts", ["[]", "file"])

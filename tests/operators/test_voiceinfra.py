@@ -7,14 +7,13 @@ import os
 import re
 import traceback
 from datetime import timedelta
-from functools import partialmethod
+from functools import partial, partialmethod
 from typing import Any
 
 import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -27,6 +26,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
 )
 from tests.airflow_task import TaskInstance, task_context
 from tests.sandbox_process import SandboxProcess
+from tests.support import completions
 
 NUMBER = "+14155550100"
 
@@ -35,10 +35,7 @@ def operator(**options: Any) -> VoiceInfraOutboundCallOperator:
     return VoiceInfraOutboundCallOperator(task_id="call", **{"to_number": NUMBER, **options})
 
 
-def complete(ledger: CallLedger, call_id: str, outcome: str = "answered", **fields: Any) -> None:
-    payload = {"call_id": call_id, "call_outcome": outcome, "transcript": "Agent: Hello.", **fields}
-    body = json.dumps(payload).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+complete = partial(completions.complete, transcript="Agent: Hello.")
 
 
 def test_call_id_is_returned_and_pushed(sandbox: SandboxProcess, ledger: CallLedger) -> None:
@@ -200,7 +197,7 @@ def test_waiting_outlasts_a_ledger_that_goes_away_once_the_call_is_placed(
             monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////nonexistent/ledger.db")
             return super()._wait(context, call_id)
 
-    options = {"wait_for_completion": True, "completion_timeout": 0.05, "poke_interval": 0.01}
+    options: dict[str, Any] = {"wait_for_completion": True, "completion_timeout": 0.05, "poke_interval": 0.01}
     with pytest.raises(CompletionTimeoutError):
         Losing(task_id="call", to_number=NUMBER, **options).execute(task_context())
     assert "Cannot look for its completion, trying again" in capfd.readouterr().out

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from tests.sandbox_process import SandboxProcess
+from tests.support.receivers import receiving
 
 
 @dataclass
@@ -42,42 +41,22 @@ class Receiver:
             return list(self.received)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
 @pytest.fixture(scope="session")
 def _receiving() -> Iterator[Callable[[Receiver], None]]:
     receivers: dict[str, Receiver] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def take(path: str, headers: Mapping[str, str], body: bytes) -> int:
+        return receivers[path].take(Received(dict(headers), body))
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = receivers[self.path].take(Received(dict(self.headers.items()), body))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    with receiving(take) as url:
 
-        def log_message(self, format: str, *args: Any) -> None:
-            return
+        def use(receiver: Receiver) -> None:
+            # A path for each, so that a straggler of one test is not counted in the next.
+            path = f"/{len(receivers)}"
+            receiver.url = url.removesuffix("/") + path
+            receivers[path] = receiver
 
-    server = _Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-
-    def use(receiver: Receiver) -> None:
-        # A path for each, so that a straggler of one test is not counted in the next.
-        path = f"/{len(receivers)}"
-        receiver.url = f"http://127.0.0.1:{server.server_port}{path}"
-        receivers[path] = receiver
-
-    yield use
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        yield use
 
 
 @pytest.fixture

@@ -6,14 +6,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from airflow_provider_voiceinfra.sandbox.limits import TokenBucket, retry_after
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import Clock
 
 
 def test_burst_then_steady_rate() -> None:

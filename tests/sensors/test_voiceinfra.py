@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import traceback
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,11 +17,11 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallCompletedSensor
 from airflow_provider_voiceinfra.triggers.voiceinfra import VoiceInfraCallCompletedTrigger
 from tests.airflow_task import TaskInstance, task_context
+from tests.support import completions
 
 NUMBER = "+14155550100"
 MODES: dict[str, dict[str, Any]] = {
@@ -37,16 +37,7 @@ def sensor(**options: Any) -> VoiceInfraCallCompletedSensor:
     return VoiceInfraCallCompletedSensor(task_id="wait", **options)
 
 
-def complete(ledger: CallLedger, call_id: str, outcome: str = "answered", **fields: Any) -> None:
-    payload = {
-        "call_id": call_id,
-        "call_outcome": outcome,
-        "to_number": NUMBER,
-        "transcript": "Agent: Hello.",
-        **fields,
-    }
-    body = json.dumps(payload).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+complete = partial(completions.complete, to_number=NUMBER, transcript="Agent: Hello.")
 
 
 class Ti(TaskInstance):

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import read_event
+from tests.support.completions import complete
 
 CONN_ID = "voiceinfra_default"
 
@@ -40,11 +41,6 @@ def place(ledger: CallLedger, count: int, campaign_id: str = "campaign") -> list
         entry, _ = ledger.claim(f"{campaign_id}/{position}/1", call, conn_id=CONN_ID, origin=origin)
         ledger.accept(entry, call_id)
     return call_ids
-
-
-def complete(ledger: CallLedger, call_id: str) -> None:
-    body = json.dumps({"call_id": call_id, "event": "call.completed", "call_outcome": "answered"}).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id=CONN_ID)
 
 
 def later(seconds: float) -> str:

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
 )
+from tests.support.waiting import until_async
 
 CONN_ID = "voiceinfra_default"
 LATER = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
@@ -69,14 +70,6 @@ async def events(triggers: list[object]) -> list[asyncio.Task[object]]:
     return [asyncio.create_task(anext(trigger.run())) for trigger in triggers]  # type: ignore[attr-defined]
 
 
-async def until(condition: object) -> None:
-    async def poll() -> None:
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-    await asyncio.wait_for(poll(), 60)
-
-
 async def give_up(waits: list[asyncio.Task[object]]) -> None:
     for wait in waits:
         wait.cancel()
@@ -98,7 +91,7 @@ def test_ledger_that_hangs_leaves_the_threads_of_others_alone(gate: Gate) -> Non
                 VoiceInfraUnknownCallTrigger("0" * 64, LATER, 3600.0),
             ]
         waits = await events(triggers)
-        await until(lambda: gate.waiting >= 2)
+        await until_async(lambda: gate.waiting >= 2)
         for _ in range(6):
             assert await asyncio.wait_for(asyncio.to_thread(lambda: "at once"), 60) == "at once"
         assert not gate.open.is_set()
@@ -121,11 +114,11 @@ def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
 
     async def scenario() -> None:
         waits = await events([VoiceInfraCampaignTrigger(f"campaign {number}", LATER) for number in range(40)])
-        await until(lambda: len(looks()) >= 5)
+        await until_async(lambda: len(looks()) >= 5)
         assert looks()[-4:] == [40, 40, 40, 40]
         ledger.cancel_campaign("campaign 7")
         ledger.cancel_campaign("campaign 23")
-        await until(lambda: sum(wait.done() for wait in waits) == 2)
+        await until_async(lambda: sum(wait.done() for wait in waits) == 2)
         assert [number for number, wait in enumerate(waits) if wait.done()] == [7, 23]
         await give_up(waits)
         count = len(looks())

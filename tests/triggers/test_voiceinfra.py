@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.configuration import conf
 from sqlalchemy.event import listen, remove
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
@@ -24,6 +24,8 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     earliest_wake_up,
     read_event,
 )
+from tests.support.completions import complete
+from tests.support.ledgers import ON_SQLITE
 
 NUMBER = "+14155550101"
 CALL = OutboundCall(NUMBER, "agent_1", "+12025550100")
@@ -36,11 +38,6 @@ def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
     ledger = CallLedger(ledger_url)
     ledger.check()
     return ledger
-
-
-def complete(ledger: CallLedger, call_id: str, **fields: object) -> None:
-    body = json.dumps({"call_id": call_id, "event": "call.completed", **fields}).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
 
 
 def now() -> datetime:
@@ -115,6 +112,7 @@ def test_earliest_wake_up_outlasts_the_supervisors_heartbeat() -> None:
     assert datetime.fromisoformat(earliest_wake_up()) > now() + timedelta(seconds=interval)
 
 
+@ON_SQLITE
 def test_thousand_triggers_ask_the_ledger_once_a_tick(ledger: CallLedger, ledger_url: str) -> None:
     asked: list[str] = []
     engine = database(ledger_url).engine

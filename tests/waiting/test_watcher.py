@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,13 +12,14 @@ from datetime import datetime, timezone
 import pytest
 from sqlalchemy import event
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import completions, counters
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.waiting.watcher import FINDERS, CompletionWatcher, shared_watcher
+from tests.support.completions import complete
+from tests.support.waiting import until_async
 
 TICK = 0.02
 
@@ -29,11 +29,6 @@ def ledger(ledger_url: str) -> CallLedger:
     ledger = CallLedger(ledger_url)
     ledger.check()
     return ledger
-
-
-def complete(ledger: CallLedger, call_id: str, **fields: object) -> None:
-    body = json.dumps({"call_id": call_id, "event": "call.completed", **fields}).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
 
 
 @contextmanager
@@ -55,14 +50,6 @@ def statements(url: str) -> Iterator[list[str]]:
 
 async def soon(waiting: Awaitable[object]) -> object:
     return await asyncio.wait_for(waiting, 20)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not condition():  # noqa: ASYNC110 # what is awaited happens in another thread
-            await asyncio.sleep(TICK)
-
-    await soon(poll())
 
 
 def test_call_that_is_over_already_ends_the_wait(ledger: CallLedger) -> None:
@@ -116,7 +103,7 @@ def test_thousand_waiters_cost_one_query_a_tick(ledger: CallLedger, ledger_url: 
         ids = [f"call_{number}" for number in range(1000)]
         with statements(ledger_url) as seen:
             waits = [asyncio.create_task(watcher.wait_for_calls([call_id])) for call_id in ids]
-            await until(lambda: len(seen) >= 23)
+            await until_async(lambda: len(seen) >= 23)
         # The cursor, two look-ups of 500 ids each, and then one question a tick.
         following = [statement for statement in seen if "sequence > " in statement]
         assert len(seen) - len(following) <= 3
@@ -133,7 +120,7 @@ def test_nobody_waiting_costs_nothing(ledger: CallLedger, ledger_url: str) -> No
         watcher = CompletionWatcher(ledger, TICK)
         waiting = asyncio.create_task(watcher.wait_for_calls(["call_1"]))
         with statements(ledger_url) as seen:
-            await until(lambda: bool(seen))
+            await until_async(lambda: bool(seen))
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             count = len(seen)
@@ -269,7 +256,7 @@ def test_backup_that_is_restored_in_place_does_not_leave_anybody_asleep(
             watcher.wait_for_match(lambda entry: entry.call_id == wanted, lambda: ledger.completion(wanted))
         )
         with statements(ledger_url) as seen:
-            await until(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+            await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
 
         def restored() -> None:
             restore()
@@ -291,10 +278,10 @@ def test_purge_of_all_that_was_seen_does_not_leave_anybody_asleep(
         complete(ledger, "old")
         waiting = asyncio.create_task(watcher.wait_for_calls(["new"]))
         with statements(ledger_url) as seen:
-            await until(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+            await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
             ledger.purge(datetime(2100, 1, 1, tzinfo=timezone.utc))
             count = len(seen)
-            await until(lambda: len(seen) >= count + 5)
+            await until_async(lambda: len(seen) >= count + 5)
         assert all("sequence > " in statement for statement in seen[count + 5 :])
         complete(ledger, "new")
         await soon(waiting)
@@ -338,7 +325,7 @@ def test_match_looks_again_when_a_new_watcher_has_begun(ledger_url: str) -> None
     async def scenario() -> None:
         watcher = CompletionWatcher(ledger, TICK)
         waiting = asyncio.create_task(watcher.wait_for_match(lambda entry: True, find))
-        await until(lambda: watcher._task is not None and watcher._task.done())
+        await until_async(lambda: watcher._task is not None and watcher._task.done())
         await asyncio.to_thread(complete, ledger, "call_1")
         come.set()
         assert await soon(waiting) == "call_1"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.app import create_app
+from tests.support.serving import Server as Server
 
 SECRET = "first-secret-of-the-tests"
 NEXT_SECRET = "second-secret-of-the-tests"
@@ -64,33 +62,6 @@ def make_app(ledger_url: str) -> Callable[..., FastAPI]:
         return create_app(ledger=CallLedger(url), secrets_for=CONNECTIONS.get, settings=settings)
 
     return make
-
-
-class Server:
-    """A receiver that is served on loopback by a thread of this process.
-
-    :param options: those of uvicorn.
-    """
-
-    def __init__(self, app: FastAPI, **options: Any) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **options))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + 30
-        while not self._server.started:
-            assert time.monotonic() < deadline, "the receiver does not start"
-            time.sleep(0.01)
-        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def stop(self, *, waits: bool = True) -> None:
-        """Stop serving.
-
-        :param waits: whether answers under way are waited for.
-        """
-        self._server.force_exit = not waits
-        self._server.should_exit = True
-        self._thread.join(30)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from airflow_provider_voiceinfra.web.receiver.secrets import (
     KnownNames,
     find_secrets,
 )
+from tests.support.ledgers import ON_SQLITE
 from tests.web.conftest import MAX_BYTES, SECRET, Server, completion, signed
 
 MakeApp = Callable[..., FastAPI]
@@ -313,7 +314,12 @@ def test_names_that_cannot_be_read_hold_up_a_flood_only_once(monkeypatch: pytest
     monkeypatch.setattr(secrets, "NAMES_SECONDS", 0.2)
     kept = CachedSecrets({"listed": ("one",)}.get, names=never)
     wait = kept._names._first.wait
-    monkeypatch.setattr(kept._names._first, "wait", lambda patience: waits.append(patience) or wait(patience))
+
+    def wait_and_note(patience: float) -> bool:
+        waits.append(patience)
+        return wait(patience)
+
+    monkeypatch.setattr(kept._names._first, "wait", wait_and_note)
     for number in range(MAX_UNKNOWN_LOOKUPS + 50):
         assert kept(f"made_up_{number}") is None
     assert kept("listed") == ("one",)
@@ -484,6 +490,7 @@ def test_receiver_runs_on_its_own_with_two_environment_variables(
     assert wrong.status_code == 401
 
 
+@ON_SQLITE
 def test_metadata_database_that_is_down_is_no_missing_connection(stand_alone: Callable[..., str]) -> None:
     url = stand_alone(
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://nobody:no@127.0.0.1:1/airflow"
@@ -506,6 +513,7 @@ with settings.Session() as session:
 """
 
 
+@ON_SQLITE
 def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_flood(
     stand_alone: Callable[..., str], ledger: CallLedger, tmp_path: Path
 ) -> None:
@@ -575,6 +583,7 @@ def of_teams(tmp_path: Path) -> dict[str, str]:
     return environment
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("context", ["", "server"], ids=["on its own", "in the API server"])
 def test_connections_of_teams_are_found_by_their_id(
     stand_alone: Callable[..., str], of_teams: dict[str, str], context: str

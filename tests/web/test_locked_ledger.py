@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -24,6 +23,7 @@ from airflow_provider_voiceinfra.web import app as receiver_app
 from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.receiver import webhook
+from tests.support.waiting import until
 from tests.web.conftest import CONNECTIONS, Server, completion, signed
 from tests.web.pages.conftest import OP
 
@@ -102,12 +102,6 @@ def get(server: Server, path: str) -> requests.Response:
 def post(server: Server, body: bytes, headers: dict[str, str], conn_id: str = "") -> requests.Response:
     path = f"/voiceinfra/webhooks/{conn_id}" if conn_id else "/voiceinfra/webhooks"
     return requests.post(server.url + path, data=body, headers=headers, timeout=PATIENCE)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def test_webhook_is_answered_before_anything_is_reported_about_it(

@@ -20,7 +20,7 @@ def workers(threads: int = 1, seconds: float = 60.0, most_waiting: int = 8) -> W
 def block() -> Iterator[Callable[[], None]]:
     """Return work that lasts until the test ends."""
     go_on = threading.Event()
-    yield lambda: go_on.wait(60) and None
+    yield lambda: go_on.wait(60) and None  # type: ignore[misc]
     go_on.set()
 
 

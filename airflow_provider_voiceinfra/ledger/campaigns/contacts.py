@@ -82,7 +82,9 @@ class ContactsLedger(ContactLoads):
             )
             .select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
             .where(calls.c.campaign_id == campaign_id, calls.c.position.is_not(None))
-            .order_by(calls.c.position, calls.c.attempt, calls.c.claimed_at)
+            # If a late answer to the first dial settled the redial, both have the moment of the redial,
+            # and the redial's own answer came later.
+            .order_by(calls.c.position, calls.c.attempt, calls.c.claimed_at, calls.c.answered_at)
         )
         for row in self._stream_rows(query):
             values = dict(row._mapping)

@@ -32,6 +32,7 @@ def test_the_expected_end_follows_from_how_many_ended_lately() -> None:
         counts.call_placed()
         counts.contact_done("answered")
     told = counts.progress()
+    assert told.rate is not None
     assert 0.4 <= told.rate <= 0.7
     # 80 are left at one in 2 s.
     assert told.expected_end is not None

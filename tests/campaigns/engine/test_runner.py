@@ -31,7 +31,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.campaigns.calling_window.test_window import utc
-from tests.campaigns.live import AREA_CODES, ORIGIN, Bench, FlakyLedger, at_random, numbers, until, webhooks
+from tests.campaigns.live import AREA_CODES, ORIGIN, Bench, FlakyLedger, at_random, numbers
 from tests.campaigns.simulated import (
     MIN_PAUSE,
     Clock,
@@ -42,16 +42,12 @@ from tests.campaigns.simulated import (
     World,
 )
 from tests.sandbox_process import SandboxProcess
+from tests.support.receivers import recording
+from tests.support.waiting import until
 
 SECOND = timedelta(seconds=1)
 NEXT_TRY = CallOrigin("dag", "run", "task", -1, 2)
 VOICEMAIL_TWICE = RedialPolicy(frozenset({"voicemail"}), (timedelta(0),), 2)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SandboxProcess]:
-    with SandboxProcess(call_seconds=0.2) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
@@ -62,10 +58,10 @@ def ledger(ledger_url: str) -> CallLedger:
 
 
 @pytest.fixture
-def sandbox(running: SandboxProcess, ledger: CallLedger) -> Iterator[SandboxProcess]:
-    running.reset(settings=True)
-    with webhooks(running, ledger):
-        yield running
+def sandbox(fresh_sandbox: SandboxProcess, ledger: CallLedger) -> Iterator[SandboxProcess]:
+    fresh_sandbox.configure(call_seconds=0.2)
+    with recording(fresh_sandbox, ledger):
+        yield fresh_sandbox
 
 
 @pytest.fixture
@@ -392,7 +388,7 @@ class TestApiOutOfReach:
         assert sandbox.counts()["requests"] == 40
 
     def test_at_the_start_and_in_the_middle_nobody_is_lost(self, ledger: CallLedger) -> None:
-        with SandboxProcess(call_seconds=0.1, port=free_port()) as sandbox, webhooks(sandbox, ledger):
+        with SandboxProcess(call_seconds=0.1, port=free_port()) as sandbox, recording(sandbox, ledger):
             bench = Bench(ledger, sandbox)
             called = numbers(40)
             bench.load(called)

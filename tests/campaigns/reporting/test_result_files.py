@@ -70,7 +70,12 @@ def written(tmp_path: Path, *results: ContactResult) -> list[dict[str, str]]:
 def test_every_format_is_written_to_every_kind_of_place(tmp_path: Path, name: str, location: Any) -> None:
     path = tmp_path / name
     path.write_text("what was there before, longer than what comes " * 100)
-    record = {"summary": "Said yes.\nAt 5.", "duration_seconds": 12, "lead_score": 87, "transcript": "Hello."}
+    record: dict[str, Any] = {
+        "summary": "Said yes.\nAt 5.",
+        "duration_seconds": 12,
+        "lead_score": 87,
+        "transcript": "Hello.",
+    }
     write_results(location(path), [result(**record), result(key="x")])
 
     data = path.read_bytes()

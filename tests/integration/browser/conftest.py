@@ -19,7 +19,7 @@ When a test fails, its pages are saved as pictures in its ``tmp_path``, which th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,13 @@ def watch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def open_page(logins: Logins, watch: Watch) -> OpenPage:
+def open_page(request: pytest.FixtureRequest, watch: Watch) -> OpenPage:
     """Return the function that opens a page for a user, in a context of its own."""
-    shared = logins
 
-    def open_page(user: str | None = "admin", *, logins: Logins = shared, **options: Any) -> Page:
-        context = logins.new_context(user, **options)
+    def open_page(user: str | None = "admin", *, logins: Logins | None = None, **options: Any) -> Page:
+        # The shared Airflow is not started for those who visit another one.
+        visited: Logins = logins or request.getfixturevalue("logins")
+        context = visited.new_context(user, **options)
         context.set_default_timeout(PATIENCE)
         watch.follow(context)
         return context.new_page()
@@ -92,7 +93,9 @@ def page(open_page: OpenPage) -> Page:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Take pictures of the pages of a test that has failed, while they are still open."""
     report = yield
     if report.when == "call" and report.failed and WATCH in item.stash:

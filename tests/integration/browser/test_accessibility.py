@@ -6,9 +6,10 @@ import json
 import uuid
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.integration.browser.conftest import OpenPage
@@ -22,7 +23,9 @@ pytestmark = pytest.mark.integration
 OURS = uuid.uuid4().hex[:6]
 DAG = f"access_{OURS}"
 CONN = "voiceinfra_default"
-WIDE, NARROW = {"width": 1400, "height": 1000}, {"width": 400, "height": 800}
+WIDE = ViewportSize(width=1400, height=1000)
+NARROW = ViewportSize(width=400, height=800)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # Every element that can have the focus, in the order of the page; what is in a closed disclosure cannot.
 FOCUSABLE = """() => {
     const all = `a[href], button, input, select, textarea, summary, audio[controls], [tabindex="0"]`;
@@ -61,7 +64,7 @@ def places(deployment: Deployment) -> Places:
     ledger = deployment.ledger
     calls = Calls(ledger, prefix=f"{OURS}-")
     campaign = f"campaign-{OURS}"
-    whence = {"dag_id": DAG, "run_id": "night", "campaign_id": campaign, "position": 1}
+    whence: dict[str, Any] = {"dag_id": DAG, "run_id": "night", "campaign_id": campaign, "position": 1}
     record = {
         "recording_url": f"{deployment.sandbox.url}/recordings/none.wav",
         "extracted_data": {"wants": ["a", "b"], "score": 7, "deep": {"er": {"still": [{"a": 1}]}}},
@@ -115,7 +118,7 @@ def test_axe_finds_no_barrier_at_any_width_in_light_and_dark(
     page = open_page("op", color_scheme="light", reduced_motion="reduce")
     show(page, places, name)
     found = []
-    for scheme, size in product(("light", "dark"), (WIDE, NARROW)):
+    for scheme, size in product(SCHEMES, (WIDE, NARROW)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(size)
         # In the dark, only colours are others.

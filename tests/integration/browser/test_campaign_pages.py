@@ -127,9 +127,9 @@ def test_cancelling_asks_back_and_then_nobody_else_is_called(
     expect(viewer.get_by_text("Resume", exact=True)).to_have_count(0)
 
     assert deployment.airflow.api.wait_for_run(DAG_ID, night.run_id) == "failed"
-    placed = night.placed()
+    placed = night.placed()  # type: ignore[assignment]
     assert len(placed) < 300
-    assert max(datetime.fromisoformat(call["time"]) for call in placed) < cancelled + timedelta(seconds=3)
+    assert max(datetime.fromisoformat(call["time"]) for call in placed) < cancelled + timedelta(seconds=3)  # type: ignore[index]
     log = (deployment.airflow.logs / "api-server.log").read_text(errors="replace")
     assert f"Campaign {night.campaign_id!r} was cancelled by 'op'." in log
 
@@ -184,7 +184,7 @@ def test_links_to_the_run_and_the_task_lead_out_of_the_frame_and_back_leads_in(
     open_campaign(frame, night.campaign_id)
     for link, place in (("#to-run", night.run_id), ("#to-task", f"{night.run_id}/tasks/campaign")):
         frame.locator(link).click()
-        page.wait_for_url(lambda url, place=place: unquote(url).endswith(f"/dags/{DAG_ID}/runs/{place}"))
+        page.wait_for_url(lambda url, place=place: unquote(url).endswith(f"/dags/{DAG_ID}/runs/{place}"))  # type: ignore[misc]
         expect(page.get_by_role("heading", name=DAG_ID).or_(page.get_by_text(DAG_ID).first)).to_be_visible()
         page.go_back()
         frame = frame_of(page, CAMPAIGNS[1])

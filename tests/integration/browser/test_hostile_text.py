@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -30,7 +31,7 @@ HOSTILE = (
 def call_id(deployment: Deployment) -> str:
     """Let everything arrive that others have a say in; return the id of a call."""
     calls = Calls(deployment.ledger, prefix=f"{OURS}-")
-    whence = {
+    whence: dict[str, Any] = {
         "dag_id": DAG,
         "run_id": HOSTILE,
         "campaign_id": f"{OURS} {HOSTILE}",

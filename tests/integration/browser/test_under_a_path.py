@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -105,7 +106,7 @@ def test_menu_has_its_icons_and_leads_to_each_page(visit: Visit) -> None:
         page.goto("")
         page.get_by_role("button", name=menu, exact=True).click()
         icon = page.get_by_role("menuitem", name=entry, exact=True).locator("img")
-        wait_for("its icon", lambda icon=icon: icon.evaluate("(img) => img.naturalWidth > 0"), 30)
+        wait_for("its icon", partial(icon.evaluate, "(img) => img.naturalWidth > 0"), 30)
         frame = open_from_menu(page, menu, entry)
         expect(frame.get_by_role("heading", level=1)).to_have_text(entry.removeprefix("VoiceInfra "))
     for name in ("Calls", "Campaigns", "Setup"):

@@ -21,7 +21,7 @@ VARIANTS = {
 }
 for name, options in VARIANTS.items():
     with DAG(f"it_{name}", schedule=None, default_args=RETRY, params={"to_number": ""}):
-        VoiceInfraOutboundCallOperator(
+        VoiceInfraOutboundCallOperator(  # type: ignore[arg-type]
             task_id="call",
             to_number="{{ params.to_number }}",
             agent_id="{{ params.agent_id | default('agent_demo') }}",
@@ -34,4 +34,4 @@ with DAG("it_mapped", schedule=None, default_args=RETRY, params={"to_numbers": [
 
 with DAG("it_call_then_wait", schedule=None, default_args=RETRY):
     calls = VoiceInfraOutboundCallOperator(task_id="call", to_number="{{ params.to_number }}")
-    VoiceInfraCallCompletedSensor(task_id="wait", call_id=calls.output, deferrable=True, timeout=120)
+    VoiceInfraCallCompletedSensor(task_id="wait", call_id=calls.output, deferrable=True, timeout=120)  # type: ignore[arg-type]

@@ -128,7 +128,7 @@ class TestTake:
         before = stored(ledger)
         clock.forward(1000)
         entry = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
-        changed = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
+        changed: dict[str, Any] = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
         assert entry == replace(before, **changed, runner_seen_at=clock.moment)
 
     def test_of_many_at_once_exactly_one_runs_it(self, ledger: CallLedger) -> None:

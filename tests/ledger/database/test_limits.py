@@ -100,11 +100,11 @@ class TestPausedProcess:
         ledger.check()
         with paused(url, "INSERT", "calls", wait_until) as process:
             entry, won = in_time(lambda: ledger.claim("key", CALL, conn_id=CONN_ID))  # type: ignore[misc]
-            assert won
+            assert won  # type: ignore[has-type]
             process.send_signal(signal.SIGCONT)
             said, _ = process.communicate(timeout=60)
         assert said.startswith("unavailable:")  # so it does not dial
-        assert ledger.call_by_key("key") == entry
+        assert ledger.call_by_key("key") == entry  # type: ignore[has-type]
 
     def test_migration_that_is_paused_does_not_keep_the_others_waiting(
         self, url: str, direct: Connection, monkeypatch: pytest.MonkeyPatch

@@ -148,7 +148,7 @@ def as_listed(sample: Sample) -> ListedCall:
         state=sample.state,
         origin=origin,
         outcome=end.get("call_outcome"),
-        **{name: end.get(name) for name in ("duration_seconds", "started_at", "ended_at", "received_at")},
+        **{name: end.get(name) for name in ("duration_seconds", "started_at", "ended_at", "received_at")},  # type: ignore[arg-type]
     )
 
 

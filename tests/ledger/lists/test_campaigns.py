@@ -86,7 +86,7 @@ class TestPages:
         self, ledger: CallLedger, direction: str, text: str
     ) -> None:
         with pytest.raises(ValueError, match=r".+"):
-            ledger.page_of_campaigns(CampaignFilter(), **{direction: text})
+            ledger.page_of_campaigns(CampaignFilter(), **{direction: text})  # type: ignore[arg-type]
 
 
 class TestFilter:

@@ -80,7 +80,7 @@ class TestTurningPages:
     def test_empty_list_is_one_empty_page(
         self, ledger: CallLedger, order: Order, options: dict[str, bool]
     ) -> None:
-        page = ledger.page_of_calls(CallFilter(), order=order, **options)
+        page = ledger.page_of_calls(CallFilter(), order=order, **options)  # type: ignore[arg-type]
         assert (page.calls, page.before, page.after, page.searched_to) == ([], None, None, None)
 
     def test_calls_that_are_placed_meanwhile_shift_no_page(self, ledger: CallLedger, ledger_url: str) -> None:

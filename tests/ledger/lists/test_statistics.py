@@ -125,7 +125,7 @@ def test_figures_are_those_of_the_calls_that_the_filter_lets_through(
         assert {name: found.outcomes.get(name, 0) for name in by_outcome} == dict(by_outcome)
         assert sum(found.outcomes.values()) == len(calls)
         assert sum(sum(counted.values()) for _, counted in found.hours) == len(calls)
-        ended = [(call.outcome, one) for call in calls if (one := call.duration_seconds) is not None]
+        ended = [(call.outcome, one) for call in calls if (one := call.duration_seconds) is not None]  # type: ignore[assignment]
         assert sum(number for *_, number in found.durations) == sum(one != "failed" for one, _ in ended)
         talked = [duration for outcome, duration in ended if outcome == "answered"]
         assert found.mean_duration == (fmean(talked) if talked else None)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +12,12 @@ import sqlalchemy.orm  # noqa: F401  Airflow has loaded it long before; two thre
 from fastapi import HTTPException, Request
 from fastapi.testclient import TestClient
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.app import create_app
+from tests.support.completions import complete
 
 OWN = {"X-VoiceInfra-Request": "page", "Sec-Fetch-Site": "same-origin"}
 """The headers with which a page asks for a change."""
@@ -61,8 +59,8 @@ OP = FakeVisitor("op")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> CallLedger:
-    return CallLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def ledger(fresh_sqlite_url: str) -> CallLedger:
+    return CallLedger(fresh_sqlite_url)
 
 
 Client = Callable[..., TestClient]
@@ -180,24 +178,17 @@ class Calls:
 
     def complete(self, entry: CallEntry, **fields: Any) -> None:
         """Let the webhook of a call arrive."""
-        body = json.dumps(
-            {
-                "event": "call.completed",
-                "call_id": entry.call_id,
-                "agent_id": entry.agent_id,
-                "from_number": entry.from_number,
-                "to_number": entry.to_number,
-                "call_outcome": "answered",
-                "duration_seconds": 42,
-                "start_time": "2026-01-02T03:04:05Z",
-                "end_time": "2026-01-02T03:04:47Z",
-                "summary": "They will come.",
-                "transcript": "Agent: Good morning.\nCaller: Hello.",
-                **fields,
-            }
-        ).encode()
-        record = CompletionRecord.from_body(body, datetime.now(timezone.utc))
-        self.ledger.complete(record, body, conn_id=entry.conn_id)
+        said = {
+            "agent_id": entry.agent_id,
+            "from_number": entry.from_number,
+            "to_number": entry.to_number,
+            "duration_seconds": 42,
+            "start_time": "2026-01-02T03:04:05Z",
+            "end_time": "2026-01-02T03:04:47Z",
+            "summary": "They will come.",
+            "transcript": "Agent: Good morning.\nCaller: Hello.",
+        }
+        complete(self.ledger, str(entry.call_id), conn_id=entry.conn_id, **{**said, **fields})
 
 
 @pytest.fixture

@@ -22,22 +22,13 @@ from airflow_provider_voiceinfra.web.receiver.rejections import (
 )
 from airflow_provider_voiceinfra.web.receiver.secrets import ConnectionsUnavailableError
 from airflow_provider_voiceinfra.webhook_reasons import RejectionReason as Reason
+from tests.support.clocks import Clock
 from tests.web.conftest import CONNECTIONS, MAX_BYTES, Server, completion, signed
 
 BODY = completion()
 WRONG = Reason.WRONG_SIGNATURE.value
 UNSIGNED = Reason.MISSING_SIGNATURE.value
 UNKNOWN = Reason.UNKNOWN_CONNECTION.value
-
-
-class Clock:
-    """Monotonic seconds that a test moves on."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import logging
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from fastapi import FastAPI
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.receiver.webhook import RETRY_AFTER_SECONDS
+from tests.support.waiting import until
 from tests.web.conftest import MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
 
 Serve = Callable[[FastAPI], Server]
@@ -205,10 +205,7 @@ def test_sender_that_hangs_up_leaves_nothing_behind(
     request = raw_post(BODY[:20], f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}")
     with caplog.at_level(logging.INFO):
         raw(server, request, hang_up=True)
-        deadline = time.monotonic() + 20
-        while "hung up" not in caplog.text:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: "hung up" in caplog.text)
     assert post(server, BODY, signed(BODY)).status_code == 200
     assert stored(ledger) == (1, 0)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,11 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
+from tests.support.completions import complete
 from tests.web.pages.conftest import (
     OP,
     PARTIAL,
@@ -36,7 +36,7 @@ TOLD = {
     "context": "Be brief with them.",
     "variables": {"visit": {"day": "Monday"}, "seats": 2},
 }
-SAID = {
+SAID: dict[str, Any] = {
     "summary": "They will come.",
     "transcript": "Agent: Will you come?\nCaller: Certainly.",
     "recording_url": "https://recordings.example/calls/1.wav",
@@ -71,9 +71,7 @@ def unknown(ledger: CallLedger, **options: Any) -> CallEntry:
 
 
 def webhook(ledger: CallLedger, call_id: str, *, conn_id: str = "voiceinfra_default", **fields: Any) -> None:
-    record = {"call_id": call_id, "event": "call.completed", "call_outcome": "answered", **fields}
-    body = json.dumps(record).encode()
-    ledger.complete(CompletionRecord.from_body(body), body, conn_id=conn_id, account=ACCOUNT)
+    complete(ledger, call_id, conn_id=conn_id, account=ACCOUNT, **fields)
 
 
 def test_all_that_is_known_of_a_call_is_shown(client: TestClient, calls: Calls) -> None:
@@ -128,7 +126,7 @@ def test_what_was_said_runs_in_its_own_direction(client: TestClient, calls: Call
         **{"summary": HEBREW, "transcript": transcript, "note": HEBREW},
         "extracted_data": {HEBREW: HEBREW, "wishes": [HEBREW], "deep": {HEBREW: [HEBREW]}},
     }
-    campaign = {"campaign_id": HEBREW, "contact_key": HEBREW, "position": 1, "attempt": 1}
+    campaign: dict[str, Any] = {"campaign_id": HEBREW, "contact_key": HEBREW, "position": 1, "attempt": 1}
     entry = calls.place(NUMBER, outcome=HEBREW, call=told, record=said, **campaign)
     calls.refused(HEBREW, **{**campaign, "attempt": 2})
     for where in (address(entry), "calls"):

@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages.campaigns import page as pages
 from tests.ledger.examples import running, seen_from
+from tests.support.progress import PROGRESS
 from tests.web.pages.conftest import (
     OP,
     OWN,
@@ -31,30 +32,6 @@ from tests.web.pages.conftest import (
     text_of,
 )
 
-PROGRESS: dict[str, Any] = {
-    "contacts": 1000,
-    "skipped": {"invalid": 2, "duplicate": 1},
-    "done": 412,
-    "outcomes": {"voicemail": 80, "answered": 332},
-    "placed": 437,
-    "rate": 4.9,
-    "expected_end": "2026-03-01T10:02:00+00:00",
-    "refusals": [
-        {
-            "at": "2026-03-01T10:00:00+00:00",
-            "code": "invalid_phone",
-            "message": "+1415***0100 is not valid",
-            "to_number": "+1415***0100",
-        }
-    ],
-    "active": 8,
-    "max_active_calls": 10,
-    "waiting": {"window": 12, "redial": 3, "answer": 1},
-    "next_at": "2026-03-01T14:00:00+00:00",
-    "allowed_rate": 5.02,
-    "limit": 5.217391,
-    "obstacle": None,
-}
 HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}javascript:alert(2)/../?a=b#c"
 EDITS_NO_DAG = FakeVisitor("nobody_of_note", editable_dags=())
 
@@ -80,7 +57,7 @@ def begin(
     whence = origin or CallOrigin(dag_id=dag_id, run_id="r1", task_id="call_all", map_index=-1)
     entry = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
     ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
-    return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
+    return ledger.beat(id_, str(entry.runner), {**PROGRESS, "obstacle": None, **progress})
 
 
 def sleep(ledger: CallLedger, id_: str = "spring", **options: Any) -> None:
@@ -507,7 +484,7 @@ class TestOne:
     ) -> None:
         origin = CallOrigin(dag_id=HOSTILE, run_id=HOSTILE, task_id=HOSTILE, map_index=-1)
         refusal = dict.fromkeys(("at", "code", "message", "to_number"), HOSTILE)
-        told = {"outcomes": {HOSTILE: 5}, "skipped": {HOSTILE: 2}, "waiting": {HOSTILE: 3}}
+        told: dict[str, Any] = {"outcomes": {HOSTILE: 5}, "skipped": {HOSTILE: 2}, "waiting": {HOSTILE: 3}}
         begin(ledger, HOSTILE, origin=origin, refusals=[refusal], obstacle=HOSTILE, **told)
         finish(ledger, "over", results_path=HOSTILE)
 

@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
 from airflow_provider_voiceinfra.webhook_reasons import RejectionReason, in_words
+from tests.support.completions import completion_body
 from tests.test_diagnosis import api, http_server, serving
 from tests.web.pages.conftest import (
     OP,
@@ -519,12 +520,8 @@ def replay(client: TestClient, id: str | int, status: int = 200) -> str:
     return text_of(answer.text)
 
 
-def completion(call_id: str = "call_1") -> bytes:
-    return json.dumps({"event": "call.completed", "call_id": call_id, "call_outcome": "answered"}).encode()
-
-
 def test_replay_says_what_became_of_it(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
-    recorded = keep(ledger, completion(), event="call.completed")
+    recorded = keep(ledger, completion_body("call_1"), event="call.completed")
     assert f"Delivery {recorded} is recorded as the completion of its call." in replay(client, recorded)
     assert ledger.completion("call_1") is not None
     assert f"setup?show={recorded}" not in client.get("setup").text
@@ -537,7 +534,7 @@ def test_replay_says_what_became_of_it(client: TestClient, connect: Connect, led
 def test_delivery_that_was_replayed_before_says_so(
     client: TestClient, connect: Connect, ledger: CallLedger
 ) -> None:
-    number = keep(ledger, completion(), event="call.completed")
+    number = keep(ledger, completion_body("call_1"), event="call.completed")
     replay(client, number)
     assert f"Delivery {number} says what the ledger knows already" in replay(client, number)
 
@@ -644,7 +641,7 @@ def test_buttons_are_there_only_for_those_who_may_edit(
 def test_visitor_who_may_not_edit_changes_nothing(
     client_of: Client, connect: Connect, ledger: CallLedger
 ) -> None:
-    number = keep(ledger, completion(), event="call.completed")
+    number = keep(ledger, completion_body("call_1"), event="call.completed")
     client = client_of(READER)
     for what in ("check", "test"):
         assert "permission to edit the connection" in press(client, what, status=403)
@@ -657,8 +654,8 @@ def test_replay_of_all_takes_only_those_that_may_be_edited(
     client_of: Client, connect: Connect, ledger: CallLedger
 ) -> None:
     connect("sales")
-    keep(ledger, completion("call_1"), event="call.completed")
-    keep(ledger, completion("call_2"), conn_id="sales", event="call.completed")
+    keep(ledger, completion_body("call_1"), event="call.completed")
+    keep(ledger, completion_body("call_2"), conn_id="sales", event="call.completed")
     assert "1 tried again" in replay(client_of(FakeVisitor(editable_connections=("sales",))), "all")
     assert ledger.completion("call_1") is None
     assert ledger.completion("call_2") is not None
