@@ -176,9 +176,10 @@ def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -
     added: dict[str, CallEntry] = {}
     for chunk in in_chunks(claims):
         hashes = [claim["key_hash"] for claim in chunk]
-        filled = select(calls.c.token, calls.c.sent_after, calls.c.sent_at)
+        filled = select(calls.c.token, calls.c.claimed_at, calls.c.sent_after, calls.c.sent_at)
         for row in connection.execute(filled.where(calls.c.key_hash.in_(hashes))).mappings():
-            if row["token"] in own:
+            # The same request may have been stored before, when the ledger did not answer.
+            if row["token"] in own and row["claimed_at"] == own[row["token"]]["claimed_at"]:
                 added[row["token"]] = CallEntry.from_row({**own[row["token"]], **row})
     return added
 
