@@ -18,7 +18,7 @@ from typing import Any
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_number, quoted
 from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
-from airflow_provider_voiceinfra.webhook_reasons import KeptReason, UnusableRecordError
+from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)

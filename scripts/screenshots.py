@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallState
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.calls import (
     usable_call_id,
 )
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.webhook_reasons import UnusableRecordError
+from airflow_provider_voiceinfra.webhooks.reasons import UnusableRecordError
 
 NOW = datetime(2026, 7, 4, 12, 0, tzinfo=timezone.utc)
 

@@ -22,14 +22,14 @@ ROOT = Path(airflow_provider_voiceinfra.__file__).parent
 # A module's layer is that of its longest prefix; a new one has to be given a place here.
 LAYERS = {
     0: """
-        __init__ get_provider_info exceptions masking calls signing webhook_reasons waiting.threads
+        __init__ get_provider_info exceptions masking calls webhooks.signing webhooks.reasons waiting.threads
         tasks.xcom_values tasks.arguments tasks.identity campaigns.contacts.templates
         campaigns.contacts.phone_numbers campaigns.calling_window
     """,
     1: """
         settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts
     """,
-    2: "deployment teams receiving waiting dialling campaigns campaigns.contacts.loading",
+    2: "deployment teams webhooks waiting dialling campaigns campaigns.contacts.loading",
     3: "hooks triggers sensors operators links tasks",
     4: "web plugin cli diagnosis",
 }

@@ -12,8 +12,8 @@ from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.masking import Privacy
-from airflow_provider_voiceinfra.receiving import Outcome, replay
-from airflow_provider_voiceinfra.webhook_reasons import in_words
+from airflow_provider_voiceinfra.webhooks.reasons import in_words
+from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay
 
 _ALL = 1_000_000_000
 _TABLE = ("id", "received_at", "conn_id", "event", "meaning", "bytes", "replayed_at")

@@ -14,9 +14,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from airflow_provider_voiceinfra import __version__, signing
+from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
+from airflow_provider_voiceinfra.webhooks import signing
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.ledger.rows import (
     owned_call_ids,
     same_number,
 )
-from airflow_provider_voiceinfra.webhook_reasons import KeptReason, UnusableRecordError
+from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
 
 def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ import httpx
 from airflow_provider_voiceinfra.sandbox.audit import AuditLog
 from airflow_provider_voiceinfra.sandbox.completion import EVENT
 from airflow_provider_voiceinfra.sandbox.settings import Settings
-from airflow_provider_voiceinfra.signing import EVENT_HEADER, SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.webhooks.signing import EVENT_HEADER, SIGNATURE_HEADER, sign
 
 # Enough to keep a receiver busy, and far below its connection limits.
 WORKERS = 48

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.signing import digest_in, sign, verify
+from airflow_provider_voiceinfra.webhooks.signing import digest_in, sign, verify
 from tests.sandbox.conftest import Received, Receiver
 from tests.sandbox_process import SandboxProcess
 

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.app import create_app
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 from tests.support.serving import Server as Server
 
 SECRET = "first-secret-of-the-tests"

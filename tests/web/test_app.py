@@ -27,7 +27,6 @@ from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.receiver import secrets
 from airflow_provider_voiceinfra.web.receiver.secrets import (
@@ -39,6 +38,7 @@ from airflow_provider_voiceinfra.web.receiver.secrets import (
     KnownNames,
     find_secrets,
 )
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 from tests.support.ledgers import ON_SQLITE
 from tests.web.conftest import MAX_BYTES, SECRET, Server, completion, signed
 

@@ -15,14 +15,14 @@ from fastapi.routing import APIRoute
 from sqlalchemy import NullPool, create_engine
 from starlette.routing import Mount
 
-from airflow_provider_voiceinfra import receiving
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
 from airflow_provider_voiceinfra.web import app as receiver_app
 from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.receiver import webhook
+from airflow_provider_voiceinfra.webhooks import receiving
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER
 from tests.support.waiting import until
 from tests.web.conftest import CONNECTIONS, Server, completion, signed
 from tests.web.pages.conftest import OP

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, run_address, task_address
-from airflow_provider_voiceinfra.webhook_reasons import in_words
+from airflow_provider_voiceinfra.webhooks.reasons import in_words
 
 _POLICY = {
     "default-src": "'none'",

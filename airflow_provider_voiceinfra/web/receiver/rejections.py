@@ -17,7 +17,7 @@ from cachetools import LRUCache, TTLCache
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.webhook_reasons import RejectionReason
+from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

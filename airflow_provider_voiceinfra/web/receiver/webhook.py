@@ -17,16 +17,16 @@ from fastapi.responses import JSONResponse
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 
-from airflow_provider_voiceinfra import receiving, signing
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
-from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.receiver.rejections import Rejections
 from airflow_provider_voiceinfra.web.receiver.secrets import SecretsFor
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
-from airflow_provider_voiceinfra.webhook_reasons import RejectionReason, in_words
+from airflow_provider_voiceinfra.webhooks import receiving, signing
+from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
+from airflow_provider_voiceinfra.webhooks.receiving import Delivery, Outcome, Receipt
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

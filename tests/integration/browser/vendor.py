@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from airflow_provider_voiceinfra.signing import EVENT_HEADER, SIGNATURE_HEADER, sign
+from airflow_provider_voiceinfra.webhooks.signing import EVENT_HEADER, SIGNATURE_HEADER, sign
 
 
 def completion(call_id: str, **fields: Any) -> dict[str, Any]:

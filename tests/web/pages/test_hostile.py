@@ -29,8 +29,8 @@ from airflow_provider_voiceinfra.dialling.placing import CallPlacer, UnknownPoli
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.pages.addresses import seal
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 from tests.web.pages.conftest import OWN, PARTIAL, VIEWER, Client, FakeVisitor, text_of
 
 SECRET = "secret-of-the-tests"

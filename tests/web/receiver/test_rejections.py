@@ -13,7 +13,6 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
 from airflow_provider_voiceinfra.web.receiver import rejections
 from airflow_provider_voiceinfra.web.receiver.rejections import (
     EVERY_SECONDS,
@@ -21,7 +20,8 @@ from airflow_provider_voiceinfra.web.receiver.rejections import (
     Rejections,
 )
 from airflow_provider_voiceinfra.web.receiver.secrets import ConnectionsUnavailableError
-from airflow_provider_voiceinfra.webhook_reasons import RejectionReason as Reason
+from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason as Reason
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER
 from tests.support.clocks import Clock
 from tests.web.conftest import CONNECTIONS, MAX_BYTES, Server, completion, signed
 

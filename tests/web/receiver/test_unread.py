@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from fastapi import FastAPI
 
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER
 from tests.web.conftest import MAX_BYTES, Server, completion, signed
 
 ENDLESS = 64 * 2**20

@@ -16,8 +16,8 @@ import requests
 from fastapi import FastAPI
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.signing import SIGNATURE_HEADER, sign
 from airflow_provider_voiceinfra.web.receiver.webhook import RETRY_AFTER_SECONDS
+from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 from tests.support.waiting import until
 from tests.web.conftest import MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
 

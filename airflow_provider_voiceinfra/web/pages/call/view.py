@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conver
 from airflow_provider_voiceinfra.web.pages.call.record_values import Shown, fields_of, shown
 from airflow_provider_voiceinfra.web.pages.call.recordings import Recording
 from airflow_provider_voiceinfra.web.pages.calls.rows import CallRow, outcome_shown, rows_of
-from airflow_provider_voiceinfra.webhook_reasons import UnusableRecordError
+from airflow_provider_voiceinfra.webhooks.reasons import UnusableRecordError
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.web.pages.scope import Scope

@@ -15,7 +15,6 @@ from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, defa
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
-from airflow_provider_voiceinfra.receiving import Outcome, replay
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
@@ -27,7 +26,8 @@ from airflow_provider_voiceinfra.web.pages.setup.view import (
     views_of,
 )
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
-from airflow_provider_voiceinfra.webhook_reasons import in_words
+from airflow_provider_voiceinfra.webhooks.reasons import in_words
+from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay
 
 PATIENCE = 8.0
 """How long a check waits for each answer, in seconds: somebody looks on."""

@@ -25,7 +25,7 @@ from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
-from airflow_provider_voiceinfra.webhook_reasons import RejectionReason
+from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason
 
 _REMEDIES: dict[str, str] = {
     RejectionReason.NO_SECRET: (

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
-from airflow_provider_voiceinfra.webhook_reasons import RejectionReason, in_words
+from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
 from tests.support.completions import completion_body
 from tests.test_diagnosis import api, http_server, serving
 from tests.web.pages.conftest import (

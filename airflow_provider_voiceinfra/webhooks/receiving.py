@@ -15,7 +15,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from airflow_provider_voiceinfra import metrics, signing
+from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import (
     CallOutcome,
     CompletionRecord,
@@ -23,7 +23,8 @@ from airflow_provider_voiceinfra.calls import (
 )
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery, Recorded
-from airflow_provider_voiceinfra.webhook_reasons import KeptReason, RejectionReason, UnusableRecordError
+from airflow_provider_voiceinfra.webhooks import signing
+from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason, UnusableRecordError
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger

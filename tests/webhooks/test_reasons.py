@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from airflow_provider_voiceinfra.webhook_reasons import (
+from airflow_provider_voiceinfra.webhooks.reasons import (
     KeptReason,
     RejectionReason,
     UnusableRecordError,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.signing import digest_in, sign
-from airflow_provider_voiceinfra.signing import verify as verify_digest
+from airflow_provider_voiceinfra.webhooks.signing import digest_in, sign
+from airflow_provider_voiceinfra.webhooks.signing import verify as verify_digest
 
 # Computed with another implementation: printf '%s' "$BODY" | openssl dgst -sha256 -hmac "$SECRET"
 SECRET = "whsec_example"

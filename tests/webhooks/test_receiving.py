@@ -14,9 +14,17 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.receiving import Delivery, Outcome, Receipt, replay, report, store, verify
-from airflow_provider_voiceinfra.signing import sign
-from airflow_provider_voiceinfra.webhook_reasons import KeptReason, RejectionReason
+from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason
+from airflow_provider_voiceinfra.webhooks.receiving import (
+    Delivery,
+    Outcome,
+    Receipt,
+    replay,
+    report,
+    store,
+    verify,
+)
+from airflow_provider_voiceinfra.webhooks.signing import sign
 
 SECRET = "a-secret-of-the-tests"
 
@@ -157,7 +165,7 @@ def test_rejection_names_its_reason_to_us_and_stores_nothing(
 
 
 def test_what_signs_for_nobody_opens_no_connection_without_secret(ledger: CallLedger) -> None:
-    from airflow_provider_voiceinfra import receiving
+    from airflow_provider_voiceinfra.webhooks import receiving
 
     body = body_of()
     signature = sign(receiving._NOBODYS_SECRET[0], body)
