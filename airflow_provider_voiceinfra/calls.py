@@ -182,7 +182,7 @@ class PlacedCall:
 
 @dataclass(frozen=True)
 class CompletionRecord:
-    """How a call went, as its ``call.completed`` webhook told.
+    """How a call went, as its ``call.completed`` webhook reported.
 
     :param call_id: the call.
     :param payload: every field of the webhook under its own name, unknown ones included.
@@ -260,7 +260,7 @@ class CompletionRecord:
 
 
 def is_completed_event(event: object) -> bool:
-    """Tell whether a webhook's header or field for the event is that of a completion; both may be silent."""
+    """Return whether a webhook's header or field for the event is a completion's; both may be absent."""
     return event is None or (isinstance(event, str) and event.strip() in ("", COMPLETED_EVENT))
 
 

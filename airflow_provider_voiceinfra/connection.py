@@ -84,7 +84,7 @@ class VoiceInfraConnection:
 
     @property
     def account(self) -> str | None:
-        """What tells the vendor's accounts apart: connections of one account share completions."""
+        """What identifies an account of the vendor: connections of one account share completions."""
         return _account(self.account_name, self.api_key)
 
     def faulty_defaults(self) -> list[InvalidCallError]:
@@ -230,7 +230,7 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
 
 
 def account_of(conn: AirflowConnection) -> str | None:
-    """Return what tells the account of a connection from others: its extra ``account``, or else its API key.
+    """Return what identifies the account of a connection: its extra ``account``, or else its API key.
 
     Two connections are one account if both name the same ``account``, or if neither names one and both hold
     the same API key. The key itself cannot be worked out from what is returned.

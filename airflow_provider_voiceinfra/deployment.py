@@ -24,7 +24,7 @@ VARIABLE_PREFIX = "AIRFLOW_CONN_"
 
 
 def load() -> None:
-    """Load the code that the ledger and look-ups of connections take, from disk; nothing is opened."""
+    """Load the code that the ledger and lookups of connections take, from disk; nothing is opened."""
     import airflow.models.connection
     import airflow.sdk.execution_time.supervisor  # noqa: F401
 
@@ -91,7 +91,7 @@ def secrets_backends() -> Iterator[Any]:
 
 
 def has_metadata() -> bool:
-    """Tell whether this process was given Airflow's metadata database, not just the default's file name."""
+    """Return whether this process was given Airflow's metadata database, not just the default's file name."""
     from airflow.configuration import conf
     from sqlalchemy import make_url
 

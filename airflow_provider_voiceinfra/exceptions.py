@@ -47,7 +47,7 @@ class InvalidCallError(VoiceInfraError, ValueError):
     """A call request breaks a rule and was refused before anything was sent.
 
     :param field: the field of the request that is wrong.
-    :param rule: the rule that it breaks, and how to mend it.
+    :param rule: the rule that it breaks, and how to fix it.
     """
 
     def __init__(self, field: str, rule: str) -> None:
@@ -247,7 +247,7 @@ class CompletionTimeoutError(VoiceInfraError):
 
 
 class UnwantedOutcomeError(VoiceInfraError):
-    """A call is over, with an outcome that the task was told not to accept.
+    """A call is over, with an outcome that the task must not accept.
 
     :param outcomes: the outcome of each such call, by call id.
     """

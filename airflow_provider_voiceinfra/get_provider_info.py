@@ -1,4 +1,4 @@
-"""What Airflow is told about this package, as plain data; it is read while Airflow itself is being imported.
+"""What Airflow knows about this package, as plain data; it is read while Airflow itself is being imported.
 
 So nothing is imported here but the version. Tests hold the defaults equal to those of ``settings`` and
 ``connection``, and the module names to what exists.
@@ -102,7 +102,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "retention_days": {
         "description": "Age in days from which `airflow voiceinfra purge` deletes personal data when it is "
-        "not told an age. 0 sets none; nothing is ever purged by itself.",
+        "given no age. 0 sets none; nothing is ever purged by itself.",
         "type": "integer",
         "example": "90",
         "default": "0",

@@ -59,14 +59,14 @@ def _replacement(found: re.Match[str]) -> str:
 
 
 def is_phone_number(text: str) -> bool:
-    """Tell whether a text is a phone number, or several, and nothing else."""
+    """Return whether a text is a phone number, or several, and nothing else."""
     one = text.strip().removeprefix("tel:")
     parts = [one] if _is_one(one) else [part for part in re.split(r"[,;|\s]+(?=[+(\d])", one) if part]
     return bool(parts) and all(map(_is_one, parts))
 
 
 def is_number_and_no_id(text: str) -> bool:
-    """Tell whether a text that should be an id is a phone number; an id may well be of digits."""
+    """Return whether a text that should be an id is a phone number; an id may well be of digits."""
     return text.strip().startswith(("+", "(", "tel:")) and is_phone_number(text)
 
 

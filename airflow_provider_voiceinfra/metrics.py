@@ -86,7 +86,7 @@ def _prepare() -> None:
 
 
 def _has_backend(stats: Any) -> bool:
-    """Tell whether somebody has chosen a backend; one that drops everything is as good as none."""
+    """Return whether somebody has chosen a backend; one that drops everything is as good as none."""
     # A module's variable from Airflow 3.3 on, the class's own before. Nothing public tells.
     factory = getattr(sys.modules[stats.__module__], "_factory", None) or vars(stats).get("factory")
     return factory is not None and getattr(factory, "__name__", "") != "NoStatsLogger"

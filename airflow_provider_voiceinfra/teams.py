@@ -22,7 +22,7 @@ _BEFORE_ID = "___"
 
 
 def are_used() -> bool:
-    """Tell whether this deployment has teams."""
+    """Return whether this deployment has teams."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "multi_team", fallback=False))
@@ -87,7 +87,7 @@ def read_connection(conn_id: str) -> VoiceInfraConnection:
 
 
 def of_connections(conn_ids: Collection[str]) -> dict[str, set[str | None]]:
-    """Return whose connections are, as far as can be told without reading them; ``None`` is everybody."""
+    """Return whose connections are, as far as is known without reading them; ``None`` is everybody."""
     from airflow.models.connection import Connection
 
     stored = Connection.get_conn_id_to_team_name_mapping(list(conn_ids))

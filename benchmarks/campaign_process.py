@@ -110,7 +110,7 @@ def make_execution(job: Job) -> tuple[Any, Job]:
     def tell(progress: Any) -> None:
         measured["progress"].append((time.perf_counter(), progress.done))
 
-    return CampaignExecution(setup, connection, TimedLedger(job["ledger_url"]), tell=tell), measured
+    return CampaignExecution(setup, connection, TimedLedger(job["ledger_url"]), report=tell), measured
 
 
 # ---- in the process that measures it

@@ -216,3 +216,40 @@ def test_phone_numbers_are_fictitious(page: Path) -> None:
 )
 def test_real_phone_number_would_be_found(number: str, real: bool) -> None:
     assert bool(real_numbers(f"Call {number}, please.")) is real
+
+
+def vocabulary() -> re.Pattern[str]:
+    """Return what the vocabulary of CONTRIBUTING.md says not to write."""
+    section = (ROOT / "CONTRIBUTING.md").read_text().partition("## Vocabulary\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (?!Say|-)[^|]+ \| ([^|]+) \|$", section, flags=re.MULTILINE)
+    words = [word.strip() for row in rows for word in row.split(",")]
+    assert len(words) > 15
+    return re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, words))})(?![\w-])", re.IGNORECASE)
+
+
+def texts_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a page, or the texts of a module, with the number of the line."""
+    if path.suffix != ".py":
+        text = path.read_text()
+        if path.name == "CONTRIBUTING.md":
+            before, _, rest = text.partition("## Vocabulary\n")
+            text = before + "\n" * rest.partition("\n## ")[0].count("\n") + rest.partition("\n## ")[2]
+        yield from enumerate(text.splitlines(), 1)
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+PACKAGE = ROOT / "airflow_provider_voiceinfra"
+WRITTEN = [
+    *(page for page in PAGES if page.name != "CHANGELOG.md"),
+    *sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".html")),
+]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=page_ids)
+def test_words_are_those_that_people_search_for(path: Path) -> None:
+    refused = vocabulary()
+    found = {line: match[0] for line, text in texts_of(path) for match in refused.finditer(text)}
+    assert found == {}, "see the vocabulary in CONTRIBUTING.md"

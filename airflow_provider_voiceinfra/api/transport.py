@@ -85,14 +85,14 @@ class Session(requests.Session):
         self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return none: requests reads and follows up a redirect even if it was told not to follow any."""
+        """Return none: requests reads and follows up a redirect even if it was asked not to follow any."""
 
 
 class WatchedBody:
     """A request body that knows whether any of it was handed to the network.
 
     Until then the API has at most the headers of a request that promises a body, and cannot have acted. No
-    error class tells this apart: a TLS error, for example, may come from the handshake or from the answer.
+    error class shows this: a TLS error, for example, may come from the handshake or from the answer.
     """
 
     def __init__(self, content: bytes) -> None:

@@ -69,7 +69,7 @@ def reason_and_remedy(error: BaseException) -> tuple[str, str]:
 
 
 def is_lasting(error: BaseException) -> bool:
-    """Tell whether the next try would fail alike: at a certificate, or at what does not speak TLS."""
+    """Return whether the next try would fail alike: at a certificate, or at what does not speak TLS."""
     return any(
         isinstance(cause, ssl.SSLCertVerificationError)
         or (isinstance(cause, ssl.SSLError) and cause.reason in _OTHER_PROTOCOL)

@@ -53,7 +53,7 @@ class CampaignExecution:
     :param ledger: where it is kept.
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
-    :param tell: told of progress once a second or so.
+    :param report: called with the progress once a second or so.
     :param clocks: what time it is, and how much has passed.
     """
 
@@ -65,7 +65,7 @@ class CampaignExecution:
         *,
         resumed: bool = False,
         may_pause: bool = False,
-        tell: Callable[[Progress], None] = lambda progress: None,
+        report: Callable[[Progress], None] = lambda progress: None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
     ) -> None:
         self._setup = setup
@@ -74,7 +74,7 @@ class CampaignExecution:
         self._ledger = ledger
         self._resumed = resumed
         self._may_pause = may_pause
-        self._tell = tell
+        self._report = report
         self._clocks = clocks
         self._runner: CampaignRunner | None = None
         self._stopped = False
@@ -114,7 +114,7 @@ class CampaignExecution:
         except (LedgerUnavailableError, CampaignContinuedError):
             raise
         except Exception:
-            forget_load = True  # what is wrong may be mended in what the contacts are made from
+            forget_load = True  # what is wrong may be fixed in what the contacts are made from
             raise
         finally:
             self._release(runner, forget_load=forget_load)
@@ -134,7 +134,7 @@ class CampaignExecution:
             if self._clocks.passed() >= shown_at + _BEAT_INTERVAL:
                 shown_at = self._clocks.passed()
                 log.info("%d calls that another process was about to send are waited for.", claimed)
-                self._ledger.beat(campaign.campaign_id, str(campaign.runner))
+                self._ledger.heartbeat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
 
     def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
@@ -203,10 +203,10 @@ class CampaignExecution:
                 runner=runner,
                 origin=self._setup.origin,
                 loaded=loaded,
-                told=Progress.from_json(campaign.progress) if self._resumed else None,
+                before=Progress.from_json(campaign.progress) if self._resumed else None,
                 min_pause=MIN_PAUSE if self._may_pause else None,
                 clocks=self._clocks,
-                tell=self._tell,
+                report=self._report,
             )
             if self._stopped:
                 return End.STOPPED
@@ -217,7 +217,7 @@ class CampaignExecution:
     def _finish(self, campaign: CampaignEntry, end: End) -> dict[str, Any]:
         """Write the results, and return the summary; a retry writes them anew.
 
-        :raises CallRefusedError: if the API has refused every call for what a person may mend.
+        :raises CallRefusedError: if the API has refused every call for what a person may fix.
         """
         if end is End.STOPPED:
             return {}
@@ -234,7 +234,7 @@ class CampaignExecution:
         if end is End.FINISHED and tally.refusal:
             raise CallRefusedError(
                 f"The API refused every call of the campaign, the last one like this: {tally.refusal} Nobody "
-                "was called. Mend that and clear this task; it goes on with everybody."
+                "was called. Fix that and clear this task; it goes on with everybody."
             )
         if end is End.FINISHED and tally.summary()[EXPIRED] and not self._is_late():
             raise VoiceInfraError(
@@ -257,7 +257,7 @@ class CampaignExecution:
         for result in results:
             if self._clocks.passed() > shown_at + _BEAT_INTERVAL:
                 shown_at = self._clocks.passed()
-                self._ledger.beat(self._plan.campaign_id, runner)
+                self._ledger.heartbeat(self._plan.campaign_id, runner)
             yield result
 
     def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:

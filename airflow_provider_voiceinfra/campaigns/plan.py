@@ -1,4 +1,4 @@
-"""What a campaign is told: how it calls, and whom, in which task; plain values, checked."""
+"""What a campaign is given: how it calls, and whom, in which task; plain values, checked."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class CampaignPlan:
 
 @dataclass(frozen=True)
 class CampaignSetup:
-    """All that one run of a campaign is told: whom it calls, how, and in which task.
+    """All that one run of a campaign is given: whom it calls, how, and in which task.
 
     :param plan: how it calls.
     :param origin: the task instance that runs it.
@@ -140,11 +140,11 @@ class CampaignSetup:
 
     @property
     def loader(self) -> str:
-        """What names who brings the contacts: each try, since a person may have mended them before it."""
+        """What names who brings the contacts: each try, since a person may have fixed them before it."""
         return f"{self._task}/{self.origin.try_number}"
 
     def has_loaded(self, loaded_by: str | None, *, resumed: bool) -> bool:
-        """Tell whether the contacts that the campaign has are those that this try is to call.
+        """Return whether the contacts that the campaign has are those that this try is to call.
 
         :param resumed: whether this try goes on after a pause, and has read the contacts before it.
         """

@@ -34,7 +34,7 @@ AGAIN_CODES = frozenset(
     }
 )
 _PURGED = "the call was placed; no record of how it ended is left, since older data was purged"
-# What a person may have mended before the campaign goes on.
+# What a person may have fixed before the campaign goes on.
 MENDABLE_CODES = frozenset(
     {
         NotFoundError.default_code,
@@ -105,7 +105,7 @@ def standing(position: int, attempts: Sequence[Attempt], plan: CampaignPlan) -> 
             Stage.ANSWER,
             last.renewed_at + plan.unknown_timeout,
             UNKNOWN,
-            "the answer to the request was lost, and no webhook has told what became of the call",
+            "the answer to the request was lost, and no webhook has reported what became of the call",
         )
     if last.completed_at is None and last.purged_at is not None:
         return so_far(Stage.OVER, None, UNKNOWN, _PURGED)

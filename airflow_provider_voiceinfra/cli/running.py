@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger.database.connect import unavailable
 
 
 def command(body: Callable[[Namespace], bool]) -> Callable[[Namespace], None]:
-    """Make a command of a function that tells whether all is well; if not, the exit code is 1.
+    """Make a command of a function that returns whether all is well; if not, the exit code is 1.
 
     Airflow's own decorator ``action_cli`` is left out on purpose: it stores the whole command line, which
     here may hold a phone number, in the metadata database.

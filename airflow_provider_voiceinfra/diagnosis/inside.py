@@ -161,7 +161,7 @@ def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -
 
 
 def _holds_plus(conn_id: str) -> bool:
-    """Tell whether a connection is a URI in this process's environment whose secret has a plain plus sign."""
+    """Return whether a connection is a URI in this process's environment whose secret has a plain plus."""
     uri = os.environ.get(f"AIRFLOW_CONN_{conn_id.upper()}", "")
     return re.search(r"[?&]webhook_secret=[^&]*\+", uri) is not None
 

@@ -1,6 +1,6 @@
 """One thread that writes to the ledger for many that dial: many claims and answers in one transaction.
 
-Its rule is the ledger's: what is told of has been stored. While the ledger is down everybody waits.
+Its rule is the ledger's: what is reported has been stored. While the ledger is down everybody waits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Claim:
 class _Unstored:
     """Calls that ring and are not in the ledger yet.
 
-    While the ledger is down each is told of once, in case this process ends before it is back.
+    While the ledger is down each is logged once, in case this process ends before it is back.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Bookkeeper:
         another process runs it.
     :param conn_id: the connection's id, stored with each call.
     :param account: the connection's account, stored with each call; ``None`` if that is not known.
-    :param done: told of each job once what became of it is stored.
+    :param done: called with each job once what became of it is stored.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Bookkeeper:
         return claim.entry, claim.won
 
     def settle(self, answer: Answer) -> None:
-        """Have an answer stored, and then told of."""
+        """Have an answer stored, and then reported."""
         if answer.call_id is not None:
             self._unstored.add(answer.call_id)
         self._items.put(answer)

@@ -47,7 +47,7 @@ class Dialler:
     :param pace: how fast requests may go.
     :param threads: how many requests may be under way at a time.
     :param clocks: what time it is, and how much has passed.
-    :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    :param count: counts ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ def placement(entry: CallEntry, how: How) -> Placement:
 def still_unknown(entry: CallEntry, policy: UnknownPolicy, candidates: list[str]) -> CallOutcomeUnknownError:
     """Return the error that says what is known of a call, and what to do."""
     if candidates:
-        found = f"Its completion record cannot be told from those of other calls: {', '.join(candidates)}."
+        found = f"Its completion record looks like those of other calls: {', '.join(candidates)}."
     else:
         found = "No completion record that could be its own has arrived."
     redialled = " It was redialled once already." if entry.redials else ""

@@ -1,7 +1,7 @@
 """Claim, POST, accept: the only module that can ring a phone under an idempotency key.
 
 The gap that it cannot close: a process may die between sending the request and storing the answer. The call
-is then ``unknown`` until its webhook tells, and is not dialled again unless the user asked for that.
+is then ``unknown`` until its webhook comes, and is not dialled again unless the user asked for that.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class CallPlacer:
         request may take.
     :param bounds: how long to go on with requests that placed nothing.
     :param before_send: called before each request; may wait, to keep a pace.
-    :param count: told of ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    :param count: counts ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class CallPlacer:
 
     def _keep_unknown(self, entry: CallEntry, error: CallOutcomeUnknownError) -> None:
         self._count("calls.unknown")
-        log.warning("%s It is not dialled again; its webhook will tell.", error)
+        log.warning("%s It is not dialled again; its webhook will settle it.", error)
         try:
             self._store(lambda: self._ledger.mark_unknown(entry, error.code, str(error)))
         except LedgerUnavailableError as down:
@@ -271,7 +271,9 @@ class CallPlacer:
             ) from error
         except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
             log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
-            with suppress(LedgerUnavailableError):  # its webhook will tell, and what ends the task goes on
+            with suppress(
+                LedgerUnavailableError
+            ):  # its webhook will settle it, and what ends the task goes on
                 self._ledger.accept(entry, placed.call_id)
             raise
 

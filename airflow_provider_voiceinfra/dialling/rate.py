@@ -47,7 +47,7 @@ _SLACK = 0.03
 
 
 class AdaptivePace:
-    """Tells the threads of one process when to send the next call, at a rate just below an unknown limit.
+    """Decides for all threads of a process when the next call is sent, just below an unknown limit.
 
     :param most: never faster than this, in calls per second; ``None`` leaves it to the 429s.
     :param start: the first rate, in calls per second; it doubles every 2 s until the first 429.
@@ -144,7 +144,7 @@ class AdaptivePace:
             return 0.0
 
     def _is_used(self, now: float, interval: float) -> bool:
-        """Tell whether most of the slots of late were taken: a rate that isn't used proves nothing.
+        """Return whether most of the slots of late were taken: a rate that isn't used proves nothing.
 
         It must not rise then either, or whatever has to be sent next would go out in one burst.
         """

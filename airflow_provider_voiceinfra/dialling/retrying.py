@@ -70,7 +70,7 @@ def send_until_decided(
 
     :param send: places a call; only after a ``TryAgainError`` that is not lasting it is called again.
     :param bounds: how long to go on.
-    :param on_again: told of each error that is waited out, and of the wait in seconds.
+    :param on_again: called with each error that is waited out, and the wait in seconds.
     :return: what ``send`` returned.
     :raises TryAgainError: the last one, when patience has run out; one that is lasting at once.
     """

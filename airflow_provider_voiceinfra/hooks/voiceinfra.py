@@ -116,7 +116,7 @@ class VoiceInfraHook(BaseHook):
         """Place a call.
 
         With an idempotency key it goes through the ledger, as the operator's calls do: whatever is retried,
-        at most one call is placed for the key. Without one nothing can tell it from a new call: **if your
+        at most one call is placed for the key. Without one a retry is a new call: **if your
         task is retried, or calls this again after an error, the person is called again.** The ledger keeps
         it all the same, so that its completion is never taken for another call's.
 

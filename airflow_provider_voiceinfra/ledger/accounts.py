@@ -44,7 +44,7 @@ def with_foreign_completion(connection: Connection, settlements: Sequence[Settle
 
 
 def is_foreign(connection: Connection, call_id: str, conn_id: str, account: str | None) -> bool:
-    """Tell whether a call of the ledger was placed through a connection of another account."""
+    """Return whether a call of the ledger was placed through a connection of another account."""
     query = select(calls.c.key_hash).where(calls.c.call_id == call_id, ~same_account(calls, conn_id, account))
     return connection.execute(query).first() is not None
 
@@ -121,7 +121,7 @@ def _foreign_completion(
 
 
 def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
-    """Tell whether the account has a call without an answer that a completion could be of."""
+    """Return whether the account has a call without an answer that a completion could be of."""
     query = select(calls.c.key_hash).where(
         *same_number(record.text("to_number")),
         calls.c.agent_id == record.text("agent_id"),

@@ -49,7 +49,7 @@ def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> l
 
 
 def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, window: timedelta) -> bool:
-    """Tell whether a completion could be of another call whose answer is not known.
+    """Return whether a completion could be of another call whose answer is not known.
 
     That is one without an answer, or one that was redialled: of its first dial nobody knows to this day what
     became of it.
@@ -86,7 +86,7 @@ def _sent_at(entry: CallEntry) -> datetime:
 
 
 def _began_before(found: CompletionEntry, sent_at: datetime) -> bool:
-    """Tell whether a call had begun before a request was sent, so that it is not that request's."""
+    """Return whether a call had begun before a request was sent, so that it is not that request's."""
     if _start(found) < sent_at - CLOCK_TOLERANCE:
         return True
     # It ended before its webhook was stored, so by the ledger's own clock it began no later than this.

@@ -149,7 +149,7 @@ class CallsLedger:
         An answer is the truth. It settles its call also if a redial has taken the claim over meanwhile, as
         long as that redial has no answer of its own: it is not sent any more, and if it was, its answer is
         kept as a call of its own. If another unknown call adopted this ``call_id``, that call becomes unknown
-        again. If another call was given this ``call_id`` by the API itself, nobody can tell what this answer
+        again. If another call was given this ``call_id`` by the API itself, nobody can know what this answer
         means: it is unknown, too.
 
         A redial that is refused leaves its call as unknown as it was: the dial before may have rung. A call

@@ -117,7 +117,7 @@ class CompletionsLedger:
         That is the one completion of the same account, agent, from and to that came after the request was
         sent, of a call that had not begun before, and belongs to no other call, provided that no other call
         without an answer could own it as well. Two candidates, or two calls for one, are left alone: a guess
-        would tell somebody the wrong story.
+        would mislead whoever reads it.
 
         :param window: how long the call is waited for; so long after its request it may have started, or for
             an hour.

@@ -34,10 +34,10 @@ class DeliveriesLedger:
     ) -> None:
         """Store a delivery as it came; the same bytes are stored once. Durable before this returns.
 
-        :param reason: why it could not be used, see ``webhook_reasons``.
+        :param reason: why it could not be used, see ``webhooks.reasons``.
         :param account: the connection's account, see ``VoiceInfraConnection.account``.
         :param event: the event header, if there was one.
-        :param call_id: the call that it tells of, if that could be read.
+        :param call_id: the call that it is about, if that could be read.
         """
         values = delivery_values(
             body,
@@ -106,7 +106,7 @@ class DeliveriesLedger:
         """Remember that a webhook was rejected.
 
         :param conn_id: the connection; ``NO_CONNECTION`` for webhooks to connections that do not exist.
-        :param reason: see ``webhook_reasons``; holds nothing of the webhook's body.
+        :param reason: see ``webhooks.reasons``; holds nothing of the webhook's body.
         """
         values = {"reason": reason, "rejected_at": now()}
         counted = (

@@ -74,11 +74,11 @@ class CallOrigin:
         return TaskIdentity.of(self)
 
     def is_same_try_as(self, other: CallOrigin) -> bool:
-        """Tell whether this is the same try of the same task instance."""
+        """Return whether this is the same try of the same task instance."""
         return self.task == other.task and self.try_number == other.try_number
 
     def is_later_try_than(self, other: CallOrigin) -> bool:
-        """Tell whether this is the same task instance, tried again."""
+        """Return whether this is the same task instance, tried again."""
         return (
             self.task == other.task
             and self.task_id is not None
@@ -207,11 +207,11 @@ class CompletionEntry:
     stored_at: datetime | None = None
 
     def is_of(self, conn_id: str, account: str | None) -> bool:
-        """Tell whether it came through a connection, or another one of its account."""
+        """Return whether it came through a connection, or another one of its account."""
         return self.conn_id == conn_id or (account is not None and self.account == account)
 
     def is_same(self, body: bytes, conn_id: str, account: str | None) -> bool:
-        """Tell whether it is this very delivery; the entry must have been read with its body."""
+        """Return whether it is this very delivery; the entry must have been read with its body."""
         return self.body == body and self.is_of(conn_id, account)
 
     def record(self) -> CompletionRecord:
@@ -226,7 +226,7 @@ class KeptDelivery:
     """A signed webhook that could not be used as a completion, kept as it came.
 
     :param account: the account of its connection; ``None`` if that is not known.
-    :param reason: why it could not be used, see ``webhook_reasons``.
+    :param reason: why it could not be used, see ``webhooks.reasons``.
     :param replayed_at: when a replay succeeded, aware UTC; ``None`` if none has.
     """
 

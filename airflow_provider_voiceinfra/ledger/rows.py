@@ -53,7 +53,7 @@ def _insert_missing(connection: Connection, table: Table) -> postgresql.Insert |
 def lock_call_ids(connection: Connection, call_ids: Sequence[str]) -> None:
     """Have whatever else is stored about these ids wait for the end of the transaction.
 
-    An answer and a webhook may tell of a call at the same moment, and each must see what the other stored.
+    An answer and a webhook may come at the same moment, and each must see what the other stored.
     (SQLite lets only one transaction write at a time anyway.)
     """
     if connection.dialect.name != "postgresql" or not call_ids:

@@ -57,7 +57,7 @@ class CallLedger(
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
-    :param now: the present, aware UTC, by which it is told whether a campaign's process is alive.
+    :param now: the present, aware UTC, by which a campaign's process counts as alive.
     :raises ConfigurationError: if the URL cannot be used, or its driver is not installed.
     """
 

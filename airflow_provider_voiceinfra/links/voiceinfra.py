@@ -44,7 +44,7 @@ class VoiceInfraRecordingLink(BaseOperatorLink):
         Airflow calls this on the worker when the task ends, and stores the answer under the same key. So it
         must be what is there already. Operators of this package know what they pushed: asking for an XCom
         that is not there would write an error into the log of each task without a recording, and of each
-        that defers. For another operator it is looked up. A look-up that fails is left to raise: Airflow then
+        that defers. For another operator it is looked up. A lookup that fails is left to raise: Airflow then
         logs it and stores nothing, where an empty answer would erase the address.
 
         :param operator: the task.

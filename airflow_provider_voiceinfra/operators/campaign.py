@@ -1,4 +1,4 @@
-"""``VoiceInfraCampaignOperator``: calls many contacts, each at a decent hour, over few lines; resumable."""
+"""``VoiceInfraCampaignOperator``: calls many contacts, each in calling hours, over few lines; resumable."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         placeholders. It is the API's ``context``, and so is the contact's own column.
     :param variables: values for the agent's prompt template (templated); a contact's columns go before.
     :param voiceinfra_conn_id: id of a connection of the type ``voiceinfra`` (templated).
-    :param contact_key: the column that tells contacts apart.
+    :param contact_key: the column that identifies a contact.
     :param columns: columns that the contacts call otherwise, such as ``{"to_number": "Phone Number"}``
         (templated); the new names are those of variables and placeholders, too. If not set, none.
     :param max_active_calls: calls placed and not yet over, at most (templated).
@@ -206,7 +206,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             open_ledger(),
             resumed=resumed,
             may_pause=self.deferrable,
-            tell=self._tell_progress,
+            report=self._report_progress,
         )
         if not connection.webhook_secrets:
             self.log.warning(
@@ -291,7 +291,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             method_name="resume",
         )
 
-    def _tell_progress(self, progress: Progress) -> None:
+    def _report_progress(self, progress: Progress) -> None:
         from airflow_provider_voiceinfra.campaigns.reporting.status import progress_in_words
 
         if time.monotonic() - self._told_at < _PROGRESS_INTERVAL:

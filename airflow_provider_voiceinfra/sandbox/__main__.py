@@ -1,4 +1,4 @@
-"""The ``voiceinfra-sandbox`` command: reads the options and runs the server until it is told to stop."""
+"""The ``voiceinfra-sandbox`` command: reads the options and runs the server until it is asked to stop."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def length_of(to_number: str, seconds: float, jitter: float) -> float:
 
 
 def record(call: Call, ended_at: datetime, *, recordings: str, times: str, extracted: str) -> dict[str, Any]:
-    """Return the payload of the webhook that tells how a call went.
+    """Return the payload of the webhook that reports how a call went.
 
     :param ended_at: aware UTC.
     :param recordings: the URL under which recordings are found, without a slash at its end.

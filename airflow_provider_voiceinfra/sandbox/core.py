@@ -158,7 +158,7 @@ class Sandbox:
         )
 
     def has_recording(self, call_id: str) -> bool:
-        """Tell whether the recording of a call can be loaded by now."""
+        """Return whether the recording of a call can be loaded by now."""
         ended_at = self._recorded_at.get(call_id)
         if ended_at is None:
             return False

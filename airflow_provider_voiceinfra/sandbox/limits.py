@@ -1,4 +1,4 @@
-"""The imitated rate limit, and the three ways in which a 429 may tell when to come again."""
+"""The imitated rate limit, and the three ways in which a 429 may say when to come again."""
 
 from __future__ import annotations
 

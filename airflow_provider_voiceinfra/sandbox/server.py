@@ -1,4 +1,4 @@
-"""Runs the sandbox on loopback, says when it is ready, and ends within a second when told to."""
+"""Runs the sandbox on loopback, says when it is ready, and ends within a second when asked to."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class SettingError(ValueError):
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL can only lead to this machine.
+    """Return whether a URL can only lead to this machine.
 
     :param url: an ``http`` or ``https`` URL.
     """
@@ -132,7 +132,7 @@ class Settings:
         "requests that may come at once under the rate limit; 0 is one second's worth",
     )
     retry_after: str = _setting(
-        "seconds", _choice(*RETRY_AFTER_FORMS), "how a 429 tells when to come again: seconds, date or none"
+        "seconds", _choice(*RETRY_AFTER_FORMS), "how a 429 says when to come again: seconds, date or none"
     )
     latency_ms: float = _setting(0.0, _number(0, 600_000), "wait before every answer, in milliseconds")
     fault_numbers: bool = _setting(True, _switch, "let the last two digits 90-99 of to_number choose a fault")

@@ -1,4 +1,4 @@
-"""``VoiceInfraCallCompletedSensor``: waits until calls are over, and hands on their records."""
+"""``VoiceInfraCallCompletedSensor``: waits until calls are over, and returns their records."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class VoiceInfraCallCompletedSensor(
         With ``call_id``, a call that ends otherwise fails the task, since it has no second outcome.
     :param fail_on_outcomes: outcomes that fail the task, after the record has been pushed.
     :param include_transcript: whether the record in XCom holds ``transcript``, which is long and personal.
-    :param deferrable: whether to wait in the triggerer, without a worker; recommended. If not set,
+    :param deferrable: whether to wait in the triggerer, without a worker; recomfixed. If not set,
         ``[operators] default_deferrable``.
 
     ``timeout``, ``poke_interval``, ``mode`` and ``soft_fail`` are those of every sensor, in seconds. It

@@ -25,14 +25,14 @@ _LONGEST = timedelta(days=3650).total_seconds()
 
 
 def is_nothing(value: Any) -> bool:
-    """Tell whether a value is none at all, an empty collection, or what a template makes of nothing."""
+    """Return whether a value is none at all, an empty collection, or what a template makes of nothing."""
     if isinstance(value, str):
         return value.strip() in _NOTHING
     return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def is_literal(value: Any) -> bool:
-    """Tell whether a value stands in the DAG file, and holds no template and nothing of another task."""
+    """Return whether a value stands in the DAG file, and holds no template and nothing of another task."""
     if isinstance(value, str):
         return not any(mark in value for mark in ("{{", "{%", "{#"))
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Tells what a DAG file leaves out from what came to nothing when the task ran, which is refused."""
+"""Distinguishes what a DAG file leaves out from what came to nothing when the task ran, which is refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AuthoredArgumentsMixin:
         )
 
     def _is_literal(self, name: str) -> bool:
-        """Tell whether the DAG file itself says what an argument is, so that it can be checked at once.
+        """Return whether the DAG file itself says what an argument is, so that it can be checked at once.
 
         What a mapped task is made with when it runs may come from another task, and is checked then.
         """
@@ -82,7 +82,7 @@ class AuthoredArgumentsMixin:
                 raise InvalidCallError(name, rule)
 
     def _came_from_a_task(self, name: str, context: Any) -> bool:
-        """Tell whether another task gave this argument to this one of a number of mapped tasks."""
+        """Return whether another task gave this argument to this one of a number of mapped tasks."""
         task: Any = self
         if name not in self._passed or not task.has_dag():
             return False

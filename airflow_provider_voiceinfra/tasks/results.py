@@ -1,4 +1,4 @@
-"""What tasks hand on: records from the ledger, checked outcomes, and errors in Airflow's terms.
+"""What tasks return: records from the ledger, checked outcomes, and errors in Airflow's terms.
 
 Every way to wait ends here, whether it polled, rescheduled or deferred, so that what lands in XCom never
 depends on timing.

@@ -83,7 +83,7 @@ def check_location(name: str, value: object) -> None:
 
 
 def _is_written_out(value: object) -> bool:
-    """Tell whether a text is what a template makes of a list, and no path or URL."""
+    """Return whether a text is what a template makes of a list, and no path or URL."""
     return isinstance(value, str) and (value.lstrip()[:1] in tuple("[{(") or "\n" in value.strip())
 
 

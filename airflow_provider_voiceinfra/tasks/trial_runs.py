@@ -56,7 +56,7 @@ def current_run_id() -> str:
 
 
 def _is_tested_in_process() -> bool:
-    """Tell whether `dag.test()` or `airflow dags test` runs this task."""
+    """Return whether `dag.test()` or `airflow dags test` runs this task."""
     # Airflow's own name for what it does so with; if it changes, no more than the warning is lost.
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     comms = getattr(runner, "SUPERVISOR_COMMS", None)

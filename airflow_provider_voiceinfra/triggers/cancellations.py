@@ -1,4 +1,4 @@
-"""One look at the ledger tells all campaigns that sleep in a triggerer which of them were cancelled."""
+"""Asks the ledger once for all campaigns that sleep in a triggerer which of them were cancelled."""
 
 from __future__ import annotations
 

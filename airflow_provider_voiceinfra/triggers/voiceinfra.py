@@ -34,7 +34,7 @@ _SHOWN = 5
 
 
 class CompletionEvent(TypedDict):
-    """What a trigger tells the task that it wakes."""
+    """What a trigger reports to the task that it wakes."""
 
     status: str
     call_ids: list[str]
@@ -237,7 +237,7 @@ def _seconds_to(moment: str) -> float:
 
 
 async def before(deadline: str | None, waiting: Awaitable[object]) -> bool:
-    """Wait, at most until the deadline; tell whether the waiting came to its end."""
+    """Wait, at most until the deadline; return whether the waiting came to its end."""
     try:
         await asyncio.wait_for(waiting, None if deadline is None else max(0.0, _seconds_to(deadline)))
     except asyncio.TimeoutError:

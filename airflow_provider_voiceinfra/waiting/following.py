@@ -28,7 +28,7 @@ class Follower:
     """Follows one ledger, from the newest completion on; one query a look.
 
     The completion that was seen last is read again each time. If it is not there any more, the ledger has
-    been restored, or purged, which is rare and only costs the look-ups. Numbers alone would not tell, since
+    been restored, or purged, which is rare and only costs the lookups. Numbers alone would not show it, since
     a ledger that was restored gives them a second time.
 
     :param limit: completions of one look, at most.

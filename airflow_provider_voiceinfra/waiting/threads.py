@@ -1,6 +1,6 @@
 """The threads in which waiting triggers ask the ledger; never those that an event loop shares with everybody.
 
-``asyncio.to_thread`` uses a few threads that all triggers of a triggerer share, and name look-ups too: a
+``asyncio.to_thread`` uses a few threads that all triggers of a triggerer share, and name lookups too: a
 ledger that hangs would take them all, and stop triggers that have nothing to do with it.
 """
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 BATCH = 1000
-# Threads that look-ups of matches hold at a time.
+# Threads that lookups of matches hold at a time.
 FINDERS = 2
 LONGEST_PAUSE = 60.0
 
@@ -75,7 +75,7 @@ class CompletionWatcher:
     ) -> Found:
         """Return what ``find`` finds, asking it first now, and then after each completion that may matter.
 
-        :param wanted: tells whether a new completion, without its body, is a reason to ask again.
+        :param wanted: returns whether a new completion, without its body, is a reason to ask again.
         :param find: asks the ledger; runs in a thread.
         """
         waiter = _Waiter((), wanted)
@@ -198,7 +198,7 @@ def shared_watcher(
 ) -> CompletionWatcher:
     """Return the watcher that all waiters of this event loop share for one ledger.
 
-    :param url: what tells ledgers apart.
+    :param url: what identifies a ledger.
     :param poll_interval: seconds between two ticks; that of the first waiter counts.
     :param open_ledger: opens the ledger if there is no watcher yet.
     """

@@ -74,7 +74,7 @@ def create_app(
     :param settings: if not set, the section ``[voiceinfra]`` of Airflow's configuration.
     :param with_pages: whether the pages are served too, under ``/ui``. They need Airflow's login, so only its
         API server can serve them.
-    :param visitor: the dependency that tells who asks for a page; if not set, Airflow's login.
+    :param visitor: the dependency that returns who asks for a page; if not set, Airflow's login.
     """
     kept = secrets_for or CachedSecrets(names=lambda: _known_names(receiver))
     receiver = Receiver(Once(lambda: settings or load_settings()), _opened(ledger, "receiver"), kept)

@@ -1,4 +1,4 @@
-"""Threads that belong to one part of the web alone, and what it is told when they have no time for it."""
+"""Threads that belong to one part of the web alone, and the error it gets when they have no time for it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Turns a webhook's bytes into a record, a kept delivery or a rejection; knows nothing of HTTP or Airflow.
 
 The raw body is verified before a byte of it is parsed, and what was verified is durable in the ledger before
-the caller is told so. Unknown calls are not settled here: whoever waits for one adopts its completion.
+this returns. Unknown calls are not settled here: whoever waits for one adopts its completion.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Delivery:
 class Receipt:
     """What became of a delivery.
 
-    :param reason: why it was kept or rejected, see ``webhook_reasons``.
-    :param call_id: the call that it tells of, if that could be read.
+    :param reason: why it was kept or rejected, see ``webhooks.reasons``.
+    :param call_id: the call that it is about, if that could be read.
     :param record: what is new in the ledger by it, if anything is.
     """
 
@@ -139,7 +139,7 @@ def store(delivery: Delivery, ledger: CallLedger) -> Receipt:
 def report(delivery: Delivery, receipt: Receipt, ledger: CallLedger | None) -> None:
     """Report to the metrics what became of a delivery; its sender should have the answer before.
 
-    :param ledger: tells when the call was placed; without it, how long it took is not reported.
+    :param ledger: knows when the call was placed; without it, how long it took is not reported.
     """
     if receipt.outcome is Outcome.REJECTED:
         # Nobody is known to have sent it, so its conn_id may be anything and makes no tag.
@@ -190,7 +190,7 @@ def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
 
 
 def _other_event(header: str | None, record: CompletionRecord) -> KeptReason | None:
-    """Return why this is no completion; header and body must not contradict, but both may be silent."""
+    """Return why this is no completion; header and body must not contradict, but both may say nothing."""
     other = _other_header(header)
     if other is not None:
         return other

@@ -36,7 +36,7 @@ def digest_in(header: str) -> str | None:
 
 
 def verify(secrets: Iterable[str], body: bytes, digest: str) -> bool:
-    """Tell whether a digest belongs to a body under any of the secrets.
+    """Return whether a digest belongs to a body under any of the secrets.
 
     :param secrets: all secrets in force; several while they are being rotated.
     :param body: the raw bytes as received.

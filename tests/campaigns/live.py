@@ -155,7 +155,7 @@ class Bench:
                 runner=token,
                 origin=origin,
                 min_pause=min_pause,
-                tell=lambda progress: self.told.append(progress.to_json()),
+                report=lambda progress: self.told.append(progress.to_json()),
             )
             return self.runner.run()
         finally:

@@ -125,7 +125,7 @@ class MemoryLedger:
         unended = [row.entry.call_id for row in self.rows.values() if row.completion is None]
         return [call_id for call_id in unended if call_id]
 
-    def beat(self, campaign_id: str, runner: str, progress: dict[str, object]) -> Any:
+    def heartbeat(self, campaign_id: str, runner: str, progress: dict[str, object]) -> Any:
         self.told = Progress.from_json(json.loads(json.dumps(progress)))
         return SimpleNamespace(cancelled_at=self.cancelled_at)
 
@@ -347,7 +347,7 @@ def run(world: World, plan: CampaignPlan, *, processes: int = 1000) -> End:
                 origin=ORIGIN,
                 min_pause=MIN_PAUSE,
                 clocks=world.clock.clocks,
-                told=told,
+                before=told,
             )
             end = runner.run()
         except Killed:

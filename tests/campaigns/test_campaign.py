@@ -89,7 +89,7 @@ class Campaign:
         reading = {
             name: options.pop(name) for name in ("do_not_call", "agent_id", "contact_key") if name in options
         }
-        names = ("may_pause", "resumed", "tell")
+        names = ("may_pause", "resumed", "report")
         of_execution = {name: options.pop(name) for name in names if name in options}
         setup = CampaignSetup(
             plan=replace(self.plan, **plan),
@@ -456,7 +456,7 @@ def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(ca
             origin = replace(TASK, campaign_id=id_, position=contact.position, attempt=1)
             wish = ClaimRequest(attempt_key(id_, number(1), 1), contact.call, CONN_ID, origin)
             claimed.extend(entry for entry, _ in ledger.claim_many([wish]))
-        elif name == "take_completions" or (name == "beat" and claimed):
+        elif name == "take_completions" or (name == "heartbeat" and claimed):
             ledger.refuse(claimed[0], "rate_limited", "too many requests")
 
     campaign.ledger = Watched(ledger, told)  # type: ignore[assignment]
@@ -518,7 +518,7 @@ def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaig
             campaign.ledger.cancel_campaign(campaign.plan.campaign_id)
 
     contacts = rows(*range(7))
-    found = campaign.execution(contacts, max_active_calls=1, tell=cancel).run()
+    found = campaign.execution(contacts, max_active_calls=1, report=cancel).run()
     assert isinstance(found, tuple)
     end, summary = found
     assert end is End.CANCELLED

@@ -28,7 +28,7 @@ def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignE
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
     entry = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
     ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
-    return ledger.beat(id_, str(entry.runner), {**PROGRESS, **progress})
+    return ledger.heartbeat(id_, str(entry.runner), {**PROGRESS, **progress})
 
 
 def sleep(ledger: CallLedger, id_: str = "spring", **progress: Any) -> None:
@@ -68,7 +68,7 @@ def test_a_campaign_is_silent_once_its_process_has_not_shown_itself_for_a_minute
 ) -> None:
     die(ledger)
 
-    assert state(run) == "silent"
+    assert state(run) == "no_heartbeat"
     assert "clear task campaign of run r1 of DAG outreach" in shown(run)["meaning"]
 
 

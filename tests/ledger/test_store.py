@@ -381,7 +381,7 @@ class TestPurge:
         runner = begin_campaign(ledger, "at work")
         begin_campaign(ledger, "idle")
         before = now()
-        ledger.beat("at work", runner, {})
+        ledger.heartbeat("at work", runner, {})
         assert ledger.purge(before) == Purged(0, 0, 0, contacts=2)
         assert len(list(ledger.all_contacts("at work"))) == 2
         assert list(ledger.all_contacts("idle")) == []
@@ -390,7 +390,7 @@ class TestPurge:
         begin_campaign(ledger, "idle")
         kept = begin_campaign(ledger, "at work")
         before = now()
-        ledger.beat("at work", kept, {})
+        ledger.heartbeat("at work", kept, {})
         ledger.purge(before)
         assert {entry.campaign_id: entry.loaded_by for entry in ledger.campaigns()} == {
             "idle": None,

@@ -554,7 +554,7 @@ def test_another_task_that_runs_it_is_worth_a_retry(sandbox: SandboxProcess, led
 class Interrupted(VoiceInfraCampaignOperator):
     """Does something the moment that the first call is placed."""
 
-    def _tell_progress(self, progress: Progress) -> None:
+    def _report_progress(self, progress: Progress) -> None:
         if progress.placed:
             self.interrupt()
 

@@ -1,4 +1,4 @@
-"""What users write for a calling window -> the open seconds of a week; errors name the field to mend."""
+"""What users write for a calling window -> the open seconds of a week; errors name the field to fix."""
 
 from __future__ import annotations
 

@@ -58,11 +58,11 @@ class CallingWindow:
         return cls(rules, zone)
 
     def is_open(self, at: datetime, zones: Sequence[str] | None = None) -> bool:
-        """Tell whether the hour is decent in every zone.
+        """Return whether the hour is in calling hours in every zone.
 
         :param at: an aware time.
         :param zones: IANA names, as ``zones_for`` gives them; no matter if the window names its zone. Without
-            any, nothing is known to be decent.
+            any, no hour is known to be in calling hours.
         """
         second = _seconds(at)
         return any(start <= second < end for start, end in self._from(second, zones, stop=second + 1))
@@ -72,7 +72,7 @@ class CallingWindow:
 
         :param at: an aware time.
         :param zones: as for ``is_open``.
-        :return: aware UTC; ``None`` if none of the next 14 days has an hour that is decent in every zone.
+        :return: aware UTC; ``None`` if none of the next 14 days has calling hours in every zone.
         """
         second = _seconds(at)
         last = second + int(HORIZON.total_seconds())

@@ -34,11 +34,11 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def zones_for(contact_timezone: str | None, to_number: str) -> tuple[str, ...] | None:
-    """Return the time zones that a contact may be in; at a decent hour it is decent in all of them.
+    """Return the time zones that a contact may be in; a call is in calling hours only in all of them.
 
     :param contact_timezone: the contact's own zone, which decides alone if it is set.
     :param to_number: the number in E.164 form, which else decides.
-    :return: IANA names; ``None`` if the number does not tell, so that no hour is known to be decent.
+    :return: IANA names; ``None`` if the number has no zone, so that no calling hours are known.
     :raises InvalidCallError: if ``contact_timezone`` is no time zone.
     """
     if contact_timezone:

@@ -34,7 +34,7 @@ def agent(value: object) -> str | None:
 
 
 def key_of(name: str, value: object) -> str:
-    """Return what tells a contact from others.
+    """Return what identifies a contact.
 
     :param name: the column.
     :raises InvalidCallError: if it is empty or no short text.
@@ -43,11 +43,11 @@ def key_of(name: str, value: object) -> str:
         value = str(value)
     key = filled(value)
     if key is None:
-        raise InvalidCallError(name, "is empty, and tells the contacts apart")
+        raise InvalidCallError(name, "is empty, and identifies the contacts")
     if not isinstance(key, str) or len(key) > MAX_KEY_LENGTH or not key.isprintable():
         raise InvalidCallError(
             name,
-            f"tells the contacts apart, so it must be a whole number or printable text of at most "
+            f"identifies the contacts, so it must be a whole number or printable text of at most "
             f"{MAX_KEY_LENGTH} characters",
         )
     return key

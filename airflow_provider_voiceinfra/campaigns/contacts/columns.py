@@ -24,7 +24,7 @@ OPERATORS_OWN = {
     **dict.fromkeys(_OF_THE_CAMPAIGN.split(), "it holds for the whole campaign; set it on the operator"),
     "call_context": "write a contact's own in a column 'context'",
     "variables": "write each of the values in a column of its own, under its own name",
-    "idempotency_key": "name the column that tells contacts apart in the operator's contact_key",
+    "idempotency_key": "name the column that identifies a contact in the operator's contact_key",
     "voiceinfra_conn_id": "one campaign goes through one connection; set it on the operator",
     "do_not_call": "leave such rows out, or give their numbers to the operator's do_not_call",
 }

@@ -50,7 +50,7 @@ def _normalised(source: object, numbers: NumberReader) -> Iterator[str]:
             yield numbers.normalise(written, "number")
         except InvalidCallError as exc:
             raise ContactsError(
-                f"do_not_call: {where}: {exc.rule}. Mend it or remove it: a number that cannot be read "
+                f"do_not_call: {where}: {exc.rule}. Fix it or remove it: a number that cannot be read "
                 "cannot be kept from being called."
             ) from exc
 

@@ -65,7 +65,7 @@ class ContactLoader:
             listed = "; ".join(describe(row) for row in invalid[:_MOST_SHOWN])
             more = f"; and {len(invalid) - _MOST_SHOWN} more" if len(invalid) > _MOST_SHOWN else ""
             raise ContactsError(
-                f"{len(invalid)} of the contacts are invalid, and nobody was called: {listed}{more}. Mend "
+                f"{len(invalid)} of the contacts are invalid, and nobody was called: {listed}{more}. Fix "
                 "them, or set invalid_contacts='skip' to call the others."
             )
 
@@ -115,7 +115,7 @@ class ContactLoader:
         why = (
             f"the number may be in any of {len(zones)} time zones, which share no hour of the calling window"
             if zones
-            else "the number tells no time zone, so no hour is known to be decent"
+            else "the number has no time zone, so no calling hours are known"
         )
         return SkippedRow(contact.row, INVALID, "timezone", f"{why}; name one in a column timezone")
 

@@ -79,7 +79,7 @@ class NumberReader:
         raise InvalidCallError(field, f"must be text, not {type(written).__name__}; write it {_EXAMPLE}")
 
     def _is_plain(self, number: str) -> bool:
-        """Tell whether an E.164 number is possible as it is, without parsing it where that is known."""
+        """Return whether an E.164 number is possible as it is, without parsing it where that is known."""
         try:
             country = self._countries[number[1:4]]
         except KeyError:

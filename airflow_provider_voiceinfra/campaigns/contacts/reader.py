@@ -48,7 +48,7 @@ class Contact:
     """Somebody to call.
 
     :param row: the row's number, as an editor shows it.
-    :param key: what tells this contact from the others of the campaign; a number is in E.164 form.
+    :param key: what identifies this contact in the campaign; a number is in E.164 form.
     :param call: the call to place, with its texts filled in; agent and caller ID may still be unset.
     :param timezone: the contact's own time zone, an IANA name; ``None`` if the row has none.
     """
@@ -66,7 +66,7 @@ class SkippedRow:
     :param row: the row's number, as an editor shows it.
     :param reason: ``invalid``, ``duplicate`` or ``do_not_call``.
     :param field: the column that is the reason; empty if it is the row as a whole.
-    :param message: what is wrong and how to mend it, without anything personal.
+    :param message: what is wrong and how to fix it, without anything personal.
     :param number: the phone number, masked; ``None`` if there is none.
     """
 
@@ -87,7 +87,7 @@ class ContactReader:
     :param variables: values for the agent's prompt template; a row's columns are merged over them.
     :param default_region: the country of numbers without a country code, such as ``US``; if not set, such
         numbers are invalid.
-    :param contact_key: the column that tells contacts apart.
+    :param contact_key: the column that identifies a contact.
     :param columns: columns that the contacts call otherwise, such as ``{"to_number": "Phone Number"}``; the
         new names are those of variables and placeholders, too.
     :param do_not_call: numbers that must not be called, or the path or URL of a file of them.

@@ -35,7 +35,7 @@ class BadRow:
     """A row that cannot be read, though the rows after it can.
 
     :param field: the column that is wrong; empty if it is the row as a whole.
-    :param message: what is wrong and how to mend it.
+    :param message: what is wrong and how to fix it.
     """
 
     field: str
@@ -249,7 +249,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
 
 
 def _is_open(text: str, delimiter: str) -> bool:
-    """Tell whether a record ends within quotes: what follows belongs to it then."""
+    """Return whether a record ends within quotes: what follows belongs to it then."""
     try:
         return len(list(csv.reader([*_lines(text), "x"], delimiter=delimiter))) == 1
     except csv.Error:

@@ -33,7 +33,7 @@ class UndecodableLineError(ContactsError):
     """A line is not UTF-8.
 
     :param before: what the line holds before the byte that is none.
-    :param problem: what is wrong and how to mend it.
+    :param problem: what is wrong and how to fix it.
     """
 
     def __init__(self, message: str, before: str, problem: str) -> None:
@@ -43,7 +43,7 @@ class UndecodableLineError(ContactsError):
 
 
 def is_location(contacts: object) -> bool:
-    """Tell whether this is a path or URL and not the contacts themselves."""
+    """Return whether this is a path or URL and not the contacts themselves."""
     return isinstance(contacts, (str, Path)) or hasattr(contacts, "open")
 
 

@@ -61,7 +61,7 @@ class PhoneLines:
         return None if call is None else (call, True)
 
     def give_up(self, passed: float) -> Iterator[tuple[str, LineInUse]]:
-        """Free the lines of calls whose completion has not come in time, and tell which."""
+        """Free the lines of calls whose completion has not come in time, and return which."""
         late = [(call_id, call) for call_id, call in self.active.items() if passed >= call.due]
         for call_id, call in late:
             self.given_up[call_id] = self.active.pop(call_id)

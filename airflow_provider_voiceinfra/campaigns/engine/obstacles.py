@@ -96,7 +96,7 @@ class Obstacles:
             self._note_refusal(error)
 
     def _concerns_all(self, error: CallRefusedError) -> bool:
-        """Tell whether a refusal may be a matter of the whole campaign rather than of one contact."""
+        """Return whether a refusal may be a matter of the whole campaign rather than of one contact."""
         if isinstance(error, (NotFoundError, InvalidRequestError)):
             return not self.accepted  # once a call was taken, it is the agent or the values of that contact
         return not isinstance(error, InvalidPhoneError)  # say 402 or 403, which the API does not document
@@ -122,7 +122,7 @@ class Obstacles:
         if self._refusals >= MOST_REFUSALS:
             raise CallRefusedError(
                 f"The campaign was stopped: the API refused {self._refusals} calls in a row, the last one "
-                f"with: {error} None of them was placed. Mend that and clear this task; it goes on with "
+                f"with: {error} None of them was placed. Fix that and clear this task; it goes on with "
                 "everybody.",
                 code=error.code,
                 http_status=error.http_status,

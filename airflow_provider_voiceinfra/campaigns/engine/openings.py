@@ -21,15 +21,15 @@ class MissedOpenings:
     The count goes on in the next process, which reads it from what this one says of itself.
 
     :param now: the present, aware.
-    :param told: what the process before said of the campaign, if this one goes on after a pause.
+    :param before: what the process before reported of the campaign, if this one goes on after a pause.
     """
 
-    def __init__(self, now: Callable[[], datetime], told: Progress | None = None) -> None:
+    def __init__(self, now: Callable[[], datetime], before: Progress | None = None) -> None:
         self._now = now
         self._moved: int | None = None
-        self.opens_at = told.opens_at if told else None
+        self.opens_at = before.opens_at if before else None
         """The opening that everybody who is left waits for, aware UTC; ``None`` if they need not wait."""
-        self.missed = told.missed_openings if told else 0
+        self.missed = before.missed_openings if before else 0
         """In how many openings in a row nobody was called."""
 
     def note(self, opens_at: datetime | None, moved: int) -> None:

@@ -30,8 +30,8 @@ TICK = 0.1
 # How often the ledger is told of progress, and asked about cancelling and about calls whose answer was lost,
 # in seconds.
 SLOW_TICK = 1.0
-# How long after a beat a request may be sent, in seconds: a process that was paused for longer may have lost
-# the campaign to another one. Whoever takes it over waits for as long before it counts on that.
+# How long after a heartbeat a request may be sent, in seconds: a process that was paused for longer may
+# have lost the campaign to another one. Whoever takes it over waits for as long before it counts on that.
 ALIVE = 10.0
 # How long to wait before a dead ledger is asked again, in seconds.
 LEDGER_PAUSE = 5.0
@@ -43,7 +43,7 @@ class End(str, Enum):
     FINISHED = "finished"
     CANCELLED = "cancelled"
     STOPPED = "stopped"
-    """This process was told to stop; another one goes on with the campaign."""
+    """This process was asked to stop; another one goes on with the campaign."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class CampaignRunner:
     :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
     :param clocks: what time it is, and how much has passed.
-    :param tell: told of progress once a second or so.
-    :param told: what the process before it told, if this one goes on after a pause.
+    :param report: called with the progress once a second or so.
+    :param before: what the process before it reported, if this one goes on after a pause.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class CampaignRunner:
         loaded: bool = True,
         min_pause: timedelta | None = None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
-        tell: Callable[[Progress], None] = lambda progress: None,
-        told: Progress | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
+        before: Progress | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -97,9 +97,9 @@ class CampaignRunner:
         self._min_pause = min_pause
         self._clocks = clocks
         self._now = clocks.now
-        self._tell = tell
+        self._report = report
         self._obstacles = Obstacles(clocks.passed)
-        self._openings = MissedOpenings(clocks.now, told)
+        self._openings = MissedOpenings(clocks.now, before)
         self._cancelled = False
         self._stopped = False
 
@@ -164,19 +164,19 @@ class CampaignRunner:
             end = self._end(tracker) or self._pause(tracker)
             if end is not None:
                 self._beat(tracker)
-                # What was decided may rest on a cancellation that was taken back since the last beat.
+                # What was decided may rest on a cancellation that was taken back since the last heartbeat.
                 if self._cancelled == cancelled:
                     return end
         return End.STOPPED
 
     def _beat(self, tracker: CampaignTracker) -> None:
         progress, asked_at = self._progress(tracker), self._clocks.passed()
-        entry = self._ledger.beat(self._plan.campaign_id, self._runner, progress.to_json())
+        entry = self._ledger.heartbeat(self._plan.campaign_id, self._runner, progress.to_json())
         if entry.cancelled_at is not None and not self._cancelled:
             log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
         self._cancelled = entry.cancelled_at is not None
         self._dialler.prolong(asked_at + ALIVE)
-        self._tell(progress)
+        self._report(progress)
 
     def _progress(self, tracker: CampaignTracker) -> Progress:
         return replace(
@@ -197,7 +197,7 @@ class CampaignRunner:
         return self._plan.deadline is not None and self._now() >= self._plan.deadline
 
     def _fill_lines(self, tracker: CampaignTracker) -> bool:
-        """Submit those whose turn it is; tell whether there may be more although nobody was found."""
+        """Submit those whose turn it is; return whether there may be more although nobody was found."""
         may_dial = self._loaded and not (self._cancelled or self._is_late() or self._obstacles.in_the_way)
         self._dialler.hold(not may_dial)
         room = min(self._plan.max_active_calls - tracker.lines.in_use, self._dialler.room)

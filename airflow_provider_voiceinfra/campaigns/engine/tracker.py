@@ -100,7 +100,7 @@ class CampaignTracker:
         self.counts.contact_done(standing.outcome or UNKNOWN, before=True)
 
     def _was_refused_in_this_try(self, standing: Standing) -> bool:
-        """Tell whether nobody can have mended yet what a call was refused for."""
+        """Return whether nobody can have fixed yet what a call was refused for."""
         if standing.refused is None:
             return False
         entry = self._ledger.call_by_hash(standing.refused.key_hash)

@@ -39,8 +39,8 @@ def replacing(
 ) -> Iterator[IO[bytes]]:
     """Open a file beside a location, and put it there once all is written; if not, leave no trace of it.
 
-    On this machine that is a renaming, and what was there before is whole until then. An object store is told
-    to move the object, which most do by copying it on their side; another process may come in between.
+    On this machine that is a renaming, and what was there before is whole until then. An object store is
+    asked to move the object, which most do by copying it on their side; another process may come in between.
 
     :param location: a path or URL.
     :param family: what the files beside it are named after, so that those of killed processes are found and

@@ -26,7 +26,7 @@ _HARMLESS = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
 def check_results_path(path: object, inputs: Iterable[object] = ()) -> None:
-    """Refuse a path that tells no format, or that cannot be written here, before anybody is called.
+    """Refuse a path without a known format, or that cannot be written here, before anybody is called.
 
     Whether a place elsewhere can be written is not known before it is.
 

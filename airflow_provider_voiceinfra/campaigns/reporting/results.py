@@ -53,7 +53,7 @@ class ContactResult:
     :param reason: for people, why that is the outcome; ``None`` if it says enough itself.
     :param attempts: how many calls were placed.
     :param completion: the record of the last call; ``None`` if there is none.
-    :param mendable: whether the API refused the call for what a person may mend, such as an unknown agent.
+    :param mendable: whether the API refused the call for what a person may fix, such as an unknown agent.
     """
 
     contact: ContactEntry
@@ -111,7 +111,7 @@ class Tally:
 
     @property
     def refusal(self) -> str | None:
-        """Why nobody was called, if the API refused every call for what a person may mend."""
+        """Why nobody was called, if the API refused every call for what a person may fix."""
         skipped = sum(self._outcomes[name] for name in SKIPPED.values())
         return self._refusal if self._mendable == self._contacts - skipped else None
 

@@ -1,4 +1,4 @@
-"""What there is to tell of a campaign, what that means, and what to do: for pages, commands and logs."""
+"""What there is to say of a campaign, what that means, and what to do: for pages, commands and logs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class CampaignStatus:
     @property
     def has_failed(self) -> bool:
         """Whether it has stopped before its end, and goes on only if somebody sees to it."""
-        return self.task in _TASK_FAILED and self.state in (CampaignState.WAITING, CampaignState.SILENT)
+        return self.task in _TASK_FAILED and self.state in (CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
 
     @property
     def progress(self) -> Progress | None:
@@ -108,7 +108,7 @@ class CampaignStatus:
                 "Nobody dials at present. Its task sleeps until there is something to do, or Airflow has yet "
                 f"to run it again. If it has failed, its log says why; to go on, clear {self.task_name}."
             )
-        if self.state is CampaignState.SILENT:
+        if self.state is CampaignState.NO_HEARTBEAT:
             return (
                 "No process of it has shown itself for a minute: it was killed, has lost the database, or is "
                 "writing many results. The next try of its task goes on where it was; if none comes, clear "
@@ -189,7 +189,7 @@ def in_words(counts: Mapping[Any, int], words: Mapping[Any, str] | None = None) 
 
 
 def progress_in_words(progress: Progress) -> str:
-    """Return what a campaign tells of itself while it runs as a line of its log."""
+    """Return what a campaign reports of itself while it runs as a line of its log."""
     expected, next_at = _moment(progress.expected_end), _moment(progress.next_at)
     following = f" (the next at {next_at})" if next_at else ""
     parts = [

@@ -22,14 +22,14 @@ class CampaignState(str, Enum):
     RUNNING = "running"
     WAITING = "waiting"
     """Nobody runs it at present."""
-    SILENT = "silent"
+    NO_HEARTBEAT = "no_heartbeat"
     """Whoever runs it has not shown itself for a while."""
     CANCELLED = "cancelled"
     FINISHED = "finished"
 
 
 def is_over(entry: CampaignEntry) -> bool:
-    """Tell whether a campaign has ended, and does not go on."""
+    """Return whether a campaign has ended, and does not go on."""
     # One that goes on after its end is still marked as finished until its contacts are loaded anew.
     seen, finished = entry.runner_seen_at, entry.finished_at
     return finished is not None and (seen is None or seen <= finished)
@@ -40,7 +40,7 @@ IS_OVER = _c.finished_at.is_not(None) & or_(_c.runner_seen_at.is_(None), _c.runn
 
 
 def is_alive(entry: CampaignEntry, now: datetime) -> bool:
-    """Tell whether a process runs a campaign at present."""
+    """Return whether a process runs a campaign at present."""
     seen = entry.runner_seen_at
     recently = seen is not None and seen > now - RUNNER_LEASE
     return recently and entry.runner is not None and not is_over(entry)
@@ -54,7 +54,7 @@ def state_of(entry: CampaignEntry, now: datetime) -> CampaignState:
         return CampaignState.FINISHED
     if entry.runner is None:
         return CampaignState.WAITING
-    return CampaignState.RUNNING if is_alive(entry, now) else CampaignState.SILENT
+    return CampaignState.RUNNING if is_alive(entry, now) else CampaignState.NO_HEARTBEAT
 
 
 def is_in(state: CampaignState, now: datetime) -> ColumnElement[bool]:
@@ -68,6 +68,6 @@ def is_in(state: CampaignState, now: datetime) -> ColumnElement[bool]:
         return and_(goes_on, _c.runner.is_(None))
     lease = now - RUNNER_LEASE
     seen = _c.runner_seen_at > lease
-    if state is CampaignState.SILENT:
+    if state is CampaignState.NO_HEARTBEAT:
         seen = or_(_c.runner_seen_at.is_(None), _c.runner_seen_at <= lease)
     return and_(goes_on, _c.runner.is_not(None), seen)

@@ -37,8 +37,8 @@ class CampaignsLedger(CampaignLists):
 
         :param conn_id: the connection that it goes through.
         :param origin: the task instance that runs it.
-        :return: the campaign, whose ``runner`` is what ``beat`` and ``release_campaign`` want. A process from
-            which it was taken may still dial until its next beat.
+        :return: the campaign, whose ``runner`` is what ``heartbeat`` and ``release_campaign`` want. A process
+            from which it was taken may still dial until its next heartbeat.
         :raises CampaignBusyError: if another task instance is running it.
         """
         self._begin_campaign(campaign_id, conn_id, origin)
@@ -53,7 +53,9 @@ class CampaignsLedger(CampaignLists):
             )
             return _read(connection, campaign_id)
 
-    def beat(self, campaign_id: str, runner: str, progress: Mapping[str, Any] | None = None) -> CampaignEntry:
+    def heartbeat(
+        self, campaign_id: str, runner: str, progress: Mapping[str, Any] | None = None
+    ) -> CampaignEntry:
         """Show that the process that runs a campaign is alive, and what it says of the campaign.
 
         :param progress: plain JSON; ``None`` leaves what was said before.

@@ -11,7 +11,7 @@ class Pool:
 
     Pools that are equal are one; those of two names never are.
 
-    :param name: tells the pools of a process apart.
+    :param name: names the pool within its process.
     :param connections: how many are open at a time, at most.
     :param wait: seconds to wait for one of them while all are in use.
     :param lock_timeout: seconds to wait for what another process has locked; if not set, 20 on PostgreSQL and

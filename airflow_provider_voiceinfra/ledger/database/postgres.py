@@ -1,4 +1,4 @@
-"""What PostgreSQL is told of each connection and transaction, so that one process never stops all others.
+"""What PostgreSQL is set to for each connection and transaction, so that one process never stops all others.
 
 Nothing is set for a session: behind a pooler in transaction mode, the next transaction runs in another one.
 """

@@ -162,7 +162,7 @@ deliveries = Table(
     Column("digest", String(64), nullable=False, unique=True),
     Column("conn_id", String(250), nullable=False),
     Column("account", String(64)),
-    # The call that it tells of, if that could be read.
+    # The call that it is about, if that could be read.
     Column("call_id", String(255)),
     Column("reason", Text, nullable=False),
     Column("event", String(255)),

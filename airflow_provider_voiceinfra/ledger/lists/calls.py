@@ -124,7 +124,7 @@ class BrowsingLedger:
         return self._distinct(calls.c.dag_id)
 
     def own_numbers(self, conn_ids: Collection[str] = ()) -> frozenset[str]:
-        """Return the numbers that calls are placed from, as far as the newest calls tell.
+        """Return the numbers that calls are placed from, as far as the newest calls show.
 
         :param conn_ids: connections of which fewer calls may be among the newest.
         """
@@ -142,7 +142,7 @@ class BrowsingLedger:
         return None if row is None else CompletionEntry(**row._mapping)
 
     def _distinct(self, column: ColumnElement[str]) -> list[str]:
-        # From each value straight to the next greater one: as many look-ups in an index as there are values,
+        # From each value straight to the next greater one: as many lookups in an index as there are values,
         # where DISTINCT would read every row.
         found = select(func.min(column).label("value")).cte("found", recursive=True)
         greater = select(func.min(column)).where(column > found.c.value).scalar_subquery()

@@ -119,7 +119,7 @@ def look_up(column: ColumnElement[Any], call_id: ColumnElement[Any]) -> ColumnEl
 
 
 def row_fits(wanted: CallFilter) -> Callable[[Any], bool] | None:
-    """Return what tells whether a row has the digits that are wanted; ``None`` if SQL has told already."""
+    """Return the test for whether a row has the wanted digits; ``None`` if SQL has decided that."""
     digits = wanted.digits
     if digits is None or len(digits) <= END_DIGITS:
         return None
@@ -128,7 +128,7 @@ def row_fits(wanted: CallFilter) -> Callable[[Any], bool] | None:
 
 
 def is_impossible(wanted: CallFilter, *, ended: bool) -> bool:
-    """Tell whether a filter rules out every call by itself, so that nobody has to search for one.
+    """Return whether a filter rules out every call by itself, so that nobody has to search for one.
 
     :param ended: whether only calls with a completion are listed.
     """

@@ -46,7 +46,7 @@ _SCATTERED = 2_000
 _SORT = 10_000  # calls that an index leads to, and that a question puts in that order itself
 _FIRST_SCAN = 4  # times as many calls as are wanted; most filters find enough of them there
 _ANYWHERE = Way((), ())
-# How a call ended, in one look-up: its duration, if it has one, and its outcome.
+# How a call ended, in one lookup: its duration, if it has one, and its outcome.
 _END = (
     func.coalesce(cast(completions.c.duration_seconds, String), "")
     + " "
@@ -202,7 +202,7 @@ class Search:
         return rows, edge[0].moment if len(edge) > 1 else None, limit
 
     def _is_impossible(self) -> bool:
-        """Tell whether the filter rules out every call by itself."""
+        """Return whether the filter rules out every call by itself."""
         return is_impossible(self._wanted, ended=self._by_duration)
 
     def _conditions(self, seen: Any) -> list[ColumnElement[bool]]:
@@ -210,7 +210,7 @@ class Search:
         return [*conditions(self._wanted, seen), seen.key_hash.is_not(None)]
 
     def _ends(self, seen: Any) -> list[ColumnElement[Any]]:
-        """Return the columns that tell how far the calls of a window are, and how they ended."""
+        """Return the columns that say how far the calls of a window are, and how they ended."""
         return [seen.state, look_up(_END, seen.call_id).label("end")]
 
     def _most(self, number: int) -> int:
@@ -219,7 +219,7 @@ class Search:
         return number if self._wanted.digits is None else min(number, _SCATTERED)
 
     def _is_short(self, connection: Connection) -> bool:
-        """Tell whether an index leads to so few calls that all of them can be looked at."""
+        """Return whether an index leads to so few calls that all of them can be looked at."""
         ways = followed(self._wanted, connection.dialect.name)
         others = select(calls.c.claimed_at).where(*ways).order_by(*self._way.columns, calls.c.claimed_at)
         return bool(ways) and connection.execute(others.offset(self._most(_SORT)).limit(1)).first() is None

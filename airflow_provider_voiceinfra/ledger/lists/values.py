@@ -154,7 +154,7 @@ class LastRejection:
     """The last webhook for a connection that was rejected.
 
     :param conn_id: the connection; ``NO_CONNECTION`` for webhooks to connections that do not exist.
-    :param reason: see ``webhook_reasons``.
+    :param reason: see ``webhooks.reasons``.
     :param number: how many were rejected since the first.
     """
 
@@ -168,7 +168,7 @@ class LastRejection:
 class ListedDelivery:
     """A signed webhook that could not be used as a completion, without its body.
 
-    :param reason: see ``webhook_reasons``.
+    :param reason: see ``webhooks.reasons``.
     :param size: of the body, in bytes.
     """
 

@@ -36,7 +36,7 @@ def build_pages(ledger: Callable[[], CallLedger], visitor: VisitorOf | None = No
     """Return the pages as an ASGI application; nobody sees any of it without a login.
 
     :param ledger: returns the ledger that is shown.
-    :param visitor: the dependency that tells who asks; if not set, Airflow's own.
+    :param visitor: the dependency that returns who asks; if not set, Airflow's own.
     """
     app = FastAPI(
         title="VoiceInfra pages",
@@ -97,7 +97,7 @@ async def _no_ledger(request: Request, error: Exception) -> Response:
     log.error("A page cannot be shown: %s", error)
     text = (
         "The ledger of calls cannot be used at present, so there is nothing to show. Nothing is lost by it. "
-        "The log of Airflow's API server says why; `airflow voiceinfra doctor` tells what to do."
+        "The log of Airflow's API server says why; `airflow voiceinfra doctor` says what to do."
     )
     return _message(request, 503, text)
 

@@ -49,7 +49,7 @@ def page(
 
 
 def is_partial(request: Request) -> bool:
-    """Tell whether a page that is open asks for a part of itself."""
+    """Return whether a page that is open asks for a part of itself."""
     return "hx-request" in request.headers and "hx-history-restore-request" not in request.headers
 
 
@@ -128,7 +128,7 @@ def data(value: Any) -> str:
 
 _OUTCOMES = ("answered", "voicemail", "failed", "expired")
 _STATES = ("claimed", "accepted", "refused", "unknown", "open")
-_CAMPAIGN_STATES = ("running", "waiting", "silent", "cancelled", "finished")
+_CAMPAIGN_STATES = ("running", "waiting", "no_heartbeat", "cancelled", "finished")
 _VERDICTS = ("ok", "warning", "skipped")
 _STYLED = frozenset((*_OUTCOMES, *_STATES, *_CAMPAIGN_STATES, *_VERDICTS))
 

@@ -50,7 +50,7 @@ class PageRoute(APIRoute):
                 raise HTTPException(
                     503,
                     "The ledger of calls does not answer at present, so there is nothing to show. Nothing "
-                    "is lost by it. Try again in a moment; if it goes on, `airflow voiceinfra doctor` tells "
+                    "is lost by it. Try again in a moment; if it goes on, `airflow voiceinfra doctor` says "
                     "what to do.",
                 ) from None
             except (HTTPException, RequestValidationError, VoiceInfraError):

@@ -25,7 +25,7 @@ MOST_COUNTED = 10_000
 POLL_SECONDS = 5
 
 _LONGEST_ID = 250  # as Airflow's own columns
-_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.SILENT)
+_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
 # Outcomes in the order in which they are always named; others follow.
 _ORDER = ("answered", "voicemail", "failed", OPEN, *(state.value for state in CallState))
 

@@ -55,13 +55,13 @@ class Scope:
         return frozenset(known) - self.visitor.readable_dags(known)
 
     def may_read(self, conn_id: str) -> bool:
-        """Tell whether the visitor may read a connection, and so what was said through it."""
+        """Return whether the visitor may read a connection, and so what was said through it."""
         if conn_id not in self._readable:
             self._readable[conn_id] = conn_id in self.visitor.readable_connections([conn_id])
         return self._readable[conn_id]
 
     def shows(self, dag_id: str | None, conn_id: str) -> bool:
-        """Tell whether a call or a campaign is shown to the visitor at all."""
+        """Return whether a call or a campaign is shown to the visitor at all."""
         if dag_id is None:
             return self.may_read(conn_id)
         if dag_id not in self._readable_dags:
@@ -69,7 +69,7 @@ class Scope:
         return self._readable_dags[dag_id]
 
     def may_change(self, campaign: CampaignEntry) -> bool:
-        """Tell whether the visitor may cancel a campaign."""
+        """Return whether the visitor may cancel a campaign."""
         if campaign.dag_id is None:
             return self.visitor.may_edit_connection(campaign.conn_id)
         return self.visitor.may_edit_runs_of(campaign.dag_id)
@@ -96,7 +96,7 @@ class Scope:
 def require_own_page(request: Request) -> None:
     """Refuse a change that another site has made this visitor's browser ask for.
 
-    No other site can send the header without asking first, which Airflow does not grant; and a browser tells
+    No other site can send the header without asking first, which Airflow does not grant; and a browser says
     where a request came from, unless it is old or the address is neither https nor loopback.
 
     :raises HTTPException: 403.
@@ -109,7 +109,7 @@ def require_own_page(request: Request) -> None:
 
 
 def _is_own_origin(request: Request) -> bool:
-    """Tell whether the origin, if a browser has told one, is this Airflow's."""
+    """Return whether the origin, if a browser has sent one, is this Airflow's."""
     origin = request.headers.get("origin")
     if origin is None:
         return True

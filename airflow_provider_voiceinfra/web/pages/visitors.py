@@ -19,7 +19,7 @@ class Visitor(Protocol):
         ...
 
     def may_see_pages(self) -> bool:
-        """Tell whether plugins' pages are shown to them at all."""
+        """Return whether plugins' pages are shown to them at all."""
         ...
 
     def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
@@ -27,7 +27,7 @@ class Visitor(Protocol):
         ...
 
     def may_edit_connection(self, conn_id: str) -> bool:
-        """Tell whether they may change a connection."""
+        """Return whether they may change a connection."""
         ...
 
     def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
@@ -35,7 +35,7 @@ class Visitor(Protocol):
         ...
 
     def may_edit_runs_of(self, dag_id: str) -> bool:
-        """Tell whether they may change the runs of a DAG, as by marking one as failed."""
+        """Return whether they may change the runs of a DAG, as by marking one as failed."""
         ...
 
 
@@ -74,7 +74,7 @@ class AirflowVisitor:
         return str(self._user.get_name())
 
     def may_see_pages(self) -> bool:
-        """Tell whether plugins' pages are shown to them at all."""
+        """Return whether plugins' pages are shown to them at all."""
         from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 
         return bool(self._manager.is_authorized_view(access_view=AccessView.PLUGINS, user=self._user))
@@ -91,7 +91,7 @@ class AirflowVisitor:
         return _allowed(conn_ids, teams.of_connections, ask)
 
     def may_edit_connection(self, conn_id: str) -> bool:
-        """Tell whether they may change a connection."""
+        """Return whether they may change a connection."""
         from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
 
         def ask(wanted: set[str], **of: Any) -> Collection[str]:
@@ -113,7 +113,7 @@ class AirflowVisitor:
         return _allowed(dag_ids, teams.of_dags, ask)
 
     def may_edit_runs_of(self, dag_id: str) -> bool:
-        """Tell whether they may change the runs of a DAG, as by marking one as failed."""
+        """Return whether they may change the runs of a DAG, as by marking one as failed."""
         from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
         def ask(wanted: set[str], **of: Any) -> Collection[str]:
@@ -136,7 +136,7 @@ def _allowed(
     """Return those ids that are allowed to a visitor; what belongs to a team needs its permission.
 
     :param owners_of: returns whose they are.
-    :param ask: returns those that are allowed; it is told the team where there are any.
+    :param ask: returns those that are allowed; it gets the team where there are any.
     """
     wanted = set(ids)
     if not teams.are_used():

@@ -1,4 +1,4 @@
-"""Remembers which webhook was rejected last, and why, so that the page Setup can tell.
+"""Remembers which webhook was rejected last, and why, so that the page Setup can say so.
 
 Most rejected webhooks come from unauthenticated senders, who can send as many as they like. So few are
 written, one at a time, and never in the way of a genuine webhook.
@@ -36,7 +36,7 @@ class Rejections:
     """Writes rejections into the ledger, seldom.
 
     :param ledger: returns the ledger.
-    :param secrets_for: tells whether there is such a connection.
+    :param secrets_for: returns whether there is such a connection.
     :param clock: monotonic seconds.
     """
 
@@ -56,7 +56,7 @@ class Rejections:
         self._existing: LRUCache[str, None] = LRUCache(_CONNECTIONS)
 
     def is_due(self, conn_id: str, reason: str) -> bool:
-        """Tell whether a rejection is to be written; costs nothing, and counts as done if so.
+        """Return whether a rejection is to be written; costs nothing, and counts as done if so.
 
         :param conn_id: the connection that the webhook named, which need not exist.
         :param reason: the same as for ``write``.
@@ -76,7 +76,7 @@ class Rejections:
         """Write a rejection; whatever goes wrong with that is of no consequence to anybody.
 
         :param conn_id: the connection that the webhook named, which need not exist.
-        :param reason: why it was rejected, see ``webhook_reasons``.
+        :param reason: why it was rejected, see ``webhooks.reasons``.
         """
         # One that waits for a ledger that is down must not take the threads of genuine webhooks.
         if not self._writing.acquire(blocking=False):

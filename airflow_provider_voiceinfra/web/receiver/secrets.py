@@ -1,4 +1,4 @@
-"""Which secrets a webhook may be signed with: asks Airflow, seldom, and tells "none" from "can't say".
+"""Which secrets a webhook may be signed with: asks Airflow, seldom; "none" is not "can't say".
 
 Airflow answers "not found" also where one of its secrets backends failed, a database that is down included.
 Taken at its word it would turn genuine webhooks away, so that answer is looked into a second time.
@@ -88,14 +88,14 @@ def _second_look(conn_id: str) -> Any:
 
 
 class CachedSecrets:
-    """Remembers for some seconds what a look-up found, or that it found nothing.
+    """Remembers for some seconds what a lookup found, or that it found nothing.
 
     Ids that anybody could have made up are looked up a bounded number of times, and a few at a time. One more
     is answered as a connection that does not exist, at once, so that a flood of them looks the same for every
     id and slows nobody down. Ids that are known to exist are not counted: those that were found before, those
     that an environment variable defines, and ``names``.
 
-    :param find: the look-up itself.
+    :param find: the lookup itself.
     :param names: yields ids that exist, as far as they can be listed; asked in a thread of its own, only
         while unknown ids are asked for.
     :param clock: monotonic seconds.

@@ -1,6 +1,6 @@
 """The routes that the vendor posts to: reads bytes within a limit, hands them on, answers with a status.
 
-An answer tells an unauthenticated sender nothing: neither which connections exist nor what was wrong.
+An answer reveals nothing to an unauthenticated sender: neither which connections exist nor what was wrong.
 """
 
 from __future__ import annotations

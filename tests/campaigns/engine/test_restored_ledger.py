@@ -73,7 +73,7 @@ class Phones:
 
 
 class Restored:
-    """A ledger that is exchanged for a backup of itself, once, between two beats."""
+    """A ledger that is exchanged for a backup of itself, once, between two heartbeats."""
 
     def __init__(self, ledger: CallLedger, restore: Callable[[Dialler], bool]) -> None:
         self._ledger = ledger
@@ -83,11 +83,11 @@ class Restored:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def beat(self, *args: Any) -> Any:
+    def heartbeat(self, *args: Any) -> Any:
         assert self.dialler is not None
         if self._restore(self.dialler):
             raise LedgerUnavailableError("the database was restarted")
-        return self._ledger.beat(*args)
+        return self._ledger.heartbeat(*args)
 
 
 def run(ledger: CallLedger, phones: Phones, restore: Callable[[Dialler], bool], **plan: Any) -> End:

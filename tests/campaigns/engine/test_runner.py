@@ -512,8 +512,8 @@ class TestLedgerThatFails:
             until(lambda: len(bench.dialled()) >= 2)
             away.add("claim_many")
             until(lambda: flaky.failures["claim_many"] > 5)  # so some wait for their claim
-            away.update({"beat", "completions_after", "count_contacts"})
-            until(lambda: flaky.failures["beat"] + flaky.failures["completions_after"])
+            away.update({"heartbeat", "completions_after", "count_contacts"})
+            until(lambda: flaky.failures["heartbeat"] + flaky.failures["completions_after"])
             assert bench.runner is not None
             bench.runner.stop()
         assert ended == [End.STOPPED]

@@ -35,7 +35,7 @@ RUNNING = CampaignEntry(
 IN_STATE = {
     CampaignState.RUNNING: RUNNING,
     CampaignState.WAITING: replace(RUNNING, runner=None),
-    CampaignState.SILENT: replace(RUNNING, runner_seen_at=PRESENT - timedelta(hours=1)),
+    CampaignState.NO_HEARTBEAT: replace(RUNNING, runner_seen_at=PRESENT - timedelta(hours=1)),
     CampaignState.CANCELLED: replace(RUNNING, runner=None, cancelled_at=PRESENT),
     CampaignState.FINISHED: replace(RUNNING, runner=None, finished_at=PRESENT),
 }
@@ -52,7 +52,7 @@ def test_a_failed_task_has_stopped_only_what_nobody_runs_and_is_not_over(task: s
 
     stopped = {state for state, entry in IN_STATE.items() if status(entry, task).has_failed}
 
-    assert stopped == {CampaignState.WAITING, CampaignState.SILENT}
+    assert stopped == {CampaignState.WAITING, CampaignState.NO_HEARTBEAT}
     for state, entry in IN_STATE.items():
         assert ("Its task has failed" in status(entry, task).meaning()) == (state in stopped)
 
@@ -95,7 +95,7 @@ def test_log_says_when_the_next_call_is_due() -> None:
 def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled(ledger_url: str) -> None:
     ledger = CallLedger(ledger_url)
     entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin("dag"))
-    running = overview(status(ledger.beat("spring", str(entry.runner), PROGRESS)), {})
+    running = overview(status(ledger.heartbeat("spring", str(entry.runner), PROGRESS)), {})
     assert (running["done"], running["outcomes"]) == (4, {"answered": 3, "voicemail": 1})
     assert running["waiting"] == {"redial": 2, "window": 4}
 

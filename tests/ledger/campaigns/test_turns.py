@@ -99,7 +99,7 @@ class TestTake:
         clock.forward(59.9)
         with pytest.raises(CampaignBusyError):
             take(ledger, ANOTHER_RUN)
-        ledger.beat("c", runner, {})
+        ledger.heartbeat("c", runner, {})
         clock.forward(59.9)
         with pytest.raises(CampaignBusyError):
             take(ledger, ANOTHER_RUN)
@@ -122,7 +122,7 @@ class TestTake:
     def test_campaign_that_is_taken_up_goes_on_where_it_was(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         set_loaded(ledger)
-        ledger.beat("c", runner, {"active": 3})
+        ledger.heartbeat("c", runner, {"active": 3})
         ledger.cancel_campaign("c")
         ledger.release_campaign("c", runner)
         before = stored(ledger)
@@ -167,14 +167,14 @@ class TestTake:
         entry = rival.result()
         assert stored(ledger) == entry
         with pytest.raises(CampaignBusyError):
-            ledger.beat("c", str(former.runner), {})
+            ledger.heartbeat("c", str(former.runner), {})
 
 
 class TestBeat:
     def test_beat_shows_life_and_progress(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         clock.forward(7)
-        entry = ledger.beat("c", runner, {"active": 3, "waiting": {"window": 2}, "obstacle": None})
+        entry = ledger.heartbeat("c", runner, {"active": 3, "waiting": {"window": 2}, "obstacle": None})
         assert entry == stored(ledger)
         assert entry.progress == {"active": 3, "waiting": {"window": 2}, "obstacle": None}
         assert entry.runner_seen_at == START + timedelta(seconds=7)
@@ -182,11 +182,11 @@ class TestBeat:
 
     def test_beat_tells_of_a_cancellation_and_of_its_end(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        assert ledger.beat("c", runner, {}).cancelled_at is None
+        assert ledger.heartbeat("c", runner, {}).cancelled_at is None
         ledger.cancel_campaign("c")
-        assert ledger.beat("c", runner, {}).cancelled_at is not None
+        assert ledger.heartbeat("c", runner, {}).cancelled_at is not None
         ledger.uncancel_campaign("c")
-        assert ledger.beat("c", runner, {}).cancelled_at is None
+        assert ledger.heartbeat("c", runner, {}).cancelled_at is None
 
     @pytest.mark.parametrize("by", [ANOTHER_RUN, SECOND_TRY], ids=["another task", "next try"])
     def test_runner_that_has_lost_the_campaign_is_refused_and_changes_nothing(
@@ -195,17 +195,17 @@ class TestBeat:
         lost = runner_of(ledger)
         clock.forward(60)
         runner = runner_of(ledger, by)
-        entry = ledger.beat("c", runner, {"active": 1})
+        entry = ledger.heartbeat("c", runner, {"active": 1})
         clock.forward(1)
         with pytest.raises(CampaignBusyError, match=f"{by.run_id!r}"):
-            ledger.beat("c", lost, {"active": 99})
+            ledger.heartbeat("c", lost, {"active": 99})
         assert stored(ledger) == entry
 
     def test_runner_that_has_released_the_campaign_is_refused(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
         ledger.release_campaign("c", runner)
         with pytest.raises(CampaignBusyError):
-            ledger.beat("c", runner, {})
+            ledger.heartbeat("c", runner, {})
         assert stored(ledger).runner is None
 
 
@@ -275,7 +275,7 @@ class TestCancel:
         if loaded:
             set_loaded(ledger)
         assert ledger.cancel_campaign("c")
-        assert ledger.beat("c", runner, {}).cancelled_at is not None
+        assert ledger.heartbeat("c", runner, {}).cancelled_at is not None
 
     def test_campaign_that_was_cancelled_and_is_over_can_be_continued(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
@@ -313,7 +313,7 @@ class TestFinish:
     def test_other_campaigns_go_on(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
         other = take(ledger, ANOTHER_RUN, "another")
-        ledger.beat("c", runner, {"active": 1})
+        ledger.heartbeat("c", runner, {"active": 1})
         ledger.cancel_campaign("c")
         ledger.finish_campaign("c", runner, {})
         ledger.release_campaign("c", runner, forget_load=True)

@@ -239,7 +239,7 @@ def fill(world: World) -> dict[str, str]:
         **{"obstacle": "failing", "refusals": refusals, "next_at": "2026-01-02T03:04:05+00:00"},
     }
     assert entry.runner is not None
-    ledger.beat(word("campaign_id"), entry.runner, progress)
+    ledger.heartbeat(word("campaign_id"), entry.runner, progress)
     return addresses(world, keys)
 
 

@@ -40,7 +40,9 @@ def begin(ledger: CallLedger, campaign_id: str, done: int = 0, **origin: Any) ->
     entry = ledger.take_campaign(campaign_id, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
     assert entry.runner is not None
     progress = {"contacts": 10, "done": done, "outcomes": {"answered": done}, "placed": done, "active": 1}
-    ledger.beat(campaign_id, entry.runner, {**progress, "max_active_calls": 5, "skipped": {}, "waiting": {}})
+    ledger.heartbeat(
+        campaign_id, entry.runner, {**progress, "max_active_calls": 5, "skipped": {}, "waiting": {}}
+    )
 
 
 def test_calls_of_the_run_are_counted_and_listed(client: TestClient, calls: Calls) -> None:

@@ -61,7 +61,7 @@ def conversation(transcript: Any) -> list[Turn]:
 
 
 def is_conversation(turns: Iterable[Turn]) -> bool:
-    """Tell whether it is known of any turn who spoke."""
+    """Return whether it is known of any turn who spoke."""
     return any(turn.who is not None for turn in turns)
 
 

@@ -137,8 +137,8 @@ class CallView:
         return self.privacy.text(self.entry.error_code) if self.entry else None
 
     @property
-    def told(self) -> list[tuple[str, Shown]]:
-        """What the agent was told for this call."""
+    def given(self) -> list[tuple[str, Shown]]:
+        """What the agent was given for this call."""
         request = (self.entry.request if self.entry and self.may_read else None) or {}
         values = ((label, request.get(name)) for name, label in _TOLD_THE_AGENT.items())
         return [(label, shown(value)) for label, value in values if value]
@@ -146,7 +146,7 @@ class CallView:
     @property
     def has_told(self) -> bool:
         """Whether there is anything that was said, or asked for, to show."""
-        return bool(self.told) or self.record is not None or self.is_unreadable
+        return bool(self.given) or self.record is not None or self.is_unreadable
 
     @property
     def times(self) -> list[tuple[str, datetime, str]]:
@@ -208,7 +208,7 @@ class CallView:
 
     @property
     def extracted(self) -> list[tuple[str, Shown]]:
-        """What the agent was told to find out, under whatever name the API gives it."""
+        """What the agent was asked to find out, under whatever name the API gives it."""
         return fields_of({name: value for name, value in self._rest.items() if _is_extracted(value)})
 
     @property
@@ -221,7 +221,7 @@ class CallView:
         return {name: value for name, value in (self.record or {}).items() if not self._is_told(name, value)}
 
     def _is_told(self, name: str, value: Any) -> bool:
-        """Tell whether a field of the webhook is shown in a place of its own, and as it is."""
+        """Return whether a field of the webhook is shown in a place of its own, and as it is."""
         if name in _TOLD_AS_THEY_ARE or (name in _DOCUMENTED and value is None):
             return True
         if name == "recording_url":

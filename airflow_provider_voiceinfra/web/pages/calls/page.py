@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.web.pages.scope import Scope
 PAGE = 50
 """How many calls a page shows."""
 MOST_ROUNDS = 20
-"""How often a page searches further by itself before it waits to be told to."""
+"""How often a page searches further by itself before it waits for a click."""
 MOST_UNKNOWN = 100
 """How many unknown calls are counted."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # How a call stands, in a word or two, and what that means.
 STANDINGS = {
-    OPEN: ("not over yet", "The API has taken the call; no webhook has told its end so far."),
+    OPEN: ("not over yet", "The API has taken the call; no webhook has reported its end so far."),
     CallState.CLAIMED.value: ("being sent", "The call is about to be sent to the API, or has just been."),
     CallState.REFUSED.value: ("refused", "The API did not take the call, so nothing rang."),
     CallState.UNKNOWN.value: (
@@ -28,7 +28,7 @@ STANDINGS = {
 DIRECTIONS = {Direction.INBOUND: "inbound", Direction.ELSEWHERE: "from elsewhere"}
 """Where calls come from that were not placed from here, for people."""
 _OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
-_OVER = ("over", "The call is over; its webhook tells no outcome.")
+_OVER = ("over", "The call is over; its webhook has no outcome.")
 
 
 @dataclass(frozen=True)

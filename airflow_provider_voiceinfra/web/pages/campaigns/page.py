@@ -25,7 +25,7 @@ from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
 PAGE_SIZE = 25
 LIST_POLL_SECONDS = 5
 _LONGEST_TEXT = 250
-_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.SILENT)
+_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def list_campaigns(
         older=address(after=found.after) if found.after else None,
         poll_seconds=LIST_POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
         # Who looks on is not told every few seconds how long the list is.
-        tells=request.headers.get("hx-trigger") not in (None, "campaigns"),
+        notice=request.headers.get("hx-trigger") not in (None, "campaigns"),
     )
 
 
@@ -84,12 +84,12 @@ def cancel(request: Request, id: Annotated[str, Form()]) -> Response:
     entry = scope.ledger.campaign(entry.campaign_id) or entry
     if changed:
         log.info("Campaign %r was cancelled by %r.", mask_numbers_in(entry.campaign_id), scope.visitor.name)
-        return _campaign(request, scope, entry, told="The campaign is cancelled.")
+        return _campaign(request, scope, entry, notice="The campaign is cancelled.")
     if entry.cancelled_at is not None:
-        told = "Nothing was changed: the campaign was cancelled before, at"
-        return _campaign(request, scope, entry, told=told, told_at=entry.cancelled_at)
-    told = "Nothing was changed: the campaign was over before it could be cancelled."
-    return _campaign(request, scope, entry, told=told)
+        notice = "Nothing was changed: the campaign was cancelled before, at"
+        return _campaign(request, scope, entry, notice=notice, notice_at=entry.cancelled_at)
+    notice = "Nothing was changed: the campaign was over before it could be cancelled."
+    return _campaign(request, scope, entry, notice=notice)
 
 
 @router.post("/campaign/resume", dependencies=[Depends(require_own_page)])
@@ -100,11 +100,11 @@ def resume(request: Request, id: Annotated[str, Form()]) -> Response:
     changed = scope.ledger.uncancel_campaign(entry.campaign_id)
     entry = scope.ledger.campaign(entry.campaign_id) or entry
     if not changed:
-        return _campaign(request, scope, entry, told="Nothing was changed: the campaign is not cancelled.")
+        return _campaign(request, scope, entry, notice="Nothing was changed: the campaign is not cancelled.")
     shown = mask_numbers_in(entry.campaign_id)
     log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
     return _campaign(
-        request, scope, entry, told=f"The cancellation is taken back. {_status(entry).after_resuming()}"
+        request, scope, entry, notice=f"The cancellation is taken back. {_status(entry).after_resuming()}"
     )
 
 
@@ -114,18 +114,18 @@ def _campaign(
     entry: CampaignEntry,
     *,
     was: str = "",
-    told: str | None = None,
-    told_at: datetime | None = None,
+    notice: str | None = None,
+    notice_at: datetime | None = None,
 ) -> Response:
     """Return the page of a campaign.
 
     :param was: the state that the page shows at present; a different one is announced.
-    :param told: what has become of what the visitor asked for, and ``told_at`` the moment that it ends with.
+    :param notice: what has become of what the visitor asked for, ``notice_at`` the moment that it ends with.
     """
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
     counts = None if entry.progress else scope.ledger.count_contacts(entry.campaign_id)
     # One that runs, or is over, says so itself.
-    asks_airflow = _status(entry).state in (CampaignState.WAITING, CampaignState.SILENT)
+    asks_airflow = _status(entry).state in (CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
     view = view_of(entry, counts, task=task_state(entry) if asks_airflow else None)
     return page(
         request,
@@ -137,8 +137,8 @@ def _campaign(
         may_change=scope.may_change(entry),
         here=page_address("campaign", id=entry.campaign_id, was=view.state_told),
         announced=bool(was) and was != view.state_told,
-        told=told,
-        told_at=told_at,
+        notice=notice,
+        notice_at=notice_at,
     )
 
 

@@ -34,7 +34,7 @@ _OBSTACLES = {
         "lasts, the task fails, and a retry goes on."
     ),
     Obstacle.FAILING: (
-        "The API fails: answers to calls get lost. One call at a time tells whether it works again; if that "
+        "The API fails: answers to calls get lost. One call at a time shows whether it works again; if that "
         "lasts, the task fails, and a retry goes on."
     ),
 }

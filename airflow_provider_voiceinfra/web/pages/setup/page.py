@@ -104,8 +104,8 @@ def replay_delivery(request: Request, id: Annotated[str, Form()]) -> Response:
     """Try a kept delivery again, or all of them."""
     scope = Scope.of(request)
     conn_ids = _readable(scope.visitor, _conn_ids(scope))
-    told = _replay_all(scope, conn_ids) if id == ALL else _replay_one(scope, id)
-    return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), told=told)
+    notice = _replay_all(scope, conn_ids) if id == ALL else _replay_one(scope, id)
+    return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), notice=notice)
 
 
 def _setup(request: Request, every: ConnIds, *, status: int = 200, **shown: Any) -> Response:
@@ -116,7 +116,7 @@ def _setup(request: Request, every: ConnIds, *, status: int = 200, **shown: Any)
         title="Setup",
         current="setup",
         is_complete=every.is_complete,
-        told=None,
+        notice=None,
         **shown,
     )
 
@@ -170,7 +170,7 @@ def _findings(request: Request, findings: Iterable[Finding]) -> Response:
     found = list(findings)
     verdicts = {one.verdict for one in found}
     if Verdict.FAILED in verdicts:
-        said = "Something has to be mended."
+        said = "Something has to be fixed."
     else:
         said = "It works, with a remark." if Verdict.WARNING in verdicts else "Everything is in order."
     return page(request, "_findings.html", findings=found, said=said)
@@ -244,7 +244,7 @@ def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
             outcomes.append(replay(delivery, scope.ledger).outcome)
     used = sum(outcome is not Outcome.KEPT for outcome in outcomes)
     log.info("%d deliveries were replayed by %r; %d of use", len(outcomes), scope.visitor.name, used)
-    told = f"{len(outcomes)} tried again: {used} could be used, {len(outcomes) - used} stay as they are."
+    notice = f"{len(outcomes)} tried again: {used} could be used, {len(outcomes) - used} stay as they are."
     if len(listed) < MOST_REPLAYED:
-        return told
-    return f"{told} These were the newest; `airflow voiceinfra deliveries --replay all` tries every one."
+        return notice
+    return f"{notice} These were the newest; `airflow voiceinfra deliveries --replay all` tries every one."

@@ -1,4 +1,4 @@
-"""What the page /ui/setup tells of a connection, of a rejected webhook, and of one that was kept."""
+"""What the page /ui/setup says of a connection, of a rejected webhook, and of one that was kept."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def views_of(
     settings: Settings | None,
     ledger: CallLedger | None,
 ) -> list[ConnectionView]:
-    """Return what there is to tell of connections.
+    """Return what there is to say of connections.
 
     :param visitor: who looks.
     :param conn_ids: those that they may read.

@@ -57,7 +57,7 @@ def begin(
     whence = origin or CallOrigin(dag_id=dag_id, run_id="r1", task_id="call_all", map_index=-1)
     entry = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
     ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
-    return ledger.beat(id_, str(entry.runner), {**PROGRESS, "obstacle": None, **progress})
+    return ledger.heartbeat(id_, str(entry.runner), {**PROGRESS, "obstacle": None, **progress})
 
 
 def sleep(ledger: CallLedger, id_: str = "spring", **options: Any) -> None:
@@ -181,7 +181,7 @@ class TestList:
     ) -> None:
         begin(ledger, "running")
         sleep(ledger, "waiting")
-        die(ledger, "silent")
+        die(ledger, "no_heartbeat")
         begin(ledger, "cancelled")
         ledger.cancel_campaign("cancelled")
         finish(ledger, "finished")
