@@ -26,7 +26,7 @@ DURATIONS = [
     "ledger.database.connect.BUSY_TIMEOUT",
     "ledger.database.postgres.IDLE_TIMEOUT",
     "ledger.database.postgres.LOCK_TIMEOUT",
-    "ledger.lists.campaigns.RUNNER_LEASE",
+    "ledger.campaigns.states.RUNNER_LEASE",
     "campaigns.campaign.MIN_PAUSE",
     "campaigns.campaign.HANDOVER_INTERVAL",
     "campaigns.campaign._BEAT_INTERVAL",

@@ -114,8 +114,8 @@ def _takeover_forgets(diary: Any) -> None:
     from airflow_provider_voiceinfra.ledger import claims
 
     def once(self: Any) -> Any:
-        state = runner.CampaignState(self._plan, self._ledger, self._origin, self._clocks, before=None)
-        return self._run(state)
+        tracker = runner.CampaignTracker(self._plan, self._ledger, self._origin, self._clocks, before=None)
+        return self._run(tracker)
 
     claims.hold = lambda connection, owner: None
     CampaignExecution._await_former = lambda self, campaign: time.sleep(2.0 / SCALE)  # type: ignore[method-assign]
