@@ -29,7 +29,7 @@ TRICKS = {
     "cut_after": "the connection broke before the answer came; the webhook told that the phone had rung",
     "webhook_thrice": "the webhook came three times; the call counts once",
     "webhook_early": "the webhook came before the answer to the request",
-    "webhook_bad_signature": "a webhook with a wrong signature was turned away; then the right one came",
+    "webhook_bad_signature": "a webhook with a wrong signature was rejected; then the right one came",
 }
 
 

@@ -78,7 +78,9 @@ def _waits(value: object) -> tuple[timedelta, ...]:
         raise InvalidCallError("redial", "waits must be a list of minutes, such as [30, 60, 120]")
     for wait in values:
         if not isinstance(wait, (int, float)) or isinstance(wait, bool) or not 0 <= wait <= 43_200:
-            raise InvalidCallError("redial", f"waits must be minutes from 0 to 43200 (30 days), not {wait!r}")
+            raise InvalidCallError(
+                "redial", f"waits must be minutes from 0 to 43200, which is 30 days, not {wait!r}"
+            )
     return tuple(timedelta(minutes=wait) for wait in values)
 
 

@@ -223,7 +223,7 @@ def test_each_row_has_one_line_that_agrees_with_the_summary_and_the_api_however_
     assert campaign.dialled() == dialled
 
 
-def test_a_cleared_campaign_reads_its_contacts_anew_and_calls_who_is_new_or_mended(
+def test_a_cleared_campaign_reads_its_contacts_anew_and_calls_who_is_new_or_fixed(
     campaign: Campaign,
 ) -> None:
     campaign.run([*rows(0), {"to_number": "12"}, *rows(1)])
@@ -264,7 +264,7 @@ def test_a_task_that_slept_does_not_read_the_contacts_again(campaign: Campaign) 
     assert (summary["contacts"], summary["answered"]) == (1, 1)
 
 
-def test_each_try_reads_the_contacts_since_a_person_may_have_mended_them(campaign: Campaign) -> None:
+def test_each_try_reads_the_contacts_since_a_person_may_have_fixed_them(campaign: Campaign) -> None:
     stopped = campaign.execution(rows(0, 1))
     stopped.stop()
     assert stopped.run() == (End.STOPPED, {})
@@ -304,7 +304,7 @@ def test_results_never_replace_what_the_campaign_reads(campaign: Campaign) -> No
     assert campaign.dialled() == {}
 
 
-# What a person must mend.
+# What a person must fix.
 
 
 def test_a_wrong_key_stops_the_campaign_and_keeps_everybody(campaign: Campaign) -> None:
@@ -323,7 +323,7 @@ def test_a_wrong_key_stops_the_campaign_and_keeps_everybody(campaign: Campaign) 
 @pytest.mark.parametrize("contacts", [1, 3, 12])
 def test_an_unknown_agent_stops_the_campaign_and_keeps_everybody(campaign: Campaign, contacts: int) -> None:
     for _ in range(2):
-        with pytest.raises(CallRefusedError, match=r"refused .* Mend that and clear this task.*everybody"):
+        with pytest.raises(CallRefusedError, match=r"refused .* Fix that and clear this task.*everybody"):
             campaign.run(rows(*range(contacts)), agent_id="unknown_agent", max_active_calls=1)
         entry = campaign.ledger.campaign(campaign.plan.campaign_id)
         assert entry is not None

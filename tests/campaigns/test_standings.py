@@ -103,7 +103,7 @@ def test_a_redial_that_did_not_get_through_is_given_up_when_the_plan_has_none_an
 
 
 @pytest.mark.parametrize("code", sorted(MENDABLE_CODES))
-def test_what_a_person_may_have_mended_is_dialled_again_and_reported_as_refused_until_then(code: str) -> None:
+def test_what_a_person_may_have_fixed_is_dialled_again_and_reported_as_refused_until_then(code: str) -> None:
     found = standing(4, [refused(code, message="no such agent")], PLAN)
     assert (found.stage, found.next_attempt, found.outcome) == (Stage.DIAL, 1, "refused")
     assert found.reason == "the API refused the call: no such agent"

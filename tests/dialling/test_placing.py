@@ -320,7 +320,7 @@ class TestErrorTable:
         bounds = RetryBounds(patience=0.5, longest_wait=0.1)
         with raises(ApiUnreachableError) as caught:
             make(base_url=url, bounds=bounds, before_send=lambda: tries.append(1)).place(KEY, CALL, WAIT)
-        assert "nothing was sent" in str(caught.value)
+        assert "Nothing was sent" in str(caught.value)
         assert len(tries) > 1
         assert (entry_of(ledger).state, entry_of(ledger).error_code) == (CallState.REFUSED, "unreachable")
         assert make().place(KEY, CALL, WAIT, origin=SECOND_TRY).how is How.PLACED

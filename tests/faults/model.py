@@ -54,7 +54,7 @@ class Ledger:
         return self._marks.get(entry.key_hash)
 
     def was_purged(self, mark: str) -> bool:
-        """Tell whether a call was purged while its outcome may have been unknown, which people are warned of.
+        """Return whether a call was purged while its outcome may have been unknown, of which people are warned.
 
         Nobody can tell any more which completion is its own then, nor that it could own another call's.
         """
@@ -112,7 +112,7 @@ def _decided_at(stage: Stage, mark: str, rung: Rung) -> float:
 
 
 def _is_alone(stage: Stage, key: Key) -> bool:
-    """Tell whether no other call in this run could be taken for this one."""
+    """Return whether no other call in this run could be taken for this one."""
     others = [one for one in stage.plan.keys if one.mark != key.mark and one.to == key.to]
     contacts = [row for campaign in stage.plan.campaigns for rows in campaign.lists for row in rows]
     return not others and not any(row["to_number"] == key.to for row in contacts)
@@ -187,7 +187,7 @@ def _pushed(stage: Stage, ledger: Ledger) -> Iterator[str]:
 
 
 def _its_own_account_said_so(stage: Stage, event: dict[str, Any]) -> bool:
-    """Tell whether a call was adopted on the word of its own account about another account's call.
+    """Return whether a call was adopted on the word of its own account about another account's call.
 
     As long as that other call's answer is not stored, nobody can know that it is a lie: whoever has an
     account's secret can say what they like about that account's own calls.

@@ -100,7 +100,7 @@ def _run(plan: Plan, stage: Stage) -> list[str]:
 
 
 def _finish(stage: Stage, task: Task) -> bool:
-    """Retry a task until it has a result; tell whether it came to one."""
+    """Retry a task until it has a result; return whether it came to one."""
     for _ in range(MOST_ROUNDS):
         if _is_done(stage, task):
             return True

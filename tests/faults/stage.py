@@ -99,7 +99,7 @@ class Stage:
         return [worker for worker in self.workers if worker.task.name == task.name]
 
     def run(self, steps: list[Step], seconds: float) -> bool:
-        """Do steps, and wait until all workers have ended; tell whether they did in time."""
+        """Do steps, and wait until all workers have ended; return whether they did in time."""
         left, until = list(steps), time.monotonic() + seconds
         while time.monotonic() < until:
             self._look()

@@ -49,7 +49,7 @@ class Child:
                 os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        """Tell whether it has been stopped, or is no more."""
+        """Return whether it has been stopped, or is no more."""
         try:
             return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:

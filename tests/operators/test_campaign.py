@@ -512,7 +512,7 @@ def test_clearing_it_calls_nobody_twice(sandbox: SandboxProcess, tmp_path: Path)
     assert numbers_dialled(sandbox) == [ANN, ANN]
 
 
-def test_a_wrong_key_fails_for_good_and_is_mended(sandbox: SandboxProcess) -> None:
+def test_a_wrong_key_fails_for_good_and_is_fixed(sandbox: SandboxProcess) -> None:
     sandbox.configure(api_keys=["another"])
     with pytest.raises(AirflowFailException, match="UnauthorizedError"):
         operator().execute(task_context())
@@ -520,8 +520,8 @@ def test_a_wrong_key_fails_for_good_and_is_mended(sandbox: SandboxProcess) -> No
     assert operator().execute(task_context(TaskInstance(try_number=2)))["placed"] == 1
 
 
-def test_an_unknown_agent_fails_for_good_and_is_mended(sandbox: SandboxProcess) -> None:
-    with pytest.raises(AirflowFailException, match=r"The API refused every call of the campaign.*Mend that"):
+def test_an_unknown_agent_fails_for_good_and_is_fixed(sandbox: SandboxProcess) -> None:
+    with pytest.raises(AirflowFailException, match=r"The API refused every call of the campaign.*Fix that"):
         operator(agent_id="unknown_agent").execute(task_context())
     assert operator(agent_id="agent_b").execute(task_context(TaskInstance(try_number=2)))["placed"] == 1
 

@@ -112,7 +112,7 @@ def test_changed_request_for_a_call_that_exists_fails_for_good(sandbox: SandboxP
     assert sandbox.counts()["accepted"] == 1
 
 
-def test_refused_call_can_be_mended_and_placed(sandbox: SandboxProcess) -> None:
+def test_refused_call_can_be_fixed_and_placed(sandbox: SandboxProcess) -> None:
     with pytest.raises(AirflowFailException, match="Check agent_id"):
         operator(agent_id="unknown_agent").execute(task_context())
     operator(agent_id="agent_right").execute(task_context(TaskInstance(try_number=2)))

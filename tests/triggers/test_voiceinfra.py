@@ -131,7 +131,7 @@ def test_thousand_triggers_ask_the_ledger_once_a_tick(ledger: CallLedger, ledger
         while following < 20:  # ticks
             await asyncio.sleep(0.02)
             following = sum("sequence > " in statement for statement in asked)
-        # Two look-ups for each of the few ticks during which the triggers began, and one for the cursor.
+        # Two lookups for each of the few ticks during which the triggers began, and one for the cursor.
         assert len(asked) - following <= 30
         assert not any(wait.done() for wait in waits)
         for call_id in ids:

@@ -104,7 +104,7 @@ def test_thousand_waiters_cost_one_query_a_tick(ledger: CallLedger, ledger_url: 
         with statements(ledger_url) as seen:
             waits = [asyncio.create_task(watcher.wait_for_calls([call_id])) for call_id in ids]
             await until_async(lambda: len(seen) >= 23)
-        # The cursor, two look-ups of 500 ids each, and then one question a tick.
+        # The cursor, two lookups of 500 ids each, and then one question a tick.
         following = [statement for statement in seen if "sequence > " in statement]
         assert len(seen) - len(following) <= 3
         assert len(following) >= 20

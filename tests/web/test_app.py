@@ -1,4 +1,4 @@
-"""The receiver as a whole: its health, its start, its look-ups, and what it survives."""
+"""The receiver as a whole: its health, its start, its lookups, and what it survives."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_whatever_is_signed_is_in_the_ledger_once_it_was_answered(
             assert body in [bytes(row[0]) for row in connection.exec_driver_sql(query)]
 
 
-# --- look-ups ----------------------------------------------------------------------------------------------
+# --- lookups ----------------------------------------------------------------------------------------------
 
 
 class Connections:
@@ -538,7 +538,7 @@ def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_
         flood = pool.map(post, made_up)
         for _ in range(MAX_UNKNOWN_LOOKUPS):
             assert next(flood) == 401
-        # It was never looked up before, and there are no look-ups left for ids that nobody knows.
+        # It was never looked up before, and there are no lookups left for ids that nobody knows.
         assert post("vendor") == 200
         assert set(flood) == {401}
     assert post("vendor", "another-secret") == post("nobody") == 401

@@ -18,7 +18,7 @@ SIGNATURE = "a520cf2ea776264920834f7a54986c3c8e89ee1496737a79ce14a4c1a2130289"
 
 
 def verify(secrets: Sequence[str], body: bytes, header: str) -> bool:
-    """Tell whether a header signs a body."""
+    """Return whether a header signs a body."""
     digest = digest_in(header)
     return digest is not None and verify_digest(secrets, body, digest)
 

@@ -107,7 +107,7 @@ DAYTIME = "09:00-11:00"
         (
             {"to_number": "+870773111632"},
             DAYTIME,
-            "tells no time zone, so no hour is known to be decent; name",
+            "has no time zone, so no calling hours are known; name",
         ),
     ],
 )
@@ -144,7 +144,7 @@ def test_contacts_of_whom_nobody_is_to_be_called_are_no_error(ledger: CallLedger
     assert is_loaded(ledger)
 
 
-def test_a_file_that_breaks_off_does_not_count_and_can_be_mended(ledger: CallLedger, tmp_path: Path) -> None:
+def test_a_file_that_breaks_off_does_not_count_and_can_be_fixed(ledger: CallLedger, tmp_path: Path) -> None:
     path = tmp_path / "contacts.csv"
     many = "".join(f"+1{area}5550{line},x\n" for area in (212, 213, 214) for line in range(100, 200))
     path.write_bytes(f"to_number,name\n{many}".encode() + "+12155550100,Jos\u00e9\n".encode("cp1252"))
@@ -189,7 +189,7 @@ def test_a_strict_load_lists_the_invalid_rows_and_stores_nothing(ledger: CallLed
     assert text.startswith("2 of the contacts are invalid, and nobody was called: row 2: to_number ")
     assert "; row 4" in text
     assert "row 3" not in text  # a duplicate is no mistake
-    assert text.endswith("Mend them, or set invalid_contacts='skip' to call the others.")
+    assert text.endswith("Fix them, or set invalid_contacts='skip' to call the others.")
     assert stored(ledger) == []
 
 

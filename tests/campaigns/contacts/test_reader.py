@@ -558,7 +558,7 @@ def test_00_is_told_from_the_plus_sign_that_it_stands_for(written: str, region: 
 WORDS = {
     "variables": "write each of the values in a column of its own",
     "call_context": "write a contact's own in a column 'context'",
-    "idempotency_key": "name the column that tells contacts apart in the operator's contact_key",
+    "idempotency_key": "name the column that identifies a contact in the operator's contact_key",
     "wait_for_completion": "it holds for the whole campaign; set it on the operator",
     "do_not_call": "leave such rows out, or give their numbers to the operator's do_not_call",
     "Do Not Call": "leave such rows out",
@@ -768,7 +768,7 @@ def test_do_not_call_collections_are_compared_normalised() -> None:
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        (f"{ANN}\nnobody\n", "numbers.txt", "row 2: the value is not one phone number.*Mend it"),
+        (f"{ANN}\nnobody\n", "numbers.txt", "row 2: the value is not one phone number.*Fix it"),
         (f"{ANN},{BOB}\n", "numbers.txt", "row 1: .*is not one phone number"),
         (f"a,b\n{ANN},1\n", "numbers.csv", "no column is named to_number or number"),
         (

@@ -322,7 +322,7 @@ class TestAnswers:
         assert {refusal["code"] for refusal in refusals} == {"not_found"}
         assert all("***" in refusal["to_number"] for refusal in refusals)
 
-    def test_what_a_person_may_have_mended_is_tried_again_by_the_next_try_and_not_before(
+    def test_what_a_person_may_have_fixed_is_tried_again_by_the_next_try_and_not_before(
         self, bench: Bench, sandbox: SandboxProcess
     ) -> None:
         called = numbers(30)

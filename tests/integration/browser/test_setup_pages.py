@@ -103,7 +103,7 @@ def test_check_of_a_connection_with_a_wrong_key_says_what_to_do(open_page: OpenP
     frame = open_from_menu(open_page("op"), *SETUP)
     shown = card(frame, stored.conn_id)
     shown.get_by_role("button", name="Check everything").click()
-    expect(shown.locator(".result").get_by_text("Something has to be mended.")).to_be_visible()
+    expect(shown.locator(".result").get_by_text("Something has to be fixed.")).to_be_visible()
     expect(shown.locator(".result .badge.is-failed").first).to_be_visible()
 
 

@@ -97,7 +97,7 @@ def look_at_few(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 def wants(wanted: CallFilter, call: ListedCall) -> bool:
-    """Tell whether a filter lets a call through, as its description says."""
+    """Return whether a filter lets a call through, as its description says."""
     number = call.to_number or ""
     is_open = call.state is CallState.ACCEPTED and call.received_at is None
     dag_id = call.origin.dag_id

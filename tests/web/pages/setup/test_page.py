@@ -374,7 +374,7 @@ def test_check_says_what_is_wrong_and_what_to_do(
     with http_server(api(401)) as address, served(client, monkeypatch):
         connect(host=address)
         told = press(client, "check")
-    assert "Something has to be mended." in told
+    assert "Something has to be fixed." in told
     assert "failed API key : The API key is not accepted" in told
     assert "failed test delivery : the receiver answers 401" in told
 
