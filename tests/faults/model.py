@@ -54,7 +54,7 @@ class Ledger:
         return self._marks.get(entry.key_hash)
 
     def was_purged(self, mark: str) -> bool:
-        """Return whether a call was purged while its outcome may have been unknown, of which people are warned.
+        """Return whether a call was purged while it may have been unknown, of which people are warned.
 
         Nobody can tell any more which completion is its own then, nor that it could own another call's.
         """
