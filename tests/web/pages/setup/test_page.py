@@ -542,9 +542,9 @@ def test_delivery_that_was_replayed_before_says_so(
 def test_result_of_a_replay_is_announced(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
     answer = client.post("setup/replay", data={"id": str(keep(ledger))}, headers=OWN | PARTIAL)
     [told] = [one for one in elements_of(answer.text, "div") if "hx-swap-oob" in one]
-    assert told["id"] == "deliveries-told"
+    assert told["id"] == "deliveries-notice"
     page = client.get("setup").text
-    [place] = [one for one in elements_of(page, "div") if one.get("id") == "deliveries-told"]
+    [place] = [one for one in elements_of(page, "div") if one.get("id") == "deliveries-notice"]
     assert place["role"] == "status"
 
 
