@@ -114,8 +114,7 @@ def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
 
     async def scenario() -> None:
         waits = await events([VoiceInfraCampaignTrigger(f"campaign {number}", LATER) for number in range(40)])
-        await until_async(lambda: len(looks()) >= 5)
-        assert looks()[-4:] == [40, 40, 40, 40]
+        await until_async(lambda: looks()[-4:] == [40, 40, 40, 40])  # the first may come before all wait
         ledger.cancel_campaign("campaign 7")
         ledger.cancel_campaign("campaign 23")
         await until_async(lambda: sum(wait.done() for wait in waits) == 2)

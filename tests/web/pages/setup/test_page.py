@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from airflow_provider_voiceinfra.api.transport import Deadline
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
@@ -425,8 +426,8 @@ def test_checks_wait_for_less_long_than_a_call_would(
 ) -> None:
     waited: list[float] = []
 
-    def send(*_: object, timeout: float, **__: object) -> None:
-        waited.append(timeout)
+    def send(*_: object, timeout: float | Deadline, **__: object) -> None:
+        waited.append(timeout.read_timeout if isinstance(timeout, Deadline) else timeout)
         raise OSError
 
     connect(extra={"webhook_secret": SECRET, "timeout": 300})
