@@ -162,7 +162,7 @@ def test_keyboard_alone_cancels_a_campaign_and_takes_it_back(
     page.keyboard.press("Enter")
     expect(frame.get_by_text("The campaign is cancelled.")).to_be_visible()
     # Whoever pressed the button is where it says what came of it, not at the top of the page.
-    expect(frame.locator("#notice .alert")).to_be_focused()
+    expect(frame.locator("#campaign-notice .alert")).to_be_focused()
     tab_to("ask-resume-open")
     page.keyboard.press("Enter")
     tab_to("ask-resume-yes")
