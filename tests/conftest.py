@@ -89,6 +89,8 @@ def _note_engine(connection: Connection) -> None:
 def _close_idle_connections() -> Iterator[None]:
     """Close what the engines of a test keep open for their next use: there are thousands of tests."""
     yield
+    # A folder of the next test may have the name of this one's, which is removed.
+    forget_ledger("sqlite:///")
     while _used_engines:
         _used_engines.popitem()[1].dispose()
 
