@@ -26,7 +26,7 @@ SKIPPED = ("invalid", "duplicate", "do_not_call")
 WIDTH = 58
 # What the sandbox does wrong on purpose, by the last two digits of a number.
 TRICKS = {
-    "cut_after": "the connection broke before the answer came; the webhook told that the phone had rung",
+    "cut_after": "the connection broke before the answer came; the webhook showed that the phone had rung",
     "webhook_thrice": "the webhook came three times; the call counts once",
     "webhook_early": "the webhook came before the answer to the request",
     "webhook_bad_signature": "a webhook with a wrong signature was rejected; then the right one came",
