@@ -324,7 +324,7 @@ def readable(word: Word, name: str) -> str:
 @pytest.fixture
 def world_of(client_of: Client, tmp_path: Path, api: tuple[str, dict[str, Any]]) -> Callable[..., World]:
     def make(word: Word, visitor: FakeVisitor | None = None) -> World:
-        ledger = CallLedger(f"sqlite:///{tmp_path / word('')[:0]}{id(word)}.db")
+        ledger = CallLedger(f"sqlite:///{tmp_path / str(id(word))}.db")
         options = {"visitor": visitor} if visitor else {}
         return World(word, ledger, client_of(**options, ledger=ledger), api)
 
