@@ -226,7 +226,9 @@ class CallPlacer:
 
     def _keep_unknown(self, entry: CallEntry, error: CallOutcomeUnknownError) -> None:
         self._count("calls.unknown")
-        log.warning("%s It is not dialled again; its webhook will settle it.", error)
+        log.warning(
+            "%s Its webhook will settle it; it is not dialled again before that had time to come.", error
+        )
         try:
             self._store(lambda: self._ledger.mark_unknown(entry, error.code, str(error)))
         except LedgerUnavailableError as down:
@@ -271,9 +273,7 @@ class CallPlacer:
             ) from error
         except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
             log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
-            with suppress(
-                LedgerUnavailableError
-            ):  # its webhook will settle it, and what ends the task goes on
+            with suppress(LedgerUnavailableError):  # its webhook will settle it
                 self._ledger.accept(entry, placed.call_id)
             raise
 
