@@ -196,22 +196,23 @@ class Questions:
             "charts, 10 digits": CallFilter(digits="4155550123"),
         }
         charts = {
-            name: (lambda wanted=wanted: ledger.call_statistics(wanted)) for name, wanted in lists.items()
+            name: (lambda wanted=wanted: ledger.lists.call_statistics(wanted))
+            for name, wanted in lists.items()
         }
         last = campaign_of("reminders", NIGHTS - 1)
         return {
             **charts,
             "CSV, 1000 calls": self._csv(),
             "one call": lambda: ledger.call_by_id(f"call_{self._random.randrange(self.size)}"),
-            "all calls to a number": lambda: ledger.calls_to_contact(entry),
-            "known connections": ledger.known_connections,
-            "known DAGs": ledger.known_dags,
-            "campaigns": lambda: ledger.campaigns(limit=100),
-            "contacts of a campaign": lambda: ledger.count_contacts(last),
-            "last completion": lambda: ledger.last_completion("voiceinfra_default"),
-            "last completion, never one": lambda: ledger.last_completion("nowhere"),
-            "rejections": ledger.rejections,
-            "kept deliveries": lambda: ledger.deliveries(limit=100),
+            "all calls to a number": lambda: ledger.lists.calls_to_contact(entry),
+            "known connections": ledger.lists.known_connections,
+            "known DAGs": ledger.lists.known_dags,
+            "campaigns": lambda: ledger.lists.campaigns(limit=100),
+            "contacts of a campaign": lambda: ledger.campaigns.count_contacts(last),
+            "last completion": lambda: ledger.lists.last_completion("voiceinfra_default"),
+            "last completion, never one": lambda: ledger.lists.last_completion("nowhere"),
+            "rejections": ledger.deliveries.rejections,
+            "kept deliveries": lambda: ledger.deliveries.kept(limit=100),
         }
 
     def _page(
@@ -226,7 +227,7 @@ class Questions:
         def ask() -> object:
             place = self._place(order) if anywhere else None
             side = {"before" if back else "after": place} if place else {}
-            return self.ledger.page_of_calls(wanted, order=order, last=last, **side)
+            return self.ledger.lists.page_of_calls(wanted, order=order, last=last, **side)
 
         return ask
 
@@ -238,7 +239,7 @@ class Questions:
 
     def _csv(self) -> Question:
         def ask() -> object:
-            chunks = self.ledger.stream_calls(CallFilter())
+            chunks = self.ledger.lists.stream_calls(CallFilter())
             return [next(chunks) for _ in range(min(self.size, 1000))]
 
         return ask

@@ -106,7 +106,7 @@ def fill(url: str, size: int, now: datetime) -> float:
             connection.execute(text("VACUUM ANALYZE"))
     ledger = CallLedger(url)
     for conn_id in {kind[2] for kind in KINDS}:
-        ledger.note_rejection(conn_id, "the signature does not fit")
+        ledger.deliveries.note_rejection(conn_id, "the signature does not fit")
     return time.perf_counter() - began
 
 

@@ -149,7 +149,7 @@ class Routes:
 
     def _place(self, share: float) -> str:
         until = self._now - timedelta(days=NIGHTS * share)
-        return self._ledger.page_of_calls(CallFilter(until=until)).after or ""
+        return self._ledger.lists.page_of_calls(CallFilter(until=until)).after or ""
 
     @staticmethod
     def _address(page: str, query: dict[str, Any]) -> str:

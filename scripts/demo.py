@@ -149,7 +149,7 @@ class Demo:
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             over = api.task_instance(DAG_ID, RUN_ID, CAMPAIGN)["state"] in FINISHED
-            campaign = ledger.campaign(RUN_ID)
+            campaign = ledger.campaigns.get(RUN_ID)
             if campaign and campaign.progress:
                 line = outreach.progress_line(campaign.progress)
                 if line != told:

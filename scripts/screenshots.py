@@ -115,7 +115,7 @@ class Studio:
             self.airflow.check_alive()
             if self.airflow.api.run_state(CAMPAIGN_DAG, RUN) == "failed":
                 raise RuntimeError(self.airflow.api.task_log(CAMPAIGN_DAG, RUN, "call_everybody"))
-            entries = self.ledger.campaigns(limit=1)
+            entries = self.ledger.lists.campaigns(limit=1)
             done = (entries[0].progress or {}).get("done", 0) if entries else 0
             if done >= number:
                 return
@@ -129,12 +129,12 @@ class Studio:
     def a_conversation(self) -> str:
         """Return the id of a call that was answered."""
         wanted = CallFilter(state=CallState.ACCEPTED, outcome="answered", dag_id=CALL_DAG, run_id="friday")
-        return str(self.ledger.page_of_calls(wanted).calls[0].call_id)
+        return str(self.ledger.lists.page_of_calls(wanted).calls[0].call_id)
 
     @property
     def campaign_id(self) -> str:
         """The campaign that is photographed."""
-        return self.ledger.campaigns(limit=1)[0].campaign_id
+        return self.ledger.lists.campaigns(limit=1)[0].campaign_id
 
     def stop(self) -> None:
         """Stop the servers."""

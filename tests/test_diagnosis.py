@@ -266,8 +266,8 @@ def test_the_test_delivery_leaves_nothing_open(
 ) -> None:
     found(receiver_url)
 
-    (kept,) = ledger.deliveries(include_replayed=True)
-    assert ledger.deliveries() == []
+    (kept,) = ledger.deliveries.kept(include_replayed=True)
+    assert ledger.deliveries.kept() == []
     assert json.loads(kept.body)["event"] == "voiceinfra.doctor"
     assert ledger.last_sequence() == 0
 

@@ -96,7 +96,7 @@ class CampaignExecution:
         if setup.results_path:
             inputs = (setup.contacts, setup.reading.get("do_not_call"))
             check_results_path(setup.results_path, inputs)
-        campaign = self._ledger.take_campaign(
+        campaign = self._ledger.campaigns.take(
             self._plan.campaign_id, conn_id=self._setup.conn_id, origin=self._setup.origin
         )
         runner, forget_load = str(campaign.runner), False
@@ -128,13 +128,13 @@ class CampaignExecution:
         shown_at = self._clocks.passed()
         until = shown_at + ALIVE + self._connection.timeout
         while not self._stopped and self._clocks.passed() < until:
-            claimed = self._ledger.claims_in_flight(campaign.campaign_id)
+            claimed = self._ledger.campaigns.claims_in_flight(campaign.campaign_id)
             if not claimed:
                 return
             if self._clocks.passed() >= shown_at + _BEAT_INTERVAL:
                 shown_at = self._clocks.passed()
                 log.info("%d calls that another process was about to send are waited for.", claimed)
-                self._ledger.heartbeat(campaign.campaign_id, str(campaign.runner))
+                self._ledger.campaigns.heartbeat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
 
     def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
@@ -248,7 +248,7 @@ class CampaignExecution:
             "finished_at": self._clocks.now().isoformat(timespec="seconds"),
             "results_path": without_login(path) if path else None,
         }
-        self._ledger.finish_campaign(campaign.campaign_id, str(campaign.runner), summary)
+        self._ledger.campaigns.finish(campaign.campaign_id, str(campaign.runner), summary)
         return summary
 
     def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
@@ -257,12 +257,12 @@ class CampaignExecution:
         for result in results:
             if self._clocks.passed() > shown_at + _BEAT_INTERVAL:
                 shown_at = self._clocks.passed()
-                self._ledger.heartbeat(self._plan.campaign_id, runner)
+                self._ledger.campaigns.heartbeat(self._plan.campaign_id, runner)
             yield result
 
     def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:
         # Whoever has lost the campaign must not put a file in the place of a newer one.
-        allowed = partial(self._ledger.held_campaign, owner)
+        allowed = partial(self._ledger.campaigns.held, owner)
         try:
             write_results(path, results, campaign_id=owner.campaign_id, allowed=allowed)
         except OSError as error:
@@ -273,6 +273,6 @@ class CampaignExecution:
 
     def _release(self, runner: str, *, forget_load: bool) -> None:
         try:
-            self._ledger.release_campaign(self._plan.campaign_id, runner, forget_load=forget_load)
+            self._ledger.campaigns.release(self._plan.campaign_id, runner, forget_load=forget_load)
         except LedgerUnavailableError:
             log.warning("The ledger cannot be written; the campaign is free again a minute from now.")

@@ -32,7 +32,7 @@ _NAMED = 5
 @command
 def list_campaigns(args: Namespace) -> bool:
     """List campaigns, newest first."""
-    documents = [overview(_status(entry), {}) for entry in open_ledger().campaigns(limit=args.limit)]
+    documents = [overview(_status(entry), {}) for entry in open_ledger().lists.campaigns(limit=args.limit)]
     rows = [{name: document[name] for name in _LISTED} for document in documents]
     if _is_for_people(args):
         rows = [{**row, "outcomes": _in_short(row["outcomes"])} for row in rows]
@@ -46,7 +46,7 @@ def campaign(args: Namespace) -> bool:
     if args.cancel and args.resume:
         return complain("--cancel and --resume contradict each other; nothing was changed.")
     ledger = open_ledger()
-    entry = ledger.campaign(args.campaign)
+    entry = ledger.campaigns.get(args.campaign)
     if entry is None:
         return complain(_unknown(ledger, args.campaign))
     if args.cancel:
@@ -54,15 +54,15 @@ def campaign(args: Namespace) -> bool:
     if args.resume:
         return _resume(ledger, entry, args)
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
-    counts = {} if entry.progress else ledger.count_contacts(entry.campaign_id)
+    counts = {} if entry.progress else ledger.campaigns.count_contacts(entry.campaign_id)
     document = overview(_status(entry), counts)
     print_document(_in_words(document) if _is_for_people(args) else document, args.output)
     return True
 
 
 def _cancel(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
-    changed = ledger.cancel_campaign(entry.campaign_id)
-    entry = ledger.campaign(entry.campaign_id) or entry
+    changed = ledger.campaigns.cancel(entry.campaign_id)
+    entry = ledger.campaigns.get(entry.campaign_id) or entry
     if changed:
         done = "Cancelled"
     elif entry.cancelled_at is not None:
@@ -73,8 +73,8 @@ def _cancel(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
 
 
 def _resume(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
-    changed = ledger.uncancel_campaign(entry.campaign_id)
-    entry = ledger.campaign(entry.campaign_id) or entry
+    changed = ledger.campaigns.uncancel(entry.campaign_id)
+    entry = ledger.campaigns.get(entry.campaign_id) or entry
     if not changed:
         return _tell(entry, False, f"Nothing to do: it is not cancelled. {_status(entry).meaning()}", args)
     return _tell(entry, True, f"The cancellation is taken back. {_status(entry).after_resuming()}", args)
@@ -96,7 +96,7 @@ def _status(entry: CampaignEntry) -> CampaignStatus:
 
 def _unknown(ledger: CallLedger, wanted: str) -> str:
     """Return a complaint that names the campaigns that may have been meant."""
-    known = [entry.campaign_id for entry in ledger.campaigns(limit=_SEARCHED)]
+    known = [entry.campaign_id for entry in ledger.lists.campaigns(limit=_SEARCHED)]
     text = f"there is no campaign {wanted!r}"
     if not known:
         return f"{text}; the ledger knows none at all."

@@ -28,14 +28,14 @@ def deliveries(args: Namespace) -> bool:
         return _show(ledger, args)
     if args.replay is not None:
         return _replay(ledger, args)
-    kept = ledger.deliveries(include_replayed=args.include_replayed, limit=args.limit)
+    kept = ledger.deliveries.kept(include_replayed=args.include_replayed, limit=args.limit)
     privacy = privacy_of(args)
     print_rows([_row(delivery, privacy) for delivery in kept], args.output, _TABLE)
     return True
 
 
 def _show(ledger: CallLedger, args: Namespace) -> bool:
-    delivery = ledger.delivery(args.show)
+    delivery = ledger.deliveries.get(args.show)
     if delivery is None:
         return complain(f"there is no delivery {args.show}.")
     privacy = privacy_of(args)
@@ -46,9 +46,9 @@ def _show(ledger: CallLedger, args: Namespace) -> bool:
 def _replay(ledger: CallLedger, args: Namespace) -> bool:
     (wanted,) = args.replay
     if wanted is None:
-        chosen = list(reversed(ledger.deliveries(limit=_ALL)))  # in the order in which they came
+        chosen = list(reversed(ledger.deliveries.kept(limit=_ALL)))  # in the order in which they came
     else:
-        delivery = ledger.delivery(wanted)
+        delivery = ledger.deliveries.get(wanted)
         if delivery is None:
             return complain(f"there is no delivery {wanted}.")
         chosen = [delivery]

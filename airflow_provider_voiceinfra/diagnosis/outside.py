@@ -168,10 +168,10 @@ def _deliver(
     if status != 200:
         found, remedy = _REFUSALS.get(status, _OTHER_REFUSAL)
         return Verdict.FAILED, f"the receiver answers {status}: {found}", remedy
-    for listed in ledger.listed_deliveries([conn_id], limit=_MOST_DELIVERIES):
-        kept = ledger.delivery(listed.id) if listed.size == len(body) else None
+    for listed in ledger.deliveries.listed([conn_id], limit=_MOST_DELIVERIES):
+        kept = ledger.deliveries.get(listed.id) if listed.size == len(body) else None
         if kept is not None and kept.body == body:
-            ledger.mark_replayed(kept.id)  # so that nobody wonders what it is
+            ledger.deliveries.mark_replayed(kept.id)  # so that nobody wonders what it is
             return Verdict.OK, "a signed webhook arrived in this ledger", ""
     return (
         Verdict.FAILED,

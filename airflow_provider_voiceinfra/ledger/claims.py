@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, select
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallOrigin,
@@ -46,10 +46,8 @@ _OWNER_DIED = {
 }
 
 
-class CallsLedger:
+class CallsLedger(LedgerPart):
     """Claims calls and settles them."""
-
-    _database: Database
 
     def claim(
         self,

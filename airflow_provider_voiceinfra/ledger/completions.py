@@ -12,8 +12,8 @@ from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import completions
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.rows import (
     add_completion,
@@ -29,10 +29,8 @@ _COLUMNS = [column for column in completions.c if column.name != "body"]
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
 
 
-class CompletionsLedger:
+class CompletionsLedger(LedgerPart):
     """Records completions, finds them, and gives unknown calls their ``call_id`` back."""
-
-    _database: Database
 
     def complete(
         self, record: CompletionRecord, body: bytes, *, conn_id: str, account: str | None = None

@@ -10,19 +10,17 @@ from collections.abc import Collection
 from sqlalchemy import func, select, update
 
 from airflow_provider_voiceinfra.ledger.accounts import delivery_values
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 
 
-class DeliveriesLedger:
+class DeliveriesLedger(LedgerPart):
     """Keeps deliveries and hands them out again for a replay; stores one rejection for each connection."""
 
-    _database: Database
-
-    def keep_delivery(
+    def keep(
         self,
         body: bytes,
         *,
@@ -51,7 +49,7 @@ class DeliveriesLedger:
         with self._database.writing() as connection:
             insert_or_nothing(connection, deliveries, values)  # the vendor repeats what it thinks undelivered
 
-    def deliveries(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
+    def kept(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
         """Return kept deliveries, newest first.
 
         :param include_replayed: whether those that a replay made use of are included.
@@ -63,7 +61,7 @@ class DeliveriesLedger:
         with self._database.reading() as connection:
             return [KeptDelivery(**row._mapping) for row in connection.execute(query)]
 
-    def listed_deliveries(
+    def listed(
         self,
         conn_ids: Collection[str],
         *,
@@ -88,7 +86,7 @@ class DeliveriesLedger:
             rows = connection.execute(query.order_by(deliveries.c.id.desc()).limit(limit))
             return [ListedDelivery(**row._mapping) for row in rows]
 
-    def delivery(self, delivery_id: int) -> KeptDelivery | None:
+    def get(self, delivery_id: int) -> KeptDelivery | None:
         """Return one kept delivery."""
         columns = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
         with self._database.reading() as connection:

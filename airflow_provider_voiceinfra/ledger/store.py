@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from sqlalchemy import delete, func, select, update
 
-from airflow_provider_voiceinfra.ledger.campaigns.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.claims import CallsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
@@ -25,8 +23,9 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
     deliveries,
 )
 from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
-from airflow_provider_voiceinfra.ledger.lists.calls import BrowsingLedger
-from airflow_provider_voiceinfra.ledger.lists.statistics import StatisticsLedger
+from airflow_provider_voiceinfra.ledger.lists.calls import CallLists
+from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists
+from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.rows import now
 
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
@@ -42,18 +41,15 @@ class Purged:
     contacts: int
 
 
-class CallLedger(
-    CallsLedger,
-    CompletionsLedger,
-    DeliveriesLedger,
-    CampaignsLedger,
-    ContactsLedger,
-    BrowsingLedger,
-    StatisticsLedger,
-):
-    """The ledger of calls, completions and campaigns in one SQL database.
+class ListsLedger(CallLists, CallFigures, CampaignLists):
+    """``ledger.lists``: what pages and commands show."""
 
-    Creating one opens nothing; the first use connects, and creates or upgrades the tables.
+
+class CallLedger(CallsLedger, CompletionsLedger):
+    """The ledger of calls and completions in one SQL database; its parts know the rest.
+
+    ``campaigns`` are campaigns and their contacts, ``deliveries`` webhooks that are no completions, ``lists``
+    what pages show. Creating one opens nothing; the first use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
@@ -62,14 +58,14 @@ class CallLedger(
     """
 
     def __init__(self, url: str, pool: Pool = SHARED, now: Callable[[], datetime] = now) -> None:
-        self._database = database(url, pool)
-        self._now = now
+        super().__init__(database(url, pool), now)
+        self.campaigns = CampaignsLedger(self._database, now)
+        self.deliveries = DeliveriesLedger(self._database, now)
+        self.lists = ListsLedger(self._database, now)
 
     def with_pool(self, pool: Pool) -> CallLedger:
         """Return the same ledger, used through connections that belong to one part of this process."""
-        twin = copy.copy(self)
-        twin._database = database(self._database.url, pool)
-        return twin
+        return CallLedger(self._database.url, pool, self._now)
 
     def check(self) -> str:
         """Write to the ledger, undo it, and return the schema's revision.

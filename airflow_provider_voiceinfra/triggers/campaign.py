@@ -71,7 +71,7 @@ class VoiceInfraCampaignTrigger(BaseTrigger):
         unended: set[str] = set()
 
         def find() -> int | None:
-            found = ledger.open_calls(self.campaign_id)
+            found = ledger.campaigns.open_calls(self.campaign_id)
             unended.update(found)
             return len(found) if len(found) < fewer_than else None
 

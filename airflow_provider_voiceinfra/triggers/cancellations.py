@@ -60,7 +60,7 @@ class CancellationWatcher:
 
     async def _look(self) -> None:
         try:
-            cancelled = await in_own_thread(self._ledger.cancelled_campaigns, set(self._sleeping.values()))
+            cancelled = await in_own_thread(self._ledger.campaigns.cancelled, set(self._sleeping.values()))
         except LedgerUnavailableError as error:
             log.warning("Cannot see whether campaigns are cancelled, trying again: %s", error)
             return

@@ -122,7 +122,7 @@ def _opened(ledger: CallLedger | None, part: str) -> Once[CallLedger]:
 
 def _known_names(receiver: Receiver) -> Iterator[str]:
     yield from stored_names() or ()
-    yield from receiver.ledger().known_connections()
+    yield from receiver.ledger().lists.known_connections()
 
 
 class _Health:

@@ -125,7 +125,7 @@ def store(delivery: Delivery, ledger: CallLedger) -> Receipt:
     """
     receipt = _record(delivery, ledger)
     if receipt.outcome is Outcome.KEPT:
-        ledger.keep_delivery(
+        ledger.deliveries.keep(
             delivery.body,
             conn_id=delivery.conn_id,
             account=delivery.account,
@@ -159,7 +159,7 @@ def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
     """
     receipt = _record(Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account), ledger)
     if receipt.outcome is not Outcome.KEPT:
-        ledger.mark_replayed(kept.id)
+        ledger.deliveries.mark_replayed(kept.id)
     if receipt.record is not None:
         _report_completion(receipt.record, kept.conn_id, ledger)
     return receipt

@@ -112,12 +112,12 @@ class Bench:
         for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1):
             request = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": number}
             entries.append(ContactEntry(0, row, key, request, None))
-        self.ledger.load_contacts(
+        self.ledger.campaigns.load_contacts(
             self.campaign_id, entries, loaded_by="load", runner=running(self.ledger, self.campaign_id)
         )
 
     def take(self, origin: CallOrigin = ORIGIN) -> str:
-        entry = self.ledger.take_campaign(self.campaign_id, conn_id=CONN_ID, origin=origin)
+        entry = self.ledger.campaigns.take(self.campaign_id, conn_id=CONN_ID, origin=origin)
         return str(entry.runner)
 
     def make_dialler(self, ledger: Any = None, **options: Any) -> Dialler:

@@ -82,6 +82,11 @@ class MemoryLedger:
     cancelled_at: datetime | None = None
     told: Progress | None = None
 
+    @property
+    def campaigns(self) -> MemoryLedger:
+        """What the ledger has as a part."""
+        return self
+
     def add(self, to_number: str, timezone: str | None = None) -> None:
         """Add a contact."""
         position = len(self.contacts) + 1
@@ -260,10 +265,10 @@ class World:
         until = self.clock.true + (pause.until - self.clock.now)
         ends = sorted(end for end in self.talking.values() if end < until)
         for end in ends if pause.calls is not None else []:
-            if len(self.ledger.open_calls("")) < (pause.calls or 0):
+            if len(self.ledger.campaigns.open_calls("")) < (pause.calls or 0):
                 return
             self.move(end)
-        if pause.calls is None or len(self.ledger.open_calls("")) >= pause.calls:
+        if pause.calls is None or len(self.ledger.campaigns.open_calls("")) >= pause.calls:
             self.move(until)
 
     def send(self, job: Job) -> Dialled:

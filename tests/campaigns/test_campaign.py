@@ -210,7 +210,7 @@ def test_each_row_has_one_line_that_agrees_with_the_summary_and_the_api_however_
     assert adds_up(summary)
     assert (summary["contacts"], summary["placed"], summary["attempts"]) == (10, 5, sum(dialled.values()))
     assert summary["results_path"] == str(campaign.folder / "results.csv")
-    entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+    entry = campaign.ledger.campaigns.get(campaign.plan.campaign_id)
     assert entry is not None
     assert entry.summary == summary
     assert entry.finished_at is not None
@@ -325,7 +325,7 @@ def test_an_unknown_agent_stops_the_campaign_and_keeps_everybody(campaign: Campa
     for _ in range(2):
         with pytest.raises(CallRefusedError, match=r"refused .* Fix that and clear this task.*everybody"):
             campaign.run(rows(*range(contacts)), agent_id="unknown_agent", max_active_calls=1)
-        entry = campaign.ledger.campaign(campaign.plan.campaign_id)
+        entry = campaign.ledger.campaigns.get(campaign.plan.campaign_id)
         assert entry is not None
         assert entry.finished_at is None
     assert campaign.dialled() == {}
@@ -362,9 +362,11 @@ def test_a_disk_that_is_full_loses_nothing(campaign: Campaign, name: str) -> Non
 class Watched:
     """A ledger that tells a test what is asked of it, before it answers."""
 
-    def __init__(self, ledger: CallLedger, told: Callable[[str], None]) -> None:
+    def __init__(self, ledger: Any, told: Callable[[str], None]) -> None:
         self._ledger = ledger
         self._told = told
+        if isinstance(ledger, CallLedger):
+            self.campaigns = Watched(ledger.campaigns, told)
 
     def __getattr__(self, name: str) -> Any:
         self._told(name)
@@ -374,11 +376,11 @@ class Watched:
 def former_claim(campaign: Campaign, line: int) -> tuple[Ownership, CallEntry]:
     """Have a former process take the campaign, and claim a call to its only contact."""
     id_ = campaign.plan.campaign_id
-    entry = campaign.ledger.take_campaign(id_, conn_id=CONN_ID, origin=TASK)
+    entry = campaign.ledger.campaigns.take(id_, conn_id=CONN_ID, origin=TASK)
     owner = Ownership(id_, str(entry.runner))
     request = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": number(line)}
     contact = ContactEntry(0, 1, number(line), request, None)
-    campaign.ledger.load_contacts(id_, [contact], loaded_by="former", runner=owner.runner)
+    campaign.ledger.campaigns.load_contacts(id_, [contact], loaded_by="former", runner=owner.runner)
     origin = replace(TASK, campaign_id=id_, contact_key=number(line), position=1, attempt=1)
     wish = ClaimRequest(attempt_key(id_, number(line), 1), contact.call, CONN_ID, origin)
     [(claimed, won)] = campaign.ledger.claim_many([wish], owner=owner)
@@ -394,7 +396,7 @@ def test_a_new_list_is_not_stored_before_what_the_former_process_claimed_is_sett
 
     def told(name: str) -> None:
         if name == "load_contacts":
-            assert ledger.claims_in_flight(former.campaign_id) == 0
+            assert ledger.campaigns.claims_in_flight(former.campaign_id) == 0
         if name == "claims_in_flight":
             looks.append(name)
             if len(looks) == 3:  # it comes back unsent
@@ -429,14 +431,16 @@ def test_a_try_that_lost_the_campaign_while_it_wrote_leaves_the_newer_file_as_it
 
     class Slow(Watched):
         def all_contacts(self, campaign_id: str) -> Iterator[ContactEntry]:
-            for place, contact in enumerate(ledger.all_contacts(campaign_id)):
+            for place, contact in enumerate(ledger.campaigns.all_contacts(campaign_id)):
                 if place == 4 and not newer:  # the process is paused here, and taken for dead
                     campaign.ledger = ledger
                     campaign.run(contacts, results_path=str(path))
                     newer.append(path.read_bytes())
                 yield contact
 
-    campaign.ledger = Slow(ledger, lambda name: None)  # type: ignore[assignment]
+    watched: Any = Watched(ledger, lambda name: None)
+    watched.campaigns = Slow(ledger.campaigns, lambda name: None)
+    campaign.ledger = watched
     with pytest.raises(CampaignBusyError):
         campaign.run(contacts, results_path=str(path))
     assert path.read_bytes() == newer[0]
@@ -452,7 +456,7 @@ def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(ca
         # After the calls were read, and before the contacts are that nobody has called.
         if name == "untried_contacts" and not claimed:
             id_ = campaign.plan.campaign_id
-            [contact] = [one for one in ledger.all_contacts(id_) if one.contact_key == number(1)]
+            [contact] = [one for one in ledger.campaigns.all_contacts(id_) if one.contact_key == number(1)]
             origin = replace(TASK, campaign_id=id_, position=contact.position, attempt=1)
             wish = ClaimRequest(attempt_key(id_, number(1), 1), contact.call, CONN_ID, origin)
             claimed.extend(entry for entry, _ in ledger.claim_many([wish]))
@@ -515,7 +519,7 @@ def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaig
 
     def cancel(progress: Progress) -> None:
         if progress.placed:
-            campaign.ledger.cancel_campaign(campaign.plan.campaign_id)
+            campaign.ledger.campaigns.cancel(campaign.plan.campaign_id)
 
     contacts = rows(*range(7))
     found = campaign.execution(contacts, max_active_calls=1, report=cancel).run()
@@ -527,7 +531,7 @@ def test_who_was_not_called_when_it_was_cancelled_is_cancelled(campaign: Campaig
     assert (summary["answered"], summary["cancelled"]) == (placed, 7 - placed)
     assert Counter(campaign.outcomes().values()) == {"answered": placed, "cancelled": 7 - placed}
 
-    campaign.ledger.uncancel_campaign(campaign.plan.campaign_id)
+    campaign.ledger.campaigns.uncancel(campaign.plan.campaign_id)
     assert campaign.run(contacts)["answered"] == 7
     assert campaign.dialled() == {number(line): 1 for line in range(7)}
 
@@ -542,13 +546,13 @@ def test_one_that_is_told_to_stop_leaves_the_rest_to_the_next(campaign: Campaign
 
 
 def test_another_task_may_not_run_it_at_the_same_time(campaign: Campaign) -> None:
-    campaign.ledger.take_campaign(
+    campaign.ledger.campaigns.take(
         campaign.plan.campaign_id, conn_id=CONN_ID, origin=replace(TASK, run_id="another")
     )
     with pytest.raises(CampaignBusyError, match="is being run by task 'call' of DAG 'dag', run 'another'"):
         campaign.run(rows(0))
     assert campaign.sandbox.counts()["requests"] == 0
-    assert list(campaign.ledger.all_contacts(campaign.plan.campaign_id)) == []
+    assert list(campaign.ledger.campaigns.all_contacts(campaign.plan.campaign_id)) == []
 
 
 def test_another_run_goes_on_with_it_under_the_same_id(campaign: Campaign) -> None:

@@ -26,14 +26,14 @@ from tests.test_docs import table
 def begin(ledger: CallLedger, id_: str = "spring", **progress: Any) -> CampaignEntry:
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=-1)
-    entry = ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=origin)
-    ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
-    return ledger.heartbeat(id_, str(entry.runner), {**PROGRESS, **progress})
+    entry = ledger.campaigns.take(id_, conn_id="voiceinfra_default", origin=origin)
+    ledger.campaigns.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
+    return ledger.campaigns.heartbeat(id_, str(entry.runner), {**PROGRESS, **progress})
 
 
 def sleep(ledger: CallLedger, id_: str = "spring", **progress: Any) -> None:
     """Leave a campaign to whoever runs it next."""
-    ledger.release_campaign(id_, str(begin(ledger, id_, **progress).runner))
+    ledger.campaigns.release(id_, str(begin(ledger, id_, **progress).runner))
 
 
 def die(ledger: CallLedger, id_: str = "spring") -> None:
@@ -45,8 +45,8 @@ def finish(ledger: CallLedger, id_: str = "spring", **numbers: int) -> None:
     """End a campaign."""
     entry = begin(ledger, id_)
     summary = {**Tally().summary(), **numbers, "results_path": "results.csv"}
-    ledger.finish_campaign(id_, str(entry.runner), {"campaign_id": id_, **summary})
-    ledger.release_campaign(id_, str(entry.runner))
+    ledger.campaigns.finish(id_, str(entry.runner), {"campaign_id": id_, **summary})
+    ledger.campaigns.release(id_, str(entry.runner))
 
 
 def shown(run: Run, id_: str = "spring") -> Any:
@@ -87,7 +87,7 @@ def test_a_campaign_that_is_over_is_finished(run: Run, ledger: CallLedger) -> No
 @pytest.mark.parametrize("put", [begin, sleep], ids=["running", "waiting"])
 def test_a_campaign_that_was_cancelled_says_so(run: Run, ledger: CallLedger, put: Any) -> None:
     put(ledger)
-    ledger.cancel_campaign("spring")
+    ledger.campaigns.cancel("spring")
 
     assert state(run) == "cancelled"
 
@@ -95,7 +95,7 @@ def test_a_campaign_that_was_cancelled_says_so(run: Run, ledger: CallLedger, put
 def test_a_finished_campaign_that_a_later_run_takes_up_is_running_again(run: Run, ledger: CallLedger) -> None:
     finish(ledger)
     origin = CallOrigin(dag_id="outreach", run_id="r2", task_id="campaign", map_index=-1)
-    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
+    ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=origin)
 
     assert state(run) == "running"
     assert "contacts are being loaded" in shown(run)["meaning"]
@@ -215,7 +215,7 @@ def test_a_rate_is_not_told_once_nobody_dials(run: Run, ledger: CallLedger) -> N
 
 def test_nobody_waits_to_be_called_by_a_cancelled_campaign(run: Run, ledger: CallLedger) -> None:
     begin(ledger)
-    ledger.cancel_campaign("spring")
+    ledger.campaigns.cancel("spring")
 
     seen = shown(run)
 
@@ -224,13 +224,13 @@ def test_nobody_waits_to_be_called_by_a_cancelled_campaign(run: Run, ledger: Cal
 
 
 def test_contacts_are_counted_while_they_are_loaded(run: Run, ledger: CallLedger) -> None:
-    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin())
+    ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=CallOrigin())
     request = OutboundCall("+14155550100", agent_id="agent_a", from_number="+14155550199").to_request()
     contacts = [
         ContactEntry(0, 1, "a", request, None),
         ContactEntry(0, 2, None, None, None, "invalid", "to_number is no number"),
     ]
-    ledger.load_contacts("spring", contacts, loaded_by="r1", runner=running(ledger, "spring"))
+    ledger.campaigns.load_contacts("spring", contacts, loaded_by="r1", runner=running(ledger, "spring"))
 
     seen = shown(run)
 
@@ -303,7 +303,7 @@ def test_cancelling_stops_it_and_says_what_happens_next(
     ran = run("campaign", "spring", "--cancel")
 
     assert ran.code == 0
-    assert ledger.cancelled_campaigns(["spring"])
+    assert ledger.campaigns.cancelled(["spring"])
     assert ran.out.startswith("Cancelled. Nobody else is dialled.")
     for words in (notices, "Calls under way go on", "ends as failed", "XCom"):
         assert words in ran.out
@@ -312,7 +312,7 @@ def test_cancelling_stops_it_and_says_what_happens_next(
 def test_cancelling_twice_says_since_when_it_is_cancelled(run: Run, ledger: CallLedger) -> None:
     begin(ledger)
     run("campaign", "spring", "--cancel")
-    entry = ledger.campaign("spring")
+    entry = ledger.campaigns.get("spring")
 
     ran = run("campaign", "spring", "--cancel")
 
@@ -333,12 +333,12 @@ def test_a_finished_campaign_is_not_cancelled_any_more(run: Run, ledger: CallLed
 
 def test_one_that_was_taken_up_after_its_end_can_be_cancelled(run: Run, ledger: CallLedger) -> None:
     finish(ledger)
-    ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin(dag_id="outreach"))
+    ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=CallOrigin(dag_id="outreach"))
 
     ran = run("campaign", "spring", "--cancel")
 
     assert ran.out.startswith("Cancelled. Nobody else is dialled.")
-    assert ledger.cancelled_campaigns(["spring"])
+    assert ledger.campaigns.cancelled(["spring"])
 
 
 @pytest.mark.parametrize(
@@ -351,12 +351,12 @@ def test_one_that_was_taken_up_after_its_end_can_be_cancelled(run: Run, ledger: 
 )
 def test_a_cancellation_can_be_taken_back(run: Run, ledger: CallLedger, put: Any, words: str) -> None:
     put(ledger)
-    ledger.cancel_campaign("spring")
+    ledger.campaigns.cancel("spring")
 
     ran = run("campaign", "spring", "--resume")
 
     assert ran.code == 0
-    assert not ledger.cancelled_campaigns(["spring"])
+    assert not ledger.campaigns.cancelled(["spring"])
     assert words in ran.out
     assert "clear task campaign of run r1 of DAG outreach" in ran.out
 
@@ -365,9 +365,9 @@ def test_one_that_was_cancelled_and_is_over_goes_on_when_its_task_is_cleared(
     run: Run, ledger: CallLedger
 ) -> None:
     entry = begin(ledger)
-    ledger.cancel_campaign("spring")
-    ledger.finish_campaign("spring", str(entry.runner), {**Tally().summary(), "contacts": 3, "cancelled": 3})
-    ledger.release_campaign("spring", str(entry.runner))
+    ledger.campaigns.cancel("spring")
+    ledger.campaigns.finish("spring", str(entry.runner), {**Tally().summary(), "contacts": 3, "cancelled": 3})
+    ledger.campaigns.release("spring", str(entry.runner))
     cancelled = shown(run)
 
     ran = run("campaign", "spring", "--resume")
@@ -404,7 +404,7 @@ def test_cancelling_and_resuming_at_once_is_refused(run: Run, ledger: CallLedger
 
     assert ran.code == 1
     assert "contradict" in ran.err
-    assert not ledger.cancelled_campaigns(["spring"])
+    assert not ledger.campaigns.cancelled(["spring"])
 
 
 def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: CallLedger) -> None:
@@ -419,17 +419,17 @@ def test_the_documentation_names_every_state_and_every_field(run: Run, ledger: C
 
 def test_the_task_of_a_mapped_campaign_is_named_with_its_index(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="r1", task_id="campaign", map_index=3)
-    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
-    ledger.release_campaign("spring", str(entry.runner))
+    entry = ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=origin)
+    ledger.campaigns.release("spring", str(entry.runner))
 
     assert "clear task campaign[3] of run r1 of DAG outreach" in shown(run)["meaning"]
 
 
 def test_a_hostile_id_cannot_steer_the_terminal(run: Run, ledger: CallLedger) -> None:
     origin = CallOrigin(dag_id="outreach", run_id="\x1b[2Jr1\nfake line", task_id="campaign")
-    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=origin)
-    ledger.release_campaign("spring", str(entry.runner))
-    ledger.cancel_campaign("spring")
+    entry = ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=origin)
+    ledger.campaigns.release("spring", str(entry.runner))
+    ledger.campaigns.cancel("spring")
 
     out = run("campaign", "spring", "--resume").out + run("campaigns").out
 

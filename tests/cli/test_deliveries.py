@@ -11,13 +11,13 @@ from tests.cli.conftest import Run, completion_body
 
 
 def keep(ledger: CallLedger, body: bytes, reason: str = "other event") -> int:
-    ledger.keep_delivery(body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
-    return ledger.deliveries()[0].id
+    ledger.deliveries.keep(body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
+    return ledger.deliveries.kept()[0].id
 
 
 def test_open_ones_are_listed(run: Run, ledger: CallLedger) -> None:
     done = keep(ledger, b"{}")
-    ledger.mark_replayed(done)
+    ledger.deliveries.mark_replayed(done)
     id_ = keep(ledger, b"not JSON", "not_json")
 
     (row,) = run("deliveries", "--output", "json").json
@@ -83,7 +83,7 @@ def test_one_that_can_be_read_now_becomes_a_completion(run: Run, ledger: CallLed
         {"id": id_, "result": "recorded", "call_id": "call_1", "reason": None, "meaning": None}
     ]
     assert ledger.completion("call_1") is not None
-    assert ledger.deliveries() == []
+    assert ledger.deliveries.kept() == []
 
 
 def test_all_are_tried_in_the_order_in_which_they_came(run: Run, ledger: CallLedger) -> None:
@@ -94,7 +94,7 @@ def test_all_are_tried_in_the_order_in_which_they_came(run: Run, ledger: CallLed
 
     assert ran.code == 1
     assert [(row["id"], row["result"]) for row in ran.json] == [(first, "recorded"), (second, "kept")]
-    assert [delivery.id for delivery in ledger.deliveries()] == [second]
+    assert [delivery.id for delivery in ledger.deliveries.kept()] == [second]
 
 
 def test_nothing_to_replay_is_no_failure(run: Run) -> None:

@@ -23,10 +23,10 @@ def old_ledger(ledger: CallLedger) -> CallLedger:
     """Return a ledger with an old call, its completion, a delivery and a campaign, and a call of today."""
     claim(ledger, "old", call_id="call_old")
     complete(ledger, "call_old")
-    ledger.keep_delivery(b"old", conn_id="c", reason="r")
-    ledger.take_campaign("old", conn_id="c", origin=CallOrigin())
+    ledger.deliveries.keep(b"old", conn_id="c", reason="r")
+    ledger.campaigns.take("old", conn_id="c", origin=CallOrigin())
     contacts = [ContactEntry(0, row, None, None, None, "invalid", "r") for row in (1, 2, 3)]
-    ledger.load_contacts("old", contacts, loaded_by="r", runner=running(ledger, "old"))
+    ledger.campaigns.load_contacts("old", contacts, loaded_by="r", runner=running(ledger, "old"))
     with ledger._database.writing() as connection:
         connection.execute(update(calls).values(claimed_at=OLD))
         connection.execute(update(completions).values(received_at=OLD))
@@ -46,7 +46,7 @@ def test_it_says_what_will_go_and_what_has_gone(run: Run, old_ledger: CallLedger
         "1 calls emptied, 1 completion records, 1 kept deliveries and 3 contacts of campaigns deleted"
         in ran.out
     )
-    assert list(old_ledger.all_contacts("old")) == []
+    assert list(old_ledger.campaigns.all_contacts("old")) == []
     old, new = old_ledger.call_by_id("call_old"), old_ledger.call_by_id("call_new")
     assert old is not None
     assert old.to_number is None
@@ -65,7 +65,7 @@ def test_without_a_yes_nothing_goes(
     assert ran.code == 1
     assert "nothing was deleted" in ran.err
     assert old_ledger.completion("call_old") is not None
-    assert len(list(old_ledger.all_contacts("old"))) == 3
+    assert len(list(old_ledger.campaigns.all_contacts("old"))) == 3
 
 
 def test_a_yes_at_the_terminal_counts(

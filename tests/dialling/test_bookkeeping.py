@@ -47,7 +47,7 @@ def told() -> list[Dialled]:
 @pytest.fixture
 def make(ledger: CallLedger, told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
     made: list[Bookkeeper] = []
-    campaign = ledger.take_campaign("c", conn_id=CONN_ID, origin=ORIGIN)
+    campaign = ledger.campaigns.take("c", conn_id=CONN_ID, origin=ORIGIN)
     owner = Ownership("c", str(campaign.runner))
 
     def make(ledger: Any) -> Bookkeeper:

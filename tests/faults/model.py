@@ -43,7 +43,7 @@ class Ledger:
         self.calls: list[CallEntry] = stage.ledger.calls(limit=100_000)
         self.by_id = {entry.call_id: entry for entry in self.calls if entry.call_id}
         self.completions = stage.ledger.completions([*stage.vendor.rung, *self.by_id])
-        kept = stage.ledger.deliveries(include_replayed=True, limit=100_000)
+        kept = stage.ledger.deliveries.kept(include_replayed=True, limit=100_000)
         self.kept = {delivery.body for delivery in kept}
         self._marks = {_hash(key.key): key.mark for key in stage.plan.keys}
 

@@ -64,7 +64,7 @@ def _path(stage: Stage, campaign: Campaign) -> Path:
 
 def _file(stage: Stage, campaign: Campaign) -> Iterator[str]:
     """The file can be read, has a line for each contact, and says what the newest summary says."""
-    entry = stage.ledger.campaign(campaign.campaign_id)
+    entry = stage.ledger.campaigns.get(campaign.campaign_id)
     if entry is None or entry.summary is None:
         return
     try:
@@ -87,7 +87,7 @@ def _file(stage: Stage, campaign: Campaign) -> Iterator[str]:
 def _against_the_log(stage: Stage, task: Task) -> Iterator[str]:
     campaign = task.campaign
     assert campaign is not None
-    entry = stage.ledger.campaign(campaign.campaign_id)
+    entry = stage.ledger.campaigns.get(campaign.campaign_id)
     if entry is None or entry.summary is None:
         yield f"no summary: {campaign.campaign_id}"
         return
@@ -104,7 +104,9 @@ def _against_the_log(stage: Stage, task: Task) -> Iterator[str]:
     stored = [one for one in rung if stage.ledger.call_by_id(one.call_id) is not None]
     if len(stored) != entry.summary["attempts"]:
         yield f"summary wrong: {entry.summary['attempts']} attempts, of which the ledger has {len(stored)}"
-    shown = overview(CampaignStatus(entry, utc_now()), stage.ledger.count_contacts(campaign.campaign_id))
+    shown = overview(
+        CampaignStatus(entry, utc_now()), stage.ledger.campaigns.count_contacts(campaign.campaign_id)
+    )
     outcomes = {name: number for name in SUMMED if (number := entry.summary[name])}
     if shown["outcomes"] != outcomes or shown["calls_placed"] != entry.summary["attempts"]:
         yield f"page wrong: it shows {shown['outcomes']}, and the summary says {outcomes}"

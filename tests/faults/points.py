@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
+from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -91,10 +92,10 @@ def install(diary: Diary) -> None:
     _around(CallLedger, "claim", diary, before="before_claim", after="after_claim")
     _around(CallLedger, "claim_many", diary, before="before_claim_many", after="after_claim_many")
     _around(CallLedger, "refuse", diary, before="before_refuse", after="after_refuse")
-    _around(CallLedger, "load_contacts", diary, before="before_load", after="after_load", tell="loaded")
-    _around(CallLedger, "take_campaign", diary, before="before_take", after="after_take")
-    _around(CallLedger, "untried_contacts", diary, before="before_untried")
-    _around(CallLedger, "finish_campaign", diary, before="before_finish", after="after_finish")
+    _around(CampaignsLedger, "load_contacts", diary, before="before_load", after="after_load", tell="loaded")
+    _around(CampaignsLedger, "take", diary, before="before_take", after="after_take")
+    _around(CampaignsLedger, "untried_contacts", diary, before="before_untried")
+    _around(CampaignsLedger, "finish", diary, before="before_finish", after="after_finish")
     _watch_stores(diary)
     _watch_redials(diary)
     _watch_sends(diary)
@@ -195,16 +196,16 @@ def _watch_looks(diary: Diary) -> None:
 
 
 def _watch_reading(diary: Diary) -> None:
-    all_contacts = CallLedger.all_contacts
+    all_contacts = CampaignsLedger.all_contacts
 
-    def reading(self: CallLedger, campaign_id: str) -> Iterator[Any]:
+    def reading(self: CampaignsLedger, campaign_id: str) -> Iterator[Any]:
         diary.note("reading_results")
         for contact in all_contacts(self, campaign_id):
             diary.reach("contact_read")
             yield contact
         diary.reach("contacts_read")
 
-    CallLedger.all_contacts = reading  # type: ignore[method-assign]
+    CampaignsLedger.all_contacts = reading  # type: ignore[method-assign]
 
 
 def _mark_of(request: Any) -> str | None:

@@ -50,9 +50,9 @@ def test_ledger_has_no_rows_each_time_and_numbers_them_from_one(
     ledger = CallLedger(ledger_url)
     ledger.accept(claim(ledger), "call_1")
     complete(ledger, "call_1")
-    ledger.note_rejection(CONN_ID, "the signature does not fit")
-    ledger.keep_delivery(b"body", conn_id=CONN_ID, reason="unreadable")
-    assert [kept.id for kept in ledger.deliveries()] == [1]
+    ledger.deliveries.note_rejection(CONN_ID, "the signature does not fit")
+    ledger.deliveries.keep(b"body", conn_id=CONN_ID, reason="unreadable")
+    assert [kept.id for kept in ledger.deliveries.kept()] == [1]
 
 
 SPOIL = {

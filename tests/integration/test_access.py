@@ -35,9 +35,9 @@ def places(deployment: Deployment) -> dict[str, str]:
     record = {"summary": "The summary of the access tests"}
     entry = Calls(ledger, prefix="access-").place(NUMBER, record=record, **whence)
     origin = CallOrigin(dag_id="it_one_call", run_id="access", task_id="call", map_index=-1)
-    ledger.take_campaign(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
-    ledger.keep_delivery(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
-    [delivery] = [one for one in ledger.deliveries() if one.body == BODY]
+    ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
+    ledger.deliveries.keep(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
+    [delivery] = [one for one in ledger.deliveries.kept() if one.body == BODY]
     return {
         "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,

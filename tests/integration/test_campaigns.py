@@ -107,7 +107,7 @@ def await_campaign(deployment: Deployment, campaign_id: str, what: str, conditio
     found: list[CampaignEntry] = []
 
     def is_so() -> bool:
-        entry = deployment.ledger.campaign(campaign_id)
+        entry = deployment.ledger.campaigns.get(campaign_id)
         found[:] = [entry] if entry else []
         return entry is not None and condition(entry)
 
@@ -203,7 +203,7 @@ def test_cancelling_stops_dialling_at_once_and_leaves_the_summary(
     await_campaign(deployment, "it-cancel", "some calls", lambda entry: (entry.progress or {}).get("placed"))
 
     said = deployment.airflow.run_cli("voiceinfra", "campaign", "it-cancel", "--cancel").stdout
-    entry = deployment.ledger.campaign("it-cancel")
+    entry = deployment.ledger.campaigns.get("it-cancel")
 
     assert "cancel" in said.lower()
     assert deployment.airflow.api.wait_for_run(DAG_ID, run) == "failed"

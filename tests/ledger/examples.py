@@ -19,7 +19,7 @@ SECOND_TRY = CallOrigin("dag", "run", "task", -1, 2)
 
 def running(ledger: CallLedger, campaign_id: str) -> str:
     """Return what the process that runs a campaign is known by."""
-    entry = ledger.campaign(campaign_id)
+    entry = ledger.campaigns.get(campaign_id)
     assert entry is not None
     return str(entry.runner)
 

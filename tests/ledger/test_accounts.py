@@ -41,7 +41,7 @@ def complete(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None]) -> Re
 
 
 def keep(ledger: CallLedger, raw: bytes, conn: tuple[str, str | None], event: str | None = None) -> None:
-    ledger.keep_delivery(
+    ledger.deliveries.keep(
         raw, conn_id=conn[0], account=conn[1], reason="says something else", event=event, call_id="call_1"
     )
 
@@ -88,7 +88,7 @@ class TestCompletionBeforeItsCallIsKnown:
         before = ledger.last_sequence()
         assert accept(ledger, entry).call_id == "call_1"
         assert ledger.completion("call_1") is None
-        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries()] == [("conn_b", forged)]
+        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries.kept()] == [("conn_b", forged)]
         assert complete(ledger, genuine, A) is Recorded.NEW
         [found] = ledger.completions_after(before)
         assert found.call_id == "call_1"
@@ -108,7 +108,7 @@ class TestCompletionBeforeItsCallIsKnown:
         assert found is not None
         assert (found.body, found.conn_id) == (genuine, "conn_a")
         assert [entry.call_id for entry in ledger.completions_after(before)] == ["call_1"]
-        assert [kept.body for kept in ledger.deliveries()] == [forged]
+        assert [kept.body for kept in ledger.deliveries.kept()] == [forged]
 
     @pytest.mark.parametrize("said_by", ["header", "body"])
     def test_what_tells_of_something_else_than_its_end_does_not_count(
@@ -122,7 +122,7 @@ class TestCompletionBeforeItsCallIsKnown:
             keep(ledger, body("call_1", event="call.started"), A)
         accept(ledger, entry)
         assert ledger.completion("call_1") is None
-        assert len(ledger.deliveries()) == 2
+        assert len(ledger.deliveries.kept()) == 2
         assert complete(ledger, body("call_1"), A) is Recorded.NEW
 
     def test_calls_own_counts_although_the_numbers_were_set_back(
@@ -149,7 +149,7 @@ class TestCompletionBeforeItsCallIsKnown:
         before = ledger.completion("call_1")
         accept(ledger, entry)
         assert ledger.completion("call_1") == before
-        assert ledger.deliveries() == []
+        assert ledger.deliveries.kept() == []
 
     def test_another_accounts_leaves_an_answer_that_a_redial_has_overtaken(
         self, ledger: CallLedger, accept: Accept
@@ -208,7 +208,7 @@ class TestAtTheSameMoment:
             accepted = {"state": CallState.ACCEPTED.value, "call_id": "call_1"}
             connection.execute(calls.update().where(calls.c.key_hash == entry.key_hash).values(**accepted))
         assert complete(ledger, body("call_1"), A) is Recorded.NEW
-        assert [kept.conn_id for kept in ledger.deliveries()] == ["conn_b"]
+        assert [kept.conn_id for kept in ledger.deliveries.kept()] == ["conn_b"]
 
 
 class TestAnswerThatWasLost:
@@ -219,7 +219,7 @@ class TestAnswerThatWasLost:
         forged, genuine = body("call_1", call_outcome="failed"), body("call_1")
         complete(ledger, forged, B)
         assert complete(ledger, genuine, A) is Recorded.NEW
-        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries()] == [("conn_b", forged)]
+        assert [(kept.conn_id, kept.body) for kept in ledger.deliveries.kept()] == [("conn_b", forged)]
         assert ledger.adopt(entry).call_id == "call_1"
         assert complete(ledger, forged, B) is Recorded.FOREIGN
 

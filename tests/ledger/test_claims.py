@@ -224,7 +224,7 @@ class TestOwner:
     @staticmethod
     def take(ledger: CallLedger) -> Ownership:
         """Take the campaign, from whoever runs it."""
-        entry = ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+        entry = ledger.campaigns.take("c", conn_id=CONN_ID, origin=FIRST_TRY)
         return Ownership("c", str(entry.runner))
 
     def test_nothing_is_claimed_for_a_process_that_has_lost_the_campaign(self, ledger: CallLedger) -> None:
@@ -235,9 +235,9 @@ class TestOwner:
         with pytest.raises(CampaignBusyError, match="is being run by task"):
             ledger.claim_many(wishes("after", "before"), owner=former)
         assert ledger.call_by_key("after") is None
-        assert ledger.claims_in_flight("c") == 1
+        assert ledger.campaigns.claims_in_flight("c") == 1
         ledger.refuse(entry, "interrupted", "it was not sent")
-        assert ledger.claims_in_flight("c") == 0
+        assert ledger.campaigns.claims_in_flight("c") == 0
         # Nor is what was given back meanwhile.
         with pytest.raises(CampaignBusyError):
             ledger.claim_many(wishes("before"), owner=former)
@@ -262,10 +262,10 @@ class TestOwner:
             while len(claimed) < 3:
                 assert not going.done()
             self.take(ledger)
-            seen = ledger.claims_in_flight("c")
+            seen = ledger.campaigns.claims_in_flight("c")
             going.result(60)
         assert lost.is_set()
-        assert ledger.claims_in_flight("c") == seen == len(claimed)
+        assert ledger.campaigns.claims_in_flight("c") == seen == len(claimed)
 
 
 class TestRaces:

@@ -321,10 +321,10 @@ class TestFork:
 
 def begin_campaign(ledger: CallLedger, campaign_id: str) -> str:
     """Run a campaign with a contact and a row that is left out; return the runner."""
-    campaign = ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
+    campaign = ledger.campaigns.take(campaign_id, conn_id=CONN_ID, origin=FIRST_TRY)
     contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
     left_out = ContactEntry(0, 2, None, None, None, "invalid", "to_number is missing")
-    ledger.load_contacts(
+    ledger.campaigns.load_contacts(
         campaign_id, [contact, left_out], loaded_by="somebody", runner=running(ledger, campaign_id)
     )
     return str(campaign.runner)
@@ -334,7 +334,7 @@ class TestPurge:
     def test_personal_data_goes_and_a_tombstone_stays(self, ledger: CallLedger, ledger_url: str) -> None:
         accepted = ledger.accept(claim(ledger, "key of +14155550100"), "call_1")
         complete(ledger, "call_1")
-        ledger.keep_delivery(b"+14155550100", conn_id=CONN_ID, reason="x")
+        ledger.deliveries.keep(b"+14155550100", conn_id=CONN_ID, reason="x")
         begin_campaign(ledger, "campaign")
         assert ledger.purge(now() + SOON) == Purged(calls=1, completions=1, deliveries=1, contacts=2)
         entry = ledger.call_by_id("call_1")
@@ -342,7 +342,7 @@ class TestPurge:
         assert (entry.key_hash, entry.state) == (accepted.key_hash, CallState.ACCEPTED)
         assert entry.purged_at is not None
         assert ledger.completion("call_1") is None
-        assert ledger.deliveries() == []
+        assert ledger.deliveries.kept() == []
         with database(ledger_url).reading() as connection:
             for table in ("calls", "completions", "deliveries", "campaigns", "contacts"):
                 rows = connection.execute(text(f"SELECT * FROM voiceinfra_{table}")).all()
@@ -350,10 +350,10 @@ class TestPurge:
 
     def test_purged_call_is_found_by_no_digits_any_more(self, ledger: CallLedger) -> None:
         claim(ledger)
-        assert len(ledger.page_of_calls(CallFilter(digits="0100")).calls) == 1
+        assert len(ledger.lists.page_of_calls(CallFilter(digits="0100")).calls) == 1
         ledger.purge(now() + SOON)
-        assert ledger.page_of_calls(CallFilter(digits="0100")).calls == []
-        assert len(ledger.page_of_calls(CallFilter()).calls) == 1
+        assert ledger.lists.page_of_calls(CallFilter(digits="0100")).calls == []
+        assert len(ledger.lists.page_of_calls(CallFilter()).calls) == 1
 
     @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
     def test_purged_key_is_never_dialled_again(self, ledger: CallLedger, state: str) -> None:
@@ -374,25 +374,25 @@ class TestPurge:
         assert ledger.purge(now() - timedelta(days=1)) == Purged(0, 0, 0, 0)
         assert ledger.call_by_key("key") == entry
         assert ledger.completion("call_1") is not None
-        assert len(list(ledger.all_contacts("campaign"))) == 2
+        assert len(list(ledger.campaigns.all_contacts("campaign"))) == 2
 
     def test_contacts_stay_as_long_as_their_campaign_is_run(self, ledger: CallLedger) -> None:
         # However old it is: what counts is when it last showed life.
         runner = begin_campaign(ledger, "at work")
         begin_campaign(ledger, "idle")
         before = now()
-        ledger.heartbeat("at work", runner, {})
+        ledger.campaigns.heartbeat("at work", runner, {})
         assert ledger.purge(before) == Purged(0, 0, 0, contacts=2)
-        assert len(list(ledger.all_contacts("at work"))) == 2
-        assert list(ledger.all_contacts("idle")) == []
+        assert len(list(ledger.campaigns.all_contacts("at work"))) == 2
+        assert list(ledger.campaigns.all_contacts("idle")) == []
 
     def test_campaign_without_its_contacts_is_known_and_loads_them_anew(self, ledger: CallLedger) -> None:
         begin_campaign(ledger, "idle")
         kept = begin_campaign(ledger, "at work")
         before = now()
-        ledger.heartbeat("at work", kept, {})
+        ledger.campaigns.heartbeat("at work", kept, {})
         ledger.purge(before)
-        assert {entry.campaign_id: entry.loaded_by for entry in ledger.campaigns()} == {
+        assert {entry.campaign_id: entry.loaded_by for entry in ledger.lists.campaigns()} == {
             "idle": None,
             "at work": "somebody",
         }
@@ -401,7 +401,7 @@ class TestPurge:
         origin = CallOrigin(campaign_id="campaign", contact_key="+14155550100", position=7, attempt=2)
         ledger.accept(claim(ledger, origin=origin), "call_1")
         ledger.purge(now() + SOON)
-        [attempt] = ledger.attempts("campaign")
+        [attempt] = ledger.campaigns.attempts("campaign")
         assert (attempt.position, attempt.number, attempt.call_id) == (7, 2, "call_1")
         entry = ledger.call_by_id("call_1")
         assert entry is not None
@@ -415,8 +415,8 @@ class TestPurge:
         after_statement(ledger_url, "DELETE", "contacts", rival)
         assert ledger.purge(now() + SOON).contacts == 2
         rival.result()
-        assert ledger.count_contacts("campaign") == {"": 1, "invalid": 1}
-        [entry] = ledger.campaigns()
+        assert ledger.campaigns.count_contacts("campaign") == {"": 1, "invalid": 1}
+        [entry] = ledger.lists.campaigns()
         assert entry.loaded_by == "somebody"
 
     def test_second_purge_finds_nothing(self, ledger: CallLedger) -> None:

@@ -541,7 +541,7 @@ def test_a_disk_that_is_full_is_worth_a_retry(sandbox: SandboxProcess, tmp_path:
 
 
 def test_another_task_that_runs_it_is_worth_a_retry(sandbox: SandboxProcess, ledger: CallLedger) -> None:
-    ledger.take_campaign(
+    ledger.campaigns.take(
         "spring", conn_id="voiceinfra_default", origin=CallOrigin("other", "run", "call", -1, 1)
     )
     with pytest.raises(
@@ -600,7 +600,7 @@ def test_cancelling_it_fails_it_for_good_with_its_summary_in_xcom(
 ) -> None:
     class Cancelled(Interrupted):
         def interrupt(self) -> None:
-            ledger.cancel_campaign(CAMPAIGN)
+            ledger.campaigns.cancel(CAMPAIGN)
 
     ti = TaskInstance()
     with pytest.raises(AirflowFailException, match="The campaign was cancelled; its summary is in XCom"):

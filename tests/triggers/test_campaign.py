@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
@@ -28,7 +29,7 @@ def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
     monkeypatch.setattr(cancellations, "INTERVAL", 0.02)
     ledger = CallLedger(ledger_url)
-    ledger.take_campaign("campaign", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task", -1, 1))
+    ledger.campaigns.take("campaign", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task", -1, 1))
     return ledger
 
 
@@ -89,12 +90,12 @@ def test_fires_at_its_moment(ledger: CallLedger, seconds: float) -> None:
 def test_fires_when_the_campaign_is_cancelled(ledger: CallLedger, calls: int | None) -> None:
     place(ledger, 2)
     trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=calls)
-    fired, status = asyncio.run(while_running(trigger, in_thread(ledger.cancel_campaign, "campaign")))
+    fired, status = asyncio.run(while_running(trigger, in_thread(ledger.campaigns.cancel, "campaign")))
     assert (fired, status) == ([False], "completed")
 
 
 def test_fires_at_once_if_it_was_cancelled_before(ledger: CallLedger) -> None:
-    ledger.cancel_campaign("campaign")
+    ledger.campaigns.cancel("campaign")
     assert asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60)))) == "completed"
 
 
@@ -103,7 +104,7 @@ def test_any_call_that_ends_wakes_it(ledger: CallLedger) -> None:
     trigger = VoiceInfraCampaignTrigger("campaign", later(60), calls=3)
     fired, status = asyncio.run(while_running(trigger, in_thread(complete, ledger, second)))
     assert (fired, status) == ([False], "completed")
-    assert first in ledger.open_calls("campaign")
+    assert first in ledger.campaigns.open_calls("campaign")
 
 
 def test_all_calls_must_end_to_wake_it(ledger: CallLedger) -> None:
@@ -129,7 +130,7 @@ def test_calls_of_others_do_not_wake_it(ledger: CallLedger) -> None:
 
 
 def test_does_not_wake_the_task_too_early(ledger: CallLedger) -> None:
-    ledger.cancel_campaign("campaign")
+    ledger.campaigns.cancel("campaign")
     not_before = later(0.5)
     asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60), not_before=not_before)))
     assert datetime.now(timezone.utc) >= datetime.fromisoformat(not_before)
@@ -140,25 +141,27 @@ def test_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPa
     [call_id] = place(ledger, 1)
     away = [True]
 
-    def breaking(name: str) -> None:
-        work = getattr(CallLedger, name)
+    def breaking(part: type, name: str) -> None:
+        work = getattr(part, name)
 
-        def unreliable(self: CallLedger, *args: Any, **kwargs: Any) -> Any:
+        def unreliable(self: Any, *args: Any, **kwargs: Any) -> Any:
             if away[0]:
                 raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
             return work(self, *args, **kwargs)
 
-        monkeypatch.setattr(CallLedger, name, unreliable)
+        monkeypatch.setattr(part, name, unreliable)
 
-    for name in ("cancelled_campaigns", "open_calls", "last_sequence", "completions_after"):
-        breaking(name)
+    for name in ("cancelled", "open_calls"):
+        breaking(CampaignsLedger, name)
+    for name in ("last_sequence", "completions_after"):
+        breaking(CallLedger, name)
 
     async def back() -> None:
         away[0] = False
 
     happens: list[Awaitable[Any]] = []
     if how == "cancelled":
-        happens = [in_thread(ledger.cancel_campaign, "campaign"), back()]
+        happens = [in_thread(ledger.campaigns.cancel, "campaign"), back()]
     elif how == "calls":
         happens = [in_thread(complete, ledger, call_id), back()]
     trigger = VoiceInfraCampaignTrigger("campaign", later(0.5 if how == "moment" else 60), calls=1)
@@ -170,9 +173,9 @@ def test_outlasts_a_dead_ledger(ledger: CallLedger, monkeypatch: pytest.MonkeyPa
 def test_a_bug_is_not_mistaken_for_a_wait_that_ended(
     ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: CallLedger, campaign_ids: object) -> bool:
+    def fail(self: CampaignsLedger, campaign_ids: object) -> bool:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(CallLedger, "cancelled_campaigns", fail)
+    monkeypatch.setattr(CampaignsLedger, "cancelled", fail)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(first_event(VoiceInfraCampaignTrigger("campaign", later(60))))

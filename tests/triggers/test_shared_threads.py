@@ -33,7 +33,7 @@ def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
     ledger = CallLedger(ledger_url)
     for number in range(40):
-        ledger.take_campaign(f"campaign {number}", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task"))
+        ledger.campaigns.take(f"campaign {number}", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task"))
     return ledger
 
 
@@ -115,8 +115,8 @@ def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
     async def scenario() -> None:
         waits = await events([VoiceInfraCampaignTrigger(f"campaign {number}", LATER) for number in range(40)])
         await until_async(lambda: looks()[-4:] == [40, 40, 40, 40])  # the first may come before all wait
-        ledger.cancel_campaign("campaign 7")
-        ledger.cancel_campaign("campaign 23")
+        ledger.campaigns.cancel("campaign 7")
+        ledger.campaigns.cancel("campaign 23")
         await until_async(lambda: sum(wait.done() for wait in waits) == 2)
         assert [number for number, wait in enumerate(waits) if wait.done()] == [7, 23]
         await give_up(waits)

@@ -68,7 +68,7 @@ def test_webhook_of_another_account_completes_nothing(
         ledger.accept(entry, "call_1")
         assert deliver(server, "conn_b", forged) == "kept"
     assert ledger.completion("call_1") is None
-    [kept] = ledger.deliveries()
+    [kept] = ledger.deliveries.kept()
     assert (kept.conn_id, kept.body) == ("conn_b", forged)
     assert kept.reason == "other_account"
     assert deliver(server, "conn_a", genuine) == "recorded"

@@ -117,7 +117,7 @@ def test_genuine_delivery_that_cannot_be_used_is_kept_as_it_came(
 ) -> None:
     receipt = deliver(ledger, body, event)
     assert receipt.outcome is Outcome.KEPT
-    [kept] = ledger.deliveries()
+    [kept] = ledger.deliveries.kept()
     assert (kept.body, kept.conn_id, kept.event) == (body, "vendor", event)
     assert kept.reason == receipt.reason == reason.value
     assert ledger.last_sequence() == 0
@@ -125,7 +125,7 @@ def test_genuine_delivery_that_cannot_be_used_is_kept_as_it_came(
 
 def test_event_header_is_stored_as_a_database_can_hold_it(ledger: CallLedger) -> None:
     deliver(ledger, b"{}", "a\x00b\udcffc" + "\xe9" * 300)
-    [kept] = ledger.deliveries()
+    [kept] = ledger.deliveries.kept()
     assert kept.event is not None
     assert kept.event.startswith("a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c\xe9")
 
@@ -139,7 +139,7 @@ def test_second_story_about_a_call_is_kept_and_the_first_stays(ledger: CallLedge
     entry = ledger.completion("call_1")
     assert entry is not None
     assert entry.body == first
-    assert [kept.body for kept in ledger.deliveries()] == [second]
+    assert [kept.body for kept in ledger.deliveries.kept()] == [second]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_rejection_names_its_reason_to_us_and_stores_nothing(
     receipt = receive(Delivery("vendor", body, given), secrets=secrets, allow_unsigned=False, ledger=ledger)
     assert receipt == Receipt(Outcome.REJECTED, reason.value)
     assert ledger.last_sequence() == 0
-    assert ledger.deliveries() == []
+    assert ledger.deliveries.kept() == []
 
 
 def test_what_signs_for_nobody_opens_no_connection_without_secret(ledger: CallLedger) -> None:
@@ -222,7 +222,7 @@ class StumblingLedger(CallLedger):
 def test_values_that_nobody_foresaw_are_kept_until_they_can_be_read(ledger_url: str) -> None:
     ledger = StumblingLedger(ledger_url)
     assert deliver(ledger, body_of()).outcome is Outcome.KEPT
-    [kept] = ledger.deliveries()
+    [kept] = ledger.deliveries.kept()
     assert kept.reason == "unforeseen_value:TypeError"
     assert replay(kept, CallLedger(ledger_url)).outcome is Outcome.RECORDED
 
@@ -236,22 +236,22 @@ def test_nothing_is_answered_before_it_is_durable(tmp_path: Any) -> None:
 
 def test_replay_records_what_has_become_usable(ledger: CallLedger) -> None:
     # As an older version of this package would have kept it.
-    ledger.keep_delivery(body_of(), conn_id="vendor", reason="unknown form", event="call.completed")
-    [kept] = ledger.deliveries()
+    ledger.deliveries.keep(body_of(), conn_id="vendor", reason="unknown form", event="call.completed")
+    [kept] = ledger.deliveries.kept()
     assert replay(kept, ledger).outcome is Outcome.RECORDED
     entry = ledger.completion("call_1")
     assert entry is not None
     assert (entry.conn_id, entry.body) == ("vendor", body_of())
-    assert ledger.deliveries() == []
+    assert ledger.deliveries.kept() == []
     # Ended between recording and marking, the replay is run again.
     assert replay(kept, ledger).outcome is Outcome.DUPLICATE
 
 
 def test_replay_of_what_is_still_of_no_use_says_why_and_keeps_it(ledger: CallLedger) -> None:
     deliver(ledger, b"not json")
-    [kept] = ledger.deliveries()
+    [kept] = ledger.deliveries.kept()
     assert replay(kept, ledger) == Receipt(Outcome.KEPT, "not_json")
-    assert ledger.deliveries() == [kept]
+    assert ledger.deliveries.kept() == [kept]
 
 
 def place(ledger: CallLedger) -> None:

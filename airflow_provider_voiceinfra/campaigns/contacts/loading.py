@@ -73,11 +73,11 @@ class ContactLoader:
         """Store all contacts; nobody has been called when this raises.
 
         :param loaded_by: the run that brings them.
-        :param runner: what ``CallLedger.take_campaign`` gave this process.
+        :param runner: what ``CallLedger.campaigns.take`` gave this process.
         :raises ContactsError: if the contacts as a whole cannot be used.
         """
         self._read_anew()
-        ledger.load_contacts(campaign_id, self._entries(), loaded_by=loaded_by, runner=runner)
+        ledger.campaigns.load_contacts(campaign_id, self._entries(), loaded_by=loaded_by, runner=runner)
 
     def _read_anew(self) -> None:
         self.counts, self.shown = Counter(), []

@@ -112,12 +112,14 @@ class Agenda:
         while self._due and self._due[0].at <= now and len(due) < min(most, BUFFER):
             due.append(heapq.heappop(self._due))
             self._waiting[due[-1].why] -= 1
-        found = self._ledger.contacts_at(self._plan.campaign_id, [one.position for one in due])
+        found = self._ledger.campaigns.contacts_at(self._plan.campaign_id, [one.position for one in due])
         # Those that are not found are not to be called any more.
         yield from ((found[one.position], one.attempt) for one in due if one.position in found)
 
     def _read_more(self) -> None:
-        found = self._ledger.untried_contacts(self._plan.campaign_id, after=self._read_up_to, limit=BUFFER)
+        found = self._ledger.campaigns.untried_contacts(
+            self._plan.campaign_id, after=self._read_up_to, limit=BUFFER
+        )
         self._fresh.extend(found)
         self._all_read = len(found) < BUFFER
         if found:

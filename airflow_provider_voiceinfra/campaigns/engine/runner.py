@@ -65,7 +65,7 @@ class CampaignRunner:
     :param plan: how it calls.
     :param ledger: where its contacts are, and what became of their calls.
     :param dialler: places calls.
-    :param runner: what ``CallLedger.take_campaign`` gave this process.
+    :param runner: what ``CallLedger.campaigns.take`` gave this process.
     :param origin: the task instance that runs it.
     :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
@@ -171,7 +171,7 @@ class CampaignRunner:
 
     def _beat(self, tracker: CampaignTracker) -> None:
         progress, asked_at = self._progress(tracker), self._clocks.passed()
-        entry = self._ledger.heartbeat(self._plan.campaign_id, self._runner, progress.to_json())
+        entry = self._ledger.campaigns.heartbeat(self._plan.campaign_id, self._runner, progress.to_json())
         if entry.cancelled_at is not None and not self._cancelled:
             log.warning("The campaign is cancelled: nobody else is dialled; calls under way go on.")
         self._cancelled = entry.cancelled_at is not None
@@ -250,7 +250,7 @@ class CampaignRunner:
 
     def _pause_for_calls(self, tracker: CampaignTracker, until: datetime) -> Pause | None:
         lines = tracker.lines
-        unended = set(self._ledger.open_calls(self._plan.campaign_id))
+        unended = set(self._ledger.campaigns.open_calls(self._plan.campaign_id))
         if not lines.active.keys() <= unended:
             return None  # some have ended this very moment
         full = lines.in_use >= self._plan.max_active_calls and not tracker.agenda.is_empty

@@ -51,7 +51,7 @@ class CampaignTracker:
         self._ledger = ledger
         self._origin = origin
         self._clocks = clocks
-        counts = ledger.count_contacts(plan.campaign_id)
+        counts = ledger.campaigns.count_contacts(plan.campaign_id)
         told = before.counts if before else None
         self.counts: Counts = Counts(counts.pop("", 0), counts, clocks, told)
         self.agenda = Agenda(plan, ledger, origin)
@@ -69,7 +69,7 @@ class CampaignTracker:
         self._sought: dict[str, int] = {}
         # Calls that were waited for in vain, by id or hashed key: not once more, whatever their times say.
         self._let_go: set[str] = before._let_go if before else set()
-        attempts = cast("Generator[Attempt, None, None]", ledger.attempts(plan.campaign_id))
+        attempts = cast("Generator[Attempt, None, None]", ledger.campaigns.attempts(plan.campaign_id))
         with closing(attempts):  # or a ledger that fails half-way would have one connection less each time
             for standing in standings(attempts, plan):
                 self._place(standing)

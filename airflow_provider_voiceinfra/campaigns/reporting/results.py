@@ -89,8 +89,8 @@ def contact_results(ledger: CallLedger, plan: CampaignPlan, *, unplaced: str) ->
 
     :param unplaced: the outcome of contacts that were never called, ``expired`` or ``cancelled``.
     """
-    known = standings(ledger.attempts(plan.campaign_id), plan)
-    merged = _merged(ledger.all_contacts(plan.campaign_id), known)
+    known = standings(ledger.campaigns.attempts(plan.campaign_id), plan)
+    merged = _merged(ledger.campaigns.all_contacts(plan.campaign_id), known)
     while batch := list(islice(merged, _BATCH)):
         ids = [how.last.call_id for _, how in batch if how and how.last and how.last.call_id]
         completions = ledger.completions(ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -13,18 +13,15 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
 
 _BATCH = 2000
 
 
-class ContactLoads:
+class ContactLoads(LedgerPart):
     """Stores the contacts of campaigns."""
-
-    _database: Database
-    _now: Callable[[], datetime]
 
     def load_contacts(
         self,
@@ -42,7 +39,7 @@ class ContactLoads:
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
-        :param runner: what ``take_campaign`` gave the process that loads.
+        :param runner: what ``campaigns.take`` gave the process that loads.
         :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
             contacts meanwhile, which are those that count.
         """

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 class Ownership:
     """A campaign, and the process that says that it runs it.
 
-    :param runner: what ``take_campaign`` gave that process.
+    :param runner: what ``take`` gave that process.
     """
 
     campaign_id: str

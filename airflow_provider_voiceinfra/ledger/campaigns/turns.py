@@ -17,27 +17,41 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
+from airflow_provider_voiceinfra.ledger.campaigns.contacts import ContactsLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import IS_OVER, is_alive
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
-from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists, campaign_of
+from airflow_provider_voiceinfra.ledger.lists.campaigns import campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
 
+_c = campaigns.c
 
-class CampaignsLedger(CampaignLists):
-    """Stores campaigns, and lets one process at a time run each."""
 
-    def take_campaign(self, campaign_id: str, *, conn_id: str, origin: CallOrigin) -> CampaignEntry:
+class CampaignsLedger(ContactsLedger):
+    """``ledger.campaigns``: stores campaigns, and lets one process at a time run each.
+
+    What it lists for pages is in ``ledger.lists``.
+    """
+
+    def get(self, campaign_id: str) -> CampaignEntry | None:
+        """Return a campaign, if there is one of this id."""
+        if "\0" in campaign_id:  # which PostgreSQL refuses to be asked for
+            return None
+        with self._database.reading() as connection:
+            row = connection.execute(select(campaigns).where(_c.campaign_id == campaign_id)).first()
+        return None if row is None else campaign_of(row)
+
+    def take(self, campaign_id: str, *, conn_id: str, origin: CallOrigin) -> CampaignEntry:
         """Become the process that runs a campaign, which is begun if there is none of this id.
 
         Another try of the same task instance takes it over at once, since only one of them is meant to live.
 
         :param conn_id: the connection that it goes through.
         :param origin: the task instance that runs it.
-        :return: the campaign, whose ``runner`` is what ``heartbeat`` and ``release_campaign`` want. A process
+        :return: the campaign, whose ``runner`` is what ``heartbeat`` and ``release`` want. A process
             from which it was taken may still dial until its next heartbeat.
         :raises CampaignBusyError: if another task instance is running it.
         """
@@ -48,9 +62,7 @@ class CampaignsLedger(CampaignLists):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
             values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id}
             values |= asdict(origin.task)
-            connection.execute(
-                update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
-            )
+            connection.execute(update(campaigns).where(_c.campaign_id == campaign_id).values(**values))
             return _read(connection, campaign_id)
 
     def heartbeat(
@@ -65,7 +77,7 @@ class CampaignsLedger(CampaignLists):
         with self._database.writing() as connection:
             connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .where(_c.campaign_id == campaign_id, _c.runner == runner)
                 .values(runner_seen_at=self._now(), **said)
             )
             entry = _read(connection, campaign_id)
@@ -74,7 +86,7 @@ class CampaignsLedger(CampaignLists):
         return entry
 
     @contextmanager
-    def held_campaign(self, owner: Ownership) -> Iterator[None]:
+    def held(self, owner: Ownership) -> Iterator[None]:
         """Have nobody take a campaign over meanwhile, as long as the block takes no time.
 
         A server ends a transaction that is idle for some seconds. The block is then carried out all the same,
@@ -87,7 +99,7 @@ class CampaignsLedger(CampaignLists):
             hold(connection, owner)
             yield
 
-    def release_campaign(self, campaign_id: str, runner: str, *, forget_load: bool = False) -> None:
+    def release(self, campaign_id: str, runner: str, *, forget_load: bool = False) -> None:
         """Run a campaign no longer, so that any other process may.
 
         :param forget_load: whether the contacts are to be loaded anew by whoever runs it next.
@@ -97,12 +109,10 @@ class CampaignsLedger(CampaignLists):
             values["loaded_by"] = None
         with self._database.writing() as connection:
             connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(**values)
+                update(campaigns).where(_c.campaign_id == campaign_id, _c.runner == runner).values(**values)
             )
 
-    def finish_campaign(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
+    def finish(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
         """Store a campaign's result.
 
         :raises CampaignBusyError: if another process has taken the campaign over, and goes on with it.
@@ -110,35 +120,35 @@ class CampaignsLedger(CampaignLists):
         with self._database.writing() as connection:
             connection.execute(
                 update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
+                .where(_c.campaign_id == campaign_id, _c.runner == runner)
                 .values(summary=json.dumps(summary), finished_at=self._now(), loaded_by=None)
             )
             entry = _read(connection, campaign_id)
         if entry.runner != runner:
             raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
 
-    def cancel_campaign(self, campaign_id: str) -> bool:
+    def cancel(self, campaign_id: str) -> bool:
         """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.
 
         One that had finished and has been taken up again since is unfinished.
         """
         return self._set_cancelled(campaign_id, self._now())
 
-    def uncancel_campaign(self, campaign_id: str) -> bool:
+    def uncancel(self, campaign_id: str) -> bool:
         """Take a cancellation back; return whether there was one.
 
         A campaign that has ended meanwhile goes on when its task is cleared, or another run continues it.
         """
         return self._set_cancelled(campaign_id, None)
 
-    def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
+    def cancelled(self, campaign_ids: Collection[str]) -> set[str]:
         """Return those of some campaigns that somebody has cancelled."""
         found = set[str]()
         with self._database.reading() as connection:
             for chunk in in_chunks(list(campaign_ids)):
-                query = select(campaigns.c.campaign_id).where(
-                    campaigns.c.campaign_id.in_(chunk),
-                    campaigns.c.cancelled_at.is_not(None),
+                query = select(_c.campaign_id).where(
+                    _c.campaign_id.in_(chunk),
+                    _c.cancelled_at.is_not(None),
                 )
                 found.update(connection.execute(query).scalars())
         return found
@@ -150,18 +160,16 @@ class CampaignsLedger(CampaignLists):
             insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
-        is_cancelled = campaigns.c.cancelled_at.is_not(None)
+        is_cancelled = _c.cancelled_at.is_not(None)
         condition = is_cancelled if moment is None else ~is_cancelled & ~IS_OVER
         with self._database.writing() as connection:
             changed = connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, condition)
-                .values(cancelled_at=moment)
+                update(campaigns).where(_c.campaign_id == campaign_id, condition).values(cancelled_at=moment)
             )
         return changed.rowcount == 1
 
 
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:
-    query = select(campaigns).where(campaigns.c.campaign_id == campaign_id)
+    query = select(campaigns).where(_c.campaign_id == campaign_id)
     # Of two that want it at the same time, the second is to see that the first has it.
     return campaign_of(connection.execute(query.with_for_update() if lock else query).one())

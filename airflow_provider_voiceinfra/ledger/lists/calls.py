@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists.elsewhere import SearchElsewhere, listed_elsewhere, own_numbers
 from airflow_provider_voiceinfra.ledger.lists.search import Cursor, Search, at_one_moment
@@ -25,6 +24,7 @@ from airflow_provider_voiceinfra.ledger.lists.values import (
     ListedCall,
     Order,
 )
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, CompletionEntry
 from airflow_provider_voiceinfra.ledger.rows import same_number
 
@@ -40,10 +40,8 @@ _COLUMNS = [calls.c[name] for name in (*_OF_CALL, *_ORIGIN)]
 _ENDS = [completions.c.call_outcome.label("outcome"), *(completions.c[name] for name in _OF_END)]
 
 
-class BrowsingLedger:
+class CallLists(LedgerPart):
     """Lists calls."""
-
-    _database: Database
 
     def page_of_calls(
         self,

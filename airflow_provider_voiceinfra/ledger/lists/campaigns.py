@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,9 +11,9 @@ from sqlalchemy import ColumnElement, Row, Select, and_, false, or_, select
 
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState, is_in
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.search import Cursor
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 
 # PostgreSQL stores no text with it, and refuses to be asked for one.
 _NUL = "\0"
@@ -51,17 +50,8 @@ class CampaignsPage:
     after: str | None
 
 
-class CampaignLists:
-    """Lists campaigns."""
-
-    _database: Database
-    _now: Callable[[], datetime]
-
-    def campaign(self, campaign_id: str) -> CampaignEntry | None:
-        """Return one campaign."""
-        if _NUL in campaign_id:
-            return None
-        return next(iter(self._entries(select(campaigns).where(_c.campaign_id == campaign_id))), None)
+class CampaignLists(LedgerPart):
+    """Lists campaigns: page after page, or those of one DAG run."""
 
     def campaigns(self, *, limit: int = 100) -> list[CampaignEntry]:
         """Return campaigns, newest first."""

@@ -9,20 +9,18 @@ from datetime import datetime, timezone
 from statistics import fmean, median
 
 from airflow_provider_voiceinfra.calls import CallOutcome
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.lists.elsewhere import SearchElsewhere
 from airflow_provider_voiceinfra.ledger.lists.search import Search, at_one_moment
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallFilter, CallStatistics, Direction, Order
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallState
 
 # The ends of the spans of durations, in seconds; they grow as calls grow rare.
 _SPANS = (5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 3600)
 
 
-class StatisticsLedger:
-    """Counts calls."""
-
-    _database: Database
+class CallFigures(LedgerPart):
+    """Counts calls: how they ended, when, and how long they were."""
 
     def call_statistics(self, wanted: CallFilter, *, limit: int = 10_000) -> CallStatistics:
         """Return figures about the newest calls of a list.

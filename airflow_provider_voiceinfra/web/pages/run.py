@@ -54,10 +54,10 @@ def show_run(request: Request, dag_id: str, run_id: str) -> Response:
     if dag_id not in scope.visitor.readable_dags([dag_id]):
         raise HTTPException(404, "There is no such DAG, or you may not see it.")
     wanted = scope.filter(dag_id=dag_id, run_id=run_id)
-    found = scope.ledger.page_of_calls(wanted, limit=MOST_CALLS)
-    campaigns = scope.ledger.campaigns_of_run(dag_id, run_id, limit=MOST_CAMPAIGNS)
+    found = scope.ledger.lists.page_of_calls(wanted, limit=MOST_CALLS)
+    campaigns = scope.ledger.lists.campaigns_of_run(dag_id, run_id, limit=MOST_CAMPAIGNS)
     views = [view_of(entry) for entry in campaigns]
-    counted = scope.ledger.call_statistics(wanted, limit=MOST_COUNTED) if found.calls else None
+    counted = scope.ledger.lists.call_statistics(wanted, limit=MOST_COUNTED) if found.calls else None
     return page(
         request,
         "run.html",

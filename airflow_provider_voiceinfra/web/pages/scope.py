@@ -41,17 +41,17 @@ class Scope:
     @cached_property
     def connections(self) -> frozenset[str]:
         """Those connections in the ledger that the visitor may read."""
-        return frozenset(self.visitor.readable_connections(self.ledger.known_connections()))
+        return frozenset(self.visitor.readable_connections(self.ledger.lists.known_connections()))
 
     @cached_property
     def own_numbers(self) -> frozenset[str]:
         """The numbers that calls are placed from, by which inbound ones are known."""
-        return self.ledger.own_numbers(sorted(self.connections)[:_MOST_CONNECTIONS])
+        return self.ledger.lists.own_numbers(sorted(self.connections)[:_MOST_CONNECTIONS])
 
     @cached_property
     def hidden_dags(self) -> frozenset[str]:
         """Those DAGs in the ledger that the visitor may not read."""
-        known = self.ledger.known_dags()
+        known = self.ledger.lists.known_dags()
         return frozenset(known) - self.visitor.readable_dags(known)
 
     def may_read(self, conn_id: str) -> bool:

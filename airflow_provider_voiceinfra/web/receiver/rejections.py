@@ -86,12 +86,12 @@ class Rejections:
                 # Anybody may have typed it: short, quoted, and without numbers.
                 typed = mask_numbers_in(conn_id[: 4 * _LONGEST_ID])[:_LONGEST_ID]
                 unknown = f"{RejectionReason.UNKNOWN_CONNECTION.value}:{typed!r}"
-                self._ledger().note_rejection(NO_CONNECTION, unknown)
+                self._ledger().deliveries.note_rejection(NO_CONNECTION, unknown)
             else:
                 with self._lock:
                     self._existing[conn_id] = None
                     self._recent[conn_id] = None
-                self._ledger().note_rejection(conn_id, reason)
+                self._ledger().deliveries.note_rejection(conn_id, reason)
         except VoiceInfraError as error:
             log.info("A rejected webhook is not remembered: %s", error)
         except Exception as error:  # noqa: BLE001  a note, after the answer: nobody waits for it

@@ -28,7 +28,7 @@ SETTINGS = {"agent_id": "agent_demo", "from_number": "+12025550100"}
 @pytest.fixture
 def ledger(ledger_url: str) -> CallLedger:
     ledger = CallLedger(ledger_url)
-    ledger.take_campaign(
+    ledger.campaigns.take(
         CAMPAIGN, conn_id="voiceinfra_default", origin=CallOrigin("dag", "run", "call", -1, 1)
     )
     return ledger
@@ -46,11 +46,11 @@ def load(ledger: CallLedger, contacts: object, **settings: Any) -> ContactLoader
 
 
 def stored(ledger: CallLedger) -> list[ContactEntry]:
-    return list(ledger.all_contacts(CAMPAIGN))
+    return list(ledger.campaigns.all_contacts(CAMPAIGN))
 
 
 def is_loaded(ledger: CallLedger) -> bool:
-    entry = ledger.campaign(CAMPAIGN)
+    entry = ledger.campaigns.get(CAMPAIGN)
     return entry is not None and entry.loaded_by is not None
 
 

@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def ledger(ledger_url: str) -> CallLedger:
     ledger = CallLedger(ledger_url)
-    ledger.take_campaign("c", conn_id="conn", origin=CallOrigin())
+    ledger.campaigns.take("c", conn_id="conn", origin=CallOrigin())
     return ledger
 
 
@@ -33,7 +33,7 @@ def load(ledger: CallLedger, called: list[str], zone: str | None = None) -> None
     entries = [
         ContactEntry(0, row, number, {"to_number": number}, zone) for row, number in enumerate(called, 1)
     ]
-    ledger.load_contacts("c", entries, loaded_by="load", runner=running(ledger, "c"))
+    ledger.campaigns.load_contacts("c", entries, loaded_by="load", runner=running(ledger, "c"))
 
 
 def positions(agenda: Agenda, now: object = NOW, most: int = 100) -> list[tuple[int, int]]:

@@ -200,7 +200,7 @@ class TestCancelling:
         plan = bench.plan(max_active_calls=200)
         with bench.running(plan, most=most, start=20.0) as ended:
             until(lambda: len(sandbox.audit()["calls"]) >= 2)
-            assert bench.ledger.cancel_campaign(bench.campaign_id)
+            assert bench.ledger.campaigns.cancel(bench.campaign_id)
             cancelled_at = datetime.now(timezone.utc)
         assert ended == [End.CANCELLED]
         audit = sandbox.audit()
@@ -209,17 +209,17 @@ class TestCancelling:
         assert bench.summary(plan)["answered"] + bench.summary(plan).get("failed", 0) + bench.summary(
             plan
         ).get("voicemail", 0) == len(audit["calls"])
-        assert bench.ledger.open_calls(bench.campaign_id) == []
+        assert bench.ledger.campaigns.open_calls(bench.campaign_id) == []
 
     def test_a_cancellation_that_is_taken_back_goes_on_with_everybody(
         self, bench: Bench, sandbox: SandboxProcess
     ) -> None:
         called = numbers(30)
         bench.load(called)
-        assert bench.ledger.cancel_campaign(bench.campaign_id)
+        assert bench.ledger.campaigns.cancel(bench.campaign_id)
         assert bench.run(bench.plan()) is End.CANCELLED
         assert bench.dialled() == {}
-        assert bench.ledger.uncancel_campaign(bench.campaign_id)
+        assert bench.ledger.campaigns.uncancel(bench.campaign_id)
         assert bench.run(bench.plan(), origin=NEXT_TRY) is End.FINISHED
         assert bench.dialled() == dict.fromkeys(called, 1)
 
@@ -495,7 +495,7 @@ class TestLedgerThatFails:
             until(lambda: len(bench.dialled()) >= 2)
             away.append(True)
             until(lambda: flaky.failures.total() > 20)
-            bench.ledger.cancel_campaign(bench.campaign_id)
+            bench.ledger.campaigns.cancel(bench.campaign_id)
             seen = sandbox.counts()["requests"]
             away.clear()
         assert ended == [End.CANCELLED]

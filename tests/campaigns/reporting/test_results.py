@@ -32,7 +32,7 @@ class Campaign:
 
     def __init__(self, url: str) -> None:
         self.ledger = CallLedger(url)
-        self.ledger.take_campaign(CAMPAIGN, conn_id="voiceinfra_default", origin=TASK)
+        self.ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=TASK)
 
     def load(self, *names: str, **skipped: str) -> None:
         """Store contacts by their keys, and then rows that are skipped, each with its reason."""
@@ -42,10 +42,12 @@ class Campaign:
         ]
         for reason, message in skipped.items():
             rows.append(ContactEntry(0, len(rows) + 1, None, None, None, reason, message))
-        self.ledger.load_contacts(CAMPAIGN, rows, loaded_by="run", runner=running(self.ledger, CAMPAIGN))
+        self.ledger.campaigns.load_contacts(
+            CAMPAIGN, rows, loaded_by="run", runner=running(self.ledger, CAMPAIGN)
+        )
 
     def claim(self, name: str, attempt: int = 1) -> CallEntry:
-        [contact] = (one for one in self.ledger.all_contacts(CAMPAIGN) if one.contact_key == name)
+        [contact] = (one for one in self.ledger.campaigns.all_contacts(CAMPAIGN) if one.contact_key == name)
         origin = CallOrigin(
             campaign_id=CAMPAIGN, contact_key=name, position=contact.position, attempt=attempt
         )

@@ -94,19 +94,19 @@ def test_log_says_when_the_next_call_is_due() -> None:
 
 def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled(ledger_url: str) -> None:
     ledger = CallLedger(ledger_url)
-    entry = ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin("dag"))
-    running = overview(status(ledger.heartbeat("spring", str(entry.runner), PROGRESS)), {})
+    entry = ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=CallOrigin("dag"))
+    running = overview(status(ledger.campaigns.heartbeat("spring", str(entry.runner), PROGRESS)), {})
     assert (running["done"], running["outcomes"]) == (4, {"answered": 3, "voicemail": 1})
     assert running["waiting"] == {"redial": 2, "window": 4}
 
-    ledger.cancel_campaign("spring")
-    cancelled = ledger.campaign("spring")
+    ledger.campaigns.cancel("spring")
+    cancelled = ledger.campaigns.get("spring")
     assert cancelled is not None
     shown = overview(status(cancelled), {})
     assert (shown["contacts"], shown["done"]) == (10, 6)  # so 4 were not called
     assert shown["outcomes"] == {"answered": 3, "voicemail": 2, "failed": 1}
 
-    ledger.uncancel_campaign("spring")
-    resumed = ledger.campaign("spring")
+    ledger.campaigns.uncancel("spring")
+    resumed = ledger.campaigns.get("spring")
     assert resumed is not None
     assert overview(status(resumed), {})["done"] == 4

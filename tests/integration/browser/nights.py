@@ -57,7 +57,7 @@ def begin(
     run, _ = start(
         deployment, folder, [{"to_number": one} for one in called], campaign_id=campaign_id, **conf
     )
-    wait_for(f"the campaign {campaign_id}", lambda: deployment.ledger.campaign(campaign_id), 90)
+    wait_for(f"the campaign {campaign_id}", lambda: deployment.ledger.campaigns.get(campaign_id), 90)
     return Night(deployment, campaign_id, run, called, since)
 
 

@@ -78,10 +78,10 @@ def places(deployment: Deployment) -> Places:
     for _ in range(52):
         calls.place(dag_id=DAG, run_id="night")
     origin = CallOrigin(dag_id=DAG, run_id="night", task_id="call", map_index=-1)
-    ledger.take_campaign(campaign, conn_id=CONN, origin=origin)
+    ledger.campaigns.take(campaign, conn_id=CONN, origin=origin)
     body = json.dumps({"event": "call.started", "call_id": f"call-{OURS}"}).encode()
-    ledger.keep_delivery(body, conn_id=CONN, reason="another event", event="call.started")
-    [kept] = [one for one in ledger.deliveries() if one.body == body]
+    ledger.deliveries.keep(body, conn_id=CONN, reason="another event", event="call.started")
+    [kept] = [one for one in ledger.deliveries.kept() if one.body == body]
     pages = {
         "calls": f"calls?dag_id={DAG}",
         "call": f"call?id={call.call_id}",

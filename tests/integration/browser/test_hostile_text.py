@@ -42,7 +42,7 @@ def call_id(deployment: Deployment) -> str:
     entry = calls.place(outcome=None, call=told, **whence)
     calls.refused(HOSTILE, **whence)
     origin = CallOrigin(dag_id=DAG, run_id=HOSTILE, task_id="call", map_index=-1)
-    deployment.ledger.take_campaign(f"{OURS} {HOSTILE}", conn_id="voiceinfra_default", origin=origin)
+    deployment.ledger.campaigns.take(f"{OURS} {HOSTILE}", conn_id="voiceinfra_default", origin=origin)
     spoken = {
         name: HOSTILE for name in ("agent_id", "call_outcome", "transcript", "summary", "recording_url")
     }
@@ -82,7 +82,7 @@ def test_list_with_its_charts_and_its_filter(open_page: OpenPage, call_id: str) 
 
 def test_every_other_page(open_page: OpenPage, call_id: str, deployment: Deployment) -> None:
     page = open_page("op")
-    [kept] = [one for one in deployment.ledger.deliveries() if f"{OURS}-kept".encode() in one.body]
+    [kept] = [one for one in deployment.ledger.deliveries.kept() if f"{OURS}-kept".encode() in one.body]
     for address, query in (
         ("call", {"id": call_id}),
         ("call", {"id": f"{OURS}-unknown-to-us"}),

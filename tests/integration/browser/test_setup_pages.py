@@ -116,7 +116,7 @@ def test_kept_deliveries_are_read_and_replayed(
     assert post(url, WEBHOOK_SECRET, started).json() == {"status": "kept"}
     # One that an older version of this package could not use.
     body = json.dumps(completion(call_id)).encode()
-    deployment.ledger.keep_delivery(body, conn_id=stored.conn_id, reason="too new", event="call.completed")
+    deployment.ledger.deliveries.keep(body, conn_id=stored.conn_id, reason="too new", event="call.completed")
 
     frame = open_from_menu(open_page("op"), *SETUP)
     kept = rows(frame, "Kept deliveries").filter(has_text=stored.conn_id)

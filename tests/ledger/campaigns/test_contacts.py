@@ -27,7 +27,7 @@ BATCH = loads_module._BATCH
 @pytest.fixture
 def ledger(ledger: CallLedger) -> CallLedger:
     """Return a ledger with a campaign that has no contacts so far."""
-    ledger.take_campaign("c", conn_id=CONN_ID, origin=FIRST_TRY)
+    ledger.campaigns.take("c", conn_id=CONN_ID, origin=FIRST_TRY)
     return ledger
 
 
@@ -47,25 +47,27 @@ def people(first: int, last: int) -> Iterator[ContactEntry]:
 
 
 def load(ledger: CallLedger, *entries: ContactEntry, by: str = "load", campaign_id: str = "c") -> None:
-    ledger.load_contacts(campaign_id, entries, loaded_by=by, runner=running(ledger, campaign_id))
+    ledger.campaigns.load_contacts(campaign_id, entries, loaded_by=by, runner=running(ledger, campaign_id))
 
 
 def places(ledger: CallLedger) -> list[tuple[int, str | None, str | None]]:
     """Return position, key and reason of each row."""
-    return [(row.position, row.contact_key, row.skipped) for row in ledger.all_contacts("c")]
+    return [(row.position, row.contact_key, row.skipped) for row in ledger.campaigns.all_contacts("c")]
 
 
 def to_call(ledger: CallLedger) -> list[tuple[int, str | None]]:
     """Return position and key of each contact that is called; nobody has been so far."""
-    found = ledger.untried_contacts("c", after=0, limit=10_000)
-    by_position = ledger.contacts_at("c", [row.position for row in ledger.all_contacts("c")])
+    found = ledger.campaigns.untried_contacts("c", after=0, limit=10_000)
+    by_position = ledger.campaigns.contacts_at(
+        "c", [row.position for row in ledger.campaigns.all_contacts("c")]
+    )
     assert by_position == {row.position: row for row in found}
-    assert ledger.count_contacts("c").get("", 0) == len(found)
+    assert ledger.campaigns.count_contacts("c").get("", 0) == len(found)
     return [(row.position, row.contact_key) for row in found]
 
 
 def loaded_by(ledger: CallLedger) -> str | None:
-    entry = ledger.campaign("c")
+    entry = ledger.campaigns.get("c")
     assert entry is not None
     return entry.loaded_by
 
@@ -99,19 +101,19 @@ class TestLoad:
             (4, None, "duplicate"),
             (5, None, "invalid"),
         ]
-        assert [row.row_number for row in ledger.all_contacts("c")] == [2, 3, 4, 5, 6]
-        assert ledger.count_contacts("c") == {"": 2, "invalid": 2, "duplicate": 1}
+        assert [row.row_number for row in ledger.campaigns.all_contacts("c")] == [2, 3, 4, 5, 6]
+        assert ledger.campaigns.count_contacts("c") == {"": 2, "invalid": 2, "duplicate": 1}
         assert loaded_by(ledger) == "load"
 
     def test_contact_comes_back_as_it_was(self, ledger: CallLedger) -> None:
         key = "\N{PILE OF POO}" + "k" * 249
         entry = person(key, 7, "America/Los_Angeles", first_message="H\u00e9llo", variables={"n": [1, None]})
         load(ledger, entry, left_out(8, "do_not_call"))
-        assert list(ledger.all_contacts("c")) == [
+        assert list(ledger.campaigns.all_contacts("c")) == [
             replace(entry, position=1),
             replace(left_out(8, "do_not_call"), position=2),
         ]
-        [found] = ledger.untried_contacts("c", after=0, limit=10)
+        [found] = ledger.campaigns.untried_contacts("c", after=0, limit=10)
         assert found.call == replace(CALL, first_message="H\u00e9llo", variables={"n": [1, None]})
         assert key not in repr(found)
         assert "415555" not in repr(found)
@@ -119,27 +121,27 @@ class TestLoad:
     def test_contacts_without_anybody_are_loaded_too(self, ledger: CallLedger) -> None:
         load(ledger)
         assert loaded_by(ledger) == "load"
-        assert ledger.count_contacts("c") == {}
+        assert ledger.campaigns.count_contacts("c") == {}
         assert places(ledger) == []
 
     def test_more_contacts_than_are_stored_at_a_time_keep_their_order(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 3000), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, 3000), loaded_by="load", runner=running(ledger, "c"))
         expected = [(number, f"k{number}") for number in range(1, 3001)]
         assert to_call(ledger) == expected
-        ledger.load_contacts(
+        ledger.campaigns.load_contacts(
             "c", reversed(list(people(2, 3001))), loaded_by="again", runner=running(ledger, "c")
         )
         assert to_call(ledger) == [*expected[1:], (3001, "k3001")]
-        assert ledger.count_contacts("c") == {"": 3000, SkipReason.WITHDRAWN: 1}
+        assert ledger.campaigns.count_contacts("c") == {"": 3000, SkipReason.WITHDRAWN: 1}
 
     def test_contacts_of_other_campaigns_are_left_alone(self, ledger: CallLedger) -> None:
-        ledger.take_campaign("other", conn_id=CONN_ID, origin=FIRST_TRY)
+        ledger.campaigns.take("other", conn_id=CONN_ID, origin=FIRST_TRY)
         load(ledger, person("a"), person("b"), left_out(3))
         load(ledger, person("b"), campaign_id="other")
         load(ledger, person("z"), campaign_id="other")
         assert places(ledger) == [(1, "a", None), (2, "b", None), (3, None, "invalid")]
-        assert ledger.count_contacts("other") == {"": 1, SkipReason.WITHDRAWN: 1}
-        assert ledger.contacts_at("other", [1, 2])[2].contact_key == "z"
+        assert ledger.campaigns.count_contacts("other") == {"": 1, SkipReason.WITHDRAWN: 1}
+        assert ledger.campaigns.contacts_at("other", [1, 2])[2].contact_key == "z"
 
 
 class TestLoadAgain:
@@ -147,8 +149,8 @@ class TestLoadAgain:
         load(ledger, person("a", 1), person("b", 2, "Europe/Paris", context="old"), by="first")
         load(ledger, person("new", 1), person("b", 2, context="new"), person("a", 3), by="second")
         assert to_call(ledger) == [(1, "a"), (2, "b"), (3, "new")]
-        assert ledger.contacts_at("c", [2])[2] == replace(person("b", 2, context="new"), position=2)
-        assert ledger.contacts_at("c", [1])[1].row_number == 3
+        assert ledger.campaigns.contacts_at("c", [2])[2] == replace(person("b", 2, context="new"), position=2)
+        assert ledger.campaigns.contacts_at("c", [1])[1].row_number == 3
         assert loaded_by(ledger) == "second"
 
     def test_contact_that_is_not_brought_any_more_is_withdrawn(self, ledger: CallLedger) -> None:
@@ -157,7 +159,7 @@ class TestLoadAgain:
             load(ledger, person("a"), person("c"))
             assert places(ledger) == [(1, "a", None), (2, "b", SkipReason.WITHDRAWN), (3, "c", None)]
             assert to_call(ledger) == [(1, "a"), (3, "c")]
-        withdrawn = list(ledger.all_contacts("c"))[1]
+        withdrawn = list(ledger.campaigns.all_contacts("c"))[1]
         assert withdrawn.reason
         assert withdrawn.call == CALL  # its result still says whom it was about
 
@@ -166,19 +168,21 @@ class TestLoadAgain:
         load(ledger, person("b"))
         load(ledger, person("z"), person("a", 2, context="newest"))
         assert to_call(ledger) == [(1, "a"), (3, "z")]
-        assert ledger.contacts_at("c", [1])[1] == replace(person("a", 2, context="newest"), position=1)
+        assert ledger.campaigns.contacts_at("c", [1])[1] == replace(
+            person("a", 2, context="newest"), position=1
+        )
 
     def test_rows_left_out_by_an_older_load_are_replaced(self, ledger: CallLedger) -> None:
         load(ledger, left_out(1), person("a", 2), left_out(3, "duplicate"), left_out(4))
         load(ledger, left_out(1, "do_not_call"), person("a", 2))
-        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1}
+        assert ledger.campaigns.count_contacts("c") == {"": 1, "do_not_call": 1}
         assert [key for _, key in to_call(ledger)] == ["a"]
 
     def test_contact_that_must_not_be_called_any_more_is_not_called(self, ledger: CallLedger) -> None:
         load(ledger, person("a", 1), person("b", 2))
         load(ledger, left_out(1, "do_not_call"), person("b", 2))
         assert to_call(ledger) == [(2, "b")]
-        assert ledger.count_contacts("c") == {"": 1, "do_not_call": 1, SkipReason.WITHDRAWN: 1}
+        assert ledger.campaigns.count_contacts("c") == {"": 1, "do_not_call": 1, SkipReason.WITHDRAWN: 1}
 
     def test_place_of_somebody_who_was_purged_is_not_given_to_another(
         self, ledger: CallLedger, ledger_url: str
@@ -196,7 +200,7 @@ class TestLoadThatFails:
     def test_nothing_counts_as_loaded(self, ledger: CallLedger) -> None:
         load(ledger, person("a"))
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts(
+            ledger.campaigns.load_contacts(
                 "c", breaking(people(1, BATCH + 500)), loaded_by="load", runner=running(ledger, "c")
             )
         assert loaded_by(ledger) is None
@@ -205,19 +209,19 @@ class TestLoadThatFails:
         last = BATCH + 500
         for _ in range(2):
             with pytest.raises(SourceBrokeError):
-                ledger.load_contacts(
+                ledger.campaigns.load_contacts(
                     "c", breaking(people(1, last)), loaded_by="load", runner=running(ledger, "c")
                 )
-        ledger.load_contacts("c", people(1, last), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, last), loaded_by="load", runner=running(ledger, "c"))
         assert [key for _, key in to_call(ledger)] == [f"k{number}" for number in range(1, last + 1)]
-        assert ledger.count_contacts("c") == {"": last}
+        assert ledger.campaigns.count_contacts("c") == {"": last}
         assert loaded_by(ledger) == "load"
 
     def test_nobody_is_withdrawn_for_not_having_been_reached(self, ledger: CallLedger) -> None:
         load(ledger, person("a"), person("b"), left_out(3))
         before = places(ledger)
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts(
+            ledger.campaigns.load_contacts(
                 "c", breaking(iter([person("b")])), loaded_by="load", runner=running(ledger, "c")
             )
         assert places(ledger) == before
@@ -225,9 +229,11 @@ class TestLoadThatFails:
     def test_rows_that_it_left_out_do_not_count_twice(self, ledger: CallLedger) -> None:
         rows = [left_out(number) for number in range(1, BATCH + 2)]
         with pytest.raises(SourceBrokeError):
-            ledger.load_contacts("c", breaking(iter(rows)), loaded_by="load", runner=running(ledger, "c"))
+            ledger.campaigns.load_contacts(
+                "c", breaking(iter(rows)), loaded_by="load", runner=running(ledger, "c")
+            )
         load(ledger, *rows)
-        assert ledger.count_contacts("c") == {"invalid": BATCH + 1}
+        assert ledger.campaigns.count_contacts("c") == {"invalid": BATCH + 1}
 
 
 class TestTwoWhoLoad:
@@ -245,14 +251,16 @@ class TestTwoWhoLoad:
 
     def test_older_load_ends_and_changes_nothing_any_more(self, ledger: CallLedger, moment: int) -> None:
         def overtake() -> None:
-            ledger.load_contacts("c", people(1, BATCH + 20), loaded_by="newer", runner=running(ledger, "c"))
+            ledger.campaigns.load_contacts(
+                "c", people(1, BATCH + 20), loaded_by="newer", runner=running(ledger, "c")
+            )
 
         with pytest.raises(CampaignBusyError, match="'dag'"):
-            ledger.load_contacts(
+            ledger.campaigns.load_contacts(
                 "c", self.overtaken(moment, overtake), loaded_by="older", runner=running(ledger, "c")
             )
         assert {key for _, key in to_call(ledger)} == {f"k{number}" for number in range(1, BATCH + 21)}
-        assert ledger.count_contacts("c") == {"": BATCH + 20}
+        assert ledger.campaigns.count_contacts("c") == {"": BATCH + 20}
         assert loaded_by(ledger) == "newer"
 
     def test_older_load_that_has_stored_everybody_does_not_count_either(self, ledger: CallLedger) -> None:
@@ -261,7 +269,7 @@ class TestTwoWhoLoad:
             load(ledger, person("newest"), by="newer")
 
         with pytest.raises(CampaignBusyError):
-            ledger.load_contacts("c", older(), loaded_by="older", runner=running(ledger, "c"))
+            ledger.campaigns.load_contacts("c", older(), loaded_by="older", runner=running(ledger, "c"))
         assert [key for _, key in to_call(ledger)] == ["newest"]
         assert loaded_by(ledger) == "newer"
 
@@ -286,10 +294,10 @@ class TestTwoWhoLoad:
 
         with ThreadPoolExecutor(1) as pool:
             loading = pool.submit(
-                ledger.load_contacts, "c", older(), loaded_by="older", runner=running(ledger, "c")
+                ledger.campaigns.load_contacts, "c", older(), loaded_by="older", runner=running(ledger, "c")
             )
             begun.wait(30)
-            ledger.load_contacts("c", newer(), loaded_by="newer", runner=running(ledger, "c"))
+            ledger.campaigns.load_contacts("c", newer(), loaded_by="newer", runner=running(ledger, "c"))
         assert {key for _, key in to_call(ledger)} == {f"k{number}" for number in range(1, BATCH + 21)}
         assert loaded_by(ledger) == "newer"
 
@@ -304,46 +312,50 @@ def test_long_load_keeps_the_campaign_for_whoever_loads(ledger: CallLedger) -> N
             yield from people(first, first + BATCH - 1)
             moment += timedelta(seconds=40)
             with pytest.raises(CampaignBusyError):
-                ledger.take_campaign("c", conn_id=CONN_ID, origin=replace(FIRST_TRY, run_id="another"))
+                ledger.campaigns.take("c", conn_id=CONN_ID, origin=replace(FIRST_TRY, run_id="another"))
 
-    ledger.load_contacts("c", slow(), loaded_by="load", runner=running(ledger, "c"))
+    ledger.campaigns.load_contacts("c", slow(), loaded_by="load", runner=running(ledger, "c"))
     assert loaded_by(ledger) == "load"
 
 
 class TestWhoIsLeft:
     def test_whoever_was_ever_claimed_is_not_untried(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 6), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, 6), loaded_by="load", runner=running(ledger, "c"))
         dial(ledger, 1)
         ledger.accept(dial(ledger, 2), "call_2")
         ledger.refuse(dial(ledger, 3), "rate_limited", "429")
         ledger.mark_unknown(dial(ledger, 5), "cut", "cut")
-        assert [one.position for one in ledger.untried_contacts("c", after=0, limit=10)] == [4, 6]
+        assert [one.position for one in ledger.campaigns.untried_contacts("c", after=0, limit=10)] == [4, 6]
 
     def test_calls_of_other_campaigns_and_of_none_do_not_count(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 3), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, 3), loaded_by="load", runner=running(ledger, "c"))
         dial(ledger, 1, campaign_id="other")
         dial(ledger, 2, campaign_id=None)
         dial(ledger, None)
-        assert [one.position for one in ledger.untried_contacts("c", after=0, limit=10)] == [1, 2, 3]
+        assert [one.position for one in ledger.campaigns.untried_contacts("c", after=0, limit=10)] == [
+            1,
+            2,
+            3,
+        ]
 
     def test_they_come_some_at_a_time_in_order(self, ledger: CallLedger) -> None:
         load(ledger, person("a"), left_out(2), person("b"), person("c"), person("d"))
-        assert [one.position for one in ledger.untried_contacts("c", after=0, limit=2)] == [1, 3]
-        assert [one.position for one in ledger.untried_contacts("c", after=3, limit=2)] == [4, 5]
-        assert ledger.untried_contacts("c", after=5, limit=2) == []
+        assert [one.position for one in ledger.campaigns.untried_contacts("c", after=0, limit=2)] == [1, 3]
+        assert [one.position for one in ledger.campaigns.untried_contacts("c", after=3, limit=2)] == [4, 5]
+        assert ledger.campaigns.untried_contacts("c", after=5, limit=2) == []
 
     def test_contacts_are_found_by_their_places(self, ledger: CallLedger) -> None:
         load(ledger, person("a"), left_out(2), person("b"), person("c"))
         load(ledger, person("a"), left_out(2), person("b"))
         dial(ledger, 1)  # that they were called makes no difference
-        found = ledger.contacts_at("c", [3, 1, 2, 4, 5, 77])
+        found = ledger.campaigns.contacts_at("c", [3, 1, 2, 4, 5, 77])
         assert {position: one.contact_key for position, one in found.items()} == {1: "a", 3: "b"}
-        assert ledger.contacts_at("c", []) == {}
+        assert ledger.campaigns.contacts_at("c", []) == {}
 
 
 class TestAttempts:
     def test_each_call_says_how_far_it_is(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 9), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, 9), loaded_by="load", runner=running(ledger, "c"))
         ended = ledger.accept(dial(ledger, 2), "call_2")
         complete(ledger, "call_2", call_outcome="voicemail")
         open_call = ledger.accept(dial(ledger, 3), "call_3")
@@ -351,7 +363,7 @@ class TestAttempts:
         ledger.refuse(refused, "invalid_phone", "no such number")
         lost = ledger.mark_unknown(dial(ledger, 5), "answer_lost", "cut")
         claimed = dial(ledger, 6)
-        found = {one.position: one for one in ledger.attempts("c")}
+        found = {one.position: one for one in ledger.campaigns.attempts("c")}
         assert list(found) == [2, 3, 4, 5, 6]
         completion = ledger.completion("call_2")
         assert completion is not None
@@ -379,20 +391,20 @@ class TestAttempts:
     def test_they_come_by_place_and_number_whenever_they_were_made(self, ledger: CallLedger) -> None:
         for position, attempt in [(10, 1), (2, 2), (9, 1), (2, 10), (2, 1), (1, 3)]:
             dial(ledger, position, attempt)
-        found = [(one.position, one.number) for one in ledger.attempts("c")]
+        found = [(one.position, one.number) for one in ledger.campaigns.attempts("c")]
         assert found == [(1, 3), (2, 1), (2, 2), (2, 10), (9, 1), (10, 1)]
 
     def test_calls_of_other_campaigns_and_to_no_contact_are_not_among_them(self, ledger: CallLedger) -> None:
         dial(ledger, 1, campaign_id="other")
         dial(ledger, 1, campaign_id=None)
         dial(ledger, None)
-        assert list(ledger.attempts("c")) == []
+        assert list(ledger.campaigns.attempts("c")) == []
 
     def test_adopted_call_has_the_outcome_that_it_was_found_by(self, ledger: CallLedger) -> None:
         lost = ledger.mark_unknown(dial(ledger, 1), "answer_lost", "cut")
         complete(ledger, "call_1", call_outcome="answered")
         ledger.adopt(lost)
-        [found] = ledger.attempts("c")
+        [found] = ledger.campaigns.attempts("c")
         assert (found.state, found.call_id, found.outcome) == (CallState.ACCEPTED, "call_1", "answered")
         assert found.completed_at is not None
 
@@ -411,7 +423,7 @@ class TestAttempts:
                 ledger.accept(redial, f"redial_{position}")
             ledger.accept(first, f"first_{position}")
             ledger.accept(redial, f"redial_{position}")
-        found = [one.call_id for one in ledger.attempts("c")]
+        found = [one.call_id for one in ledger.campaigns.attempts("c")]
         assert found == [f"{which}_{position}" for position in range(1, 9) for which in ("first", "redial")]
 
     def test_ledger_can_be_written_while_they_are_read(self, ledger: CallLedger) -> None:
@@ -422,7 +434,7 @@ class TestAttempts:
         ]
         ledger.claim_many(requests)
         positions = []
-        for one in ledger.attempts("c"):
+        for one in ledger.campaigns.attempts("c"):
             positions.append(one.position)
             if one.position % 400 == 0:
                 entry = ledger.call_by_hash(one.key_hash)
@@ -431,9 +443,9 @@ class TestAttempts:
         assert positions == list(range(1, 1201))
 
     def test_reading_may_be_given_up(self, ledger: CallLedger) -> None:
-        ledger.load_contacts("c", people(1, 20), loaded_by="load", runner=running(ledger, "c"))
+        ledger.campaigns.load_contacts("c", people(1, 20), loaded_by="load", runner=running(ledger, "c"))
         for _ in range(40):  # more than there are connections
-            assert next(iter(ledger.all_contacts("c"))).position == 1
+            assert next(iter(ledger.campaigns.all_contacts("c"))).position == 1
 
 
 class TestOpenCalls:
@@ -446,7 +458,7 @@ class TestOpenCalls:
         ledger.refuse(dial(ledger, 7), "x", "y")
         complete(ledger, "call_2")
         complete(ledger, "call_of_nobody")
-        assert sorted(ledger.open_calls("c")) == ["call_1", "call_3", "call_4"]
+        assert sorted(ledger.campaigns.open_calls("c")) == ["call_1", "call_3", "call_4"]
 
     def test_campaign_without_calls_has_none_open(self, ledger: CallLedger) -> None:
-        assert ledger.open_calls("c") == []
+        assert ledger.campaigns.open_calls("c") == []

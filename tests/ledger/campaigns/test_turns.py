@@ -47,7 +47,7 @@ def ledger(ledger_url: str, clock: Clock) -> CallLedger:
 
 
 def take(ledger: CallLedger, origin: CallOrigin = FIRST_TRY, campaign_id: str = "c") -> CampaignEntry:
-    return ledger.take_campaign(campaign_id, conn_id=CONN_ID, origin=origin)
+    return ledger.campaigns.take(campaign_id, conn_id=CONN_ID, origin=origin)
 
 
 def runner_of(ledger: CallLedger, origin: CallOrigin = FIRST_TRY) -> str:
@@ -56,13 +56,13 @@ def runner_of(ledger: CallLedger, origin: CallOrigin = FIRST_TRY) -> str:
 
 
 def stored(ledger: CallLedger, campaign_id: str = "c") -> CampaignEntry:
-    entry = ledger.campaign(campaign_id)
+    entry = ledger.campaigns.get(campaign_id)
     assert entry is not None
     return entry
 
 
 def set_loaded(ledger: CallLedger) -> None:
-    ledger.load_contacts("c", [], loaded_by="somebody", runner=running(ledger, "c"))
+    ledger.campaigns.load_contacts("c", [], loaded_by="somebody", runner=running(ledger, "c"))
 
 
 class TestTake:
@@ -99,7 +99,7 @@ class TestTake:
         clock.forward(59.9)
         with pytest.raises(CampaignBusyError):
             take(ledger, ANOTHER_RUN)
-        ledger.heartbeat("c", runner, {})
+        ledger.campaigns.heartbeat("c", runner, {})
         clock.forward(59.9)
         with pytest.raises(CampaignBusyError):
             take(ledger, ANOTHER_RUN)
@@ -109,7 +109,7 @@ class TestTake:
         assert entry.runner not in (None, runner)
 
     def test_released_campaign_may_be_taken_at_once(self, ledger: CallLedger) -> None:
-        ledger.release_campaign("c", runner_of(ledger))
+        ledger.campaigns.release("c", runner_of(ledger))
         entry = take(ledger, ANOTHER_RUN)
         assert entry.run_id == "another run"
 
@@ -122,12 +122,12 @@ class TestTake:
     def test_campaign_that_is_taken_up_goes_on_where_it_was(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         set_loaded(ledger)
-        ledger.heartbeat("c", runner, {"active": 3})
-        ledger.cancel_campaign("c")
-        ledger.release_campaign("c", runner)
+        ledger.campaigns.heartbeat("c", runner, {"active": 3})
+        ledger.campaigns.cancel("c")
+        ledger.campaigns.release("c", runner)
         before = stored(ledger)
         clock.forward(1000)
-        entry = ledger.take_campaign("c", conn_id="another", origin=ANOTHER_RUN)
+        entry = ledger.campaigns.take("c", conn_id="another", origin=ANOTHER_RUN)
         changed: dict[str, Any] = {"conn_id": "another", "run_id": "another run", "runner": entry.runner}
         assert entry == replace(before, **changed, runner_seen_at=clock.moment)
 
@@ -149,7 +149,7 @@ class TestTake:
     def test_one_who_comes_while_another_takes_it_is_refused(
         self, ledger: CallLedger, ledger_url: str
     ) -> None:
-        ledger.release_campaign("c", runner_of(ledger))
+        ledger.campaigns.release("c", runner_of(ledger))
         rival = Rival(lambda: take(ledger, ANOTHER_RUN))
         after_statement(ledger_url, "SELECT", "campaigns", rival)
         entry = take(ledger)
@@ -160,21 +160,23 @@ class TestTake:
     def test_next_try_that_comes_while_the_former_takes_it_says_so(
         self, ledger: CallLedger, ledger_url: str
     ) -> None:
-        ledger.release_campaign("c", runner_of(ledger))
+        ledger.campaigns.release("c", runner_of(ledger))
         rival = Rival(lambda: take(ledger, SECOND_TRY))
         after_statement(ledger_url, "SELECT", "campaigns", rival)
         former = take(ledger)
         entry = rival.result()
         assert stored(ledger) == entry
         with pytest.raises(CampaignBusyError):
-            ledger.heartbeat("c", str(former.runner), {})
+            ledger.campaigns.heartbeat("c", str(former.runner), {})
 
 
 class TestBeat:
     def test_beat_shows_life_and_progress(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         clock.forward(7)
-        entry = ledger.heartbeat("c", runner, {"active": 3, "waiting": {"window": 2}, "obstacle": None})
+        entry = ledger.campaigns.heartbeat(
+            "c", runner, {"active": 3, "waiting": {"window": 2}, "obstacle": None}
+        )
         assert entry == stored(ledger)
         assert entry.progress == {"active": 3, "waiting": {"window": 2}, "obstacle": None}
         assert entry.runner_seen_at == START + timedelta(seconds=7)
@@ -182,11 +184,11 @@ class TestBeat:
 
     def test_beat_tells_of_a_cancellation_and_of_its_end(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        assert ledger.heartbeat("c", runner, {}).cancelled_at is None
-        ledger.cancel_campaign("c")
-        assert ledger.heartbeat("c", runner, {}).cancelled_at is not None
-        ledger.uncancel_campaign("c")
-        assert ledger.heartbeat("c", runner, {}).cancelled_at is None
+        assert ledger.campaigns.heartbeat("c", runner, {}).cancelled_at is None
+        ledger.campaigns.cancel("c")
+        assert ledger.campaigns.heartbeat("c", runner, {}).cancelled_at is not None
+        ledger.campaigns.uncancel("c")
+        assert ledger.campaigns.heartbeat("c", runner, {}).cancelled_at is None
 
     @pytest.mark.parametrize("by", [ANOTHER_RUN, SECOND_TRY], ids=["another task", "next try"])
     def test_runner_that_has_lost_the_campaign_is_refused_and_changes_nothing(
@@ -195,17 +197,17 @@ class TestBeat:
         lost = runner_of(ledger)
         clock.forward(60)
         runner = runner_of(ledger, by)
-        entry = ledger.heartbeat("c", runner, {"active": 1})
+        entry = ledger.campaigns.heartbeat("c", runner, {"active": 1})
         clock.forward(1)
         with pytest.raises(CampaignBusyError, match=f"{by.run_id!r}"):
-            ledger.heartbeat("c", lost, {"active": 99})
+            ledger.campaigns.heartbeat("c", lost, {"active": 99})
         assert stored(ledger) == entry
 
     def test_runner_that_has_released_the_campaign_is_refused(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        ledger.release_campaign("c", runner)
+        ledger.campaigns.release("c", runner)
         with pytest.raises(CampaignBusyError):
-            ledger.heartbeat("c", runner, {})
+            ledger.campaigns.heartbeat("c", runner, {})
         assert stored(ledger).runner is None
 
 
@@ -213,53 +215,53 @@ class TestRelease:
     def test_contacts_stay_loaded_unless_they_are_to_be_forgotten(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
         set_loaded(ledger)
-        ledger.release_campaign("c", runner)
+        ledger.campaigns.release("c", runner)
         assert (stored(ledger).runner, stored(ledger).loaded_by) == (None, "somebody")
-        ledger.release_campaign("c", runner_of(ledger), forget_load=True)
+        ledger.campaigns.release("c", runner_of(ledger), forget_load=True)
         assert (stored(ledger).runner, stored(ledger).loaded_by) == (None, None)
 
     def test_runner_that_has_lost_the_campaign_releases_nothing(self, ledger: CallLedger) -> None:
         lost = runner_of(ledger)
         runner = runner_of(ledger, SECOND_TRY)
         set_loaded(ledger)
-        ledger.release_campaign("c", lost, forget_load=True)
+        ledger.campaigns.release("c", lost, forget_load=True)
         assert (stored(ledger).runner, stored(ledger).loaded_by) == (runner, "somebody")
 
 
 class TestCancel:
     def test_campaign_is_cancelled_once(self, ledger: CallLedger, clock: Clock) -> None:
         runner_of(ledger)
-        assert not ledger.cancelled_campaigns(["c"])
+        assert not ledger.campaigns.cancelled(["c"])
         clock.forward(5)
-        assert ledger.cancel_campaign("c")
+        assert ledger.campaigns.cancel("c")
         clock.forward(5)
-        assert not ledger.cancel_campaign("c")
-        assert ledger.cancelled_campaigns(["c"])
+        assert not ledger.campaigns.cancel("c")
+        assert ledger.campaigns.cancelled(["c"])
         assert stored(ledger).cancelled_at == START + timedelta(seconds=5)
 
     def test_cancellation_can_be_taken_back_and_repeated(self, ledger: CallLedger) -> None:
         runner_of(ledger)
-        assert not ledger.uncancel_campaign("c")
+        assert not ledger.campaigns.uncancel("c")
         for _ in range(2):
-            assert ledger.cancel_campaign("c")
-            assert ledger.uncancel_campaign("c")
-            assert not ledger.cancelled_campaigns(["c"])
+            assert ledger.campaigns.cancel("c")
+            assert ledger.campaigns.uncancel("c")
+            assert not ledger.campaigns.cancelled(["c"])
 
     def test_campaign_that_is_not_there_cannot_be_cancelled(self, ledger: CallLedger) -> None:
         take(ledger, campaign_id="another")
-        assert not ledger.cancel_campaign("c")
-        assert not ledger.uncancel_campaign("c")
-        assert not ledger.cancelled_campaigns(["c"])
-        assert not ledger.cancelled_campaigns(["another"])
+        assert not ledger.campaigns.cancel("c")
+        assert not ledger.campaigns.uncancel("c")
+        assert not ledger.campaigns.cancelled(["c"])
+        assert not ledger.campaigns.cancelled(["another"])
 
     def test_finished_campaign_cannot_be_cancelled(self, ledger: CallLedger, clock: Clock) -> None:
         runner = runner_of(ledger)
         clock.forward(5)
-        ledger.finish_campaign("c", runner, {})
-        assert not ledger.cancel_campaign("c")
-        ledger.release_campaign("c", runner)
-        assert not ledger.cancel_campaign("c")
-        assert not ledger.cancelled_campaigns(["c"])
+        ledger.campaigns.finish("c", runner, {})
+        assert not ledger.campaigns.cancel("c")
+        ledger.campaigns.release("c", runner)
+        assert not ledger.campaigns.cancel("c")
+        assert not ledger.campaigns.cancelled(["c"])
 
     @pytest.mark.parametrize(
         "loaded", [False, True], ids=["contacts are being loaded", "contacts are loaded"]
@@ -268,21 +270,21 @@ class TestCancel:
         self, ledger: CallLedger, clock: Clock, loaded: bool
     ) -> None:
         runner = runner_of(ledger)
-        ledger.finish_campaign("c", runner, {})
-        ledger.release_campaign("c", runner)
+        ledger.campaigns.finish("c", runner, {})
+        ledger.campaigns.release("c", runner)
         clock.forward(5)
         runner = runner_of(ledger, ANOTHER_RUN)
         if loaded:
             set_loaded(ledger)
-        assert ledger.cancel_campaign("c")
-        assert ledger.heartbeat("c", runner, {}).cancelled_at is not None
+        assert ledger.campaigns.cancel("c")
+        assert ledger.campaigns.heartbeat("c", runner, {}).cancelled_at is not None
 
     def test_campaign_that_was_cancelled_and_is_over_can_be_continued(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        ledger.cancel_campaign("c")
-        ledger.finish_campaign("c", runner, {"cancelled": 3})
-        assert ledger.uncancel_campaign("c")
-        assert not ledger.cancelled_campaigns(["c"])
+        ledger.campaigns.cancel("c")
+        ledger.campaigns.finish("c", runner, {"cancelled": 3})
+        assert ledger.campaigns.uncancel("c")
+        assert not ledger.campaigns.cancelled(["c"])
 
 
 class TestFinish:
@@ -292,14 +294,14 @@ class TestFinish:
         runner = runner_of(ledger)
         set_loaded(ledger)
         clock.forward(9)
-        ledger.finish_campaign("c", runner, {"contacts": 3, "results_path": None})
+        ledger.campaigns.finish("c", runner, {"contacts": 3, "results_path": None})
         entry = stored(ledger)
         assert entry.summary == {"contacts": 3, "results_path": None}
         assert (entry.finished_at, entry.loaded_by) == (START + timedelta(seconds=9), None)
 
     def test_campaign_with_new_contacts_is_not_finished_any_more(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
-        ledger.finish_campaign("c", runner, {"contacts": 3})
+        ledger.campaigns.finish("c", runner, {"contacts": 3})
         set_loaded(ledger)
         assert (stored(ledger).finished_at, stored(ledger).summary) == (None, None)
 
@@ -307,16 +309,16 @@ class TestFinish:
         lost = runner_of(ledger)
         runner_of(ledger, SECOND_TRY)
         with pytest.raises(CampaignBusyError):
-            ledger.finish_campaign("c", lost, {"contacts": 3})
+            ledger.campaigns.finish("c", lost, {"contacts": 3})
         assert stored(ledger).finished_at is None
 
     def test_other_campaigns_go_on(self, ledger: CallLedger) -> None:
         runner = runner_of(ledger)
         other = take(ledger, ANOTHER_RUN, "another")
-        ledger.heartbeat("c", runner, {"active": 1})
-        ledger.cancel_campaign("c")
-        ledger.finish_campaign("c", runner, {})
-        ledger.release_campaign("c", runner, forget_load=True)
+        ledger.campaigns.heartbeat("c", runner, {"active": 1})
+        ledger.campaigns.cancel("c")
+        ledger.campaigns.finish("c", runner, {})
+        ledger.campaigns.release("c", runner, forget_load=True)
         assert stored(ledger, "another") == other
 
 
@@ -326,9 +328,9 @@ class TestListing:
             take(ledger, campaign_id=name)
             clock.forward(1)
         take(ledger, SECOND_TRY, "one")  # taking it up again does not make it newer
-        assert [entry.campaign_id for entry in ledger.campaigns()] == ["three", "two", "one"]
-        assert [entry.campaign_id for entry in ledger.campaigns(limit=2)] == ["three", "two"]
+        assert [entry.campaign_id for entry in ledger.lists.campaigns()] == ["three", "two", "one"]
+        assert [entry.campaign_id for entry in ledger.lists.campaigns(limit=2)] == ["three", "two"]
 
     def test_campaign_that_is_not_there_is_none(self, ledger: CallLedger) -> None:
-        assert ledger.campaign("c") is None
-        assert ledger.campaigns() == []
+        assert ledger.campaigns.get("c") is None
+        assert ledger.lists.campaigns() == []

@@ -240,9 +240,9 @@ def test_upgrade_to_lists_finds_the_calls_of_before_by_their_digits(ledger_url: 
     insert_as_of_then(ledger_url, of_numbers(), OF_LISTS | OF_ACCOUNTS)
     ledger = CallLedger(ledger_url)
     for digits, number in (("0123", "+14155550123"), ("2065550199", "+12065550199"), ("100", "100")):
-        found = ledger.page_of_calls(CallFilter(digits=digits)).calls
+        found = ledger.lists.page_of_calls(CallFilter(digits=digits)).calls
         assert [call.to_number for call in found] == [number]
-    assert len(ledger.page_of_calls(CallFilter()).calls) == len(NUMBERS)
+    assert len(ledger.lists.page_of_calls(CallFilter()).calls) == len(NUMBERS)
     # They are what a claim of today would store.
     with Database(ledger_url).reading() as connection:
         stored = connection.execute(select(calls.c.to_number, calls.c.to_number_end)).all()
@@ -267,16 +267,18 @@ def test_downgrade_from_lists_leaves_the_version_before_with_every_row(ledger_ur
     origin = replace(FIRST_TRY, campaign_id="c", position=1, attempt=1)
     entry = ledger.accept(claim(ledger, origin=origin), "call_1")
     complete(ledger, "call_1")
-    campaign = ledger.take_campaign("c", conn_id=CONN_ID, origin=origin)
-    ledger.note_rejection(CONN_ID, "the signature does not fit")
+    campaign = ledger.campaigns.take("c", conn_id=CONN_ID, origin=origin)
+    ledger.deliveries.note_rejection(CONN_ID, "the signature does not fit")
     move(ledger_url, "0002", up=False)
     assert indexes(ledger_url) == fresh
     assert Database(ledger_url).upgrade() is True
     before = replace(entry, **WITHOUT_ACCOUNT)
-    assert (ledger.call_by_key("key"), ledger.campaign("c")) == (before, campaign)
+    assert (ledger.call_by_key("key"), ledger.campaigns.get("c")) == (before, campaign)
     assert ledger.completion("call_1") is not None
-    assert [call.call_id for call in ledger.page_of_calls(CallFilter(digits="0100")).calls] == ["call_1"]
-    assert ledger.rejections() == []
+    assert [call.call_id for call in ledger.lists.page_of_calls(CallFilter(digits="0100")).calls] == [
+        "call_1"
+    ]
+    assert ledger.deliveries.rejections() == []
     test_migrations_build_what_the_schema_says(ledger, ledger_url)
 
 

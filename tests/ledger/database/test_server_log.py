@@ -23,11 +23,11 @@ BODY = f'{{"to_number": "{CALL.to_number}", "transcript": "{SECRET}"}}'.encode()
 
 
 def keep(ledger: CallLedger) -> None:
-    ledger.keep_delivery(BODY, conn_id=CONN_ID, reason="it has no call_id")
+    ledger.deliveries.keep(BODY, conn_id=CONN_ID, reason="it has no call_id")
 
 
 def reject(ledger: CallLedger) -> None:
-    ledger.note_rejection(CONN_ID, f"wrong signature, {NUMBER}")
+    ledger.deliveries.note_rejection(CONN_ID, f"wrong signature, {NUMBER}")
 
 
 def claim_call(ledger: CallLedger) -> None:
@@ -52,11 +52,11 @@ def record(ledger: CallLedger) -> None:
 
 def run_campaign(ledger: CallLedger) -> None:
     for origin in (FIRST_TRY, SECOND_TRY):
-        campaign = ledger.take_campaign(f"campaign for {NUMBER}", conn_id=CONN_ID, origin=origin)
+        campaign = ledger.campaigns.take(f"campaign for {NUMBER}", conn_id=CONN_ID, origin=origin)
         contact = ContactEntry(0, 1, CALL.to_number, CALL.to_request(), None)
         runner = str(campaign.runner)
-        ledger.load_contacts(campaign.campaign_id, [contact, contact], loaded_by="x", runner=runner)
-        ledger.release_campaign(campaign.campaign_id, runner)
+        ledger.campaigns.load_contacts(campaign.campaign_id, [contact, contact], loaded_by="x", runner=runner)
+        ledger.campaigns.release(campaign.campaign_id, runner)
 
 
 USES: dict[str, Callable[[CallLedger], None]] = {
@@ -106,8 +106,8 @@ def test_two_who_store_the_same_at_a_time_leave_nothing_in_the_log_of_the_server
     logged = postgres_server.log()[before:]
     assert NUMBER not in logged
     assert SECRET not in logged
-    assert len(ledger.deliveries()) == (use == "a kept delivery")
-    assert [found.number for found in ledger.rejections()] == ([2] if use == "a rejection" else [])
+    assert len(ledger.deliveries.kept()) == (use == "a kept delivery")
+    assert [found.number for found in ledger.deliveries.rejections()] == ([2] if use == "a rejection" else [])
     assert len(ledger.calls()) == {"a claim": 1, "many claims": 3}.get(use, 0)
     assert ledger.last_sequence() == (use == "a completion")
 

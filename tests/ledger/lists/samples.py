@@ -165,7 +165,7 @@ class Reader:
 
     def page(self, **place: Any) -> CallsPage:
         """Return one page."""
-        page = self._ledger.page_of_calls(self._wanted, **self._options, **place)
+        page = self._ledger.lists.page_of_calls(self._wanted, **self._options, **place)
         assert len(page.calls) <= self._options["limit"]
         return page
 

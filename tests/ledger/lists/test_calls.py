@@ -35,7 +35,7 @@ class TestCallsToContact:
         # The contact's number was corrected between two attempts.
         second = claim(ledger, "2", OTHER, origin=of_contact(7, 2))
         for entry in (first, second):
-            assert keys(ledger.calls_to_contact(entry)) == [second.key_hash, first.key_hash]
+            assert keys(ledger.lists.calls_to_contact(entry)) == [second.key_hash, first.key_hash]
 
     def test_of_another_call_they_are_those_to_the_number_through_the_connection(
         self, ledger: CallLedger
@@ -47,7 +47,7 @@ class TestCallsToContact:
         ]
         ledger.claim("another connection", CALL, conn_id="other")
         newest = claim(ledger, "2")
-        assert keys(ledger.calls_to_contact(newest)) == [
+        assert keys(ledger.lists.calls_to_contact(newest)) == [
             newest.key_hash,
             *(entry.key_hash for entry in entries[1::-1]),
         ]
@@ -58,31 +58,31 @@ class TestCallsToContact:
         ledger.purge(datetime.now(timezone.utc) + timedelta(seconds=1))
         purged = ledger.call_by_hash(entry.key_hash)
         assert purged is not None
-        assert keys(ledger.calls_to_contact(purged)) == [entry.key_hash]
+        assert keys(ledger.lists.calls_to_contact(purged)) == [entry.key_hash]
 
     def test_no_more_than_the_limit_the_newest_of_them(self, ledger: CallLedger) -> None:
         entries: list[CallEntry] = [claim(ledger, str(number)) for number in range(5)]
-        found = ledger.calls_to_contact(entries[0], limit=2)
+        found = ledger.lists.calls_to_contact(entries[0], limit=2)
         assert keys(found) == [entries[4].key_hash, entries[3].key_hash]
 
     def test_how_each_ended_is_told(self, ledger: CallLedger) -> None:
         entry = ledger.accept(claim(ledger), "call_1")
         complete(ledger, "call_1", call_outcome="voicemail", duration_seconds=9)
-        [found] = ledger.calls_to_contact(entry)
+        [found] = ledger.lists.calls_to_contact(entry)
         assert (found.outcome, found.duration_seconds) == ("voicemail", 9)
 
 
 class TestOneCall:
     def test_call_that_is_not_there_is_none(self, ledger: CallLedger) -> None:
-        assert ledger.listed_call("0" * 64) is None
+        assert ledger.lists.listed_call("0" * 64) is None
 
     def test_call_before_and_after_its_webhook(self, ledger: CallLedger) -> None:
         entry = ledger.accept(claim(ledger, origin=FIRST_TRY), "call_1")
-        found = ledger.listed_call(entry.key_hash)
+        found = ledger.lists.listed_call(entry.key_hash)
         assert found is not None
         assert (found.call_id, found.origin, found.outcome) == ("call_1", FIRST_TRY, None)
         complete(ledger, "call_1")
-        found = ledger.listed_call(entry.key_hash)
+        found = ledger.lists.listed_call(entry.key_hash)
         assert found is not None
         assert (found.outcome, found.duration_seconds) == ("answered", 5)
         assert found.received_at is not None
@@ -90,7 +90,7 @@ class TestOneCall:
 
 class TestChoices:
     def test_empty_ledger_has_none(self, ledger: CallLedger) -> None:
-        assert ledger.known_connections() == ledger.known_dags() == []
+        assert ledger.lists.known_connections() == ledger.lists.known_dags() == []
 
     def test_each_is_named_once_in_order(self, ledger: CallLedger, ledger_url: str) -> None:
         dags = ["b", "a", None, "a", "Z", "ü", "a b"]
@@ -98,23 +98,23 @@ class TestChoices:
             ledger_url,
             [Sample(n, conn_id=f"c{n % 3}", dag_id=dag_id) for n, dag_id in enumerate(dags)],
         )
-        assert ledger.known_connections() == ["c0", "c1", "c2"]
-        assert ledger.known_dags() == sorted(dag_id for dag_id in set(dags) if dag_id is not None)
+        assert ledger.lists.known_connections() == ["c0", "c1", "c2"]
+        assert ledger.lists.known_dags() == sorted(dag_id for dag_id in set(dags) if dag_id is not None)
 
     def test_calls_without_a_dag_alone_name_none(self, ledger: CallLedger, ledger_url: str) -> None:
         add(ledger_url, [Sample(1, dag_id=None)])
-        assert ledger.known_dags() == []
+        assert ledger.lists.known_dags() == []
 
 
 class TestLastCompletion:
     def test_connection_that_brought_none_has_none(self, ledger: CallLedger) -> None:
         complete(ledger, "call_1")
-        assert ledger.last_completion("other") is None
+        assert ledger.lists.last_completion("other") is None
 
     def test_it_is_the_one_that_came_last_without_its_body(self, ledger: CallLedger) -> None:
         for call_id in ("call_2", "call_1"):
             complete(ledger, call_id)
-        found = ledger.last_completion(CONN_ID)
+        found = ledger.lists.last_completion(CONN_ID)
         assert found is not None
         assert (found.call_id, found.body) == ("call_1", None)
         with pytest.raises(ValueError, match="without its body"):

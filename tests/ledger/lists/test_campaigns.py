@@ -32,7 +32,7 @@ def ledger(ledger_url: str, clock: list[datetime]) -> CallLedger:
 
 def begin(ledger: CallLedger, *ids: str, conn_id: str = CONN_ID, **origin: Any) -> None:
     for id_ in ids:
-        ledger.take_campaign(id_, conn_id=conn_id, origin=replace(FIRST_TRY, **origin))
+        ledger.campaigns.take(id_, conn_id=conn_id, origin=replace(FIRST_TRY, **origin))
 
 
 def ids(page: CampaignsPage) -> list[str]:
@@ -40,7 +40,7 @@ def ids(page: CampaignsPage) -> list[str]:
 
 
 def found(ledger: CallLedger, **wanted: Any) -> set[str]:
-    return set(ids(ledger.page_of_campaigns(CampaignFilter(**wanted))))
+    return set(ids(ledger.lists.page_of_campaigns(CampaignFilter(**wanted))))
 
 
 class TestPages:
@@ -51,15 +51,17 @@ class TestPages:
         for at in range(number):
             begin(ledger, f"c{at}")
             clock[0] += timedelta(seconds=at % 3 == 2)  # three begin in each second
-        expected = [entry.campaign_id for entry in ledger.campaigns()]
+        expected = [entry.campaign_id for entry in ledger.lists.campaigns()]
         assert len(expected) == number
 
-        onwards = [ledger.page_of_campaigns(CampaignFilter(), limit=3)]
+        onwards = [ledger.lists.page_of_campaigns(CampaignFilter(), limit=3)]
         while onwards[-1].after:
-            onwards.append(ledger.page_of_campaigns(CampaignFilter(), after=onwards[-1].after, limit=3))
+            onwards.append(ledger.lists.page_of_campaigns(CampaignFilter(), after=onwards[-1].after, limit=3))
         backwards = [onwards[-1]]
         while backwards[-1].before:
-            backwards.append(ledger.page_of_campaigns(CampaignFilter(), before=backwards[-1].before, limit=3))
+            backwards.append(
+                ledger.lists.page_of_campaigns(CampaignFilter(), before=backwards[-1].before, limit=3)
+            )
 
         assert list(itertools.chain(*map(ids, onwards))) == expected
         assert [ids(page) for page in reversed(backwards)] == [ids(page) for page in onwards]
@@ -72,11 +74,11 @@ class TestPages:
         for id_ in ("one", "two", "three"):
             begin(ledger, id_)
             clock[0] += timedelta(seconds=1)
-        first = ledger.page_of_campaigns(CampaignFilter(), limit=2)
+        first = ledger.lists.page_of_campaigns(CampaignFilter(), limit=2)
         begin(ledger, "four")
 
         assert ids(first) == ["three", "two"]
-        assert ids(ledger.page_of_campaigns(CampaignFilter(), after=first.after, limit=2)) == ["one"]
+        assert ids(ledger.lists.page_of_campaigns(CampaignFilter(), after=first.after, limit=2)) == ["one"]
 
     @pytest.mark.parametrize(
         "text", ["", "nonsense", "NQ==", "WzUsICJhIl0=", "W10=", "\N{SNOWMAN}", "WyIyMDI2IiwgNV0="]
@@ -86,7 +88,7 @@ class TestPages:
         self, ledger: CallLedger, direction: str, text: str
     ) -> None:
         with pytest.raises(ValueError, match=r".+"):
-            ledger.page_of_campaigns(CampaignFilter(), **{direction: text})  # type: ignore[arg-type]
+            ledger.lists.page_of_campaigns(CampaignFilter(), **{direction: text})  # type: ignore[arg-type]
 
 
 class TestFilter:
@@ -109,14 +111,14 @@ class TestFilter:
 
         for state in CampaignState:
             expected = {
-                entry.campaign_id for entry in ledger.campaigns() if state_of(entry, present) is state
+                entry.campaign_id for entry in ledger.lists.campaigns() if state_of(entry, present) is state
             }
             assert expected
             assert found(ledger, state=state.value) == expected, state
 
     def test_a_state_that_there_is_none_of_is_refused(self, ledger: CallLedger) -> None:
         with pytest.raises(ValueError, match="no state 'asleep'"):
-            ledger.page_of_campaigns(CampaignFilter(state="asleep"))
+            ledger.lists.page_of_campaigns(CampaignFilter(state="asleep"))
 
     def test_text_is_looked_for_in_the_ids_of_campaign_dag_and_run(self, ledger: CallLedger) -> None:
         begin(ledger, "Spring_Checkup", dag_id="outreach", run_id="r1")
@@ -147,7 +149,7 @@ class TestFilter:
         begin(ledger, "one", "two", dag_id="a")
         begin(ledger, "three", dag_id=None, conn_id="sales")
 
-        assert sorted(ledger.campaign_sources(), key=str) == sorted(
+        assert sorted(ledger.lists.campaign_sources(), key=str) == sorted(
             [("a", CONN_ID), (None, "sales")], key=str
         )
 
@@ -162,16 +164,16 @@ class TestRun:
         begin(ledger, "another", dag_id="another", run_id="r1")
 
         def of_run(limit: int = 100) -> list[str]:
-            return [entry.campaign_id for entry in ledger.campaigns_of_run("dag", "r1", limit=limit)]
+            return [entry.campaign_id for entry in ledger.lists.campaigns_of_run("dag", "r1", limit=limit)]
 
         assert of_run() == ["three", "one"]
         assert of_run(limit=1) == ["three"]
-        assert ledger.campaigns_of_run("dag", "r3") == []
+        assert ledger.lists.campaigns_of_run("dag", "r3") == []
 
 
 def test_what_no_database_can_hold_is_not_found(ledger: CallLedger) -> None:
     begin(ledger, "one")
 
-    assert ledger.campaign("one\0") is None
-    assert ledger.campaigns_of_run("dag", "run\0") == []
+    assert ledger.campaigns.get("one\0") is None
+    assert ledger.lists.campaigns_of_run("dag", "run\0") == []
     assert found(ledger, text="one\0") == set()

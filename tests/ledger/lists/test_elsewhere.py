@@ -50,7 +50,7 @@ def test_search_by_duration_stops_however_many_of_them_there_are(
     ledger: CallLedger, samples: list[Sample], order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_at_few(monkeypatch, 3)
-    page = ledger.page_of_calls(CallFilter(), order=order, limit=2)
+    page = ledger.lists.page_of_calls(CallFilter(), order=order, limit=2)
     assert page.calls == []
     assert page.searched_to is not None
     assert page.after is not None
@@ -100,7 +100,7 @@ def foreign(ledger: CallLedger, ledger_url: str) -> list[dict[str, Any]]:
 def test_inbound_call_is_listed_with_what_its_webhook_told(
     ledger: CallLedger, foreign: list[dict[str, Any]]
 ) -> None:
-    call = ledger.page_of_calls(inbound(), limit=1).calls[0]
+    call = ledger.lists.page_of_calls(inbound(), limit=1).calls[0]
     row = foreign[30]
     assert (call.call_id, call.conn_id, call.agent_id) == (row["call_id"], "conn_a", "agent_1")
     assert (call.direction, call.party) == (Direction.INBOUND, row["from_number"])
@@ -110,7 +110,7 @@ def test_inbound_call_is_listed_with_what_its_webhook_told(
 
 
 def test_call_of_another_system_is_listed_as_such(ledger: CallLedger, foreign: list[dict[str, Any]]) -> None:
-    page = ledger.page_of_calls(inbound(direction=Direction.ELSEWHERE))
+    page = ledger.lists.page_of_calls(inbound(direction=Direction.ELSEWHERE))
     assert ids(page.calls) == [f"in_{number:06}" for number in range(35, 30, -1)]
     assert {call.party for call in page.calls} == {"+14155550177"}
 
@@ -134,7 +134,7 @@ def test_each_inbound_call_is_on_one_page_forwards_and_back(
         reader = Reader(ledger, inbound(), order=order, limit=limit)
         assert [one for page in reader.forwards() for one in ids(page.calls)] == wanted
         assert [one for page in reader.backwards() for one in ids(page.calls)] == wanted
-    assert ids(list(ledger.stream_calls(inbound(), order=order))) == wanted
+    assert ids(list(ledger.lists.stream_calls(inbound(), order=order))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -161,18 +161,18 @@ def test_each_inbound_call_is_on_one_page_forwards_and_back(
 def test_list_of_inbound_calls_is_filtered(
     ledger: CallLedger, foreign: list[dict[str, Any]], options: dict[str, Any], number: int, order: Order
 ) -> None:
-    assert len(ledger.page_of_calls(inbound(**options), order=order).calls) == number
-    counted = ledger.call_statistics(inbound(**options))
+    assert len(ledger.lists.page_of_calls(inbound(**options), order=order).calls) == number
+    counted = ledger.lists.call_statistics(inbound(**options))
     assert (counted.calls, counted.is_complete) == (number, True)
 
 
 def test_figures_of_inbound_calls_are_theirs_alone(ledger: CallLedger, foreign: list[dict[str, Any]]) -> None:
-    counted = ledger.call_statistics(inbound())
+    counted = ledger.lists.call_statistics(inbound())
     assert counted.outcomes == {"answered": 31}
     assert counted.since == START + timedelta(minutes=5)
     assert sum(number for *_, number in counted.durations) == 31
     assert counted.mean_duration == pytest.approx(sum(row["duration_seconds"] for row in foreign[:31]) / 31)
-    some = ledger.call_statistics(inbound(), limit=10)
+    some = ledger.lists.call_statistics(inbound(), limit=10)
     assert (some.is_complete, some.looked_at) == (False, 10)
 
 
@@ -180,7 +180,7 @@ def test_inbound_calls_to_several_numbers_are_in_one_list(
     ledger: CallLedger, ledger_url: str, foreign: list[dict[str, Any]]
 ) -> None:
     received(ledger_url, 50, to_number="+12025550101")
-    page = ledger.page_of_calls(inbound(own_numbers=frozenset({OURS, "+12025550101"})))
+    page = ledger.lists.page_of_calls(inbound(own_numbers=frozenset({OURS, "+12025550101"})))
     assert len(page.calls) == 32
     assert ids(page.calls)[0] == "in_000050"
 
@@ -190,7 +190,7 @@ def test_call_that_adopts_its_webhook_is_no_longer_one_from_elsewhere(
 ) -> None:
     with database(ledger_url).writing() as connection:
         connection.execute(calls.update().where(calls.c.call_id == "call_000003").values(call_id="in_000005"))
-    assert "in_000005" not in ids(ledger.page_of_calls(inbound()).calls)
+    assert "in_000005" not in ids(ledger.lists.page_of_calls(inbound()).calls)
 
 
 def test_question_for_inbound_calls_looks_at_so_many_records_and_no_more(
@@ -205,7 +205,7 @@ def test_question_for_inbound_calls_looks_at_so_many_records_and_no_more(
 
     event.listen(engine, "before_cursor_execute", note)
     try:
-        page = ledger.page_of_calls(inbound(direction=Direction.ELSEWHERE, outcome="busy"), limit=50)
+        page = ledger.lists.page_of_calls(inbound(direction=Direction.ELSEWHERE, outcome="busy"), limit=50)
     finally:
         event.remove(engine, "before_cursor_execute", note)
     assert page.calls == []
@@ -217,14 +217,14 @@ def test_question_for_inbound_calls_looks_at_so_many_records_and_no_more(
 
 
 def test_numbers_that_calls_are_placed_from_are_known(ledger: CallLedger, ledger_url: str) -> None:
-    assert ledger.own_numbers(["conn_a"]) == frozenset()
+    assert ledger.lists.own_numbers(["conn_a"]) == frozenset()
     add(ledger_url, [Sample(number) for number in range(3)])
     with database(ledger_url).writing() as connection:
         connection.execute(calls.update().values(from_number=OURS))
-    assert ledger.own_numbers() == ledger.own_numbers(["conn_a", "conn_z"]) == frozenset({OURS})
+    assert ledger.lists.own_numbers() == ledger.lists.own_numbers(["conn_a", "conn_z"]) == frozenset({OURS})
 
 
 def test_connection_that_only_received_calls_is_known(ledger: CallLedger, ledger_url: str) -> None:
     ledger.upgrade()
     received(ledger_url, 1, conn_id="reception")
-    assert ledger.known_connections() == ["reception"]
+    assert ledger.lists.known_connections() == ["reception"]

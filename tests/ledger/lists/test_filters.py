@@ -142,7 +142,7 @@ def one_of_each(ledger_url: str) -> list[Sample]:
 def test_each_field_of_a_filter_by_itself(
     ledger: CallLedger, one_of_each: list[Sample], wanted: CallFilter, number: int
 ) -> None:
-    assert len(ledger.page_of_calls(wanted, limit=100).calls) == number
+    assert len(ledger.lists.page_of_calls(wanted, limit=100).calls) == number
 
 
 @pytest.mark.parametrize("field", ["conn_id", "dag_id", "run_id", "campaign_id", "outcome", "digits"])
@@ -151,7 +151,7 @@ def test_hostile_values_find_nothing(
     ledger: CallLedger, one_of_each: list[Sample], field: str, order: Order
 ) -> None:
     for value in ("%", "_", "' OR 1=1 --", "\\", "ü", "x" * 5000):
-        assert ledger.page_of_calls(CallFilter(**{field: value}), order=order).calls == []  # type: ignore[arg-type]
+        assert ledger.lists.page_of_calls(CallFilter(**{field: value}), order=order).calls == []  # type: ignore[arg-type]
 
 
 def test_many_hidden_dags_and_readable_connections(ledger: CallLedger, one_of_each: list[Sample]) -> None:
@@ -159,4 +159,4 @@ def test_many_hidden_dags_and_readable_connections(ledger: CallLedger, one_of_ea
     hidden = frozenset({"dag_a", *(f"dag_{number}" for number in range(3000))})
     readable = frozenset({"conn_a", *(f"conn_{number}" for number in range(3000))})
     wanted = CallFilter(hidden_dags=hidden, dagless_conns=readable)
-    assert len(ledger.page_of_calls(wanted, limit=100).calls) == 36
+    assert len(ledger.lists.page_of_calls(wanted, limit=100).calls) == 36

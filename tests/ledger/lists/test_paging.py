@@ -80,7 +80,7 @@ class TestTurningPages:
     def test_empty_list_is_one_empty_page(
         self, ledger: CallLedger, order: Order, options: dict[str, bool]
     ) -> None:
-        page = ledger.page_of_calls(CallFilter(), order=order, **options)  # type: ignore[arg-type]
+        page = ledger.lists.page_of_calls(CallFilter(), order=order, **options)  # type: ignore[arg-type]
         assert (page.calls, page.before, page.after, page.searched_to) == ([], None, None, None)
 
     def test_calls_that_are_placed_meanwhile_shift_no_page(self, ledger: CallLedger, ledger_url: str) -> None:
@@ -190,10 +190,10 @@ class TestBound:
         newer = [Sample(number, second=number, dag_id=None) for number in range(1000, 1010)]
         ledger.check()
         with after_statement_number(moment, ledger_url, lambda: add(ledger_url, newer)):
-            first = ledger.page_of_calls(wanted, limit=3)
+            first = ledger.lists.page_of_calls(wanted, limit=3)
         pages = [first]
         while pages[-1].after is not None:
-            pages.append(ledger.page_of_calls(wanted, after=pages[-1].after, limit=3))
+            pages.append(ledger.lists.page_of_calls(wanted, after=pages[-1].after, limit=3))
         assert keys(pages) == expected(rare, wanted, Order.NEWEST)
 
     @pytest.mark.parametrize("moment", range(4))
@@ -212,11 +212,11 @@ class TestBound:
                 assert ledger.claim(f"key {sample.number}", CALL, conn_id="conn_a")[1]
 
         with after_statement_number(moment, ledger_url, place_anew):
-            first = ledger.page_of_calls(wanted, order=Order.OLDEST, limit=3)
+            first = ledger.lists.page_of_calls(wanted, order=Order.OLDEST, limit=3)
         pages = [first]
         while pages[-1].after is not None:
             after = pages[-1].after
-            pages.append(ledger.page_of_calls(wanted, order=Order.OLDEST, after=after, limit=3))
+            pages.append(ledger.lists.page_of_calls(wanted, order=Order.OLDEST, after=after, limit=3))
         assert keys(pages) == expected(rare, wanted, Order.OLDEST)
 
     @EVERY_ORDER
@@ -225,7 +225,7 @@ class TestBound:
     ) -> None:
         monkeypatch.setattr(listing, "_STREAM_CHUNK", 4)
         wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
-        found = [call.key_hash for call in ledger.stream_calls(wanted, order=order)]
+        found = [call.key_hash for call in ledger.lists.stream_calls(wanted, order=order)]
         assert found == expected(rare, wanted, order)
 
 
@@ -249,7 +249,7 @@ def after_statement_number(number: int, ledger_url: str, action: Callable[[], ob
 class TestExport:
     def test_nothing_is_held_between_two_calls(self, ledger: CallLedger, ledger_url: str) -> None:
         add(ledger_url, many(20))
-        export = ledger.stream_calls(CallFilter())
+        export = ledger.lists.stream_calls(CallFilter())
         next(export)
         assert database(ledger_url).engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         assert len(list(export)) == 19
@@ -263,11 +263,11 @@ class TestWhatIsRead:
             Sample(11, second=6, end=(None, None)),
         ]
         add(ledger_url, samples)
-        page = ledger.page_of_calls(CallFilter(), order=Order.OLDEST)
+        page = ledger.lists.page_of_calls(CallFilter(), order=Order.OLDEST)
         assert sorted(page.calls, key=lambda call: call.call_id or "") == sorted(
             map(as_listed, samples), key=lambda call: call.call_id or ""
         )
-        assert ledger.listed_call(page.calls[0].key_hash) == page.calls[0]
+        assert ledger.lists.listed_call(page.calls[0].key_hash) == page.calls[0]
 
     def test_requests_and_bodies_are_never_read(self, ledger: CallLedger, ledger_url: str) -> None:
         add(ledger_url, many(20))
@@ -278,9 +278,9 @@ class TestWhatIsRead:
 
         event.listen(database(ledger_url).engine, "before_cursor_execute", on_statement)
         for order in Order:
-            list(ledger.stream_calls(CallFilter(digits="5550100", outcome="answered"), order=order))
-        ledger.call_statistics(CallFilter())
-        ledger.last_completion("conn_a")
+            list(ledger.lists.stream_calls(CallFilter(digits="5550100", outcome="answered"), order=order))
+        ledger.lists.call_statistics(CallFilter())
+        ledger.lists.last_completion("conn_a")
         assert len(statements) > 5
         for statement in statements:
             assert "request" not in statement
@@ -339,7 +339,7 @@ class TestTamperedPlaces:
     def test_what_no_page_has_given_out_is_refused(self, ledger: CallLedger, order: Order, side: str) -> None:
         for text in GARBAGE:
             with pytest.raises(ValueError):  # noqa: PT011  # what it says is for nobody
-                ledger.page_of_calls(CallFilter(), order=order, **{side: text})  # type: ignore[arg-type]
+                ledger.lists.page_of_calls(CallFilter(), order=order, **{side: text})  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("order", [Order.NEWEST, Order.LONGEST])
     def test_whatever_it_says_it_is_a_page_or_refused(self, ledger: CallLedger, order: Order) -> None:
@@ -353,7 +353,7 @@ class TestTamperedPlaces:
     def test_place_that_was_changed_is_a_page_or_refused(
         self, ledger: CallLedger, order: Order, change: tuple[int, bytes], cut: int
     ) -> None:
-        place = ledger.page_of_calls(CallFilter(), order=order, limit=5).after
+        place = ledger.lists.page_of_calls(CallFilter(), order=order, limit=5).after
         assert place is not None
         raw = bytearray(base64.urlsafe_b64decode(place))
         at = change[0] % len(raw)
@@ -362,18 +362,18 @@ class TestTamperedPlaces:
         self.ask(ledger, order, place[: len(place) - cut] or "x")
 
     def test_place_in_another_order_is_refused(self, ledger: CallLedger) -> None:
-        by_time = ledger.page_of_calls(CallFilter(), limit=5).after
-        by_duration = ledger.page_of_calls(CallFilter(), order=Order.LONGEST, limit=5).after
+        by_time = ledger.lists.page_of_calls(CallFilter(), limit=5).after
+        by_duration = ledger.lists.page_of_calls(CallFilter(), order=Order.LONGEST, limit=5).after
         for place, order in ((by_time, Order.SHORTEST), (by_duration, Order.OLDEST)):
             for side in ("before", "after"):
                 with pytest.raises(ValueError):  # noqa: PT011
-                    ledger.page_of_calls(CallFilter(), order=order, **{side: place})  # type: ignore[arg-type]
+                    ledger.lists.page_of_calls(CallFilter(), order=order, **{side: place})  # type: ignore[arg-type]
 
     @staticmethod
     def ask(ledger: CallLedger, order: Order, text: str) -> None:
         for side in ("before", "after"):
             try:
-                page = ledger.page_of_calls(CallFilter(), order=order, **{side: text})  # type: ignore[arg-type]
+                page = ledger.lists.page_of_calls(CallFilter(), order=order, **{side: text})  # type: ignore[arg-type]
             except ValueError:
                 continue
             assert len(page.calls) <= 30

@@ -21,7 +21,7 @@ HOUR = START.replace(minute=0, second=0)
 
 
 def test_ledger_without_calls_has_no_figures(ledger: CallLedger) -> None:
-    found = ledger.call_statistics(CallFilter())
+    found = ledger.lists.call_statistics(CallFilter())
     assert (found.calls, found.is_complete, found.since) == (0, True, None)
     assert (found.hours, found.outcomes, found.durations) == ([], {}, [])
     assert (found.mean_duration, found.median_duration) == (None, None)
@@ -40,7 +40,7 @@ def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, led
         Sample(8, second=3 * 3600, end=("failed", None)),
     ]
     add(ledger_url, samples)
-    found = ledger.call_statistics(CallFilter())
+    found = ledger.lists.call_statistics(CallFilter())
     assert (found.calls, found.is_complete, found.since) == (9, True, START)
     assert found.hours == [
         (HOUR, {"answered": 1, "voicemail": 1}),
@@ -58,7 +58,7 @@ def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, led
 def test_spans_of_durations_join_and_hold_each_call_once(ledger: CallLedger, ledger_url: str) -> None:
     lasted = [0, 4, 5, 9, 10, 59, 60, 3599, 3600, 40_000]
     add(ledger_url, [Sample(number, end=("answered", one)) for number, one in enumerate(lasted)])
-    spans = ledger.call_statistics(CallFilter()).durations
+    spans = ledger.lists.call_statistics(CallFilter()).durations
     assert spans[0][0] == 0
     assert all(this[1] == following[0] for this, following in itertools.pairwise(spans))
     for start, end, number in spans:
@@ -68,7 +68,7 @@ def test_spans_of_durations_join_and_hold_each_call_once(ledger: CallLedger, led
 
 def test_spans_end_with_the_longest_call(ledger: CallLedger, ledger_url: str) -> None:
     add(ledger_url, [Sample(0, end=("answered", 7))])
-    *_, last = ledger.call_statistics(CallFilter()).durations
+    *_, last = ledger.lists.call_statistics(CallFilter()).durations
     assert last[0] <= 7 < last[1]
     assert last[2] == 1
 
@@ -78,7 +78,7 @@ def test_older_calls_than_the_limit_are_left_out_and_it_says_so(
     ledger: CallLedger, ledger_url: str, limit: int, is_complete: bool
 ) -> None:
     add(ledger_url, [Sample(number, second=number, end=("answered", number)) for number in range(5)])
-    found = ledger.call_statistics(CallFilter(), limit=limit)
+    found = ledger.lists.call_statistics(CallFilter(), limit=limit)
     assert (found.calls, found.is_complete) == (min(limit, 5), is_complete)
     assert found.since == START + timedelta(seconds=max(0, 5 - limit))
 
@@ -86,19 +86,19 @@ def test_older_calls_than_the_limit_are_left_out_and_it_says_so(
 def test_time_of_calls_on_which_nobody_talked_is_no_talk_time(ledger: CallLedger, ledger_url: str) -> None:
     ends = [("failed", 0)] * 8 + [("answered", 60), ("answered", 62), ("voicemail", 20)]
     add(ledger_url, [Sample(number, end=end) for number, end in enumerate(ends)])
-    found = ledger.call_statistics(CallFilter())
+    found = ledger.lists.call_statistics(CallFilter())
     assert (found.mean_duration, found.median_duration) == (61, 61)
     assert sum(number for *_, number in found.durations) == 3
-    found = ledger.call_statistics(CallFilter(outcome="failed"))
+    found = ledger.lists.call_statistics(CallFilter(outcome="failed"))
     assert (found.calls, found.mean_duration, found.durations) == (8, None, [])
 
 
 def test_it_says_among_how_many_the_calls_were_found(ledger: CallLedger, ledger_url: str) -> None:
     ends = ["answered", "failed"] * 5
     add(ledger_url, [Sample(number, second=number, end=(end, 1)) for number, end in enumerate(ends)])
-    found = ledger.call_statistics(CallFilter(outcome="answered"), limit=6)
+    found = ledger.lists.call_statistics(CallFilter(outcome="answered"), limit=6)
     assert (found.calls, found.is_complete, found.looked_at) == (3, False, 6)
-    found = ledger.call_statistics(CallFilter(outcome="answered"), limit=10)
+    found = ledger.lists.call_statistics(CallFilter(outcome="answered"), limit=10)
     assert (found.calls, found.is_complete, found.looked_at) == (5, True, 0)
 
 
@@ -106,7 +106,7 @@ def test_it_says_how_far_it_looked_even_if_it_found_nothing_there(
     ledger: CallLedger, ledger_url: str
 ) -> None:
     add(ledger_url, [Sample(number, second=number, end=("answered", number)) for number in range(5)])
-    found = ledger.call_statistics(CallFilter(outcome="busy"), limit=2)
+    found = ledger.lists.call_statistics(CallFilter(outcome="busy"), limit=2)
     assert (found.calls, found.is_complete) == (0, False)
 
 
@@ -118,7 +118,7 @@ def test_figures_are_those_of_the_calls_that_the_filter_lets_through(
     replace_all(ledger_url, samples)
     for one in wanted:
         calls = [call for call in map(as_listed, samples) if wants(one, call)]
-        found = ledger.call_statistics(one)
+        found = ledger.lists.call_statistics(one)
         assert (found.calls, found.is_complete) == (len(calls), True)
         assert found.since == min((call.claimed_at for call in calls), default=None)
         by_outcome = Counter(call.outcome for call in calls if call.outcome is not None)

@@ -33,9 +33,9 @@ def places(ledger: CallLedger, calls: Calls) -> dict[str, str]:
         NUMBER, record=RECORD, campaign_id=CAMPAIGN, position=1, attempt=1, contact_key=NUMBER
     )
     origin = CallOrigin(dag_id="outreach", run_id="run_1", task_id="call", map_index=-1)
-    ledger.take_campaign(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
-    ledger.keep_delivery(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
-    [delivery] = ledger.deliveries()
+    ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
+    ledger.deliveries.keep(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
+    [delivery] = ledger.deliveries.kept()
     return {
         "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,
@@ -161,10 +161,10 @@ def test_nothing_is_changed_for_another_site(
     one: Access, headers: dict[str, str], client: TestClient, places: dict[str, str], ledger: CallLedger
 ) -> None:
     if one.path.endswith("resume"):
-        ledger.cancel_campaign(CAMPAIGN)
-    before = ledger.campaign(CAMPAIGN), ledger.deliveries(include_replayed=True)
+        ledger.campaigns.cancel(CAMPAIGN)
+    before = ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)
     assert ask(client, one, places, headers=headers).status_code == 403
-    assert (ledger.campaign(CAMPAIGN), ledger.deliveries(include_replayed=True)) == before
+    assert (ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)) == before
 
 
 def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, places: dict[str, str]) -> None:
@@ -194,6 +194,6 @@ def test_origin_of_another_site_is_refused_even_where_the_browser_tells_no_more(
         headers = {"X-VoiceInfra-Request": "page", "Origin": origin}
         answer = client.post("campaign/cancel", data={"id": CAMPAIGN}, headers=headers)
         assert answer.status_code == status
-        campaign = ledger.campaign(CAMPAIGN)
+        campaign = ledger.campaigns.get(CAMPAIGN)
         assert campaign is not None
         assert (campaign.cancelled_at is None) == (status == 403)

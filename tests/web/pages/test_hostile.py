@@ -188,7 +188,7 @@ def fill(world: World) -> dict[str, str]:
     word, ledger = world.word, world.ledger
     campaign = {"campaign_id": word("campaign_id"), "position": 1, "attempt": 1}
     campaign["contact_key"] = word("contact_key")
-    entry = ledger.take_campaign(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
+    entry = ledger.campaigns.take(word("campaign_id"), conn_id=word("conn_id"), origin=world.origin())
     keys = {
         "answered": world.place(
             "answered", 200, {"call_id": word("call_id"), "status": word("status")}, **campaign
@@ -239,7 +239,7 @@ def fill(world: World) -> dict[str, str]:
         **{"obstacle": "failing", "refusals": refusals, "next_at": "2026-01-02T03:04:05+00:00"},
     }
     assert entry.runner is not None
-    ledger.heartbeat(word("campaign_id"), entry.runner, progress)
+    ledger.campaigns.heartbeat(word("campaign_id"), entry.runner, progress)
     return addresses(world, keys)
 
 
@@ -247,7 +247,7 @@ def addresses(world: World, keys: dict[str, str]) -> dict[str, str]:
     def asked(**query: str) -> str:
         return "&".join(f"{name}={quote(world.word(value), safe='')}" for name, value in query.items())
 
-    [delivery, *_] = world.ledger.deliveries()
+    [delivery, *_] = world.ledger.deliveries.kept()
     by = {
         f"calls of this {name}": f"calls?{asked(**{name: name})}"
         for name in ("dag_id", "run_id", "campaign_id")

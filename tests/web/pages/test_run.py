@@ -37,10 +37,10 @@ def keys_on(page: str) -> list[str]:
 
 def begin(ledger: CallLedger, campaign_id: str, done: int = 0, **origin: Any) -> None:
     whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
-    entry = ledger.take_campaign(campaign_id, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
+    entry = ledger.campaigns.take(campaign_id, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
     assert entry.runner is not None
     progress = {"contacts": 10, "done": done, "outcomes": {"answered": done}, "placed": done, "active": 1}
-    ledger.heartbeat(
+    ledger.campaigns.heartbeat(
         campaign_id, entry.runner, {**progress, "max_active_calls": 5, "skipped": {}, "waiting": {}}
     )
 
@@ -117,7 +117,7 @@ def test_tab_keeps_itself_up_to_date_only_while_a_campaign_goes_on(
     assert part["hx-get"] == "run?dag_id=outreach&run_id=run_1"
     answer = client.get(str(part["hx-get"]), headers=PARTIAL)
     assert answer.text.startswith('<div id="run"')
-    ledger.cancel_campaign("night")
+    ledger.campaigns.cancel("night")
     assert "hx-trigger" not in client.get(tab()).text
 
 
@@ -188,7 +188,7 @@ def test_without_a_ledger_the_tab_says_so(
     def gone(*_: object, **__: object) -> None:
         raise LedgerUnavailableError("the database is away")
 
-    monkeypatch.setattr(ledger, "page_of_calls", gone)
+    monkeypatch.setattr(ledger.lists, "page_of_calls", gone)
     answer = client.get(tab())
     assert answer.status_code == 503
     assert "ledger" in text_of(answer.text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
@@ -12,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection
 from airflow_provider_voiceinfra.web.receiver import rejections
 from airflow_provider_voiceinfra.web.receiver.rejections import (
@@ -50,7 +53,8 @@ class Notes:
 
     def __init__(self, clock: Clock, written: list[tuple[str, str]]) -> None:
         self.written = written
-        ledger = type("Ledger", (), {"note_rejection": lambda _, *what: written.append(what)})()
+        deliveries = SimpleNamespace(note_rejection=lambda *what: written.append(what))
+        ledger: Any = SimpleNamespace(deliveries=deliveries)
         self._rejections = Rejections(lambda: ledger, CONNECTIONS.get, clock)
 
     def reject(self, conn_id: str, reason: str) -> None:
@@ -64,7 +68,7 @@ def notes(clock: Clock) -> Notes:
 
 
 def remembered(ledger: CallLedger) -> LastRejection:
-    [only] = ledger.rejections()
+    [only] = ledger.deliveries.rejections()
     return only
 
 
@@ -138,7 +142,7 @@ def test_nothing_of_body_or_signature_is_remembered(receiver: TestClient, ledger
 
 def test_genuine_webhook_is_no_rejection(receiver: TestClient, ledger: CallLedger) -> None:
     assert receiver.post("/webhooks", content=BODY, headers=signed(BODY)).status_code == 200
-    assert ledger.rejections() == []
+    assert ledger.deliveries.rejections() == []
 
 
 def test_flood_for_one_connection_is_written_once_in_a_while(notes: Notes, clock: Clock) -> None:
@@ -196,12 +200,12 @@ def test_rejection_that_cannot_be_written_changes_nothing(
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr(CallLedger, "note_rejection", fail)
+    monkeypatch.setattr(DeliveriesLedger, "note_rejection", fail)
     answer = receiver.post("/webhooks", content=BODY)
     assert (answer.status_code, answer.json()) == (401, {"error": "unauthorized"})
     assert "5550123" not in caplog.text
     monkeypatch.undo()
-    assert ledger.rejections() == []
+    assert ledger.deliveries.rejections() == []
 
 
 def test_slow_ledger_keeps_neither_the_answer_nor_genuine_webhooks_waiting(
@@ -216,7 +220,7 @@ def test_slow_ledger_keeps_neither_the_answer_nor_genuine_webhooks_waiting(
         begun.set()
         go_on.wait(60)
 
-    monkeypatch.setattr(CallLedger, "note_rejection", wait)
+    monkeypatch.setattr(DeliveriesLedger, "note_rejection", wait)
     for name in ("EVERY_SECONDS", "EVERY_SECONDS_PER_CONNECTION"):
         monkeypatch.setattr(rejections, name, 0.0)
     server = serve(make_app())

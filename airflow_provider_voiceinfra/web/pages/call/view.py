@@ -256,7 +256,7 @@ def view_of(scope: Scope, entry: CallEntry | None, completion: CompletionEntry |
     if completion is not None and not closed:
         completion = scope.ledger.completion(completion.call_id) or completion
     row = None
-    if entry is not None and (found := scope.ledger.listed_call(entry.key_hash)) is not None:
+    if entry is not None and (found := scope.ledger.lists.listed_call(entry.key_hash)) is not None:
         [row] = rows_of(scope, [found])
     return CallView(
         entry=entry,
@@ -274,7 +274,7 @@ def _attempts(scope: Scope, entry: CallEntry | None, *, may_read: bool) -> list[
     by_number = entry is None or entry.origin.campaign_id is None or entry.origin.position is None
     if entry is None or (by_number and not may_read):
         return None
-    calls = scope.ledger.calls_to_contact(entry, limit=MOST_ATTEMPTS)
+    calls = scope.ledger.lists.calls_to_contact(entry, limit=MOST_ATTEMPTS)
     visible = {key: scope.shows(*key) for key in {(call.origin.dag_id, call.conn_id) for call in calls}}
     return rows_of(scope, [call for call in calls if visible[call.origin.dag_id, call.conn_id]])
 

@@ -72,7 +72,7 @@ class _Span:
 def charts(request: Request) -> Response:
     """Show figures and charts of the calls that are asked for."""
     wanted, scope = Wanted.read(request.query_params), Scope.of(request)
-    found = scope.ledger.call_statistics(scope.filter(**wanted.filter), limit=MOST_CALLS)
+    found = scope.ledger.lists.call_statistics(scope.filter(**wanted.filter), limit=MOST_CALLS)
     return page(
         request,
         "charts.html",

@@ -103,7 +103,7 @@ class _File(StreamingResponse):
 def export(request: Request) -> Response:
     """Send all calls that are asked for, some at a time."""
     wanted, scope = Wanted.read(request.query_params), Scope.of(request)
-    calls = scope.ledger.stream_calls(scope.filter(**wanted.filter), order=wanted.order)
+    calls = scope.ledger.lists.stream_calls(scope.filter(**wanted.filter), order=wanted.order)
     # The first are read before anything is sent, so that a ledger that cannot be read is told as such.
     first = list(islice(calls, _CHUNK))
     name = f"voiceinfra-calls-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}.csv"

@@ -154,7 +154,7 @@ def page_of(scope: Scope, wanted: Wanted, place: Place) -> CallsPage:
     :raises HTTPException: 400, if the place is none of this list.
     """
     try:
-        return scope.ledger.page_of_calls(
+        return scope.ledger.lists.page_of_calls(
             scope.filter(**wanted.filter),
             order=wanted.order,
             after=place.after,
@@ -244,7 +244,7 @@ def _unknown(scope: Scope, wanted: Wanted) -> dict[str, Any] | None:
     if wanted.outcome is not None or wanted.state not in (None, CallState.UNKNOWN):
         return None
     asked = replace(wanted, state=CallState.UNKNOWN)
-    found = scope.ledger.page_of_calls(scope.filter(**asked.filter), limit=MOST_UNKNOWN)
+    found = scope.ledger.lists.page_of_calls(scope.filter(**asked.filter), limit=MOST_UNKNOWN)
     if not found.calls:
         return None
     address = None if wanted.state is CallState.UNKNOWN else asked.address()
@@ -253,8 +253,8 @@ def _unknown(scope: Scope, wanted: Wanted) -> dict[str, Any] | None:
 
 def _choices(scope: Scope, wanted: Wanted) -> dict[str, Any]:
     """Return what the fields of the filter suggest; nothing that the visitor must not know of."""
-    known = scope.ledger.known_connections()
-    dags = [one for one in scope.ledger.known_dags() if one not in scope.hidden_dags]
+    known = scope.ledger.lists.known_connections()
+    dags = [one for one in scope.ledger.lists.known_dags() if one not in scope.hidden_dags]
     outcomes = dict(filters.OUTCOMES)
     if wanted.outcome is not None:
         outcomes.setdefault(wanted.outcome, wanted.outcome)

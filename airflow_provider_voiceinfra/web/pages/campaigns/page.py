@@ -80,8 +80,8 @@ def cancel(request: Request, id: Annotated[str, Form()]) -> Response:
     """Have a campaign dial nobody else."""
     scope = Scope.of(request)
     entry = _changeable(scope, id, "cancel")
-    changed = scope.ledger.cancel_campaign(entry.campaign_id)
-    entry = scope.ledger.campaign(entry.campaign_id) or entry
+    changed = scope.ledger.campaigns.cancel(entry.campaign_id)
+    entry = scope.ledger.campaigns.get(entry.campaign_id) or entry
     if changed:
         log.info("Campaign %r was cancelled by %r.", mask_numbers_in(entry.campaign_id), scope.visitor.name)
         return _campaign(request, scope, entry, notice="The campaign is cancelled.")
@@ -97,8 +97,8 @@ def resume(request: Request, id: Annotated[str, Form()]) -> Response:
     """Take a cancellation back."""
     scope = Scope.of(request)
     entry = _changeable(scope, id, "resume")
-    changed = scope.ledger.uncancel_campaign(entry.campaign_id)
-    entry = scope.ledger.campaign(entry.campaign_id) or entry
+    changed = scope.ledger.campaigns.uncancel(entry.campaign_id)
+    entry = scope.ledger.campaigns.get(entry.campaign_id) or entry
     if not changed:
         return _campaign(request, scope, entry, notice="Nothing was changed: the campaign is not cancelled.")
     shown = mask_numbers_in(entry.campaign_id)
@@ -123,7 +123,7 @@ def _campaign(
     :param notice: what has become of what the visitor asked for, ``notice_at`` the moment that it ends with.
     """
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
-    counts = None if entry.progress else scope.ledger.count_contacts(entry.campaign_id)
+    counts = None if entry.progress else scope.ledger.campaigns.count_contacts(entry.campaign_id)
     # One that runs, or is over, says so itself.
     asks_airflow = _status(entry).state in (CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
     view = view_of(entry, counts, task=task_state(entry) if asks_airflow else None)
@@ -163,7 +163,7 @@ def _page_of(scope: Scope, state: str, text: str, after: str | None, before: str
     if state and state not in {one.value for one in CampaignState}:
         names = ", ".join(one.value for one in CampaignState)
         raise HTTPException(400, f"state: campaigns have no state {state[:50]!r}; choose one of {names}.")
-    sources = scope.ledger.campaign_sources()
+    sources = scope.ledger.lists.campaign_sources()
     dags = {dag_id for dag_id, _ in sources if dag_id is not None}
     conns = {conn_id for dag_id, conn_id in sources if dag_id is None}
     # Those that may be seen are named, so that one that begins this very moment is not shown to everybody.
@@ -174,14 +174,14 @@ def _page_of(scope: Scope, state: str, text: str, after: str | None, before: str
         dagless_conns=frozenset(scope.visitor.readable_connections(conns)),
     )
     try:
-        return scope.ledger.page_of_campaigns(wanted, after=after, before=before, limit=PAGE_SIZE)
+        return scope.ledger.lists.page_of_campaigns(wanted, after=after, before=before, limit=PAGE_SIZE)
     except ValueError:
         raise _no_place("before" if before else "after") from None
 
 
 def _visible(scope: Scope, campaign_id: str) -> CampaignEntry:
     """Return a campaign, unless there is none or it is hidden, which look alike."""
-    entry = scope.ledger.campaign(campaign_id)
+    entry = scope.ledger.campaigns.get(campaign_id)
     if entry is None or not scope.shows(entry.dag_id, entry.conn_id):
         raise HTTPException(
             404,

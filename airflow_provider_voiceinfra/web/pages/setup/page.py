@@ -133,8 +133,8 @@ def _without_ledger(request: Request, wanted: Set[str]) -> Response:
 
 def _conn_ids(scope: Scope, wanted: Set[str] = frozenset()) -> ConnIds:
     # Of a secrets backend's connections, those are found that a webhook or a call has named.
-    rejected = {one.conn_id for one in scope.ledger.rejections()} - {NO_CONNECTION}
-    return find_conn_ids({*scope.ledger.known_connections(), *rejected, *wanted})
+    rejected = {one.conn_id for one in scope.ledger.deliveries.rejections()} - {NO_CONNECTION}
+    return find_conn_ids({*scope.ledger.lists.known_connections(), *rejected, *wanted})
 
 
 def _readable(visitor: Visitor, every: ConnIds) -> list[str]:
@@ -180,7 +180,7 @@ def _kept(
     scope: Scope, conn_ids: list[str], *, older_than: int | None = None, replayed: bool = False
 ) -> dict[str, Any]:
     """Return what the list of kept deliveries is given."""
-    found = scope.ledger.listed_deliveries(
+    found = scope.ledger.deliveries.listed(
         conn_ids, include_replayed=replayed, before=older_than, limit=KEPT_ON_A_PAGE + 1
     )
     shown = found[:KEPT_ON_A_PAGE]
@@ -208,7 +208,7 @@ def _delivery(request: Request, scope: Scope, delivery_id: int) -> Response:
 
 def _readable_delivery(scope: Scope, delivery_id: int) -> KeptDelivery:
     """Return a kept delivery, unless there is none or it is hidden, which look alike."""
-    delivery = scope.ledger.delivery(delivery_id)
+    delivery = scope.ledger.deliveries.get(delivery_id)
     if delivery is None or not scope.may_read(delivery.conn_id):
         raise HTTPException(
             404, "There is no such delivery, or you may not see it; it may have been purged meanwhile."
@@ -236,10 +236,10 @@ def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
     editable = [conn_id for conn_id in conn_ids if scope.visitor.may_edit_connection(conn_id)]
     if not editable:
         _require_edit(scope.visitor, conn_ids[0])
-    listed = scope.ledger.listed_deliveries(editable, limit=MOST_REPLAYED)
+    listed = scope.ledger.deliveries.listed(editable, limit=MOST_REPLAYED)
     outcomes = []
     for one in reversed(listed):  # in the order in which they came
-        delivery = scope.ledger.delivery(one.id)
+        delivery = scope.ledger.deliveries.get(one.id)
         if delivery is not None:
             outcomes.append(replay(delivery, scope.ledger).outcome)
     used = sum(outcome is not Outcome.KEPT for outcome in outcomes)

@@ -111,11 +111,11 @@ def views_of(
     :param every: all that there are.
     :param ledger: ``None`` if it cannot be used at present.
     """
-    rejected = {one.conn_id: one for one in ledger.rejections()} if ledger else {}
+    rejected = {one.conn_id: one for one in ledger.deliveries.rejections()} if ledger else {}
     address = default_address()
     views = []
     for number, conn_id in enumerate(conn_ids):
-        last = ledger.last_completion(conn_id) if ledger else None
+        last = ledger.lists.last_completion(conn_id) if ledger else None
         rejection = rejected.get(conn_id)
         view = ConnectionView(
             conn_id=conn_id,
@@ -134,7 +134,7 @@ def views_of(
 
 def stray_of(ledger: CallLedger) -> tuple[LastRejection, str] | None:
     """Return the last webhook for a connection that does not exist, and what to do about it."""
-    found = next((one for one in ledger.rejections() if one.conn_id == NO_CONNECTION), None)
+    found = next((one for one in ledger.deliveries.rejections() if one.conn_id == NO_CONNECTION), None)
     return (found, _FOR_UNKNOWN) if found else None
 
 

@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages.calls import charts as pages
 from tests.web.pages.conftest import PARTIAL, Calls, Client, FakeVisitor, elements_of, text_of
@@ -51,7 +52,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Any:
             "median_duration": None,
         }
         statistics = CallStatistics(**{**found, **also})
-        monkeypatch.setattr(CallLedger, "call_statistics", lambda *_, **__: statistics)
+        monkeypatch.setattr(CallFigures, "call_statistics", lambda *_, **__: statistics)
 
     return count
 

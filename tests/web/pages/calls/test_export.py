@@ -18,6 +18,7 @@ from harness.processes import wait_for
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists import calls as listing
+from airflow_provider_voiceinfra.ledger.lists.calls import CallLists
 from airflow_provider_voiceinfra.web.pages.calls import export
 from tests.web.conftest import Server
 from tests.web.pages.conftest import VIEWER, Calls, Client, FakeVisitor, text_of
@@ -134,13 +135,13 @@ def test_a_file_that_is_cut_off_says_so_and_does_not_end_well(
     for _ in range(5):
         calls.place(NUMBER)
     monkeypatch.setattr(export, "_CHUNK", 2)
-    whole = CallLedger.stream_calls
+    whole = CallLists.stream_calls
 
-    def breaks(self: CallLedger, *args: Any, **options: Any) -> Iterator[Any]:
+    def breaks(self: CallLists, *args: Any, **options: Any) -> Iterator[Any]:
         yield from islice(whole(self, *args, **options), 4)
         raise ValueError(f"about {NUMBER}")
 
-    monkeypatch.setattr(CallLedger, "stream_calls", breaks)
+    monkeypatch.setattr(CallLists, "stream_calls", breaks)
     with pytest.raises(export.CutOffError):  # so that the server breaks the connection off
         client.get("calls.csv")
     assert NUMBER not in caplog.text
@@ -169,12 +170,12 @@ def test_a_long_list_is_read_and_sent_in_parts(
 def endless(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every file go on until somebody ends it."""
     calls.place(NUMBER)
-    whole = CallLedger.stream_calls
+    whole = CallLists.stream_calls
 
-    def stream(self: CallLedger, *args: Any, **options: Any) -> Iterator[Any]:
+    def stream(self: CallLists, *args: Any, **options: Any) -> Iterator[Any]:
         yield from cycle(list(whole(self, *args, **options)))
 
-    monkeypatch.setattr(CallLedger, "stream_calls", stream)
+    monkeypatch.setattr(CallLists, "stream_calls", stream)
 
 
 @pytest.fixture

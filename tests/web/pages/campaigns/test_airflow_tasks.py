@@ -48,7 +48,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def campaign(ledger: CallLedger, **origin: Any) -> CampaignEntry:
     whence = {"dag_id": "outreach", "run_id": "r1", "task_id": "call_all", "map_index": -1, **origin}
     id_ = f"spring {uuid4()}"
-    return ledger.take_campaign(id_, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
+    return ledger.campaigns.take(id_, conn_id="voiceinfra_default", origin=CallOrigin(**whence))
 
 
 def test_it_is_that_of_the_very_task_instance(ledger: CallLedger, tasks: Any) -> None:

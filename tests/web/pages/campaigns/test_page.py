@@ -55,13 +55,13 @@ def begin(
 ) -> CampaignEntry:
     """Have a process run a campaign that has loaded its contacts, and says something of itself."""
     whence = origin or CallOrigin(dag_id=dag_id, run_id="r1", task_id="call_all", map_index=-1)
-    entry = ledger.take_campaign(id_, conn_id=conn_id, origin=whence)
-    ledger.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
-    return ledger.heartbeat(id_, str(entry.runner), {**PROGRESS, "obstacle": None, **progress})
+    entry = ledger.campaigns.take(id_, conn_id=conn_id, origin=whence)
+    ledger.campaigns.load_contacts(id_, [], loaded_by="r1", runner=running(ledger, id_))
+    return ledger.campaigns.heartbeat(id_, str(entry.runner), {**PROGRESS, "obstacle": None, **progress})
 
 
 def sleep(ledger: CallLedger, id_: str = "spring", **options: Any) -> None:
-    ledger.release_campaign(id_, str(begin(ledger, id_, **options).runner))
+    ledger.campaigns.release(id_, str(begin(ledger, id_, **options).runner))
 
 
 def die(ledger: CallLedger, id_: str = "spring") -> None:
@@ -72,8 +72,8 @@ def die(ledger: CallLedger, id_: str = "spring") -> None:
 def finish(ledger: CallLedger, id_: str = "spring", **numbers: Any) -> None:
     entry = begin(ledger, id_)
     summary = {**Tally().summary(), "results_path": "s3://outreach/results.csv", **numbers}
-    ledger.finish_campaign(id_, str(entry.runner), {"campaign_id": id_, **summary})
-    ledger.release_campaign(id_, str(entry.runner))
+    ledger.campaigns.finish(id_, str(entry.runner), {"campaign_id": id_, **summary})
+    ledger.campaigns.release(id_, str(entry.runner))
 
 
 def shown(client: TestClient, id_: str = "spring", **fields: str) -> str:
@@ -183,7 +183,7 @@ class TestList:
         sleep(ledger, "waiting")
         die(ledger, "no_heartbeat")
         begin(ledger, "cancelled")
-        ledger.cancel_campaign("cancelled")
+        ledger.campaigns.cancel("cancelled")
         finish(ledger, "finished")
 
         assert listed(client.get("campaigns", params={"state": state.value}).text) == [state.value]
@@ -358,7 +358,7 @@ class TestOne:
         assert words in text
 
     def test_contacts_are_counted_while_they_are_loaded(self, client: TestClient, ledger: CallLedger) -> None:
-        ledger.take_campaign("spring", conn_id="voiceinfra_default", origin=CallOrigin(dag_id="outreach"))
+        ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=CallOrigin(dag_id="outreach"))
 
         text = text_of(shown(client))
 
@@ -403,12 +403,12 @@ class TestOne:
     ) -> None:
         begin(ledger, "runs")
         begin(ledger, "is stopping")
-        ledger.cancel_campaign("is stopping")
+        ledger.campaigns.cancel("is stopping")
         sleep(ledger, "sleeps")
         die(ledger, "died")
         finish(ledger, "over")
         finish(ledger, "over and cancelled")
-        ledger.cancel_campaign("over and cancelled")
+        ledger.campaigns.cancel("over and cancelled")
 
         names = ("runs", "is stopping", "sleeps", "died", "over", "over and cancelled")
         found = {name: polling(shown(client, name))["hx-trigger"] for name in names}
@@ -429,7 +429,7 @@ class TestOne:
         news = str(polling(shown(client))["hx-get"])
 
         before = client.get(news, headers=PARTIAL).text
-        ledger.cancel_campaign("spring")
+        ledger.campaigns.cancel("spring")
         after = client.get(news, headers=PARTIAL).text
         later = client.get(str(polling(after)["hx-get"]), headers=PARTIAL).text
 
@@ -584,7 +584,7 @@ class TestChange:
         answer = post(client, "cancel")
 
         assert answer.status_code == 200
-        assert ledger.cancelled_campaigns(["spring"])
+        assert ledger.campaigns.cancelled(["spring"])
         text = text_of(answer.text)
         assert "The campaign is cancelled." in text
         assert "The running task notices within a second or so." in text
@@ -607,14 +607,14 @@ class TestChange:
     ) -> None:
         begin(ledger)
         post(client, "cancel")
-        before = ledger.campaign("spring")
+        before = ledger.campaigns.get("spring")
         assert before
         assert before.cancelled_at
 
         text = text_of(post(client, "cancel").text)
 
         assert f"the campaign was cancelled before, at {before.cancelled_at:%Y-%m-%d %H:%M:%S} UTC" in text
-        assert ledger.campaign("spring") == before
+        assert ledger.campaigns.get("spring") == before
 
     def test_cancelling_too_late_says_so(self, client: TestClient, ledger: CallLedger) -> None:
         finish(ledger)
@@ -622,7 +622,7 @@ class TestChange:
         text = text_of(post(client, "cancel").text)
 
         assert "Nothing was changed: the campaign was over before it could be cancelled." in text
-        assert not ledger.cancelled_campaigns(["spring"])
+        assert not ledger.campaigns.cancelled(["spring"])
 
     @pytest.mark.parametrize(
         ("put", "words"),
@@ -633,21 +633,21 @@ class TestChange:
         self, client: TestClient, ledger: CallLedger, put: Any, words: str
     ) -> None:
         put(ledger)
-        ledger.cancel_campaign("spring")
+        ledger.campaigns.cancel("spring")
         assert "ask-resume" in ids_of(shown(client), "details")
 
         text = text_of(post(client, "resume").text)
 
-        assert not ledger.cancelled_campaigns(["spring"])
+        assert not ledger.campaigns.cancelled(["spring"])
         assert f"The cancellation is taken back. {words}" in text
 
     def test_one_that_was_cancelled_and_is_over_goes_on_when_its_task_is_cleared(
         self, client: TestClient, ledger: CallLedger
     ) -> None:
         runner = str(begin(ledger).runner)
-        ledger.cancel_campaign("spring")
-        ledger.finish_campaign("spring", runner, {**Tally().summary(), "contacts": 3, "cancelled": 3})
-        ledger.release_campaign("spring", runner)
+        ledger.campaigns.cancel("spring")
+        ledger.campaigns.finish("spring", runner, {**Tally().summary(), "contacts": 3, "cancelled": 3})
+        ledger.campaigns.release("spring", runner)
 
         text = text_of(post(client, "resume").text)
 
@@ -663,7 +663,7 @@ class TestChange:
     ) -> None:
         begin(ledger, "runs")
         begin(ledger, "cancelled")
-        ledger.cancel_campaign("cancelled")
+        ledger.campaigns.cancel("cancelled")
         finish(ledger, "over")
 
         offered = {id_: ids_of(shown(client, id_), "form") for id_ in ("runs", "cancelled", "over")}
@@ -680,15 +680,15 @@ class TestChange:
     ) -> None:
         begin(ledger)
         if what == "resume":
-            ledger.cancel_campaign("spring")
-        before = ledger.campaign("spring")
+            ledger.campaigns.cancel("spring")
+        before = ledger.campaigns.get("spring")
         client = client_of(visitor)
 
         answer = post(client, what)
 
         assert answer.status_code == 403
         assert "you need permission to edit the runs of the DAG 'outreach'" in text_of(answer.text)
-        assert ledger.campaign("spring") == before
+        assert ledger.campaigns.get("spring") == before
         assert not elements_of(shown(client), "form")
 
     def test_without_a_dag_it_takes_the_permission_to_edit_the_connection(
@@ -715,7 +715,7 @@ class TestChange:
 
         assert hidden.status_code == unknown.status_code == 404
         assert hidden.text == unknown.text
-        assert not ledger.cancelled_campaigns(["spring"])
+        assert not ledger.campaigns.cancelled(["spring"])
 
     @pytest.mark.parametrize(
         "headers",
@@ -733,7 +733,7 @@ class TestChange:
 
         assert answer.status_code == 403
         assert "did not come from a page of this Airflow" in text_of(answer.text)
-        assert not ledger.cancelled_campaigns(["spring"])
+        assert not ledger.campaigns.cancelled(["spring"])
 
     def test_without_an_id_nothing_is_changed(self, client: TestClient) -> None:
         answer = client.post("campaign/cancel", headers=OWN)

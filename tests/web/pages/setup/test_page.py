@@ -118,8 +118,8 @@ def buttons(html: str) -> list[str | None]:
 
 def keep(ledger: CallLedger, body: bytes = STARTED, conn_id: str = "voiceinfra_default", **rest: str) -> int:
     fields = {"reason": "other_event_header", "event": "call.started", **rest}
-    ledger.keep_delivery(body, conn_id=conn_id, **fields)
-    return ledger.deliveries()[0].id
+    ledger.deliveries.keep(body, conn_id=conn_id, **fields)
+    return ledger.deliveries.kept()[0].id
 
 
 # --- Connections ------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_connections_are_found_wherever_they_are(
     monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", '{"conn_type": "voiceinfra", ')
     metadata(stored="voiceinfra", elsewhere="postgres")
     calls.place(conn_id="that_called")
-    ledger.note_rejection("that_was_turned_away", RejectionReason.WRONG_SIGNATURE.value)
+    ledger.deliveries.note_rejection("that_was_turned_away", RejectionReason.WRONG_SIGNATURE.value)
     found = [url.rpartition("/")[2] for url in urls(client) if url]
     assert found == [
         "voiceinfra_default",
@@ -298,7 +298,7 @@ def test_last_rejection_says_why_and_what_to_do(
     client: TestClient, connect: Connect, ledger: CallLedger, reason: str, remedy: str
 ) -> None:
     for _ in range(3):
-        ledger.note_rejection("voiceinfra_default", reason)
+        ledger.deliveries.note_rejection("voiceinfra_default", reason)
     told = card(client, "voiceinfra_default")
     assert f"{in_words(reason)} (at least 3 so far)" in told
     assert remedy in told
@@ -313,7 +313,7 @@ def test_every_reason_for_a_rejection_of_a_connection_has_a_remedy() -> None:
 def test_rejection_before_a_webhook_that_was_verified_is_history(
     client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
 ) -> None:
-    ledger.note_rejection("voiceinfra_default", RejectionReason.WRONG_SIGNATURE.value)
+    ledger.deliveries.note_rejection("voiceinfra_default", RejectionReason.WRONG_SIGNATURE.value)
     assert "verified again" not in card(client, "voiceinfra_default")
     calls.place()
     assert "verified again" in card(client, "voiceinfra_default")
@@ -390,8 +390,8 @@ def test_test_delivery_arrives_and_leaves_nothing_open(
     assert "Everything is in order." in told
     assert "ok test delivery, secret 1 of 2 : a signed webhook arrived" in told
     assert "ok test delivery, secret 2 of 2 : a signed webhook arrived" in told
-    assert ledger.deliveries() == []
-    assert len(ledger.deliveries(include_replayed=True)) == 2
+    assert ledger.deliveries.kept() == []
+    assert len(ledger.deliveries.kept(include_replayed=True)) == 2
 
 
 def test_only_worker_of_a_server_can_ask_itself(
@@ -617,7 +617,7 @@ def test_visitor_sees_only_what_they_may_read(
     client_of: Client, connect: Connect, ledger: CallLedger, calls: Calls
 ) -> None:
     connect("sales")
-    ledger.note_rejection("sales", RejectionReason.WRONG_SIGNATURE.value)
+    ledger.deliveries.note_rejection("sales", RejectionReason.WRONG_SIGNATURE.value)
     calls.place(conn_id="sales")
     hidden = keep(ledger, conn_id="sales")
     client = client_of(FakeVisitor(connections=("voiceinfra_default",), editable_connections=()))
@@ -670,8 +670,8 @@ def test_hostile_words_are_shown_as_text(
 ) -> None:
     calls.place(conn_id=HOSTILE)
     keep(ledger, conn_id=HOSTILE, reason=f"{HOSTILE} reason", event=f"{HOSTILE} event")
-    ledger.note_rejection(HOSTILE, f"{HOSTILE} rejected")
-    ledger.note_rejection("", f"{HOSTILE} stray")
+    ledger.deliveries.note_rejection(HOSTILE, f"{HOSTILE} rejected")
+    ledger.deliveries.note_rejection("", f"{HOSTILE} stray")
     html = client.get("setup").text
     told = text_of(html)
     for words in (
@@ -710,7 +710,7 @@ def test_page_without_ledger_is_for_those_who_may_read_connections_only(
     def gone() -> None:
         raise LedgerUnavailableError("the database is away")
 
-    monkeypatch.setattr(ledger, "rejections", gone)
+    monkeypatch.setattr(ledger.deliveries, "rejections", gone)
     assert "permission to read connections" in shown(client_of(VIEWER), status=403)
 
 
@@ -723,8 +723,8 @@ def test_change_while_the_ledger_is_down_is_answered_503(
     def gone(*_: object, **__: object) -> None:
         raise LedgerUnavailableError("the database is away")
 
-    for name in ("delivery", "listed_deliveries", "rejections"):
-        monkeypatch.setattr(ledger, name, gone)
+    for name in ("get", "listed", "rejections"):
+        monkeypatch.setattr(ledger.deliveries, name, gone)
     client = client_of(secrets_for=lambda _: (SECRET,))
     data = {"conn_id": "voiceinfra_default", "id": str(number)}
     with served(client, monkeypatch):
