@@ -155,7 +155,7 @@ def test_notice_that_the_server_is_out_of_reach_goes_away_once_it_is_back(
     open_page: OpenPage, watch: Watch
 ) -> None:
     watch.allow(r"ERR_INTERNET_DISCONNECTED|htmx:(afterRequest|sendError)")
-    page = open_page("op")
+    page = open_page("op", fresh=True)
     frame = open_calls(page)
     notice = frame.locator("#notice")
     page.context.set_offline(True)
@@ -177,7 +177,7 @@ def test_login_that_has_expired_is_renewed_from_the_page_and_leads_back_to_it(
 ) -> None:
     watch.allow(r"401 \(Unauthorized\)")
     watch.allow(r"Response Status Error Code 401")
-    page = open_page("op")
+    page = open_page("op", fresh=True)
     frame = open_calls(page)
     page.context.clear_cookies()
     outcome_field(frame).select_option("failed")
@@ -232,6 +232,18 @@ def test_list_is_sorted_and_turned_over_without_reloading(open_page: OpenPage) -
         expect(calls.first).to_have_text(first, use_inner_text=True)
 
 
+def test_who_presses_next_as_soon_as_a_page_is_there_gets_the_one_after_it(open_page: OpenPage) -> None:
+    frame = open_calls(open_page("op"))
+    frame.evaluate(
+        """() => document.querySelector("#calls").addEventListener("htmx:afterSwap", () => setTimeout(() =>
+            [...document.querySelectorAll("a")].find((link) => link.textContent.includes("Next")).click()
+        ), { once: true })"""
+    )
+    with same_document(frame):
+        frame.get_by_role("link", name="Next").click()
+        expect(frame.locator("#found")).to_have_text("20 calls on this page.")
+
+
 def test_exported_file_holds_what_is_shown_and_no_more(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page("op")
     frame = open_calls(page)
@@ -257,7 +269,7 @@ def choose_theme(page: Page, name: str) -> None:
 
 
 def test_charts_are_drawn_and_follow_airflows_colours_at_once(open_page: OpenPage) -> None:
-    page = open_page("viewer")
+    page = open_page("viewer", fresh=True)
     frame = open_calls(page)
     canvases = frame.locator("#charts canvas")
     expect(canvases).to_have_count(3)
@@ -292,7 +304,7 @@ def test_charts_follow_the_filter(open_page: OpenPage) -> None:
 
 
 def test_time_zone_that_is_chosen_in_airflow_holds_at_once(open_page: OpenPage) -> None:
-    page = open_page("viewer")
+    page = open_page("viewer", fresh=True)
     frame = open_calls(page)
     time = rows(frame, "Calls").locator("time").first
     moment = time.get_attribute("datetime")
