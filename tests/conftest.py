@@ -55,11 +55,12 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
 
 
-# What one process runs as a whole, in order: those with a real Airflow share it, and the last of them judge
-# all; the others have a server for all tests of a file. Whatever is not named goes to any process.
+# What one process runs as a whole, in order: those with a real Airflow share it; the others have a server for
+# all tests of a file. Whatever is not named goes to any process.
 TOGETHER = {
-    "tests/integration/browser/test_under_a_path.py": "an Airflow of its own",
-    "tests/integration/": "the Airflow",
+    "tests/integration/browser/test_under_a_path.py": "the Airflow under a path",
+    "tests/integration/browser/": "the Airflow of the browser",
+    "tests/integration/": "the Airflow of the DAGs",
     "tests/faults/test_faults.py": "faults",
     "tests/campaigns/test_campaign.py": "a receiver of its own",
 }

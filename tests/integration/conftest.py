@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from tests.sandbox_process import SandboxProcess
 WEBHOOK_SECRET = "it-webhook-secret-7f3a9c"
 API_KEY = "vk_it_key_51c2e8d0"
 CALL_SECONDS = 2.0
+TRANSCRIPT = "Agent: "
+NUMBER = re.compile(r"\+1\d{10}")
 # Beside admin, one for each role of Airflow's simple auth manager.
 USERS = {"viewer": "viewer", "user": "user", "op": "op"}
 DAGS = Path(__file__).with_name("dags")
@@ -46,6 +50,15 @@ class Deployment:
         return [call["call_id"] for call in self.sandbox.audit()["calls"] if call["to_number"] == to_number]
 
 
+def assert_nothing_secret_was_logged(airflow: AirflowStack) -> None:
+    """Look through every log that an Airflow and its tasks have written."""
+    for path in airflow.log_files():
+        text = path.read_text(errors="replace")
+        for secret in (API_KEY, WEBHOOK_SECRET, TRANSCRIPT):
+            assert secret not in text, path
+        assert NUMBER.search(text) is None, f"{path}: {NUMBER.search(text)}"
+
+
 def bundles(*folders: Path) -> str:
     """Return the setting that lets one Airflow take its DAGs from several folders."""
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
@@ -58,7 +71,7 @@ def bundles(*folders: Path) -> str:
 def deployment(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """Start everything once for all integration tests."""
+    """Start everything once for all integration tests of a process."""
     ledger_url = postgres_server.create_database("it_ledger")
     metadata_url = postgres_server.create_database("it_airflow")
     sandbox = SandboxProcess(
@@ -94,6 +107,35 @@ def deployment(
     try:
         with airflow:
             yield Deployment(airflow, sandbox, gate, CallLedger(ledger_url), ledger_url)
+        assert_nothing_secret_was_logged(airflow)  # after all that the tests have done with it
     finally:
         gate.close()
         sandbox.stop()
+
+
+@dataclass
+class Sleeper:
+    """A campaign that waits for its window while other tests run."""
+
+    run: str
+    opens: datetime
+    dag_id: str = "it_campaign"
+    to_number: str = "+15125550110"
+
+
+@pytest.fixture(scope="session")
+def sleeper(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Sleeper:
+    """Start it; its window opens in two minutes."""
+    # Windows open on the minute, and a wait of less than one is not worth sleeping for.
+    opens = (datetime.now(timezone.utc) + timedelta(seconds=75 + 59)).replace(second=0, microsecond=0)
+    folder = tmp_path_factory.mktemp("sleeper")
+    contacts = folder / "contacts.csv"
+    contacts.write_text(f"to_number\n{Sleeper.to_number}\n")
+    run = deployment.run(
+        Sleeper.dag_id,
+        contacts=str(contacts),
+        results_path=str(folder / "results.csv"),
+        campaign_id="it-window",
+        calling_window=f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M} UTC",
+    )
+    return Sleeper(run, opens)

@@ -11,8 +11,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import pytest
 from harness.processes import wait_for
 
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
-from tests.integration.conftest import CALL_SECONDS, Deployment
+from tests.integration.conftest import CALL_SECONDS, Deployment, Sleeper
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +51,6 @@ AREA_CODES = (
     251,
     252,
 )
-SLEEPER = "+15125550110"
 REDIAL = {"outcomes": ["voicemail"], "waits": [0.05], "attempts": 2}
 
 
@@ -115,34 +113,6 @@ def await_campaign(deployment: Deployment, campaign_id: str, what: str, conditio
     return found[0]
 
 
-@dataclass
-class Sleeper:
-    """A campaign that waits for its window from the first test on.
-
-    :param since: the audit log's last entry before it.
-    """
-
-    run: str
-    since: int
-    opens: datetime
-
-
-@pytest.fixture(scope="module")
-def sleeper(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Sleeper:
-    """Start it, so that it sleeps while the other tests run."""
-    since = deployment.sandbox.audit()["last_seq"]
-    # Windows open on the minute, and a wait of less than one is not worth sleeping for.
-    opens = (datetime.now(timezone.utc) + timedelta(seconds=75 + 59)).replace(second=0, microsecond=0)
-    run, _ = start(
-        deployment,
-        tmp_path_factory.mktemp("sleeper"),
-        [{"to_number": SLEEPER}],
-        campaign_id="it-window",
-        calling_window=f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M} UTC",
-    )
-    return Sleeper(run, since, opens)
-
-
 def test_a_campaign_sleeps_without_a_worker_while_its_window_is_closed(
     deployment: Deployment, sleeper: Sleeper
 ) -> None:
@@ -152,7 +122,7 @@ def test_a_campaign_sleeps_without_a_worker_while_its_window_is_closed(
 
     assert asleep["state"] == "deferred"
     wait_for("the worker to be free", lambda: not deployment.airflow.task_processes(asleep["id"]), 30)
-    assert calls_to(deployment, [SLEEPER], sleeper.since) == []
+    assert deployment.accepted(sleeper.to_number) == []
 
 
 def test_from_a_file_to_a_result_file(deployment: Deployment, tmp_path: Path) -> None:
@@ -266,14 +236,6 @@ def test_killed_again_and_again_nobody_is_called_twice_and_nobody_is_lost(
     print(  # noqa: T201 # the long form is run for these figures
         f"{killed} kills, {len(calls)} calls, {len(unknown)} reported as unknown, {told}"
     )
-
-
-def test_it_wakes_up_when_its_window_opens(deployment: Deployment, sleeper: Sleeper) -> None:
-    assert deployment.airflow.api.wait_for_run(DAG_ID, sleeper.run, 180) == "success"
-
-    [call] = calls_to(deployment, [SLEEPER], sleeper.since)
-    assert datetime.fromisoformat(call["time"]) >= sleeper.opens
-    assert "waiting in the triggerer" in deployment.airflow.api.task_log(DAG_ID, sleeper.run, "campaign")
 
 
 def _kill(deployment: Deployment, run: str) -> int:

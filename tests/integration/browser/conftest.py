@@ -2,11 +2,14 @@
 
 What is here for a test:
 
-- ``page``: a fresh page, in which admin is logged in. ``page.goto("connections")`` is relative to Airflow's
+- ``page``: a page in which admin is logged in. ``page.goto("connections")`` is relative to Airflow's
   base URL, so write no slash in front: then it holds for an Airflow that is served under a path as well.
-- ``open_page(user, **options)``: the same for ``"admin"``, ``"op"``, ``"user"``, ``"viewer"``, or ``None``:
-  nobody. Options are those of Playwright's ``new_context``: ``color_scheme="dark"``,
-  ``viewport={"width": 400, "height": 800}``. With ``logins=`` it visits another Airflow.
+- ``open_page(user)``: the same for ``"admin"``, ``"op"``, ``"user"`` or ``"viewer"``. Loading Airflow's own
+  scripts takes seconds, so the page is the one that the test before has left, wherever that was.
+- ``open_page(user, **options)``: a fresh page instead, also for ``None``: nobody. Options are those of
+  Playwright's ``new_context``: ``color_scheme="dark"``, ``viewport={"width": 400, "height": 800}``. A test
+  that changes what a browser remembers takes one with ``fresh=True``. With ``logins=`` it visits another
+  Airflow.
 - ``logins``: the contexts behind it; for an Airflow of your own, ``Logins(chromium, airflow)``.
 - ``watch``: fails the test afterwards if any of its pages wrote an error to the console, raised one, opened a
   dialog, or asked another machine for something. ``watch.allow(regex)`` lets one kind of complaint pass;
@@ -33,6 +36,7 @@ from tests.integration.conftest import Deployment
 
 OpenPage = Callable[..., Page]
 WATCH = pytest.StashKey[tuple[Watch, Path]]()
+FAILED = pytest.StashKey[bool]()
 # The machine may be busy with other tests; what is there sooner is seen sooner.
 PATIENCE = 30_000  # milliseconds
 
@@ -59,29 +63,46 @@ def logins(chromium: Browser, deployment: Deployment) -> Logins:
     return Logins(chromium, deployment.airflow)
 
 
+@pytest.fixture(scope="package")
+def kept_pages() -> dict[str, Page]:
+    """The page of each user that goes from test to test."""
+    return {}
+
+
 @pytest.fixture
-def watch(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watch]:
+def watch(request: pytest.FixtureRequest, tmp_path: Path, kept_pages: dict[str, Page]) -> Iterator[Watch]:
     """Watch the pages of a test, and fail it for what they complained of."""
     watch = Watch()
     request.node.stash[WATCH] = watch, tmp_path
     yield watch
     unexpected = watch.unexpected()
     pictures = watch.screenshots(tmp_path) if unexpected else []
-    watch.close()
+    if unexpected or request.node.stash.get(FAILED, False):
+        kept_pages.clear()  # nobody knows what they show
+    watch.close(keep=[page.context for page in kept_pages.values()])
     assert not unexpected, f"see {', '.join(map(str, pictures))}"
 
 
 @pytest.fixture
-def open_page(request: pytest.FixtureRequest, watch: Watch) -> OpenPage:
-    """Return the function that opens a page for a user, in a context of its own."""
+def open_page(request: pytest.FixtureRequest, watch: Watch, kept_pages: dict[str, Page]) -> OpenPage:
+    """Return the function that opens a page for a user."""
 
-    def open_page(user: str | None = "admin", *, logins: Logins | None = None, **options: Any) -> Page:
+    def open_page(
+        user: str | None = "admin", *, logins: Logins | None = None, fresh: bool = False, **options: Any
+    ) -> Page:
         # The shared Airflow is not started for those who visit another one.
         visited: Logins = logins or request.getfixturevalue("logins")
-        context = visited.new_context(user, **options)
-        context.set_default_timeout(PATIENCE)
-        watch.follow(context)
-        return context.new_page()
+        is_kept = user is not None and logins is None and not fresh and not options
+        if is_kept and user in kept_pages:
+            page = kept_pages[user]
+        else:
+            context = visited.new_context(user, **options)
+            context.set_default_timeout(PATIENCE)
+            page = context.new_page()
+        if is_kept:
+            kept_pages[str(user)] = page
+        watch.follow(page.context)
+        return page
 
     return open_page
 
@@ -98,6 +119,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Take pictures of the pages of a test that has failed, while they are still open."""
     report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
     if report.when == "call" and report.failed and WATCH in item.stash:
         watch, folder = item.stash[WATCH]
         try:

@@ -14,8 +14,15 @@ SETUP = ("Admin", "VoiceInfra Setup")
 
 
 def open_from_menu(page: Page, menu: str, entry: str) -> Frame:
-    """Open one of our pages by Airflow's menu, from Airflow's own start page, and return its frame."""
-    page.goto("")
+    """Open one of our pages by Airflow's menu, and return its frame.
+
+    Where Airflow is not open yet, that is from its start page. A page that is shown already is left for
+    another one first, so that it is opened anew.
+    """
+    if not page.get_by_role("button", name=menu, exact=True).is_visible():
+        page.goto("")
+    elif page.locator(f'iframe[title="{entry}"]').is_visible():
+        open_from_menu(page, *(CAMPAIGNS if entry != CAMPAIGNS[1] else CALLS))
     page.get_by_role("button", name=menu, exact=True).click()
     page.get_by_role("menuitem", name=entry, exact=True).click()
     frame = frame_of(page, entry)

@@ -111,12 +111,15 @@ def show(page: Page, places: Places, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_axe_finds_no_barrier_at_any_width_in_light_and_dark(
-    open_page: OpenPage, places: Places, name: str
-) -> None:
+def test_page_is_for_everybody(open_page: OpenPage, places: Places, name: str) -> None:
     # Colours that are still changing have the contrast of neither.
     page = open_page("op", color_scheme="light", reduced_motion="reduce")
     show(page, places, name)
+    tab_key_reaches_everything_in_order_and_shows_where_it_is(page)
+    axe_finds_no_barrier_at_any_width_in_light_and_dark(page)
+
+
+def axe_finds_no_barrier_at_any_width_in_light_and_dark(page: Page) -> None:
     found = []
     for scheme, size in product(SCHEMES, (WIDE, NARROW)):
         page.emulate_media(color_scheme=scheme)
@@ -134,12 +137,7 @@ def test_axe_finds_no_barrier_in_airflows_frame(open_page: OpenPage) -> None:
     assert accessibility_violations(frame) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tab_key_reaches_everything_in_order_and_shows_where_it_is(
-    open_page: OpenPage, places: Places, name: str
-) -> None:
-    page = open_page("op")
-    show(page, places, name)
+def tab_key_reaches_everything_in_order_and_shows_where_it_is(page: Page) -> None:
     expected = page.evaluate(FOCUSABLE)
     reached, unseen = [], []
     # Fields of time, and players, have stops of their own within.

@@ -83,14 +83,19 @@ def night(below: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Night:
     return night
 
 
+@pytest.fixture(scope="module")
+def logins_below(chromium: Browser, below: Deployment) -> Logins:
+    """The users of that Airflow, each logged in when first needed."""
+    return Logins(chromium, below.airflow)
+
+
 @pytest.fixture
-def visit(open_page: OpenPage, chromium: Browser, below: Deployment) -> Iterator[Visit]:
+def visit(open_page: OpenPage, logins_below: Logins) -> Iterator[Visit]:
     """Return what opens a page for a user, and makes sure that none asks for anything outside of the path."""
     asked: list[str] = []
-    logins = Logins(chromium, below.airflow)
 
     def visit(user: str, **options: object) -> Page:
-        page = open_page(user, logins=logins, **options)
+        page = open_page(user, logins=logins_below, **options)
         page.context.on("request", lambda request: asked.append(request.url))
         return page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from harness.airflow import AirflowStack
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Frame, Page, Request
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Frame,
+    Page,
+    Request,
+    WebError,
+)
 
 DESKTOP = {"width": 1400, "height": 1000}
 LOCAL_SCHEMES = frozenset({"blob", "data", "about"})
@@ -75,12 +85,10 @@ class Watch:
 
     def follow(self, context: BrowserContext) -> None:
         """Collect what every page of a context complains of, frames included."""
-        self._contexts.append(context)
-        context.on("console", self._console)
-        context.on("weberror", lambda error: self._add(f"uncaught error: {error.error}"))
-        context.on("request", self._request)
-        # A page of ours opens none, so a script that somebody else has written into it does.
-        context.on("dialog", self._dialog)
+        if context not in self._contexts:
+            self._contexts.append(context)
+            for event, listener in self._listeners.items():
+                context.on(event, listener)  # type: ignore[call-overload]
 
     def unexpected(self) -> list[str]:
         """Return the complaints that were not allowed."""
@@ -96,10 +104,30 @@ class Watch:
             page.screenshot(path=file, full_page=True)
         return files
 
-    def close(self) -> None:
-        """Close the contexts, and with them their pages."""
+    def close(self, keep: Sequence[BrowserContext] = ()) -> None:
+        """Close the contexts, and with them their pages.
+
+        :param keep: those that are left open for the next test, with one page.
+        """
         while self._contexts:
-            self._contexts.pop().close()
+            context = self._contexts.pop()
+            if context not in keep:
+                context.close()
+                continue
+            for event, listener in self._listeners.items():
+                context.remove_listener(event, listener)
+            for page in context.pages[1:]:
+                page.close()
+
+    @property
+    def _listeners(self) -> dict[str, Callable[[Any], None]]:
+        return {
+            "console": self._console,
+            "weberror": self._error,
+            "request": self._request,
+            # A page of ours opens none, so a script that somebody else has written into it does.
+            "dialog": self._dialog,
+        }
 
     def _add(self, complaint: str) -> None:
         self.complaints.append(complaint)
@@ -107,6 +135,9 @@ class Watch:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self._add(f"console: {message.text} ({message.location.get('url')})")
+
+    def _error(self, error: WebError) -> None:
+        self._add(f"uncaught error: {error.error}")
 
     def _request(self, request: Request) -> None:
         if not is_loopback(request.url):
