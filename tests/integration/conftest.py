@@ -125,9 +125,9 @@ class Sleeper:
 
 @pytest.fixture(scope="session")
 def sleeper(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Sleeper:
-    """Start it; its window opens in two minutes."""
+    """Start it; its window opens in some minutes."""
     # Windows open on the minute, and a wait of less than one is not worth sleeping for.
-    opens = (datetime.now(timezone.utc) + timedelta(seconds=75 + 59)).replace(second=0, microsecond=0)
+    opens = (datetime.now(timezone.utc) + timedelta(seconds=150 + 59)).replace(second=0, microsecond=0)
     folder = tmp_path_factory.mktemp("sleeper")
     contacts = folder / "contacts.csv"
     contacts.write_text(f"to_number\n{Sleeper.to_number}\n")

@@ -108,9 +108,23 @@
 
   // --- The address ---------------------------------------------------------------------------------------------
 
-  /** Let Airflow take this page's address over into its own, which it does only when a frame has been loaded. */
+  const whenIdle = window.requestIdleCallback ?? ((then) => setTimeout(then, 200));
+  let isTelling = false; // until Airflow has had time to show what it was told
+
+  /**
+   * Let Airflow take this page's address over into its own, which it does only when a frame has been loaded.
+   *
+   * One at a time: where the next one comes before Airflow has shown the first, it leads the frame back to that.
+   */
   function tellAddress() {
-    if (outer) window.frameElement.dispatchEvent(new outer.defaultView.Event("load"));
+    if (!outer || isTelling) return;
+    const told = location.href;
+    isTelling = true;
+    window.frameElement.dispatchEvent(new outer.defaultView.Event("load"));
+    whenIdle(() => {
+      isTelling = false;
+      if (location.href !== told) tellAddress();
+    });
   }
 
   document.addEventListener("htmx:pushedIntoHistory", tellAddress);

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import pytest
 from harness.processes import wait_for
@@ -79,7 +79,7 @@ def open_calls(page: Page) -> Frame:
     return frame
 
 
-def outcome_field(frame: Frame) -> Locator:
+def outcome_field(frame: Page | Frame) -> Locator:
     return frame.get_by_role("combobox", name="Outcome")
 
 
@@ -232,6 +232,24 @@ def test_list_is_sorted_and_turned_over_without_reloading(open_page: OpenPage) -
         expect(calls.first).to_have_text(first, use_inner_text=True)
 
 
+def test_filter_is_sent_once_when_enter_is_pressed(open_page: OpenPage) -> None:
+    page = open_page("op", fresh=True)
+    page.clock.install()
+    page.goto("voiceinfra/ui/calls")
+    sent: list[SplitResult] = []
+    page.on("request", lambda request: sent.append(urlsplit(request.url)))
+    page.get_by_label("DAG", exact=True).fill(DAG)
+    with page.expect_response(lambda answer: "/charts" in answer.url):
+        page.get_by_label("DAG", exact=True).press("Enter")
+    expect(page.locator("#found")).to_have_text("50 calls on this page.")
+    page.clock.run_for(5000)
+    outcome_field(page).select_option("failed")
+    page.clock.run_for(5000)
+    expect(page.locator("#found")).to_have_text("30 calls on this page.")
+    filtered = [url.path.rpartition("/")[2] for url in sent if f"dag_id={DAG}" in url.query]
+    assert sorted(filtered) == ["calls", "calls", "charts", "charts"]
+
+
 def test_who_presses_next_as_soon_as_a_page_is_there_gets_the_one_after_it(open_page: OpenPage) -> None:
     frame = open_calls(open_page("op"))
     frame.evaluate(
@@ -242,6 +260,23 @@ def test_who_presses_next_as_soon_as_a_page_is_there_gets_the_one_after_it(open_
     with same_document(frame):
         frame.get_by_role("link", name="Next").click()
         expect(frame.locator("#found")).to_have_text("20 calls on this page.")
+
+
+def test_airflow_follows_addresses_however_fast_they_change(open_page: OpenPage) -> None:
+    page = open_page("op")
+    frame = open_calls(page)
+    with same_document(frame):
+        frame.evaluate(
+            """async () => {
+                for (let number = 1; number <= 60; number++) {
+                    history.pushState(history.state, "", `calls?digits=${String(number).padStart(4, "0")}`);
+                    document.dispatchEvent(new CustomEvent("htmx:pushedIntoHistory"));
+                    await new Promise((go) => setTimeout(go, number % 12));
+                }
+            }"""
+        )
+        page.wait_for_url(lambda url: url.endswith("digits=0060"))
+        assert query(frame) == {"digits": ["0060"]}
 
 
 def test_exported_file_holds_what_is_shown_and_no_more(open_page: OpenPage, tmp_path: Path) -> None:
