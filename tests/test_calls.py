@@ -44,14 +44,12 @@ def nested(depth: int) -> Any:
 
 class TestOutboundCall:
     def test_request_has_the_fields_of_the_api(self) -> None:
-        call = make_call(first_message="Hello", context="Be brief.", variables={"name": "x", "n": 1})
-        assert call.validated().to_request() == {
+        texts = {"first_message": "Hello", "context": "Be brief.", "variables": {"name": "x", "n": 1}}
+        assert make_call(**texts).validated().to_request() == {
             "to_number": "+14155550100",
             "agent_id": "agent_demo",
             "from_number": "+14155550101",
-            "first_message": "Hello",
-            "context": "Be brief.",
-            "variables": {"name": "x", "n": 1},
+            **texts,
         }
 
     @pytest.mark.parametrize("empty", [None, "", {}])
@@ -196,10 +194,14 @@ class TestCompletionRecord:
             "now",
             "12:00",
             "P1D",
+            "P1Y",
+            "2026-W01-1/P1D",
             "",
             5,
             None,
+            "20",
             "2026-07-04T25:00:00Z",
+            "2026-02-30T00:00:00Z",
             "2026-07-04T12:00:00,+24:00",
             "0001-01-01T00:00:00+10:00",
         ],
@@ -207,8 +209,20 @@ class TestCompletionRecord:
     def test_time_that_is_none_is_no_time(self, moment: Any) -> None:
         assert record(start_time=moment).started_at is None
 
-    def test_time_without_a_zone_is_utc(self) -> None:
-        assert record(start_time="2026-07-04T12:00:00").started_at == NOW
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            "2026-07-04T12:00:00",
+            "2026-07-04T12:00:00Z",
+            "2026-07-04 12:00:00+00:00",
+            "2026-07-04T12:00:00.000000Z",
+            "2026-07-04T17:30:00+05:30",
+            "20260704T120000Z",
+            "2026-07-04T04:00:00.000-0800",
+        ],
+    )
+    def test_each_iso_form_of_a_moment_is_read_and_without_a_zone_it_is_utc(self, moment: str) -> None:
+        assert record(start_time=moment).started_at == NOW
 
     @pytest.mark.parametrize("value", [-1, "12", None, True, 2**31, [1]])
     def test_duration_that_is_none_is_no_duration(self, value: Any) -> None:
