@@ -14,6 +14,7 @@ from typing import Any
 import requests
 
 READY = "VoiceInfra sandbox listening on "
+START_TIMEOUT = 60.0
 
 Audit = dict[str, Any]
 
@@ -26,9 +27,8 @@ class SandboxProcess:
         ``audit_file``, ``port``. ``None`` leaves an option at its default.
     """
 
-    def __init__(self, *, start_timeout: float = 30.0, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.settings = settings
-        self.start_timeout = start_timeout
         self.base_url = ""
         self.process: subprocess.Popen[str] | None = None
         self._said = ""
@@ -42,11 +42,6 @@ class SandboxProcess:
     def api_key(self) -> str:
         """A key that the sandbox accepts."""
         return str(next(iter(self.settings.get("api_keys") or ["vk_sandbox_key"])))
-
-    @property
-    def webhook_secret(self) -> str:
-        """The secret that it started to sign with."""
-        return str(self.settings.get("webhook_secret") or "sandbox-webhook-secret")
 
     def start(self) -> SandboxProcess:
         """Start the process and wait for its ready line."""
@@ -66,7 +61,7 @@ class SandboxProcess:
         # Not select(): in a process with a thousand open files it refuses any further one.
         poll = select.poll()
         poll.register(self.process.stdout, select.POLLIN | select.POLLHUP)
-        readable = poll.poll(self.start_timeout * 1000)
+        readable = poll.poll(START_TIMEOUT * 1000)
         return self.process.stdout.readline() if readable else ""
 
     def stop(self) -> int | None:
@@ -110,11 +105,17 @@ class SandboxProcess:
         self.stop()
 
     def post_call(
-        self, body: Any = None, *, api_key: str | None = None, timeout: float = 10, **fields: Any
+        self,
+        body: Any = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = 10,
+        session: Any = requests,
+        **fields: Any,
     ) -> Any:
         """POST to the vendor's endpoint with plain ``requests`` and return its response."""
         call = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": "+12025550101"}
-        return requests.post(
+        return session.post(
             f"{self.base_url}/calls/outbound",
             json={**call, **fields} if body is None else body,
             headers={"X-API-Key": self.api_key if api_key is None else api_key},
