@@ -106,12 +106,6 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def postgres_url(postgres_server: PostgresServer) -> str:
-    """Return the URL of the server's own database; for a database of one's own see ``ledger_url``."""
-    return postgres_server.url()
-
-
 @pytest.fixture
 def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
     """Return the URL of an empty PostgreSQL database, dropped after the test."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import json
 import warnings
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -89,16 +87,6 @@ def test_all_that_is_listed_exists() -> None:
         assert callable(getattr(importlib.import_module(module), name))
     # The plugin has an entry point of its own; in both places Airflow would load it twice, as an error.
     assert "plugins" not in INFO
-
-
-def test_nothing_is_imported_but_the_version() -> None:
-    # Airflow reads this while it is being imported itself, in every process.
-    module = importlib.import_module("airflow_provider_voiceinfra.get_provider_info")
-    tree = ast.parse(Path(str(module.__file__)).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-
-    assert imported == {"__future__", "typing", "airflow_provider_voiceinfra"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
 
 
 def test_airflow_accepts_the_form_and_the_link() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from airflow.sdk.observability.stats import Stats
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
@@ -27,41 +26,31 @@ from airflow_provider_voiceinfra.webhooks.receiving import (
     verify,
 )
 from airflow_provider_voiceinfra.webhooks.signing import sign
+from tests.support.ledgers import ON_SQLITE
 
 SECRET = "a-secret-of-the-tests"
 
 
 class RecordingBackend:
-    """A metrics backend that remembers; Airflow's own are chosen in the same way."""
+    """A metrics backend that remembers."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.durations: list[timedelta] = []
 
-    def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
-        self.seen.append((stat, dict(tags or {})))
+    def incr(self, stat: str, *, tags: dict[str, str]) -> None:
+        self.seen.append((stat, tags))
 
-    def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
-        self.seen.append((stat, dict(tags or {})))
-        self.durations.append(dt)
-
-
-def use_backend(factory: Any) -> None:
-    metrics.prepare()
-    try:
-        Stats.initialize(factory=factory, export_legacy_names=False)
-    except TypeError:  # Airflow 3.2 knows no legacy names here
-        Stats.initialize(factory=factory)  # type: ignore[call-arg]
+    def timing(self, stat: str, duration: timedelta, *, tags: dict[str, str]) -> None:
+        self.seen.append((stat, tags))
+        self.durations.append(duration)
 
 
 @pytest.fixture
-def backend() -> Iterator[RecordingBackend]:
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
+def backend(monkeypatch: pytest.MonkeyPatch) -> RecordingBackend:
     recording = RecordingBackend()
-    use_backend(lambda: recording)
-    yield recording
-    use_backend(NoStatsLogger)
+    monkeypatch.setattr(metrics, "_report", lambda send: send(recording))
+    return recording
 
 
 @pytest.fixture
@@ -88,6 +77,7 @@ def deliver(ledger: CallLedger, body: bytes, event: str | None = "call.completed
     return receive(delivery, **{"secrets": (SECRET,), "allow_unsigned": False, "ledger": ledger, **options})
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("header", ["call.completed", " call.completed ", "", None])
 @pytest.mark.parametrize("field", ["call.completed", "", None])
 def test_completion_is_recognised_by_either_event_or_by_its_call_id(
@@ -144,6 +134,7 @@ def test_second_story_about_a_call_is_kept_and_the_first_stays(ledger: CallLedge
     assert [kept.body for kept in ledger.deliveries()] == [second]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("secrets", "signatures", "reason"),
     [
@@ -246,6 +237,7 @@ def test_new_record_of_our_call_is_counted_and_timed(ledger: CallLedger, backend
     assert timedelta(0) < backend.durations[0] < timedelta(minutes=1)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("outcome", ["busy", "", None, 5, ["answered"], "answered "])
 def test_outcomes_that_nobody_documented_share_one_tag(
     ledger: CallLedger, backend: RecordingBackend, outcome: Any
@@ -267,15 +259,7 @@ def test_only_new_records_count_as_completed_calls(ledger: CallLedger, backend: 
     ]
 
 
-def test_broken_metrics_cost_no_record(ledger: CallLedger) -> None:
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
-    def broken() -> None:
-        raise RuntimeError("no backend today")
-
-    use_backend(broken)
-    try:
-        place(ledger)
-        assert deliver(ledger, body_of()).outcome is Outcome.RECORDED
-    finally:
-        use_backend(NoStatsLogger)
+def test_broken_metrics_cost_no_record(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_prepare", Mock(side_effect=RuntimeError("no backend today")))
+    place(ledger)
+    assert deliver(ledger, body_of()).outcome is Outcome.RECORDED
