@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -29,6 +30,7 @@ from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutc
 from tests.api.test_client import (
     CALL,
     CONNECTION,
+    answering,
     caught_by,
     client_at,
     http,
@@ -295,52 +297,37 @@ class TestAddresses:
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
         return hosts
 
-    @pytest.fixture
-    def silent(self) -> Iterator[tuple[str, int]]:
-        with not_taking("127.0.0.2") as address:
-            yield address
+    def test_host_with_a_silent_address_is_reached_by_another(self, hosts: dict[str, list[str]]) -> None:
+        hosts["two.example"] = ["127.0.0.2", "127.0.0.1"]
+        with server(answering(GOOD)) as url, not_taking("127.0.0.2", int(urlsplit(url).port or 0)):
+            assert place_at(url.replace("127.0.0.1", "two.example"), timeout=3.0).call_id == "call_1"
 
-    def test_host_with_a_silent_address_is_reached_by_another(
-        self, hosts: dict[str, list[str]], silent: tuple[str, int]
-    ) -> None:
-        hosts["two.example"] = [silent[0], "127.0.0.1"]
-        with socket.create_server(("127.0.0.1", silent[1])) as listener:
-
-            def answer() -> None:
-                with listener.accept()[0] as connection:
-                    read_request(connection)
-                    connection.sendall(GOOD)
-
-            thread = threading.Thread(target=answer)
-            thread.start()
-            assert place_at(f"http://two.example:{silent[1]}/v1", timeout=3.0).call_id == "call_1"
-            thread.join()
-
-    def test_silent_addresses_share_the_time(
-        self, hosts: dict[str, list[str]], silent: tuple[str, int]
-    ) -> None:
-        hosts["many.example"] = [silent[0]] * 20
+    def test_silent_addresses_share_the_time(self, hosts: dict[str, list[str]]) -> None:
+        hosts["many.example"] = ["127.0.0.2"] * 20
         start = time.monotonic()
-        error = caught_by(lambda: place_at(f"http://many.example:{silent[1]}/v1", timeout=TIMEOUT))
+        with not_taking("127.0.0.2") as url:
+            error = caught_by(lambda: place_at(url.replace("127.0.0.2", "many.example"), timeout=TIMEOUT))
         assert type(error) is ApiUnreachableError
         assert time.monotonic() - start < 20 * TIMEOUT / 2
 
 
 class TestProxy:
-    @pytest.fixture(autouse=True)
-    def _asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def through(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], Any]:
+        """Return what places a call through a proxy, and returns the error."""
         for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(name, raising=False)
 
-    def through(self, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Any:
-        with server(answer) as url:
-            monkeypatch.setenv("https_proxy", url.removesuffix("/v1"))
-            return caught_by(lambda: place_at("https://127.0.0.1:1/v1", timeout=1.0))
+        def place(answer: Answer) -> Any:
+            with server(answer) as url:
+                monkeypatch.setenv("https_proxy", url.removesuffix("/v1"))
+                return caught_by(lambda: place_at("https://127.0.0.1:1/v1", timeout=1.0))
 
-    def test_proxy_that_drips_has_sent_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        return place
+
+    def test_proxy_that_drips_has_sent_nothing(self, through: Callable[[Answer], Any]) -> None:
         dripper = Dripper(b"HTTP/1.1 200 OK\r\nX: ", b"1")
-        error = self.through(dripper, monkeypatch)
-        assert type(error) is ApiUnreachableError
+        assert type(through(dripper)) is ApiUnreachableError
         assert dripper.left_alone.is_set()
 
     @pytest.mark.parametrize(
@@ -348,16 +335,12 @@ class TestProxy:
         [b"HTTP/1.1 \xff\r\n\r\n", b"\xff", b"", b"HTTP/1.1 407 No\r\n\r\n", b"HTTP/1.1 302 Found\r\n\r\n"],
     )
     def test_proxy_that_makes_no_sense_has_sent_nothing(
-        self, monkeypatch: pytest.MonkeyPatch, raw: bytes
+        self, through: Callable[[Answer], Any], raw: bytes
     ) -> None:
-        def answer(connection: socket.socket) -> None:
-            read_request(connection)
-            connection.sendall(raw)
-
-        assert type(self.through(answer, monkeypatch)) is ApiUnreachableError
+        assert type(through(answering(raw))) is ApiUnreachableError
 
     def test_answer_that_drips_through_a_proxy_is_lost(
-        self, monkeypatch: pytest.MonkeyPatch, secure: Serve
+        self, through: Callable[[Answer], Any], secure: Serve
     ) -> None:
         dripper = Dripper(*DRIPS["chunks"])
 
@@ -366,5 +349,5 @@ class TestProxy:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             secure.wrapped(dripper)(connection)
 
-        assert isinstance(self.through(answer, monkeypatch), CallOutcomeUnknownError)
+        assert isinstance(through(answer), CallOutcomeUnknownError)
         assert dripper.left_alone.is_set()
