@@ -15,8 +15,6 @@ from airflow_provider_voiceinfra.deployment import airflow_connection, open_ledg
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 
 API_KEY = "vk_test_0123456789"
-
-
 FIELDS = {"password", "host", "port", "schema", "extra"}
 
 
@@ -54,11 +52,9 @@ def test_every_field_of_the_form_is_read() -> None:
         max_calls_per_second=4,
         password=f" {API_KEY}\n",
     )
-    assert connection.base_url == "https://gateway.example/v1"
-    assert connection.webhook_secrets == ("one", "two")
-    assert (connection.agent_id, connection.from_number) == ("agent_demo", "+14155550101")
-    assert (connection.timeout, connection.max_calls_per_second) == (12.5, 4.0)
-    assert connection.api_key == API_KEY
+    assert connection == VoiceInfraConnection(
+        "vi", API_KEY, "https://gateway.example/v1", ("one", "two"), "agent_demo", "+14155550101", 12.5, 4.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,29 +251,25 @@ def test_neither_repr_nor_account_holds_a_secret_or_a_name() -> None:
 class TestDeployment:
     """What a task process gets from Airflow itself."""
 
-    @pytest.fixture
-    def define(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        def define(**values: Any) -> None:
-            monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps({"conn_type": "voiceinfra", **values}))
+    def test_connection_comes_from_airflow_with_each_secret_masked_in_logs(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secrets = ("whsec_first_one", "whsec_second_one")
+        values = {
+            "conn_type": "voiceinfra",
+            "password": API_KEY,
+            "extra": {"webhook_secret": " ".join(secrets)},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps(values))
+        assert read_connection("vi").webhook_secrets == secrets
+        assert redact("signed with whsec_second_one, whsec_first_one") == "signed with ***, ***"
 
-        return define
-
-    def test_connection_comes_from_airflow(self, define: Any) -> None:
-        define(password=API_KEY, extra={"agent_id": "agent_demo"})
-        assert read_connection("vi").agent_id == "agent_demo"
-
-    def test_each_secret_is_masked_in_logs(self, define: Any) -> None:
-        define(password=API_KEY, extra={"webhook_secret": "whsec_first_one whsec_second_one"})
-        airflow_connection("vi")
-        assert redact("signed with whsec_second_one") == "signed with ***"
-        assert redact("signed with whsec_first_one") == "signed with ***"
-
-    def test_connection_of_another_type_is_refused(self, define: Any) -> None:
-        define(conn_type="http", password=API_KEY)
+    def test_connection_of_another_type_and_an_unknown_one_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps({"conn_type": "http", "password": API_KEY}))
         with pytest.raises(ConfigurationError, match="is of type 'http'"):
             airflow_connection("vi")
-
-    def test_unknown_connection_is_airflows_own_error(self) -> None:
         with pytest.raises(AirflowNotFoundException):
             airflow_connection("nobody_defined_this")
 

@@ -72,17 +72,17 @@ def compiled(page: Path, line: int, code: str) -> Any:
     return compile("\n" * (line - 1) + inspect.cleandoc("\n" + code), str(page), "exec")
 
 
-def table(page: str, heading: str) -> dict[str, dict[str, str]]:
-    """Return the rows of the table of parameters under a heading, by their names."""
+def table(page: str, heading: str, first_column: str) -> dict[str, dict[str, str]]:
+    """Return the rows of the table under a heading, by the name in their first column."""
     section = re.split(r"^#+ ", (ROOT / "docs" / page).read_text(), flags=re.MULTILINE)
     [text] = [part for part in section if part.startswith(heading + "\n")]
     lines = iter(text.splitlines())
-    names = next(cells(line) for line in lines if line.startswith("| Parameter |"))
+    names = next(cells(line) for line in lines if line.startswith(f"| {first_column} |"))
     next(lines)
     rest = takewhile(lambda line: line.startswith("|"), lines)
     found = [dict(zip(names, cells(line), strict=True)) for line in rest]
-    rows = {row["Parameter"].strip("`"): row for row in found}
-    assert len(rows) == len(found), "a parameter is there twice"
+    rows = {row[first_column].strip("`"): row for row in found}
+    assert len(rows) == len(found), "a row is there twice"
     return rows
 
 
@@ -154,7 +154,7 @@ def test_python_in_the_documentation_compiles_and_a_dag_loads(page: Path, line: 
 def test_parameter_table_says_what_the_code_says(
     function: Callable[..., Any], page: str, heading: str, templated: tuple[str, ...] | None
 ) -> None:
-    rows, expected = table(page, heading), parameters(inspect.unwrap(function))
+    rows, expected = table(page, heading, "Parameter"), parameters(inspect.unwrap(function))
 
     assert list(rows) == list(expected)
     for name, parameter in expected.items():
