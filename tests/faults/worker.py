@@ -96,13 +96,16 @@ def _place(job: dict[str, Any], diary: Diary) -> None:
         for key in job["keys"]:
             call = _call(key)
             policy = UnknownPolicy(key["unknown_timeout"], OnUnknown(key["on_unknown"]))
+            placement = None
             with _telling(diary, key["mark"]):
                 placement = placer.place(key["key"], call, policy, origin=_origin(job), poll_interval=0.1)
-                call_id = placement.call.call_id
-                diary.note("pushed", mark=key["mark"], call_id=call_id, how=placement.how.value)
-                diary.reach("after_push")
-                if job["wait"]:
-                    _wait(ledger, key["mark"], call_id, job["wait"], diary)
+            if placement is None:
+                continue
+            call_id = placement.call.call_id
+            diary.note("pushed", mark=key["mark"], call_id=call_id, how=placement.how.value)
+            diary.reach("after_push")
+            if job["wait"]:  # of which no error of the package may come
+                _wait(ledger, key["mark"], call_id, job["wait"], diary)
 
 
 def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) -> None:
