@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL, base_url
 from airflow_provider_voiceinfra.calls import OutboundCall, check_agent, check_number
@@ -36,22 +36,6 @@ _OTHER_NAMES = {
 }
 # What the forms of earlier versions of Airflow put before the name of an extra.
 _PREFIX = f"extra__{CONN_TYPE}__"
-
-
-class AirflowConnection(Protocol):
-    """The parts of an Airflow connection that are read here."""
-
-    conn_id: Any
-    host: Any
-    schema: Any
-    port: Any
-    password: Any
-    extra: Any
-
-    @property
-    def extra_dejson(self) -> dict[str, Any]:
-        """The extras as a mapping."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,7 @@ class VoiceInfraConnection:
         return InvalidCallError(fault.field, f"of connection {self.conn_id!r}: {fault.rule}")
 
     @classmethod
-    def from_airflow(cls, conn: AirflowConnection) -> VoiceInfraConnection:
+    def from_airflow(cls, conn: Any) -> VoiceInfraConnection:
         """Read an Airflow connection.
 
         :raises ConfigurationError: naming the connection, the field and the remedy.
@@ -161,7 +145,7 @@ class WebhookSecrets(tuple[str, ...]):
     account: str | None = None
 
 
-def webhook_secrets(conn: AirflowConnection) -> WebhookSecrets:
+def webhook_secrets(conn: Any) -> WebhookSecrets:
     """Return the webhook secrets of a connection; none if there are none.
 
     :raises ConfigurationError: if they cannot be read; the message quotes none.
@@ -189,7 +173,7 @@ def _hinted(fault: InvalidCallError, value: object) -> InvalidCallError:
     return InvalidCallError(fault.field, f"{fault.rule}. In a connection URI a plain + is a space: write %2B")
 
 
-def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:
+def _extras(where: str, conn: Any) -> dict[str, Any]:
     try:
         # Not by extra_dejson alone: it takes what is no JSON for no extras at all.
         found = json.loads(conn.extra) if isinstance(conn.extra, str) and conn.extra.strip() else None
@@ -200,7 +184,7 @@ def _extras(where: str, conn: AirflowConnection) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{where}: the extras are a JSON {_kind(found)}; {_EXTRAS_RULE}")
     # This way Airflow also learns what to hide in logs.
-    return conn.extra_dejson
+    return dict(conn.extra_dejson)
 
 
 _LACKS_PLUS = re.compile(r"[1-9]\d{6,14}", re.ASCII)
@@ -229,7 +213,7 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
         yield name
 
 
-def account_of(conn: AirflowConnection) -> str | None:
+def account_of(conn: Any) -> str | None:
     """Return what identifies the account of a connection: its extra ``account``, or else its API key.
 
     Two connections are one account if both name the same ``account``, or if neither names one and both hold

@@ -1,30 +1,5 @@
 """Every error of this package; each class says whether a phone may have rung.
 
-::
-
-    VoiceInfraError
-      ConfigurationError            a connection or setting is missing or wrong
-      InvalidCallError              the request is refused here, before anything is sent
-      ContactsError                 a list of contacts is refused as a whole, before anybody is called
-      CallNotPlacedError            it is certain that nothing rang
-        CallRefusedError            the API said no; the same request would be refused again
-          InvalidRequestError       400
-          UnauthorizedError         401
-          NotFoundError             404, unknown or inactive agent
-          InvalidPhoneError         422
-        TryAgainError               the same request may be sent again
-          RateLimitedError          429
-          ApiUnreachableError       no connection could be made, so nothing was sent
-      CallOutcomeUnknownError       the request was sent and no usable answer came: somebody may be ringing
-      LedgerError                   the ledger refused or could not do something
-        LedgerUnavailableError      the database cannot be reached or written
-        IdempotencyConflictError    the key was used before for a different request
-        ClaimLostError              another process took this call over
-        CampaignBusyError           another task is running this campaign
-        CampaignContinuedError      another run has continued this campaign with contacts of its own
-      CompletionTimeoutError        no completion record arrived in time
-      UnwantedOutcomeError          the call is over, with an outcome that the task must not accept
-
 Whoever catches decides by class, never by the text of a message.
 """
 
@@ -68,20 +43,32 @@ class ContactsError(VoiceInfraError):
         super().__init__(mask_numbers_in(message))
 
 
-class CallNotPlacedError(VoiceInfraError):
-    """The call was certainly not placed: nobody's phone rang.
+class _AnsweredError(VoiceInfraError):
+    """What a request came to.
 
     :param message: what happened, for a person to read.
     :param code: the API's ``error.code``, or a short name of our own.
     :param http_status: the HTTP status; ``None`` if there was no answer.
     """
 
-    default_code = "not_placed"
+    default_code: str
 
     def __init__(self, message: str, *, code: str | None = None, http_status: int | None = None) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         self.http_status = http_status
+
+
+class CallNotPlacedError(_AnsweredError):
+    """The call was certainly not placed: nobody's phone rang."""
+
+    default_code = "not_placed"
+
+
+class CallOutcomeUnknownError(_AnsweredError):
+    """The request was sent and no usable answer came: the call may have been placed, or not."""
+
+    default_code = "outcome_unknown"
 
 
 class CallRefusedError(CallNotPlacedError):
@@ -153,22 +140,6 @@ class ApiUnreachableError(TryAgainError):
     def __init__(self, message: str, *, lasting: bool = False) -> None:
         super().__init__(message)
         self.lasting = lasting
-
-
-class CallOutcomeUnknownError(VoiceInfraError):
-    """The request was sent and no usable answer came: the call may have been placed, or not.
-
-    :param message: what happened, for a person to read.
-    :param code: the API's ``error.code``, or a short name of our own.
-    :param http_status: the HTTP status; ``None`` if there was no answer.
-    """
-
-    def __init__(
-        self, message: str, *, code: str = "outcome_unknown", http_status: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.http_status = http_status
 
 
 class LedgerError(VoiceInfraError):

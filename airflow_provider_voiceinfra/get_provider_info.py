@@ -13,6 +13,16 @@ from airflow_provider_voiceinfra import __version__
 _PACKAGE = "airflow_provider_voiceinfra"
 _INTEGRATION = "VoiceInfra"
 
+
+def _field(label: str, description: str, kind: str = "string", **schema: Any) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": [kind, "null"], **schema}}
+
+
+def _option(kind: str, default: str, description: str, **more: Any) -> dict[str, Any]:
+    option = {"version_added": "0.1.0", "type": kind, "default": default, "description": description}
+    return {**option, "example": None, **more}
+
+
 _CONNECTION_FORM: dict[str, Any] = {
     "connection-type": "voiceinfra",
     "hook-name": _INTEGRATION,
@@ -22,11 +32,7 @@ _CONNECTION_FORM: dict[str, Any] = {
         # answered "400 Bad Request", since the button sends port 0 and nothing is stored. A form can neither
         # have a default here nor explain it; a longer label would push its field out of line.
         "hidden-fields": ["login", "schema"],
-        "relabeling": {
-            "password": "API key",
-            "host": "API base URL",
-            "port": "Port (enter 443)",
-        },
+        "relabeling": {"password": "API key", "host": "API base URL", "port": "Port (enter 443)"},
         "placeholders": {
             "password": "from the VoiceInfra dashboard",
             "host": "https://api.voiceinfra.ai/v1",
@@ -34,79 +40,73 @@ _CONNECTION_FORM: dict[str, Any] = {
         },
     },
     "conn-fields": {
-        "webhook_secret": {
-            "label": "Webhook secret",
-            "description": "The secret typed into the VoiceInfra dashboard, to sign its webhooks with. "
-            "While rotating: the old and the new one, separated by a space.",
-            "schema": {"type": ["string", "null"], "format": "password"},
-        },
-        "agent_id": {
-            "label": "Agent ID",
-            "description": "The AI agent for calls that name none.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "from_number": {
-            "label": "From number",
-            "description": "The caller ID for calls that name none: a number of your VoiceInfra account, "
-            "in E.164 form such as +14155550100.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "timeout": {
-            "label": "Timeout (s)",
-            "description": "How long one request may take as a whole, its answer included, in seconds.",
-            "schema": {"type": ["number", "null"], "default": 30, "minimum": 1, "maximum": 300},
-        },
-        "max_calls_per_second": {
-            "label": "Max calls per second",
-            "description": "Never place calls faster than this. Empty: as fast as the API's rate limit lets.",
-            "schema": {"type": ["number", "null"], "minimum": 0},
-        },
-        "account": {
-            "label": "Account",
-            "description": "Any name. If several connections with different API keys are of one account, "
-            "give all of them the same one: they share their webhooks then.",
-            "schema": {"type": ["string", "null"]},
-        },
+        "webhook_secret": _field(
+            "Webhook secret",
+            "The secret typed into the VoiceInfra dashboard, to sign its webhooks with. While rotating: the "
+            "old and the new one, separated by a space.",
+            format="password",
+        ),
+        "agent_id": _field("Agent ID", "The AI agent for calls that name none."),
+        "from_number": _field(
+            "From number",
+            "The caller ID for calls that name none: a number of your VoiceInfra account, in E.164 form such "
+            "as +14155550100.",
+        ),
+        "timeout": _field(
+            "Timeout (s)",
+            "How long one request may take as a whole, its answer included, in seconds.",
+            "number",
+            default=30,
+            minimum=1,
+            maximum=300,
+        ),
+        "max_calls_per_second": _field(
+            "Max calls per second",
+            "Never place calls faster than this. Empty: as fast as the API's rate limit lets.",
+            "number",
+            minimum=0,
+        ),
+        "account": _field(
+            "Account",
+            "Any name. If several connections with different API keys are of one account, give all of them "
+            "the same one: they share their webhooks then.",
+        ),
     },
 }
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "sql_alchemy_conn": {
-        "description": "URL of the ledger's database. Every worker, the triggerer and the webhook receiver "
-        "must open the same one. Not Airflow's metadata database, which workers cannot reach. Empty: a "
-        "SQLite file voiceinfra.db under AIRFLOW_HOME, for a single machine.",
-        "type": "string",
-        "example": "postgresql://user:password@host/voiceinfra",
-        "default": "",
-        "sensitive": True,
-    },
-    "poll_interval": {
-        "description": "Seconds between two looks of a waiting process at the ledger; one look serves every "
-        "call that it waits for.",
-        "type": "float",
-        "example": "5.0",
-        "default": "2.0",
-    },
-    "allow_unsigned_webhooks": {
-        "description": "Whether a connection without a webhook secret takes any webhook. Whoever finds the "
-        "URL can then make calls look completed; for trials only.",
-        "type": "boolean",
-        "example": None,
-        "default": "False",
-    },
-    "max_webhook_bytes": {
-        "description": "Largest body of a webhook, in bytes; a larger one is answered 413.",
-        "type": "integer",
-        "example": None,
-        "default": "1048576",
-    },
-    "retention_days": {
-        "description": "Age in days from which `airflow voiceinfra purge` deletes personal data when it is "
-        "given no age. 0 sets none; nothing is ever purged by itself.",
-        "type": "integer",
-        "example": "90",
-        "default": "0",
-    },
+_OPTIONS = {
+    "sql_alchemy_conn": _option(
+        "string",
+        "",
+        "URL of the ledger's database. Every worker, the triggerer and the webhook receiver must open the "
+        "same one. Not Airflow's metadata database, which workers cannot reach. Empty: a SQLite file "
+        "voiceinfra.db under AIRFLOW_HOME, for a single machine.",
+        example="postgresql://user:password@host/voiceinfra",
+        sensitive=True,
+    ),
+    "poll_interval": _option(
+        "float",
+        "2.0",
+        "Seconds between two looks of a waiting process at the ledger; one look serves every call that it "
+        "waits for.",
+        example="5.0",
+    ),
+    "allow_unsigned_webhooks": _option(
+        "boolean",
+        "False",
+        "Whether a connection without a webhook secret takes any webhook. Whoever finds the URL can then "
+        "make calls look completed; for trials only.",
+    ),
+    "max_webhook_bytes": _option(
+        "integer", "1048576", "Largest body of a webhook, in bytes; a larger one is answered 413."
+    ),
+    "retention_days": _option(
+        "integer",
+        "0",
+        "Age in days from which `airflow voiceinfra purge` deletes personal data when it is given no age. 0 "
+        "sets none; nothing is ever purged by itself.",
+        example="90",
+    ),
 }
 
 
@@ -131,7 +131,7 @@ def get_provider_info() -> dict[str, Any]:
         "config": {
             "voiceinfra": {
                 "description": "Settings of the VoiceInfra provider.",
-                "options": {name: {"version_added": "0.1.0", **option} for name, option in _OPTIONS.items()},
+                "options": _OPTIONS,
             }
         },
     }

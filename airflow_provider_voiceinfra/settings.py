@@ -6,9 +6,9 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.masking import quoted
@@ -17,10 +17,13 @@ SECTION = "voiceinfra"
 # Executors that run tasks on the scheduler's own machine, where a SQLite file is the same for everyone.
 LOCAL_EXECUTORS = frozenset({"LocalExecutor", "SequentialExecutor", "DebugExecutor"})
 
-_KINDS: dict[type, str] = {float: "a number", int: "a whole number", bool: "True or False"}
 _BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
-
-Value = TypeVar("Value")
+# Of each kind of setting: what it is called, and what reads it.
+_KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
+    float: ("a number", float),
+    int: ("a whole number", int),
+    bool: ("True or False", lambda text: _BOOLEANS[text.lower()]),
+}
 
 
 @dataclass(frozen=True)
@@ -49,20 +52,12 @@ def load_settings() -> Settings:
     # Airflow is imported when the settings are read: importing this module must cost a DAG file nothing.
     from airflow.sdk.configuration import conf
 
-    url = str(
-        conf.get(SECTION, "sql_alchemy_conn", fallback="") or ""
-    ).strip()  # a _CMD's output ends in a newline
+    # The output of a _CMD ends in a newline.
+    url = str(conf.get(SECTION, "sql_alchemy_conn", fallback="") or "").strip()
     url = url or f"sqlite:///{_airflow_home() / 'voiceinfra.db'}"
     _refuse_sqlite_across_machines(url, conf.get("core", "executor", fallback="LocalExecutor"))
-    settings = Settings(
-        sql_alchemy_conn=url,
-        poll_interval=_value(conf, "poll_interval", float, Settings.poll_interval),
-        allow_unsigned_webhooks=_value(
-            conf, "allow_unsigned_webhooks", _boolean, Settings.allow_unsigned_webhooks
-        ),
-        max_webhook_bytes=_value(conf, "max_webhook_bytes", int, Settings.max_webhook_bytes),
-        retention_days=_value(conf, "retention_days", int, Settings.retention_days),
-    )
+    others = [setting for setting in fields(Settings) if setting.name != "sql_alchemy_conn"]
+    settings = Settings(url, **{setting.name: _value(conf, setting) for setting in others})
     for name in ("poll_interval", "max_webhook_bytes"):
         if not 0 < getattr(settings, name) < math.inf:
             raise ConfigurationError(f"[{SECTION}] {name} must be above 0, not {getattr(settings, name)}.")
@@ -73,22 +68,17 @@ def load_settings() -> Settings:
     return settings
 
 
-def _value(conf: Any, name: str, convert: Callable[[str], Value], default: Value) -> Value:
+def _value(conf: Any, setting: Field[Any]) -> Any:
     # Airflow's own conversions raise errors that no public class covers.
-    text = str(conf.get(SECTION, name, fallback="") or "").strip()
+    text = str(conf.get(SECTION, setting.name, fallback="") or "").strip()
+    kind, convert = _KINDS[type(setting.default)]
     try:
-        return convert(text) if text else default
-    except ValueError:
+        return convert(text) if text else setting.default
+    except (ValueError, LookupError):
         raise ConfigurationError(
-            f"[{SECTION}] {name} must be {_KINDS[type(default)]}, not {quoted(text)} "
-            f"(AIRFLOW__{SECTION.upper()}__{name.upper()})."
+            f"[{SECTION}] {setting.name} must be {kind}, not {quoted(text)} "
+            f"(AIRFLOW__{SECTION.upper()}__{setting.name.upper()})."
         ) from None  # the reason quotes the value
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise ValueError(text)
-    return _BOOLEANS[text.lower()]
 
 
 def _airflow_home() -> Path:

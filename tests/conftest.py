@@ -37,7 +37,7 @@ from harness.postgres import PostgresServer, find_binaries  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests.sandbox_process import SandboxProcess  # noqa: E402
-from tests.support.ledgers import PostgresLedgers, SqliteTemplate, forget_ledger  # noqa: E402
+from tests.support.ledgers import PostgresLedgers, forget_ledger, migrate  # noqa: E402
 from tests.support.no_skip import (  # noqa: E402, F401  which makes them hooks
     pytest_make_collect_report,
     pytest_runtest_makereport,
@@ -107,12 +107,6 @@ def postgres_server() -> Iterator[PostgresServer]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def postgres_url(postgres_server: PostgresServer) -> str:
-    """Return the URL of the server's own database; for a database of one's own see ``ledger_url``."""
-    return postgres_server.url()
-
-
 @pytest.fixture
 def postgres_database(postgres_server: PostgresServer) -> Iterator[str]:
     """Return the URL of an empty PostgreSQL database, dropped after the test."""
@@ -146,9 +140,11 @@ def fresh_sandbox(_sandbox_process: SandboxProcess) -> SandboxProcess:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> SqliteTemplate:
-    """Return what makes a ledger in a SQLite file."""
-    return SqliteTemplate(tmp_path_factory.mktemp("template"))
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite file with a ledger without rows."""
+    file = tmp_path_factory.mktemp("template") / "template.db"
+    migrate(f"sqlite:///{file}")
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -158,10 +154,10 @@ def postgres_ledgers(postgres_server: PostgresServer) -> PostgresLedgers:
 
 
 @pytest.fixture
-def fresh_sqlite_url(tmp_path: Path, sqlite_template: SqliteTemplate) -> Iterator[str]:
+def fresh_sqlite_url(tmp_path: Path, sqlite_template: Path) -> Iterator[str]:
     """Return the URL of a ledger without rows in a SQLite file."""
-    path = tmp_path / "ledger.db"
-    yield sqlite_template.copy(path)
+    path = shutil.copyfile(sqlite_template, tmp_path / "ledger.db")
+    yield f"sqlite:///{path}"
     forget_ledger(str(path))
 
 

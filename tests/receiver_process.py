@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 
 import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from harness.processes import free_port
+from harness.processes import HarnessError, end, free_port, spawn, wait_for
 
 START_TIMEOUT = 60.0
 
@@ -30,34 +29,30 @@ class ReceiverProcess:
         self.webhook_url = f"http://127.0.0.1:{self.port}/webhooks"
         self._home = tempfile.TemporaryDirectory()
         self._log = Path(self._home.name) / "receiver.log"
-        connection = (
-            f'{{"conn_type": "voiceinfra", "password": "none", "extra": {{"webhook_secret": "{secret}"}}}}'
-        )
+        connection = {"conn_type": "voiceinfra", "password": "none", "extra": {"webhook_secret": secret}}
         self._env = {
             **os.environ,
             "AIRFLOW_HOME": self._home.name,
             "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
-            "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection,
+            "AIRFLOW_CONN_VOICEINFRA_DEFAULT": json.dumps(connection),
         }
 
     def __enter__(self) -> ReceiverProcess:
         app = "airflow_provider_voiceinfra.web.app:create_app"
         command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(self.port)]
-        with self._log.open("wb") as log:
-            options = [*command, "--log-level", "warning", "--no-access-log"]
-            self._process = subprocess.Popen(options, env=self._env, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self._stop()
-                raise RuntimeError(f"the receiver did not start:\n{self._log.read_text()}")
-            time.sleep(0.1)
+        options = ["--log-level", "warning", "--no-access-log"]
+        self._process = spawn([*command, *options], env=self._env, log=self._log)
+        try:
+            wait_for("the receiver to answer", self._is_ready, START_TIMEOUT, self._check_alive)
+        except BaseException:
+            end(self._process)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        end(self._process)
         self._home.cleanup()
 
     def _is_ready(self) -> bool:
@@ -66,10 +61,6 @@ class ReceiverProcess:
         except requests.RequestException:
             return False
 
-    def _stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def _check_alive(self) -> None:
+        if self._process.poll() is not None:
+            raise HarnessError(f"the receiver did not start:\n{self._log.read_text()}")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import select
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import requests
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+from harness.processes import HarnessError, end, spawn, wait_for
+
 READY = "VoiceInfra sandbox listening on "
+START_TIMEOUT = 60.0
 
 Audit = dict[str, Any]
 
@@ -26,12 +31,10 @@ class SandboxProcess:
         ``audit_file``, ``port``. ``None`` leaves an option at its default.
     """
 
-    def __init__(self, *, start_timeout: float = 30.0, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.settings = settings
-        self.start_timeout = start_timeout
         self.base_url = ""
-        self.process: subprocess.Popen[str] | None = None
-        self._said = ""
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -43,49 +46,31 @@ class SandboxProcess:
         """A key that the sandbox accepts."""
         return str(next(iter(self.settings.get("api_keys") or ["vk_sandbox_key"])))
 
-    @property
-    def webhook_secret(self) -> str:
-        """The secret that it started to sign with."""
-        return str(self.settings.get("webhook_secret") or "sandbox-webhook-secret")
-
     def start(self) -> SandboxProcess:
         """Start the process and wait for its ready line."""
+        self._folder = tempfile.TemporaryDirectory()
+        self._log = Path(self._folder.name) / "sandbox.log"
         command = [sys.executable, "-m", "airflow_provider_voiceinfra.sandbox", *_options(self.settings)]
-        self._stderr = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  closed in stop()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._stderr, text=True)
-        line = self._ready_line()
-        if not line.startswith(READY):
+        self.process = spawn(command, env=os.environ, log=self._log)
+        try:
+            self.base_url = wait_for("the sandbox to listen", self._ready, START_TIMEOUT, self._check_alive)
+        except BaseException:
             self.stop()
-            raise RuntimeError(f"the sandbox did not start: {line!r}\n{self.stderr()}")
-        self.base_url = line.removeprefix(READY).strip()
+            raise
         return self
 
-    def _ready_line(self) -> str:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        # Not select(): in a process with a thousand open files it refuses any further one.
-        poll = select.poll()
-        poll.register(self.process.stdout, select.POLLIN | select.POLLHUP)
-        readable = poll.poll(self.start_timeout * 1000)
-        return self.process.stdout.readline() if readable else ""
+    def _ready(self) -> str:
+        return self.output().partition(READY)[2].strip()
 
-    def stop(self) -> int | None:
-        """End the process, by force if it does not go by itself, and return its exit code."""
-        process = self.process
-        if process is None:
-            return None
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-        if not self._stderr.closed:
-            self._said += self._written()
-            self._stderr.close()
-        return process.returncode
+    def _check_alive(self) -> None:
+        if self.process is not None and self.process.poll() is not None:
+            raise HarnessError(f"the sandbox did not start:\n{self.output()}")
+
+    def stop(self) -> None:
+        """End the process, by force if it does not go by itself."""
+        if self.process is not None:
+            end(self.process, 5)
+            self._folder.cleanup()
 
     def kill(self) -> None:
         """End the process at once, like a crash; ``start()`` begins a new one."""
@@ -93,13 +78,9 @@ class SandboxProcess:
         self.process.kill()
         self.stop()
 
-    def stderr(self) -> str:
-        """What the process, and those that were started before it, have written to stderr."""
-        return self._said + ("" if self._stderr.closed else self._written())
-
-    def _written(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read()
+    def output(self) -> str:
+        """What the process has written so far."""
+        return self._log.read_text()
 
     def __enter__(self) -> SandboxProcess:
         return self.start()
@@ -110,11 +91,17 @@ class SandboxProcess:
         self.stop()
 
     def post_call(
-        self, body: Any = None, *, api_key: str | None = None, timeout: float = 10, **fields: Any
+        self,
+        body: Any = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = 10,
+        session: Any = requests,
+        **fields: Any,
     ) -> Any:
         """POST to the vendor's endpoint with plain ``requests`` and return its response."""
         call = {"agent_id": "agent_demo", "from_number": "+12025550100", "to_number": "+12025550101"}
-        return requests.post(
+        return session.post(
             f"{self.base_url}/calls/outbound",
             json={**call, **fields} if body is None else body,
             headers={"X-API-Key": self.api_key if api_key is None else api_key},

@@ -44,19 +44,17 @@ def nested(depth: int) -> Any:
 
 class TestOutboundCall:
     def test_request_has_the_fields_of_the_api(self) -> None:
-        call = make_call(first_message="Hello", context="Be brief.", variables={"name": "x", "n": 1})
-        assert call.validated().to_request() == {
+        texts = {"first_message": "Hello", "context": "Be brief.", "variables": {"name": "x", "n": 1}}
+        assert make_call(**texts).validated().to_request() == {
             "to_number": "+14155550100",
             "agent_id": "agent_demo",
             "from_number": "+14155550101",
-            "first_message": "Hello",
-            "context": "Be brief.",
-            "variables": {"name": "x", "n": 1},
+            **texts,
         }
 
     @pytest.mark.parametrize("empty", [None, "", {}])
     def test_fields_without_a_value_are_left_out(self, empty: Any) -> None:
-        request = make_call(first_message=empty or None, context=empty or None, variables=empty or None)
+        request = make_call(first_message=empty, context=empty, variables=empty)
         assert set(request.to_request()) == {"to_number", "agent_id", "from_number"}
 
     def test_variables_are_sent_as_json_gives_them_back(self) -> None:
@@ -196,10 +194,14 @@ class TestCompletionRecord:
             "now",
             "12:00",
             "P1D",
+            "P1Y",
+            "2026-W01-1/P1D",
             "",
             5,
             None,
+            "20",
             "2026-07-04T25:00:00Z",
+            "2026-02-30T00:00:00Z",
             "2026-07-04T12:00:00,+24:00",
             "0001-01-01T00:00:00+10:00",
         ],
@@ -207,15 +209,29 @@ class TestCompletionRecord:
     def test_time_that_is_none_is_no_time(self, moment: Any) -> None:
         assert record(start_time=moment).started_at is None
 
-    def test_time_without_a_zone_is_utc(self) -> None:
-        assert record(start_time="2026-07-04T12:00:00").started_at == NOW
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            "2026-07-04T12:00:00",
+            "2026-07-04T12:00:00Z",
+            "2026-07-04 12:00:00+00:00",
+            "2026-07-04T12:00:00.000000Z",
+            "2026-07-04T17:30:00+05:30",
+            "20260704T120000Z",
+            "2026-07-04T04:00:00.000-0800",
+        ],
+    )
+    def test_each_iso_form_of_a_moment_is_read_and_without_a_zone_it_is_utc(self, moment: str) -> None:
+        assert record(start_time=moment).started_at == NOW
 
-    @pytest.mark.parametrize("value", [-1, "12", None, True, 2**31, [1]])
-    def test_duration_that_is_none_is_no_duration(self, value: Any) -> None:
-        assert record(duration_seconds=value).duration_seconds is None
-
-    def test_duration_may_be_a_fraction(self) -> None:
-        assert record(duration_seconds=12.9).duration_seconds == 12
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [(12.9, 12), (-1, None), ("12", None), (None, None), (True, None), (2**31, None), ([1], None)],
+    )
+    def test_duration_may_be_a_fraction_and_what_is_none_is_no_duration(
+        self, value: Any, seconds: int | None
+    ) -> None:
+        assert record(duration_seconds=value).duration_seconds == seconds
 
     def test_values_that_databases_cannot_hold_are_replaced(self) -> None:
         body = b'{"call_id": "c", "a\\u0000": "\\ud800", "n": NaN, "i": 1e999, "l": [NaN, {"k": "\\u0000"}]}'

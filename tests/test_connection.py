@@ -15,17 +15,14 @@ from airflow_provider_voiceinfra.deployment import airflow_connection, open_ledg
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 
 API_KEY = "vk_test_0123456789"
+FIELDS = {"password", "host", "port", "schema", "extra"}
 
 
-def airflow(*, password: Any = API_KEY, host: Any = None, port: Any = None, **extra: Any) -> Connection:
-    return Connection(
-        conn_id="vi",
-        conn_type="voiceinfra",
-        password=password,
-        host=host,
-        port=port,
-        extra=json.dumps(extra),
-    )
+def airflow(**values: Any) -> Connection:
+    """Return a connection; what is no field of one is an extra."""
+    fields = {name: values.pop(name) for name in FIELDS & values.keys()}
+    fields = {"password": API_KEY, "extra": json.dumps(values), **fields}
+    return Connection(conn_id="vi", conn_type="voiceinfra", **fields)
 
 
 def read(**values: Any) -> VoiceInfraConnection:
@@ -33,16 +30,8 @@ def read(**values: Any) -> VoiceInfraConnection:
 
 
 def test_only_the_api_key_is_needed() -> None:
-    assert read() == VoiceInfraConnection(
-        conn_id="vi",
-        api_key=API_KEY,
-        base_url="https://api.voiceinfra.ai/v1",
-        webhook_secrets=(),
-        agent_id=None,
-        from_number=None,
-        timeout=30.0,
-        max_calls_per_second=None,
-    )
+    assert read() == VoiceInfraConnection("vi", API_KEY, "https://api.voiceinfra.ai/v1", timeout=30.0)
+    assert read(timeout=None, max_calls_per_second="") == read(timeout="") == read()
 
 
 def test_connections_with_the_same_key_or_account_are_one_account() -> None:
@@ -51,11 +40,6 @@ def test_connections_with_the_same_key_or_account_are_one_account() -> None:
     named = read(account=" sales ").account
     assert named == read(password="vk_another_key", account="sales").account
     assert named not in (None, read().account, read(account="support").account)
-
-
-def test_account_tells_neither_key_nor_name() -> None:
-    assert API_KEY not in str(read().account)
-    assert "+14155550101" not in str(read(account="+14155550101").account)
 
 
 def test_every_field_of_the_form_is_read() -> None:
@@ -68,11 +52,9 @@ def test_every_field_of_the_form_is_read() -> None:
         max_calls_per_second=4,
         password=f" {API_KEY}\n",
     )
-    assert connection.base_url == "https://gateway.example/v1"
-    assert connection.webhook_secrets == ("one", "two")
-    assert (connection.agent_id, connection.from_number) == ("agent_demo", "+14155550101")
-    assert (connection.timeout, connection.max_calls_per_second) == (12.5, 4.0)
-    assert connection.api_key == API_KEY
+    assert connection == VoiceInfraConnection(
+        "vi", API_KEY, "https://gateway.example/v1", ("one", "two"), "agent_demo", "+14155550101", 12.5, 4.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,44 +75,28 @@ def test_webhook_secrets_are_separated_by_whitespace(value: Any, secrets: tuple[
     assert webhook_secrets(airflow(webhook_secret=value)) == secrets
 
 
-@pytest.mark.parametrize(
-    ("host", "port", "url"),
-    [
-        ("gateway.example", None, "https://gateway.example"),
-        ("gateway.example/v2/", None, "https://gateway.example/v2"),
-        ("https://gateway.example", 8443, "https://gateway.example:8443"),
-        ("https://gateway.example:9443/v1", 8443, "https://gateway.example:9443/v1"),
-        ("http://127.0.0.1/v1", 8700, "http://127.0.0.1:8700/v1"),
-        ("http://localhost:8700/v1", None, "http://localhost:8700/v1"),
-        ("http://[::1]/v1", 8700, "http://[::1]:8700/v1"),
-        ("  ", None, "https://api.voiceinfra.ai/v1"),
-    ],
-)
-def test_base_url_is_made_of_host_and_port(host: str, port: int | None, url: str) -> None:
-    assert read(host=host, port=port).base_url == url
-
-
 API = "api.voiceinfra.ai"
 
 
 @pytest.mark.parametrize(
     ("uri", "url"),
     [
-        (f"voiceinfra://:{API_KEY}@{API}/v1", f"https://{API}/v1"),
-        (f"voiceinfra://:{API_KEY}@{API}/v1/?timeout=5", f"https://{API}/v1"),
-        (f"voiceinfra://:{API_KEY}@gateway.example:8443/voice%2Fv1", "https://gateway.example:8443/voice/v1"),
-        (f"voiceinfra://:{API_KEY}@127.0.0.1:8700/v1?scheme=http", "http://127.0.0.1:8700/v1"),
-        (f"voiceinfra://:{API_KEY}@[::1]:8700/v1?scheme=http", "http://[::1]:8700/v1"),
-        (f"voiceinfra://:{API_KEY}@127.0.0.1:8700/v1", "https://127.0.0.1:8700/v1"),
-        (f"voiceinfra://:{API_KEY}@/v2", f"https://{API}/v2"),
-        (f"voiceinfra://:{API_KEY}@", f"https://{API}/v1"),
-        (f"voiceinfra://:{API_KEY}@/?scheme=https", f"https://{API}/v1"),
-        (f"voiceinfra://:{API_KEY}@{API}", f"https://{API}"),
-        (f"voiceinfra://:{API_KEY}@https%3A%2F%2F{API}%2Fv1", f"https://{API}/v1"),
+        (f"{API}/v1", f"https://{API}/v1"),
+        (f"{API}/v1/?timeout=5", f"https://{API}/v1"),
+        ("gateway.example:8443/voice%2Fv1", "https://gateway.example:8443/voice/v1"),
+        ("127.0.0.1:8700/v1?scheme=http", "http://127.0.0.1:8700/v1"),
+        ("[::1]:8700/v1?scheme=http", "http://[::1]:8700/v1"),
+        ("127.0.0.1:8700/v1", "https://127.0.0.1:8700/v1"),
+        ("/v2", f"https://{API}/v2"),
+        ("", f"https://{API}/v1"),
+        ("/?scheme=https", f"https://{API}/v1"),
+        (f"{API}", f"https://{API}"),
+        (f"https%3A%2F%2F{API}%2Fv1", f"https://{API}/v1"),
     ],
 )
 def test_base_url_is_that_of_a_connection_uri(uri: str, url: str) -> None:
-    connection = VoiceInfraConnection.from_airflow(Connection.from_uri(uri, conn_id="vi"))
+    conn = Connection.from_uri(f"voiceinfra://:{API_KEY}@{uri}", conn_id="vi")
+    connection = VoiceInfraConnection.from_airflow(conn)
     assert (connection.base_url, connection.api_key, connection.unknown_extras) == (url, API_KEY, ())
 
 
@@ -147,8 +113,7 @@ def test_base_url_is_that_of_a_connection_uri(uri: str, url: str) -> None:
     ids=str,
 )
 def test_connection_means_the_same_as_the_uri_that_airflow_makes_of_it(values: dict[str, Any]) -> None:
-    extra = json.dumps({"webhook_secret": "first+one second/one", "from_number": "+14155550101"})
-    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, extra=extra, **values)
+    conn = airflow(webhook_secret="first+one second/one", from_number="+14155550101", **values)
     again = Connection.from_uri(conn.get_uri(), conn_id="vi")
     assert VoiceInfraConnection.from_airflow(again) == VoiceInfraConnection.from_airflow(conn)
 
@@ -156,46 +121,27 @@ def test_connection_means_the_same_as_the_uri_that_airflow_makes_of_it(values: d
 @pytest.mark.parametrize(
     ("values", "url"),
     [
+        ({"host": "gateway.example"}, "https://gateway.example"),
+        ({"host": "gateway.example/v2/"}, "https://gateway.example/v2"),
+        ({"host": "https://gateway.example", "port": 8443}, "https://gateway.example:8443"),
+        ({"host": "https://gateway.example:9443/v1", "port": 8443}, "https://gateway.example:9443/v1"),
+        ({"host": "http://127.0.0.1/v1", "port": 8700}, "http://127.0.0.1:8700/v1"),
+        ({"host": "http://localhost:8700/v1"}, "http://localhost:8700/v1"),
+        ({"host": "http://[::1]/v1", "port": 8700}, "http://[::1]:8700/v1"),
+        ({"host": "  "}, f"https://{API}/v1"),
         ({"host": API, "schema": "https"}, f"https://{API}"),
         ({"host": "127.0.0.1/v1", "schema": "http", "port": 8700}, "http://127.0.0.1:8700/v1"),
         ({"host": f"https://{API}/v1", "schema": "v1"}, f"https://{API}/v1"),
         ({"host": f"https://{API}/v1", "schema": "/"}, f"https://{API}/v1"),
     ],
 )
-def test_schema_is_a_scheme_or_a_path(values: dict[str, Any], url: str) -> None:
-    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, **values)
-    assert VoiceInfraConnection.from_airflow(conn).base_url == url
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"host": f"https://{API}/v1", "schema": "v2"}, "given twice, and differently"),
-        ({"host": f"https://{API}/v1", "extra": '{"scheme": "http"}'}, "given twice, and differently"),
-        ({"host": API, "schema": "v1", "extra": '{"scheme": "http"}'}, "use https"),
-        ({"extra": '{"scheme": "http"}'}, "use https"),
-        ({"host": API, "extra": '{"scheme": "ftp"}'}, "must look like https://"),
-        ({"host": API, "schema": "v1?key=hunter2"}, "neither a login nor a query"),
-        ({"extra": "webhook_secret=hunter2"}, "the extras are not JSON; they must be a JSON object such as"),
-        ({"extra": '["hunter2"]'}, "the extras are a JSON list; they must be a JSON object"),
-        ({"extra": '"hunter2"'}, "the extras are a JSON text; they must be a JSON object"),
-        ({"extra": "7"}, "the extras are a JSON number; they must be a JSON object"),
-        ({"extra": "true"}, "the extras are a JSON boolean; they must be a JSON object"),
-    ],
-)
-def test_bad_field_or_extras_are_refused(values: dict[str, Any], message: str) -> None:
-    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, **values)
-    with pytest.raises(ConfigurationError) as caught:
-        VoiceInfraConnection.from_airflow(conn)
-    assert message in str(caught.value)
-    assert "'vi'" in str(caught.value)
-    assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
+def test_base_url_is_made_of_host_port_and_schema(values: dict[str, Any], url: str) -> None:
+    assert read(**values).base_url == url
 
 
 @pytest.mark.parametrize("extra", [None, "", "{}", "null", " "])
 def test_no_extras_are_none(extra: str | None) -> None:
-    conn = Connection(conn_id="vi", conn_type="voiceinfra", password=API_KEY, extra=extra)
-    assert VoiceInfraConnection.from_airflow(conn).webhook_secrets == webhook_secrets(conn) == ()
+    assert read(extra=extra).webhook_secrets == webhook_secrets(airflow(extra=extra)) == ()
 
 
 @pytest.mark.parametrize(
@@ -275,6 +221,17 @@ def test_defaults_with_which_each_call_would_fail_are_found(
         ({"agent_id": ["hunter2"]}, "'agent_id' must be text, not a JSON list"),
         ({"from_number": 1.5}, "'from_number' must be text, not a JSON number"),
         ({"scheme": {}}, "'scheme' must be text, not a JSON object"),
+        ({"host": f"https://{API}/v1", "schema": "v2"}, "given twice, and differently"),
+        ({"host": f"https://{API}/v1", "scheme": "http"}, "given twice, and differently"),
+        ({"host": API, "schema": "v1", "scheme": "http"}, "use https"),
+        ({"scheme": "http"}, "use https"),
+        ({"host": API, "scheme": "ftp"}, "must look like https://"),
+        ({"host": API, "schema": "v1?key=hunter2"}, "neither a login nor a query"),
+        ({"extra": "webhook_secret=hunter2"}, "the extras are not JSON; they must be a JSON object such as"),
+        ({"extra": '["hunter2"]'}, "the extras are a JSON list; they must be a JSON object"),
+        ({"extra": '"hunter2"'}, "the extras are a JSON text; they must be a JSON object"),
+        ({"extra": "7"}, "the extras are a JSON number; they must be a JSON object"),
+        ({"extra": "true"}, "the extras are a JSON boolean; they must be a JSON object"),
     ],
 )
 def test_bad_value_is_refused_with_its_remedy(values: dict[str, Any], message: str) -> None:
@@ -285,42 +242,34 @@ def test_bad_value_is_refused_with_its_remedy(values: dict[str, Any], message: s
     assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
 
 
-@pytest.mark.parametrize("empty", [None, ""])
-def test_empty_number_is_the_default(empty: Any) -> None:
-    assert read(timeout=empty, max_calls_per_second=empty).timeout == 30.0
-
-
-def test_repr_holds_no_secret() -> None:
-    shown = repr(read(webhook_secret="whsec_1", from_number="+14155550101"))
-    assert not any(part in shown for part in (API_KEY, "whsec_1", "4155550101"))
+def test_neither_repr_nor_account_holds_a_secret_or_a_name() -> None:
+    connection = read(webhook_secret="whsec_1", from_number="+14155550101")
+    for shown in (repr(connection), str(connection.account), str(read(account="4155550101").account)):
+        assert not any(part in shown for part in (API_KEY, "whsec_1", "4155550101"))
 
 
 class TestDeployment:
     """What a task process gets from Airflow itself."""
 
-    @pytest.fixture
-    def define(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        def define(**values: Any) -> None:
-            monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps({"conn_type": "voiceinfra", **values}))
+    def test_connection_comes_from_airflow_with_each_secret_masked_in_logs(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secrets = ("whsec_first_one", "whsec_second_one")
+        values = {
+            "conn_type": "voiceinfra",
+            "password": API_KEY,
+            "extra": {"webhook_secret": " ".join(secrets)},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps(values))
+        assert read_connection("vi").webhook_secrets == secrets
+        assert redact("signed with whsec_second_one, whsec_first_one") == "signed with ***, ***"
 
-        return define
-
-    def test_connection_comes_from_airflow(self, define: Any) -> None:
-        define(password=API_KEY, extra={"agent_id": "agent_demo"})
-        assert read_connection("vi").agent_id == "agent_demo"
-
-    def test_each_secret_is_masked_in_logs(self, define: Any) -> None:
-        define(password=API_KEY, extra={"webhook_secret": "whsec_first_one whsec_second_one"})
-        airflow_connection("vi")
-        assert redact("signed with whsec_second_one") == "signed with ***"
-        assert redact("signed with whsec_first_one") == "signed with ***"
-
-    def test_connection_of_another_type_is_refused(self, define: Any) -> None:
-        define(conn_type="http", password=API_KEY)
+    def test_connection_of_another_type_and_an_unknown_one_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AIRFLOW_CONN_VI", json.dumps({"conn_type": "http", "password": API_KEY}))
         with pytest.raises(ConfigurationError, match="is of type 'http'"):
             airflow_connection("vi")
-
-    def test_unknown_connection_is_airflows_own_error(self) -> None:
         with pytest.raises(AirflowNotFoundException):
             airflow_connection("nobody_defined_this")
 

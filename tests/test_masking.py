@@ -95,16 +95,10 @@ def test_what_is_no_number_is_left_alone(text: str) -> None:
     assert mask_numbers_in(text) == text
 
 
-@pytest.mark.parametrize(
-    ("key", "masked"),
-    [
-        ("outreach/r5/call/-1/+14155550107/1", "outreach/r5/call/-1/+1415***0107/1"),
-        ("outreach/r5/call/-1/14155550107/12", "outreach/r5/call/-1/1415***0107/12"),
-        ("outreach/r5/call/17/4155550107/3", "outreach/r5/call/17/415***0107/3"),
-    ],
-)
-def test_number_in_a_key_is_not_run_together_with_what_stands_beside_it(key: str, masked: str) -> None:
-    assert mask_numbers_in(key) == masked
+@pytest.mark.parametrize("number", ["-1/+14155550107/1", "-1/14155550107/12", "17/4155550107/3"])
+def test_number_in_a_key_is_not_run_together_with_what_stands_beside_it(number: str) -> None:
+    key = f"outreach/r5/call/{number}"
+    assert mask_numbers_in(key) == key.replace("5550107", "***0107")
 
 
 @pytest.mark.parametrize("written", ["2.0655501E+9", "20655501e2", "+1,4155550E+10", "2.06555E+9"])

@@ -2,64 +2,46 @@
 
 from __future__ import annotations
 
-import ast
+import dataclasses
 import importlib
 import json
-import subprocess
-import sys
 import warnings
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 from airflow.providers_manager import ProvidersManager
+from airflow.sdk.configuration import conf
+from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
 from airflow_provider_voiceinfra import __version__, connection
 from airflow_provider_voiceinfra.get_provider_info import get_provider_info
 from airflow_provider_voiceinfra.settings import SECTION, Settings
+from tests.support.imports import loaded_by
 
 INFO = get_provider_info()
 OPTIONS: dict[str, dict[str, Any]] = INFO["config"][SECTION]["options"]
 (FORM,) = INFO["connection-types"]
 
 
-def test_it_fits_the_schema_of_airflow() -> None:
+def test_it_is_plain_json_that_fits_the_schema_of_airflow_and_has_the_version() -> None:
     schema = json.loads(files("airflow").joinpath("provider_info.schema.json").read_text())
 
     jsonschema.validate(INFO, schema)
-
-
-def test_it_is_plain_json() -> None:
     assert json.loads(json.dumps(INFO)) == INFO
-
-
-def test_the_version_is_the_package_s() -> None:
     assert INFO["versions"] == [__version__]
 
 
-def test_each_call_returns_the_same() -> None:
-    assert get_provider_info() == INFO
+def test_options_and_their_defaults_are_those_of_the_settings() -> None:
+    kinds = {str: "string", bool: "boolean", int: "integer", float: "float"}
+    defaults = dataclasses.asdict(Settings(sql_alchemy_conn=""))
 
-
-def test_options_and_settings_are_the_same_set() -> None:
-    assert set(OPTIONS) == set(Settings.__dataclass_fields__)
-
-
-@pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"sql_alchemy_conn"}))
-def test_default_of_an_option_is_that_of_the_settings(name: str) -> None:
-    default = getattr(Settings(sql_alchemy_conn=""), name)
-    kinds = {bool: "boolean", int: "integer", float: "float"}
-
-    assert OPTIONS[name]["default"] == str(default)
-    assert OPTIONS[name]["type"] == kinds[type(default)]
-
-
-def test_only_the_database_url_is_sensitive() -> None:
+    assert {name: (option["type"], option["default"]) for name, option in OPTIONS.items()} == {
+        name: (kinds[type(default)], str(default)) for name, default in defaults.items()
+    }
     # Airflow reads ..._CMD and ..._SECRET for sensitive options alone.
     assert [name for name, option in OPTIONS.items() if option.get("sensitive")] == ["sql_alchemy_conn"]
-    assert OPTIONS["sql_alchemy_conn"]["default"] == ""
+    assert conf.getfloat(SECTION, "poll_interval") == Settings.poll_interval
 
 
 def test_every_option_and_field_is_explained() -> None:
@@ -70,14 +52,11 @@ def test_every_option_and_field_is_explained() -> None:
     assert {len(field["label"]) > 0 for field in fields.values()} == {True}
 
 
-def test_the_form_has_the_extras_that_a_connection_reads() -> None:
-    # The scheme is for connection URIs alone.
-    assert {*FORM["conn-fields"], "account", connection.SCHEME} == set(connection.EXTRAS)
-
-
-def test_the_form_shares_its_limits_and_defaults_with_the_connection() -> None:
+def test_the_form_shares_extras_limits_and_defaults_with_the_connection() -> None:
     timeout = FORM["conn-fields"]["timeout"]["schema"]
 
+    # The scheme is for connection URIs alone.
+    assert {*FORM["conn-fields"], connection.SCHEME} == set(connection.EXTRAS)
     assert timeout["default"] == connection.DEFAULT_TIMEOUT
     assert timeout["maximum"] == connection.MAX_TIMEOUT
     assert FORM["connection-type"] == connection.CONN_TYPE
@@ -93,45 +72,24 @@ def test_the_port_is_asked_for() -> None:
 
 
 def test_the_secret_s_name_makes_airflow_mask_it() -> None:
-    from airflow.sdk.log import redact  # type: ignore[attr-defined]
-
     secret = "of-many-words-and-no-meaning"
 
     assert secret not in str(redact({"webhook_secret": secret}))
     assert FORM["conn-fields"]["webhook_secret"]["schema"]["format"] == "password"
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
-def test_listed_modules_can_be_imported(kind: str) -> None:
-    (entry,) = INFO[kind]
-
-    for module in entry["python-modules"]:
-        importlib.import_module(module)
-
-
-@pytest.mark.parametrize("path", [*INFO["extra-links"], *INFO["cli"], FORM["hook-class-name"]])
-def test_listed_objects_exist(path: str) -> None:
-    module, _, name = path.rpartition(".")
-
-    assert callable(getattr(importlib.import_module(module), name))
-
-
-def test_the_plugin_is_not_listed() -> None:
-    # It has an entry point of its own; in both places Airflow would load it twice and call that an error.
+def test_all_that_is_listed_exists() -> None:
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        for module in INFO[kind][0]["python-modules"]:
+            importlib.import_module(module)
+    for path in (*INFO["extra-links"], *INFO["cli"], FORM["hook-class-name"]):
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+    # The plugin has an entry point of its own; in both places Airflow would load it twice, as an error.
     assert "plugins" not in INFO
 
 
-def test_nothing_is_imported_but_the_version() -> None:
-    # Airflow reads this while it is being imported itself, in every process.
-    module = importlib.import_module("airflow_provider_voiceinfra.get_provider_info")
-    tree = ast.parse(Path(str(module.__file__)).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-
-    assert imported == {"__future__", "typing", "airflow_provider_voiceinfra"}
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
-
-
-def test_airflow_accepts_the_form() -> None:
+def test_airflow_accepts_the_form_and_the_link() -> None:
     manager = ProvidersManager()
     manager.initialize_providers_hooks()
 
@@ -145,29 +103,11 @@ def test_airflow_accepts_the_form() -> None:
         hook = manager.hooks["voiceinfra"]
     assert hook is not None
     assert (hook.hook_name, hook.hook_class_name) == ("VoiceInfra", FORM["hook-class-name"])
-
-
-def test_airflow_knows_the_defaults_of_the_options() -> None:
-    from airflow.sdk.configuration import conf
-
-    assert conf.getfloat(SECTION, "poll_interval") == Settings(sql_alchemy_conn="").poll_interval
-
-
-def test_the_extra_link_is_registered() -> None:
-    link = "airflow_provider_voiceinfra.links.voiceinfra.VoiceInfraRecordingLink"
-
-    assert link in ProvidersManager().extra_links_class_names
+    assert set(INFO["extra-links"]) <= set(manager.extra_links_class_names)
 
 
 def test_the_commands_load_nothing_heavy() -> None:
-    code = (
-        "import sys, airflow.cli.cli_config\n"
-        "before = set(sys.modules)\n"
-        "from airflow_provider_voiceinfra.cli.definition import get_commands; get_commands()\n"
-        "print(sorted(name for name in set(sys.modules) - before if 'voiceinfra' not in name))\n"
-    )
-    seen = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    commands = "from airflow_provider_voiceinfra.cli.definition import get_commands; get_commands()"
+    before, after = loaded_by("import airflow.cli.cli_config", [commands])
 
-    assert seen.stdout.splitlines()[-1] == "[]"
+    assert {name for name in after - before if "voiceinfra" not in name} == set()

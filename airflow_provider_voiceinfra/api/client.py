@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 import requests
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
@@ -47,18 +49,22 @@ MAX_MESSAGE_LENGTH = 500
 # then nobody can tell whether that request was read; so an idle one is not used again.
 MAX_IDLE = 2.0
 
-_REFUSALS: dict[int, type[CallRefusedError]] = {
-    400: InvalidRequestError,
-    401: UnauthorizedError,
-    404: NotFoundError,
-    422: InvalidPhoneError,
+_REFUSALS: dict[int, tuple[type[CallRefusedError], str]] = {
+    400: (InvalidRequestError, "Correct the request; the same one would be refused again."),
+    401: (
+        UnauthorizedError,
+        "Check the API key of the connection; it may have been revoked in the vendor's dashboard.",
+    ),
+    404: (
+        NotFoundError,
+        "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
+    ),
+    422: (InvalidPhoneError, "Correct the number; E.164 form is needed, such as +1 and ten more digits."),
 }
-_REMEDIES = {
-    400: "Correct the request; the same one would be refused again.",
-    401: "Check the API key of the connection; it may have been revoked in the vendor's dashboard.",
-    404: "Check agent_id: this account has none such, or it is inactive. If it is right, check the base URL.",
-    422: "Correct the number; E.164 form is needed, such as +1 and ten more digits.",
-}
+_OTHER_REFUSAL = (
+    CallRefusedError,
+    "Check the base URL of the connection, and gateways on the way to it.",
+)
 _WRONG_PATH = (
     f"Check the base URL of the connection: it ends in /v1, as {DEFAULT_BASE_URL} does. If it is right, "
     "check agent_id."
@@ -237,10 +243,10 @@ def _error(answer: _Answer) -> VoiceInfraError:
             http_status=status,
         )
     if status in _NOT_ACTED_UPON:
-        remedy = _REMEDIES.get(status, "Check the base URL of the connection, and gateways on the way to it.")
+        kind, remedy = _REFUSALS.get(status, _OTHER_REFUSAL)
         if status == 404 and (code is None or OUTBOUND_PATH in said):
             remedy = _WRONG_PATH
-        return _REFUSALS.get(status, CallRefusedError)(
+        return kind(
             f"HTTP {status}: the call was refused{said}. Nobody was called. {remedy}",
             code=code,
             http_status=status,
@@ -281,16 +287,8 @@ def _harmless(text: str) -> str:
 
 def _retry_after(value: str | None) -> float | None:
     """Return how long to wait in seconds; the header may hold seconds or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        seconds = (moment - datetime.now(timezone.utc)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    with suppress(HTTPError, ValueError, OverflowError):
+        # Decimals, which HTTP does not allow, are rounded up.
+        whole = re.sub(r"^\d+\.\d+$", lambda found: str(math.ceil(float(found[0]))), value or "")
+        return float(Retry().parse_retry_after(whole))
+    return None

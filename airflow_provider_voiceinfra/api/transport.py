@@ -88,31 +88,19 @@ class Session(requests.Session):
         """Return none: requests reads and follows up a redirect even if it was asked not to follow any."""
 
 
-class WatchedBody:
+class WatchedBody(io.BytesIO):
     """A request body that knows whether any of it was handed to the network.
 
     Until then the API has at most the headers of a request that promises a body, and cannot have acted. No
     error class shows this: a TLS error, for example, may come from the handshake or from the answer.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._position = 0
-        self.sent = False
+    sent = False
 
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """Return what comes next; whoever asks is about to send it."""
         self.sent = True
-        end = len(self._content) if size is None or size < 0 else self._position + size
-        chunk = self._content[self._position : end]
-        self._position += len(chunk)
-        return chunk
-
-    def __iter__(self) -> Any:
-        yield self.read()
+        return super().read(size)
 
 
 def read(response: requests.Response, most: int = MAX_ANSWER_BYTES) -> bytes:

@@ -13,11 +13,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from airflow_provider_voiceinfra.sandbox.cli import parse
 
-    options = parse(argv)
+    settings, port, audit_file = parse(argv)
     # The server is imported only now, so that ``--help`` and a mistyped option answer at once.
     from airflow_provider_voiceinfra.sandbox.server import run
 
-    return run(options.settings, port=options.port, audit_file=options.audit_file)
+    return run(settings, port=port, audit_file=audit_file)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 
 from airflow_provider_voiceinfra.sandbox import control
 from airflow_provider_voiceinfra.sandbox.completion import Call, recording
-from airflow_provider_voiceinfra.sandbox.core import Sandbox
+from airflow_provider_voiceinfra.sandbox.core import Sandbox, first_of
 from airflow_provider_voiceinfra.sandbox.faults import REFUSING, Fault
 from airflow_provider_voiceinfra.sandbox.limits import retry_after
-from airflow_provider_voiceinfra.sandbox.validation import Refusal, key_refusal, read_call
+from airflow_provider_voiceinfra.sandbox.validation import Refusal, check_key, read_call
 from airflow_provider_voiceinfra.sandbox.wire import cut, error_response, until_disconnected
 
 _GATEWAY_PAGE = (
@@ -39,10 +39,7 @@ _STATUSES = {
 
 
 class Endpoint:
-    """Answers ``POST /v1/calls/outbound``; whatever it decides is in the audit log before the answer is sent.
-
-    :param sandbox: the account that it works for.
-    """
+    """Answers ``POST /v1/calls/outbound``; what it decides is in the audit log before it is sent."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -56,41 +53,29 @@ class Endpoint:
             self._note(None, code="incomplete")
             return Response()
         response = await self._decide(request, body)
-        await self._pause(self._sandbox.settings.latency_ms / 1000)
-        return response
-
-    async def _pause(self, seconds: float) -> None:
+        seconds = self._sandbox.settings.latency_ms / 1000
         if seconds:
-            try:
-                await asyncio.wait_for(self._sandbox.stopping.wait(), seconds)
-            except asyncio.TimeoutError:
-                return
+            await first_of(asyncio.sleep(seconds), self._sandbox.stopping.wait())
+        return response
 
     async def _decide(self, request: Request, body: bytes) -> Response:
         sandbox, settings = self._sandbox, self._sandbox.settings
-        refusal = key_refusal(settings, request.headers.get("x-api-key"))
-        if refusal is not None:
-            return self._refuse(refusal)
-        fault = sandbox.plan.take_refusing()
-        if fault is not None:
-            return await self._strike(request, fault, None)
-        wait = sandbox.bucket.wait(settings.rate_limit, settings.rate_burst)
-        if wait:
-            self._note(429, code="rate_limited")
-            return self._rate_limited(wait)
         try:
+            check_key(settings, request.headers.get("x-api-key"))
+            fault = sandbox.plan.take_refusing()
+            if fault is not None:
+                return await self._strike(request, fault, None)
+            wait = sandbox.bucket.wait(settings.rate_limit, settings.rate_burst)
+            if wait:
+                self._note(429, code="rate_limited")
+                return self._rate_limited(wait)
             fields = read_call(settings, request.headers.get("content-type", ""), body)
-        except Refusal as error:
-            return self._refuse(error)
-        fault = sandbox.plan.take(
-            fields["to_number"],
-            fault_numbers=settings.fault_numbers,
-            rate=settings.fault_rate,
-            names=settings.faults,
-        )
-        if fault in REFUSING:
-            return await self._strike(request, fault, None, fields)
-        return await self._strike(request, fault, sandbox.accept(fields, fault), fields)
+        except Refusal as refusal:
+            self._note(refusal.status, code=refusal.code)
+            return error_response(refusal.status, refusal.code, refusal.message)
+        fault = sandbox.plan.take(fields["to_number"], settings)
+        call = None if fault in REFUSING else sandbox.accept(fields, fault)
+        return await self._strike(request, fault, call, fields)
 
     async def _strike(
         self, request: Request, fault: Fault | None, call: Call | None, fields: dict[str, Any] | None = None
@@ -112,10 +97,6 @@ class Endpoint:
         if fault is Fault.BAD_JSON_2XX:
             return Response(next(self._useless_bodies), media_type="application/json")
         return JSONResponse({"call_id": call.call_id if call else None, "status": "queued"})
-
-    def _refuse(self, refusal: Refusal) -> Response:
-        self._note(refusal.status, code=refusal.code)
-        return error_response(refusal.status, refusal.code, refusal.message)
 
     def _rate_limited(self, wait: float) -> Response:
         headers = retry_after(self._sandbox.settings.retry_after, wait)
@@ -142,10 +123,7 @@ class Endpoint:
 
 
 def create_sandbox_app(sandbox: Sandbox) -> FastAPI:
-    """Return the ASGI application of a sandbox.
-
-    :param sandbox: the account that it shows.
-    """
+    """Return the ASGI application of a sandbox."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -37,10 +37,7 @@ class AuditLog:
         self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, **fields: Any) -> None:
-        """Append an entry and wake whoever waits for one.
-
-        :param kind: ``requests``, ``calls`` or ``deliveries``.
-        """
+        """Append an entry and wake whoever waits for one."""
         self._seq += 1
         entry = {"seq": self._seq, "time": utc_now().isoformat(), **fields}
         self._entries[kind].append(entry)
@@ -55,11 +52,7 @@ class AuditLog:
             waiter.set()
 
     def read(self, since: int = 0, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
-        """Return entries and the last sequence number.
-
-        :param since: only entries with a higher sequence number.
-        :param kinds: only these kinds.
-        """
+        """Return entries with a higher sequence number than ``since``, and the last one."""
         found: dict[str, Any] = {"last_seq": self._seq}
         for kind in kinds:
             entries = self._entries[kind]
@@ -72,11 +65,7 @@ class AuditLog:
         return {name: self._counts[name] for name in names}
 
     async def wait(self, since: int, seconds: float) -> None:
-        """Return as soon as there is an entry with a higher sequence number, or when the time is over.
-
-        :param since: a sequence number.
-        :param seconds: the longest wait.
-        """
+        """Return as soon as there is an entry with a higher sequence number, or when the time is over."""
         waiter = asyncio.Event()
         self._waiters.add(waiter)
         try:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_voiceinfra.sandbox.faults import MEANINGS, NUMBER_FAULTS
+from airflow_provider_voiceinfra.sandbox.faults import Fault
 from airflow_provider_voiceinfra.sandbox.settings import SettingError, Settings
 
 DEFAULT_PORT = 8700
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command line asked for."""
-
-    settings: Settings
-    port: int
-    audit_file: Path | None
-
-
-def parse(argv: Sequence[str] | None = None) -> Options:
-    """Read the command line, or end the process with a message on stderr.
+def parse(argv: Sequence[str] | None = None) -> tuple[Settings, int, Path | None]:
+    """Return settings, port and audit file, or end the process with a message on stderr.
 
     :param argv: the arguments; if not set, those of the process.
     """
@@ -40,7 +31,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     except SettingError as error:
         name, _, rule = str(error).partition(":")
         parser.error(f"--{name.replace('_', '-')}:{rule}")
-    return Options(settings, port, audit_file)
+    return settings, port, audit_file
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,12 +42,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        help=f"TCP port; 0 picks a free one (default: {DEFAULT_PORT})",
-    )
+    port_help = f"TCP port; 0 picks a free one (default: {DEFAULT_PORT})"
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=port_help)
     parser.add_argument("--host", default="127.0.0.1", help="only 127.0.0.1 is taken (default: 127.0.0.1)")
     parser.add_argument(
         "--audit-file",
@@ -87,10 +74,8 @@ def _option(setting: Field[Any]) -> dict[str, Any]:
 
 
 def _epilog() -> str:
-    numbers = [f"  {digits}  {fault.value}: {MEANINGS[fault]}" for digits, fault in NUMBER_FAULTS.items()]
-    others = [
-        f"  {fault.value}: {text}" for fault, text in MEANINGS.items() if fault not in NUMBER_FAULTS.values()
-    ]
+    numbers = [f"  {fault.digits}  {fault.value}: {fault.meaning}" for fault in Fault if fault.digits]
+    others = [f"  {fault.value}: {fault.meaning}" for fault in Fault if not fault.digits]
     return "\n".join(
         [
             "The last digit of to_number chooses the outcome: 7 voicemail, 8 failed, any other answered.",

@@ -12,18 +12,14 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import Any
 
+from airflow_provider_voiceinfra.sandbox.settings import Settings
+
 EVENT = "call.completed"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was accepted.
-
-    :param fields: the documented fields of the request, as received.
-    :param accepted_at: aware UTC.
-    :param seconds: how long it takes.
-    :param outcome: ``answered``, ``voicemail`` or ``failed``.
-    """
+    """A call that was accepted; its fields are those of the request."""
 
     call_id: str
     fields: dict[str, Any]
@@ -32,28 +28,16 @@ class Call:
     outcome: str
 
 
-def length_of(to_number: str, seconds: float, jitter: float) -> float:
-    """Return how long a call to a number takes, in seconds; always the same for the same number.
-
-    :param seconds: the shortest length.
-    :param jitter: the longest addition, in seconds.
-    """
-    return seconds + jitter * zlib.crc32(to_number.encode()) / 2**32
-
-
-def record(call: Call, ended_at: datetime, *, recordings: str, times: str, extracted: str) -> dict[str, Any]:
+def record(call: Call, ended_at: datetime, settings: Settings, *, recordings: str) -> dict[str, Any]:
     """Return the payload of the webhook that reports how a call went.
 
-    :param ended_at: aware UTC.
     :param recordings: the URL under which recordings are found, without a slash at its end.
-    :param times: how times are written; see the setting ``webhook_times``.
-    :param extracted: the name of the field with extracted data; a documented field of that name wins.
     """
     # At least a second, so that whoever picked up has talked even if calls take no time here.
     lasted = max(1, round((ended_at - call.accepted_at).total_seconds()))
     failed = call.outcome == "failed"
     return {
-        extracted: _extracted(call),
+        settings.extracted_field: _extracted(call),  # a documented field of that name wins
         "event": EVENT,
         "call_id": call.call_id,
         "agent_id": call.fields["agent_id"],
@@ -61,30 +45,23 @@ def record(call: Call, ended_at: datetime, *, recordings: str, times: str, extra
         "to_number": call.fields["to_number"],
         "call_outcome": call.outcome,
         "duration_seconds": 0 if failed else lasted,
-        "start_time": written(call.accepted_at, times),
-        "end_time": written(ended_at, times),
+        "start_time": _written(call.accepted_at, settings.webhook_times),
+        "end_time": _written(ended_at, settings.webhook_times),
         "recording_url": "" if failed else f"{recordings}/{call.call_id}.wav",
         "transcript": _transcript(call) if call.outcome == "answered" else "",
         "summary": _SUMMARIES[call.outcome],
     }
 
 
-def written(moment: datetime, form: str) -> str:
-    """Return a time in one of the ISO 8601 forms that the vendor may use.
-
-    :param moment: aware UTC.
-    :param form: ``milliseconds``, ``seconds`` or ``offset``.
-    """
+def _written(moment: datetime, form: str) -> str:
+    """Return a time in one of the ISO 8601 forms that the vendor may use."""
     if form == "offset":
         return moment.isoformat(timespec="milliseconds")
     return moment.replace(tzinfo=None).isoformat(timespec=form) + "Z"
 
 
 def sample_call(call_id: str, given: dict[str, Any]) -> Call:
-    """Return an inbound call for payloads that are sent by hand.
-
-    :param given: fields that take the place of the sample's.
-    """
+    """Return an inbound call for payloads that are sent by hand, with the fields that are given."""
     fields = {"agent_id": "agent_demo", "from_number": "+12025550142", "to_number": "+12025550100"}
     outcome = str(given.get("call_outcome", "answered"))
     return Call(
@@ -128,8 +105,6 @@ def recording() -> bytes:
     samples = [round(3_000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(rate)]
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as audio:
-        audio.setnchannels(1)
-        audio.setsampwidth(2)
-        audio.setframerate(rate)
+        audio.setparams((1, 2, rate, rate, "NONE", ""))
         audio.writeframes(struct.pack(f"<{len(samples)}h", *samples))
     return buffer.getvalue()

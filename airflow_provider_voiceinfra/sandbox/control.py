@@ -11,22 +11,19 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from airflow_provider_voiceinfra.sandbox.audit import KINDS
-from airflow_provider_voiceinfra.sandbox.completion import EVENT, sample_call
+from airflow_provider_voiceinfra.sandbox.completion import sample_call
 from airflow_provider_voiceinfra.sandbox.core import Sandbox
 from airflow_provider_voiceinfra.sandbox.faults import Fault
 from airflow_provider_voiceinfra.sandbox.settings import SIGNATURE_FORMS, SettingError, is_loopback
 from airflow_provider_voiceinfra.sandbox.webhooks import Delivery
 from airflow_provider_voiceinfra.sandbox.wire import error_response
 
-_WEBHOOK_OPTIONS = {
-    "payload": dict,
-    "raw": str,
-    "fill": bool,
+_CONTENT_OPTIONS = {"payload": dict, "raw": str, "fill": bool}
+_DELIVERY_OPTIONS = {
     "secret": str,
     "signature": str,
     "signature_form": str,
     "event": str,
-    "copies": int,
     "retry": bool,
     "url": str,
 }
@@ -34,10 +31,7 @@ _MOST = 100_000
 
 
 def routes(sandbox: Sandbox) -> APIRouter:
-    """Return the control routes of a sandbox.
-
-    :param sandbox: the one that they control.
-    """
+    """Return the control routes of a sandbox."""
     router = APIRouter(prefix="/_sandbox")
 
     @router.get("/health", response_model=None)
@@ -118,7 +112,7 @@ async def _reset(sandbox: Sandbox, body: dict[str, Any]) -> dict[str, Any]:
 async def _script(sandbox: Sandbox, body: dict[str, Any]) -> dict[str, Any]:
     _only(body, fault=str, count=int)
     try:
-        fault = Fault(body.get("fault"))
+        fault = Fault(str(body.get("fault")))
     except ValueError:
         raise SettingError(f"fault: must be one of {', '.join(fault.value for fault in Fault)}") from None
     sandbox.plan.script(fault, _count(body, "count"))
@@ -131,27 +125,16 @@ async def _end_calls(sandbox: Sandbox, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _send(sandbox: Sandbox, body: dict[str, Any]) -> dict[str, Any]:
-    _only(body, **_WEBHOOK_OPTIONS)
+    _only(body, **_CONTENT_OPTIONS, **_DELIVERY_OPTIONS, copies=int)
     url = body.get("url") or sandbox.settings.webhook_url
     if not is_loopback(url):
         raise SettingError("url: give an http(s) URL on loopback here or as the setting webhook_url")
     if body.get("signature_form", "hex") not in SIGNATURE_FORMS:
         raise SettingError(f"signature_form: must be one of {', '.join(SIGNATURE_FORMS)}")
     call_id, content = _content(sandbox, body)
-    deliveries = [
-        Delivery(
-            call_id,
-            content,
-            copy=copy + 1,
-            event=body.get("event", EVENT),
-            url=url,
-            secret=body.get("secret"),
-            signature=body.get("signature"),
-            signature_form=body.get("signature_form"),
-            retry=body.get("retry", False),
-        )
-        for copy in range(_count(body, "copies"))
-    ]
+    options = {"retry": False, **{name: body[name] for name in _DELIVERY_OPTIONS if name in body}, "url": url}
+    copies = range(1, _count(body, "copies") + 1)
+    deliveries = [Delivery(call_id, content, copy=copy, **options) for copy in copies]
     for delivery in deliveries:
         sandbox.sender.submit_now(delivery)
     for delivery in deliveries:

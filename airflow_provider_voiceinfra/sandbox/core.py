@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+import zlib
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_voiceinfra.sandbox.audit import AuditLog, utc_now
-from airflow_provider_voiceinfra.sandbox.completion import Call, length_of, record
+from airflow_provider_voiceinfra.sandbox.completion import Call, record
 from airflow_provider_voiceinfra.sandbox.faults import COPIES, Fault, FaultPlan, outcome_of
 from airflow_provider_voiceinfra.sandbox.limits import TokenBucket
-from airflow_provider_voiceinfra.sandbox.races import first_of
 from airflow_provider_voiceinfra.sandbox.settings import Settings
 from airflow_provider_voiceinfra.sandbox.webhooks import Delivery, Sender
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return as soon as one of the waits is over; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class Sandbox:
@@ -46,10 +56,7 @@ class Sandbox:
         self._put(self.settings.changed(changes))
 
     def reset(self, *, settings: bool) -> None:
-        """Forget all calls, webhooks, scripted faults and the audit log.
-
-        :param settings: also go back to the settings of the start.
-        """
+        """Forget all calls, webhooks, scripted faults and the audit log; the settings if asked to."""
         for _, _, timer in self._running.values():
             timer.cancel()
         self._running.clear()
@@ -76,18 +83,15 @@ class Sandbox:
         }
 
     def accept(self, fields: dict[str, Any], fault: Fault | None) -> Call:
-        """Place a call: from here on the phone rings.
-
-        :param fields: the documented fields of the request.
-        :param fault: what is to go wrong with it.
-        """
+        """Place a call: from here on the phone rings."""
         now = self.settings
         number = fields["to_number"]
         call = Call(
             call_id=f"call_{uuid.uuid4().hex}",
             fields=fields,
             accepted_at=utc_now(),
-            seconds=length_of(number, now.call_seconds, now.call_seconds_jitter),
+            # Always the same for the same number.
+            seconds=now.call_seconds + now.call_seconds_jitter * zlib.crc32(number.encode()) / 2**32,
             outcome=outcome_of(number, fault_numbers=now.fault_numbers),
         )
         self.audit.add(
@@ -116,10 +120,7 @@ class Sandbox:
         await first_of(delivery.tried.wait(), self.stopping.wait())
 
     def end_calls(self, call_ids: list[str] | None) -> int:
-        """End calls now instead of at their time, and return how many were running.
-
-        :param call_ids: only these; if not set, all.
-        """
+        """End these calls, or all, now instead of at their time; return how many were running."""
         ended = [call_id for call_id in call_ids or list(self._running) if call_id in self._running]
         for call_id in ended:
             self._running[call_id][2].cancel()
@@ -143,19 +144,10 @@ class Sandbox:
         return Delivery(call.call_id, json.dumps(self.payload(call)).encode())
 
     def payload(self, call: Call) -> dict[str, Any]:
-        """Return the webhook's payload for a call that ends now.
-
-        :param call: it need not have been accepted by this sandbox.
-        """
+        """Return the webhook's payload for a call that ends now, accepted by this sandbox or not."""
         ended_at = utc_now()
         self._recorded_at[call.call_id] = ended_at
-        return record(
-            call,
-            ended_at,
-            recordings=f"{self.public_url}/recordings",
-            times=self.settings.webhook_times,
-            extracted=self.settings.extracted_field,
-        )
+        return record(call, ended_at, self.settings, recordings=f"{self.public_url}/recordings")
 
     def has_recording(self, call_id: str) -> bool:
         """Return whether the recording of a call can be loaded by now."""

@@ -5,47 +5,52 @@ from __future__ import annotations
 import random
 from collections import deque
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.sandbox.settings import Settings
 
 
 class Fault(str, Enum):
-    """Something that goes wrong with a request or with the webhook of its call."""
+    """Something that goes wrong with a request or with the webhook of its call.
 
-    ERROR_BEFORE = "error_before"
-    ERROR_AFTER = "error_after"
-    CUT_BEFORE = "cut_before"
-    CUT_AFTER = "cut_after"
-    GATEWAY_HTML = "gateway_html"
-    GATEWAY_HTML_AFTER = "gateway_html_after"
-    HANG_BEFORE = "hang_before"
-    HANG = "hang"
-    BAD_JSON_2XX = "bad_json_2xx"
-    RATE_LIMITED = "rate_limited"
-    WEBHOOK_NEVER = "webhook_never"
-    WEBHOOK_TWICE = "webhook_twice"
-    WEBHOOK_THRICE = "webhook_thrice"
-    WEBHOOK_EARLY = "webhook_early"
-    WEBHOOK_BAD_SIGNATURE = "webhook_bad_signature"
-    WEBHOOK_LATE = "webhook_late"
+    Each has a meaning, and some the last two digits of the numbers that stand for it.
+    """
 
+    meaning: str
+    digits: str
 
-MEANINGS = {
-    Fault.ERROR_BEFORE: "500 server_error, nothing accepted",
-    Fault.ERROR_AFTER: "500 server_error, although the call was accepted",
-    Fault.CUT_BEFORE: "connection cut without an answer, nothing accepted",
-    Fault.CUT_AFTER: "connection cut without an answer, although the call was accepted",
-    Fault.GATEWAY_HTML: "502 with an HTML body, nothing accepted",
-    Fault.GATEWAY_HTML_AFTER: "502 with an HTML body, although the call was accepted",
-    Fault.HANG_BEFORE: "no answer until the client gives up, nothing accepted",
-    Fault.HANG: "no answer until the client gives up, although the call was accepted",
-    Fault.BAD_JSON_2XX: "accepted, but the body of the 200 is of no use",
-    Fault.RATE_LIMITED: "429 rate_limited, nothing accepted",
-    Fault.WEBHOOK_NEVER: "accepted; its webhook is never sent",
-    Fault.WEBHOOK_TWICE: "accepted; its webhook is sent 2 times at once",
-    Fault.WEBHOOK_THRICE: "accepted; its webhook is sent 3 times at once",
-    Fault.WEBHOOK_EARLY: "accepted; its webhook is sent before the answer to the POST",
-    Fault.WEBHOOK_BAD_SIGNATURE: "accepted; its webhook is wrongly signed first, then rightly",
-    Fault.WEBHOOK_LATE: "accepted; its webhook comes --webhook-late-seconds after the call's end",
-}
+    def __new__(cls, name: str, meaning: str = "", digits: str = "") -> Fault:
+        """Return one of its names, which stands for all of it."""
+        fault = str.__new__(cls, name)
+        fault._value_, fault.meaning, fault.digits = name, meaning, digits
+        return fault
+
+    ERROR_BEFORE = "error_before", "500 server_error, nothing accepted", "90"
+    ERROR_AFTER = "error_after", "500 server_error, although the call was accepted", "91"
+    CUT_BEFORE = "cut_before", "connection cut without an answer, nothing accepted"
+    CUT_AFTER = "cut_after", "connection cut without an answer, although the call was accepted", "92"
+    GATEWAY_HTML = "gateway_html", "502 with an HTML body, nothing accepted", "93"
+    GATEWAY_HTML_AFTER = "gateway_html_after", "502 with an HTML body, although the call was accepted"
+    HANG_BEFORE = "hang_before", "no answer until the client gives up, nothing accepted"
+    HANG = "hang", "no answer until the client gives up, although the call was accepted", "94"
+    BAD_JSON_2XX = "bad_json_2xx", "accepted, but the body of the 200 is of no use"
+    RATE_LIMITED = "rate_limited", "429 rate_limited, nothing accepted"
+    WEBHOOK_NEVER = "webhook_never", "accepted; its webhook is never sent", "95"
+    WEBHOOK_TWICE = "webhook_twice", "accepted; its webhook is sent 2 times at once"
+    WEBHOOK_THRICE = "webhook_thrice", "accepted; its webhook is sent 3 times at once", "96"
+    WEBHOOK_EARLY = "webhook_early", "accepted; its webhook is sent before the answer to the POST", "97"
+    WEBHOOK_BAD_SIGNATURE = (
+        "webhook_bad_signature",
+        "accepted; its webhook is wrongly signed first, then rightly",
+        "98",
+    )
+    WEBHOOK_LATE = (
+        "webhook_late",
+        "accepted; its webhook comes --webhook-late-seconds after the call's end",
+        "99",
+    )
+
 
 # These are met before the request is read, so that they also strike one that would be refused.
 REFUSING = frozenset(
@@ -53,46 +58,25 @@ REFUSING = frozenset(
 )
 COPIES = {Fault.WEBHOOK_TWICE: 2, Fault.WEBHOOK_THRICE: 3}
 
-NUMBER_FAULTS = {
-    "90": Fault.ERROR_BEFORE,
-    "91": Fault.ERROR_AFTER,
-    "92": Fault.CUT_AFTER,
-    "93": Fault.GATEWAY_HTML,
-    "94": Fault.HANG,
-    "95": Fault.WEBHOOK_NEVER,
-    "96": Fault.WEBHOOK_THRICE,
-    "97": Fault.WEBHOOK_EARLY,
-    "98": Fault.WEBHOOK_BAD_SIGNATURE,
-    "99": Fault.WEBHOOK_LATE,
-}
+NUMBER_FAULTS = {fault.digits: fault for fault in Fault if fault.digits}
 
 
 def outcome_of(to_number: str, *, fault_numbers: bool) -> str:
-    """Return how a call to a number ends, always the same for the same number.
-
-    :param to_number: E.164.
-    :param fault_numbers: whether the last two digits 90-99 stand for faults; such calls are answered.
-    """
+    """Return how a call to a number ends; those whose last two digits stand for faults are answered."""
     if fault_numbers and to_number[-2:] in NUMBER_FAULTS:
         return "answered"
     return {"7": "voicemail", "8": "failed"}.get(to_number[-1:], "answered")
 
 
 class FaultPlan:
-    """Decides which fault a request meets: a scripted one first, then the number's, then a random one.
-
-    :param seed: of the random ones.
-    """
+    """Decides which fault a request meets: a scripted one first, then the number's, then a random one."""
 
     def __init__(self, seed: int = 0) -> None:
         self._scripted: deque[Fault] = deque()
         self._random = random.Random(seed)
 
     def script(self, fault: Fault, count: int) -> None:
-        """Queue a fault for the next requests.
-
-        :param count: for how many of them.
-        """
+        """Queue a fault for the next ``count`` requests."""
         self._scripted.extend([fault] * count)
 
     @property
@@ -106,20 +90,12 @@ class FaultPlan:
             return self._scripted.popleft()
         return None
 
-    def take(
-        self, to_number: str, *, fault_numbers: bool, rate: float, names: tuple[str, ...]
-    ) -> Fault | None:
-        """Return the fault for a valid request.
-
-        :param to_number: E.164.
-        :param fault_numbers: whether numbers stand for faults.
-        :param rate: share of requests that meet a random fault, 0 to 1.
-        :param names: the faults to pick a random one from.
-        """
+    def take(self, to_number: str, settings: Settings) -> Fault | None:
+        """Return the fault for a valid request."""
         if self._scripted:
             return self._scripted.popleft()
-        if fault_numbers and to_number[-2:] in NUMBER_FAULTS:
+        if settings.fault_numbers and to_number[-2:] in NUMBER_FAULTS:
             return NUMBER_FAULTS[to_number[-2:]]
-        if names and rate and self._random.random() < rate:
-            return Fault(self._random.choice(names))
+        if settings.faults and settings.fault_rate and self._random.random() < settings.fault_rate:
+            return Fault(self._random.choice(settings.faults))
         return None

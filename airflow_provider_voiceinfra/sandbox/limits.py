@@ -9,10 +9,7 @@ from email.utils import formatdate
 
 
 class TokenBucket:
-    """Lets a number of requests per second through, with a burst; a refused one costs nothing.
-
-    :param clock: monotonic seconds.
-    """
+    """Lets a number of requests per second through, with a burst; a refused one costs nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -42,11 +39,7 @@ class TokenBucket:
 
 
 def retry_after(form: str, wait: float) -> dict[str, str]:
-    """Return the header of a 429.
-
-    :param form: ``seconds``, ``date`` or ``none``.
-    :param wait: seconds until the next request would be taken.
-    """
+    """Return the header of a 429 that asks to wait for some seconds: as seconds, a date, or not at all."""
     seconds = max(1, math.ceil(wait))
     if form == "seconds":
         return {"Retry-After": str(seconds)}

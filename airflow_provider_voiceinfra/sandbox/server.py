@@ -48,11 +48,7 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: Settings, *, port: int, audit_file: Path | None) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit code.
-
-    :param port: 0 picks a free one.
-    :param audit_file: see :class:`Sandbox`.
-    """
+    """Serve until SIGTERM or SIGINT and return the exit code; port 0 picks a free one."""
     # The protocol must be named: without it asyncio does not switch TCP_NODELAY on, and every answer on a
     # reused connection takes 40 ms, since headers and body are written apart.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

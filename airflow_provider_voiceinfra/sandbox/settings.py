@@ -21,10 +21,7 @@ class SettingError(ValueError):
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL can only lead to this machine.
-
-    :param url: an ``http`` or ``https`` URL.
-    """
+    """Return whether an ``http`` or ``https`` URL can only lead to this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -81,12 +78,10 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 def _fault_names(value: Any) -> tuple[str, ...]:
-    names = _words(value)
-    unknown = [name for name in names if name not in {fault.value for fault in Fault}]
-    if unknown:
-        raise SettingError(
-            f"{unknown[0]!r} is no fault; known are {', '.join(fault.value for fault in Fault)}"
-        )
+    names, known = _words(value), [fault.value for fault in Fault]
+    for name in names:
+        if name not in known:
+            raise SettingError(f"{name!r} is no fault; known are {', '.join(known)}")
     return names
 
 
@@ -185,9 +180,8 @@ class Settings:
     )
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """Return a copy with some settings changed.
+        """Return a copy with some settings changed; the values are as they come from JSON.
 
-        :param changes: new values by name, as they come from JSON.
         :raises SettingError: naming the setting, if a name is unknown or a value breaks its rule.
         """
         checks = {setting.name: setting.metadata["check"] for setting in fields(self)}

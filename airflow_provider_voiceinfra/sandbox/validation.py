@@ -14,37 +14,24 @@ _OPTIONAL = ("first_message", "context")
 
 
 class Refusal(Exception):  # noqa: N818  a refusal is an answer, not a fault of the sandbox
-    """The request is answered with an error and no call is placed.
-
-    :param status: the HTTP status.
-    :param code: the API's ``error.code``.
-    :param message: for a person to read.
-    """
+    """The request is answered with an error and no call is placed."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
+        self.status, self.code, self.message = status, code, message
 
 
-def key_refusal(settings: Settings, key: str | None) -> Refusal | None:
-    """Return the refusal of an API key, or ``None`` if it is good.
-
-    :param key: the header's text; ``None`` if it is missing.
-    """
+def check_key(settings: Settings, key: str | None) -> None:
+    """Raise the ``Refusal`` of an API key that is missing or wrong."""
     if key is None:
-        return Refusal(401, "unauthorized", "The X-API-Key header is missing.")
+        raise Refusal(401, "unauthorized", "The X-API-Key header is missing.")
     if key not in settings.api_keys:
-        return Refusal(401, "unauthorized", "The API key is wrong or has been revoked.")
-    return None
+        raise Refusal(401, "unauthorized", "The API key is wrong or has been revoked.")
 
 
 def read_call(settings: Settings, content_type: str, body: bytes) -> dict[str, Any]:
     """Return the documented fields of a request.
 
-    :param content_type: the header's text.
-    :param body: the raw bytes.
     :raises Refusal: naming the field, as the vendor does.
     """
     fields = _json_object(content_type, body)

@@ -45,22 +45,8 @@ class Delivery:
     tried: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def written_signature(form: str, secret: str, body: bytes) -> str:
-    """Return a signature in one of the forms that the vendor may use.
-
-    :param form: ``hex``, ``HEX``, ``sha256=hex`` or ``sha256=HEX``.
-    """
-    digest = sign(secret, body)
-    digest = digest.upper() if form.endswith("HEX") else digest
-    return f"sha256={digest}" if form.startswith("sha256=") else digest
-
-
 class Sender:
-    """Owns the deliveries that are waiting, held or under way.
-
-    :param settings: returns the settings in force.
-    :param audit: gets an entry for every attempt.
-    """
+    """Owns the deliveries that are waiting, held or under way."""
 
     def __init__(self, settings: Callable[[], Settings], audit: AuditLog) -> None:
         self._settings = settings
@@ -112,11 +98,8 @@ class Sender:
         self._queue.put_nowait(delivery)
 
     def submit_later(self, seconds: float, delivery: Delivery) -> None:
-        """Send after a while.
-
-        :param seconds: from now.
-        """
-        self._later(seconds, lambda: self.submit(delivery), key=id(delivery))
+        """Send after a while."""
+        self._later(seconds, self.submit, delivery)
 
     def release(self) -> None:
         """Send everything that was held, in the order that the settings ask for."""
@@ -140,12 +123,12 @@ class Sender:
         while not self._queue.empty():
             self._queue.get_nowait().tried.set()
 
-    def _later(self, seconds: float, action: Callable[[], None], *, key: int) -> None:
+    def _later(self, seconds: float, submit: Callable[[Delivery], None], delivery: Delivery) -> None:
         def run() -> None:
-            self._timers.pop(key, None)
-            action()
+            self._timers.pop(id(delivery), None)
+            submit(delivery)
 
-        self._timers[key] = asyncio.get_running_loop().call_later(seconds, run)
+        self._timers[id(delivery)] = asyncio.get_running_loop().call_later(seconds, run)
 
     async def _work(self) -> None:
         while True:
@@ -183,7 +166,7 @@ class Sender:
         delivery.tried.set()
         if not delivered and delivery.retry and delivery.attempts < settings.webhook_max_tries:
             wait = settings.webhook_retry_first * 2 ** (delivery.attempts - 1)
-            self._later(wait, lambda: self.submit_now(delivery), key=id(delivery))
+            self._later(wait, self.submit_now, delivery)
 
     async def _post(self, delivery: Delivery, url: str, settings: Settings) -> tuple[int | None, str | None]:
         try:
@@ -211,7 +194,8 @@ class Sender:
             if delivery.bad_first and delivery.attempts == 1:
                 secret = f"not-{secret}"
             form = delivery.signature_form or settings.signature_form
-            signature = written_signature(form, secret, delivery.body)
+            digest = sign(secret, delivery.body)
+            signature = form.replace("hex", digest).replace("HEX", digest.upper())
         if signature:
             headers[SIGNATURE_HEADER] = signature
         return headers

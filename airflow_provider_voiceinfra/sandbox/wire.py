@@ -9,15 +9,11 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from airflow_provider_voiceinfra.sandbox.races import first_of
+from airflow_provider_voiceinfra.sandbox.core import first_of
 
 
 def error_response(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an error in the vendor's form.
-
-    :param status: the HTTP status.
-    :param code: the API's ``error.code``.
-    """
+    """Return an error in the vendor's form."""
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
@@ -34,10 +30,7 @@ def protocol(**arguments: Any) -> asyncio.Protocol:
 
 
 async def cut(request: Request) -> Response:
-    """Close the connection of a request without having sent a byte.
-
-    :return: a response that nobody will see, since a route must return one.
-    """
+    """Close the connection of a request without having sent a byte; nobody will see what is returned."""
     request.scope["state"]["connection"].transport.abort()
     # uvicorn drops the response only after it has noticed the loss itself.
     await until_disconnected(request)
@@ -45,10 +38,7 @@ async def cut(request: Request) -> Response:
 
 
 async def until_disconnected(request: Request, stopping: asyncio.Event | None = None) -> None:
-    """Wait until the client has given up.
-
-    :param stopping: an event that ends the wait as well.
-    """
+    """Wait until the client has given up, or the event is set."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -8,53 +8,50 @@ from __future__ import annotations
 from enum import Enum
 
 
-class RejectionReason(str, Enum):
+class _Reason(str, Enum):
+    """A code, and what it says to people."""
+
+    words: str
+
+    def __new__(cls, code: str, words: str) -> _Reason:
+        reason = str.__new__(cls, code)
+        reason._value_, reason.words = code, words
+        return reason
+
+
+class RejectionReason(_Reason):
     """Why nobody is known to have sent a webhook; for us alone, never for its sender."""
 
-    UNKNOWN_CONNECTION = "unknown_connection"
-    NO_SECRET = "no_secret"
-    MISSING_SIGNATURE = "missing_signature"
-    MALFORMED_SIGNATURE = "malformed_signature"
-    WRONG_SIGNATURE = "wrong_signature"
-    TOO_LARGE = "too_large"
+    UNKNOWN_CONNECTION = "unknown_connection", "there is no such connection of type voiceinfra"
+    NO_SECRET = "no_secret", "the connection has no webhook_secret"
+    MISSING_SIGNATURE = "missing_signature", "it carries no signature"
+    MALFORMED_SIGNATURE = "malformed_signature", "its signature has none of the forms that are understood"
+    WRONG_SIGNATURE = (
+        "wrong_signature",
+        "its signature does not belong to its body under any secret of the connection",
+    )
+    TOO_LARGE = "too_large", "it is larger than [voiceinfra] max_webhook_bytes"
 
 
-class KeptReason(str, Enum):
+class KeptReason(_Reason):
     """Why a genuine webhook could not be used as a completion."""
 
-    NOT_JSON = "not_json"
-    NOT_AN_OBJECT = "not_an_object"
-    TOO_DEEP = "too_deep"
-    NO_CALL_ID = "no_call_id"
-    OTHER_EVENT_HEADER = "other_event_header"
-    OTHER_EVENT_FIELD = "other_event_field"
-    UNFORESEEN_VALUE = "unforeseen_value"
-    OTHER_ACCOUNT = "other_account"
-    OTHER_RECORD = "other_record"
-
-
-_WORDS: dict[str, str] = {
-    RejectionReason.UNKNOWN_CONNECTION: "there is no such connection of type voiceinfra",
-    RejectionReason.NO_SECRET: "the connection has no webhook_secret",
-    RejectionReason.MISSING_SIGNATURE: "it carries no signature",
-    RejectionReason.MALFORMED_SIGNATURE: "its signature has none of the forms that are understood",
-    RejectionReason.WRONG_SIGNATURE: (
-        "its signature does not belong to its body under any secret of the connection"
-    ),
-    RejectionReason.TOO_LARGE: "it is larger than [voiceinfra] max_webhook_bytes",
-    KeptReason.NOT_JSON: "the body is not JSON",
-    KeptReason.NOT_AN_OBJECT: "the body is not a JSON object",
-    KeptReason.TOO_DEEP: "its values are nested too deep",
-    KeptReason.NO_CALL_ID: "there is no call_id, or none that can be one",
-    KeptReason.OTHER_EVENT_HEADER: "the event header says something else than call.completed",
-    KeptReason.OTHER_EVENT_FIELD: "the field event says something else than call.completed",
-    KeptReason.UNFORESEEN_VALUE: "its values cannot be recorded",
-    KeptReason.OTHER_ACCOUNT: (
+    NOT_JSON = "not_json", "the body is not JSON"
+    NOT_AN_OBJECT = "not_an_object", "the body is not a JSON object"
+    TOO_DEEP = "too_deep", "its values are nested too deep"
+    NO_CALL_ID = "no_call_id", "there is no call_id, or none that can be one"
+    OTHER_EVENT_HEADER = "other_event_header", "the event header says something else than call.completed"
+    OTHER_EVENT_FIELD = "other_event_field", "the field event says something else than call.completed"
+    UNFORESEEN_VALUE = "unforeseen_value", "its values cannot be recorded"
+    OTHER_ACCOUNT = (
+        "other_account",
         "its call was placed through a connection of another account; if both are one account, give both "
-        "connections the same value for the extra 'account'"
-    ),
-    KeptReason.OTHER_RECORD: "the call has a record already, and this one says something else",
-}
+        "connections the same value for the extra 'account'",
+    )
+    OTHER_RECORD = "other_record", "the call has a record already, and this one says something else"
+
+
+_WORDS = {reason.value: reason.words for reason in (*RejectionReason, *KeptReason)}
 
 
 def in_words(reason: str) -> str:
@@ -77,4 +74,4 @@ class UnusableRecordError(ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return in_words(self.reason.value)
+        return self.reason.words

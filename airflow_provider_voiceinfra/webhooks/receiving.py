@@ -16,11 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics
-from airflow_provider_voiceinfra.calls import (
-    CallOutcome,
-    CompletionRecord,
-    is_completed_event,
-)
+from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, is_completed_event
 from airflow_provider_voiceinfra.exceptions import LedgerError
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery, Recorded
 from airflow_provider_voiceinfra.webhooks import signing
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
+_USELESS = {Recorded.FOREIGN: KeptReason.OTHER_ACCOUNT, Recorded.DIFFERENT: KeptReason.OTHER_RECORD}
 # A connection that is unknown, or has no secret, costs the same time as one that has.
 _NOBODYS_SECRET = ("nobody-signs-with-this",)
 
@@ -167,11 +164,14 @@ def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
 
 def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
     """Record a genuine delivery, or say why it has to be kept."""
+    other = None if is_completed_event(delivery.event) else KeptReason.OTHER_EVENT_HEADER
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
     except UnusableRecordError as exc:
-        return Receipt(Outcome.KEPT, (_other_header(delivery.event) or exc.reason).value)
-    other = _other_event(delivery.event, record)
+        return Receipt(Outcome.KEPT, (other or exc.reason).value)
+    # Header and body must not contradict, but both may say nothing.
+    if other is None and not is_completed_event(record.payload.get("event")):
+        other = KeptReason.OTHER_EVENT_FIELD
     if other is not None:
         return Receipt(Outcome.KEPT, other.value, record.call_id)
     try:
@@ -180,29 +180,11 @@ def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
         # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
         reason = f"{KeptReason.UNFORESEEN_VALUE.value}:{type(exc).__name__}"
         return Receipt(Outcome.KEPT, reason, record.call_id)
-    if recorded is Recorded.FOREIGN:
-        return Receipt(Outcome.KEPT, KeptReason.OTHER_ACCOUNT.value, record.call_id)
-    if recorded is Recorded.DIFFERENT:
-        return Receipt(Outcome.KEPT, KeptReason.OTHER_RECORD.value, record.call_id)
+    if recorded in _USELESS:
+        return Receipt(Outcome.KEPT, _USELESS[recorded].value, record.call_id)
     if recorded is Recorded.DUPLICATE:
         return Receipt(Outcome.DUPLICATE, call_id=record.call_id)
     return Receipt(Outcome.RECORDED, call_id=record.call_id, record=record)
-
-
-def _other_event(header: str | None, record: CompletionRecord) -> KeptReason | None:
-    """Return why this is no completion; header and body must not contradict, but both may say nothing."""
-    other = _other_header(header)
-    if other is not None:
-        return other
-    if not is_completed_event(record.payload.get("event")):
-        return KeptReason.OTHER_EVENT_FIELD
-    return None
-
-
-def _other_header(header: str | None) -> KeptReason | None:
-    if not is_completed_event(header):
-        return KeptReason.OTHER_EVENT_HEADER
-    return None
 
 
 def _report_completion(record: CompletionRecord, conn_id: str, ledger: CallLedger | None) -> None:

@@ -45,9 +45,12 @@ class PostgresServer:
     :param binaries: the folder that :func:`find_binaries` has found.
     """
 
+    settings = FAST
+
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
         self._directory = Path(tempfile.mkdtemp(prefix="voiceinfra-postgres-"))
+        self._data = str(self._directory / "data")
         self._prefix = as_other_user(self._directory)
         self._env = base_environment(str(self._directory))
         self._guard = Guard(str(self._directory))
@@ -95,14 +98,18 @@ class PostgresServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _start(self) -> None:
-        data, log = self._directory / "data", self._directory / "server.log"
-        initdb = [str(self._binaries / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust"]
+        initdb = [str(self._binaries / "initdb"), "-D", self._data, "-U", "postgres", "--auth=trust"]
         initdb += ["--no-sync", "--encoding=UTF8", "--locale=C"]
         subprocess.run(
             [*self._prefix, *initdb], check=True, capture_output=True, env=self._env, cwd=self._directory
         )
-        server = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
-        for setting in (*FAST, "listen_addresses=127.0.0.1", f"unix_socket_directories={self._directory}"):
+        self._serve()
+
+    def _serve(self) -> None:
+        log = self._directory / "server.log"
+        server = [str(self._binaries / "postgres"), "-D", self._data, "-p", str(self.port)]
+        sockets = f"unix_socket_directories={self._directory}"
+        for setting in (*self.settings, "listen_addresses=127.0.0.1", sockets):
             server += ["-c", setting]
         # SIGINT, which `end` doesn't send, would be its quick way down; SIGTERM waits for its clients, and
         # is followed by SIGKILL, at which its children leave too.

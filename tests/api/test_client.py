@@ -11,7 +11,7 @@ import threading
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -34,7 +34,6 @@ from airflow_provider_voiceinfra.exceptions import (
     InvalidRequestError,
     NotFoundError,
     RateLimitedError,
-    TryAgainError,
     UnauthorizedError,
     VoiceInfraError,
 )
@@ -49,12 +48,6 @@ CONNECTION = VoiceInfraConnection("vi", API_KEY, timeout=5.0)
 @pytest.fixture
 def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
     return fresh_sandbox
-
-
-@pytest.fixture
-def client(sandbox: SandboxProcess) -> Iterator[VoiceInfraClient]:
-    with VoiceInfraClient(replace(CONNECTION, base_url=sandbox.base_url)) as client:
-        yield client
 
 
 def caught_by(action: Callable[[], object]) -> VoiceInfraError:
@@ -72,16 +65,13 @@ def caught_by(action: Callable[[], object]) -> VoiceInfraError:
 def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     """Run a server that treats each connection as it is told, and yield its base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(0.05)
         stopping = threading.Event()
 
         def serve() -> None:
-            while not stopping.is_set():
-                try:
-                    connection, _ = listener.accept()
-                except TimeoutError:
-                    continue
-                with connection:
+            while True:
+                with listener.accept()[0] as connection:
+                    if stopping.is_set():
+                        return
                     connection.settimeout(5)
                     answer(connection)
 
@@ -91,7 +81,23 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         finally:
             stopping.set()
-            thread.join()
+            with socket.socket() as last:
+                last.connect(listener.getsockname())
+                thread.join()
+
+
+@contextmanager
+def not_taking(host: str, port: int = 0) -> Iterator[str]:
+    """Yield the base URL of an address that takes no connection, as behind a firewall: its queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind((host, port))
+        full.listen(0)
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield f"http://{host}:{full.getsockname()[1]}/v1"
 
 
 def read_request(connection: socket.socket) -> bytes:
@@ -128,9 +134,13 @@ def answering(raw: bytes) -> Callable[[socket.socket], None]:
     return answer
 
 
-def place_at(url: str, **values: Any) -> Any:
-    with VoiceInfraClient(replace(CONNECTION, base_url=url, **values)) as client:
-        return client.place(CALL)
+def client_at(url: str, **values: Any) -> VoiceInfraClient:
+    return VoiceInfraClient(replace(CONNECTION, base_url=url, **values))
+
+
+def place_at(url: str, call: OutboundCall = CALL, **values: Any) -> Any:
+    with client_at(url, **values) as client:
+        return client.place(call)
 
 
 def error_of(raw: bytes) -> VoiceInfraError:
@@ -138,12 +148,26 @@ def error_of(raw: bytes) -> VoiceInfraError:
         return caught_by(lambda: place_at(url))
 
 
+USELESS = {
+    "empty": http(200),
+    "204": http(204),
+    "html": http(200, b"<html>ok</html>"),
+    "no id": http(200, b"{}"),
+    "list": http(200, b"[]"),
+    "null": http(200, b"null"),
+    "null id": http(200, b'{"call_id": null}'),
+    "empty id": http(200, b'{"call_id": ""}'),
+    "bool id": http(200, b'{"call_id": true}'),
+    "long id": http(200, b'{"call_id": "' + b"x" * 256 + b'"}'),
+    "no text": http(200, b"\xff\xfe"),
+    "deep": http(200, b"[" * 200_000),
+    "huge": http(200, b'{"call_id": "call_1", "padding": "' + b" " * 1_200_000 + b'"}'),
+}
+
+
 class TestAccepted:
-    def test_call_is_placed_once_with_every_field(
-        self, client: VoiceInfraClient, sandbox: SandboxProcess
-    ) -> None:
-        call = replace(CALL, context="Be brief.", variables={"n": 1})
-        placed = client.place(call)
+    def test_call_is_placed_once_with_every_field(self, sandbox: SandboxProcess) -> None:
+        placed = place_at(sandbox.base_url, replace(CALL, context="Be brief.", variables={"n": 1}))
         (accepted,) = sandbox.audit()["calls"]
         assert (placed.call_id, placed.status) == (accepted["call_id"], "queued")
         assert len(sandbox.audit()["requests"]) == 1
@@ -179,39 +203,7 @@ class TestAccepted:
             placed = place_at(url)
         assert (placed.call_id, placed.status) == (call_id, status)
 
-    @pytest.mark.parametrize(
-        "raw",
-        [
-            http(200),
-            http(204),
-            http(200, b"<html>ok</html>"),
-            http(200, b"{}"),
-            http(200, b"[]"),
-            http(200, b"null"),
-            http(200, b'{"call_id": null}'),
-            http(200, b'{"call_id": ""}'),
-            http(200, b'{"call_id": true}'),
-            http(200, b'{"call_id": "' + b"x" * 256 + b'"}'),
-            http(200, b"\xff\xfe"),
-            http(200, b"[" * 200_000),
-            http(200, b'{"call_id": "call_1", "padding": "' + b" " * 1_200_000 + b'"}'),
-        ],
-        ids=[
-            "empty",
-            "204",
-            "html",
-            "no id",
-            "list",
-            "null",
-            "null id",
-            "empty id",
-            "bool id",
-            "long id",
-            "no text",
-            "deep",
-            "huge",
-        ],
-    )
+    @pytest.mark.parametrize("raw", USELESS.values(), ids=USELESS)
     def test_2xx_without_an_id_is_a_call_that_may_ring(self, raw: bytes) -> None:
         error = error_of(raw)
         assert isinstance(error, CallOutcomeUnknownError)
@@ -222,31 +214,23 @@ class TestAccepted:
 
 class TestRefused:
     @pytest.mark.parametrize(
-        ("settings", "fields", "kind", "status", "code", "remedy"),
+        ("settings", "fields", "expected", "remedy"),
         [
-            ({"from_numbers": ["+14155550199"]}, {}, InvalidRequestError, 400, "validation_error", "Correct"),
-            ({"api_keys": ["another"]}, {}, UnauthorizedError, 401, "unauthorized", "Check the API key"),
-            ({}, {"agent_id": "inactive_1"}, NotFoundError, 404, "invalid_agent", "Check agent_id"),
-            ({}, {"agent_id": "unknown_1"}, NotFoundError, 404, "not_found", "Check agent_id"),
-            ({}, {"to_number": "4155550100"}, InvalidPhoneError, 422, "invalid_phone", "E.164"),
+            ({"from_numbers": [NUMBER]}, {}, (InvalidRequestError, 400, "validation_error"), "Correct"),
+            ({"api_keys": ["another"]}, {}, (UnauthorizedError, 401, "unauthorized"), "Check the API key"),
+            ({}, {"agent_id": "inactive_1"}, (NotFoundError, 404, "invalid_agent"), "Check agent_id"),
+            ({}, {"agent_id": "unknown_1"}, (NotFoundError, 404, "not_found"), "Check agent_id"),
+            ({}, {"to_number": "4155550100"}, (InvalidPhoneError, 422, "invalid_phone"), "E.164"),
         ],
-    )  # fmt: skip
+    )
     def test_refusal_is_told_with_its_remedy(
-        self,
-        client: VoiceInfraClient,
-        sandbox: SandboxProcess,
-        settings: dict[str, Any],
-        fields: dict[str, Any],
-        kind: type[CallRefusedError],
-        status: int,
-        code: str,
-        remedy: str,
+        self, sandbox: SandboxProcess, settings: Any, fields: Any, expected: tuple[Any, int, str], remedy: str
     ) -> None:
         sandbox.configure(**settings)
-        error = caught_by(lambda: client.place(replace(CALL, **fields)))
-        assert type(error) is kind
+        error: Any = caught_by(lambda: place_at(sandbox.base_url, replace(CALL, **fields)))
+        _, status, code = expected
+        assert (type(error), error.http_status, error.code) == expected
         assert isinstance(error, CallNotPlacedError)
-        assert (error.http_status, error.code) == (status, code)
         assert str(error).startswith(f"HTTP {status}: the call was refused: {code}: ")
         assert "Nobody was called." in str(error)
         assert remedy in str(error)
@@ -255,9 +239,7 @@ class TestRefused:
     def test_a_path_that_is_not_there_is_a_matter_of_the_base_url_first(
         self, sandbox: SandboxProcess
     ) -> None:
-        base_url = sandbox.base_url.removesuffix("/v1")
-        with VoiceInfraClient(replace(CONNECTION, base_url=base_url)) as client:
-            error = caught_by(lambda: client.place(CALL))
+        error = caught_by(lambda: place_at(sandbox.base_url.removesuffix("/v1")))
         said = str(error)
         assert isinstance(error, NotFoundError)
         assert "POST /calls/outbound does not exist" in said
@@ -283,32 +265,25 @@ class TestRefused:
             (b'{"error": {"code": 5, "message": ["x"]}}', "validation_error", "refused. Nobody"),
             (b'{"error": "no"}', "validation_error", "not the API's own"),
             (b'{"error": {"code": "\\ud800", "message": ""}}', "?", ": ?."),
+            (json.dumps({"error": {"code": "c" * 9999, "message": "m" * 9999}}).encode(), "c" * 255, "mm"),
         ],
+        ids=["both", "message alone", "no texts", "no object", "no text", "without end"],
     )  # fmt: skip
     def test_words_of_the_api_are_made_fit_for_a_log(self, body: bytes, code: str, said: str) -> None:
         error = error_of(http(400, body))
         assert isinstance(error, InvalidRequestError)
         assert error.code == code
         assert said in str(error)
-
-    def test_words_without_end_are_cut(self) -> None:
-        body = json.dumps({"error": {"code": "c" * 9999, "message": "m" * 9999}}).encode()
-        error = error_of(http(400, body))
-        assert isinstance(error, InvalidRequestError)
-        assert len(error.code) <= 255
         assert len(str(error)) < 1500
 
 
 class TestRateLimited:
     @pytest.mark.parametrize("form", ["seconds", "date", "none"])
-    def test_each_form_of_retry_after_is_understood(
-        self, client: VoiceInfraClient, sandbox: SandboxProcess, form: str
-    ) -> None:
+    def test_each_form_of_retry_after_is_understood(self, sandbox: SandboxProcess, form: str) -> None:
         sandbox.configure(retry_after=form)
         sandbox.fault("rate_limited")
-        error = caught_by(lambda: client.place(CALL))
+        error = caught_by(lambda: place_at(sandbox.base_url))
         assert isinstance(error, RateLimitedError)
-        assert isinstance(error, TryAgainError)
         assert (error.http_status, error.code) == (429, "rate_limited")
         assert (error.retry_after is None) == (form == "none")
         assert sandbox.counts()["calls"] == 0
@@ -317,22 +292,25 @@ class TestRateLimited:
         ("header", "seconds"),
         [
             ("7", 7.0),
-            ("0.5", 0.5),
-            ("-3", 0.0),
+            ("0.5", 1.0),
+            ("2.0", 2.0),
+            ("-3", None),
             ("inf", None),
             ("nan", None),
             ("soon", None),
             ("", None),
+            (None, None),
+            ("9" * 400 + ".5", None),
+            ("9" * 5000, None),
             ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
             ("Wed, 21 Oct 2015 07:28:00", 0.0),
-            ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
-            ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+            ("Wed, 21 Smarch 2015 07:28:00 GMT", None),
         ],
     )
-    def test_nonsense_in_retry_after_is_as_good_as_none(self, header: str, seconds: float | None) -> None:
-        error = error_of(http(429, Retry_After=header))
-        assert isinstance(error, RateLimitedError)
-        assert error.retry_after == seconds
+    def test_nonsense_in_retry_after_is_as_good_as_none(
+        self, header: str | None, seconds: float | None
+    ) -> None:
+        assert client_module._retry_after(header) == seconds
 
     def test_date_is_seconds_from_now(self) -> None:
         moment = datetime.now(timezone.utc) + timedelta(hours=1)
@@ -343,12 +321,18 @@ class TestRateLimited:
 
     @given(st.text())
     @example("Wed, 21 Oct 2015 99999999999:28:00 GMT")
+    @example("Wed, 21 Oct 2015 07:28:00 +99999999999999")
+    @example("9" * 400)
     def test_no_retry_after_breaks_it(self, header: str) -> None:
         waited = client_module._retry_after(header)
         assert waited is None or waited >= 0
 
 
 ODD = {
+    "nothing": b"",
+    "half a line": b"HTTP/1.1 200",
+    "no http": b"not http at all\r\n\r\n",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
     "location that is no address": http(302, Location="http://[" + NUMBER),
     "location with no port": http(307, Location=f"http://a:{NUMBER}0000/"),
     "location that is no text": b"HTTP/1.1 302 Found\r\nLocation: /\xff" + NUMBER.encode() + b"\r\n\r\n",
@@ -363,11 +347,11 @@ ODD = {
     "chunk in other digits": CHUNKED + "\N{ARABIC-INDIC DIGIT FIVE}\r\nhello\r\n".encode(),
     "chunks that end early": CHUNKED + b"5\r\nhel",
     "chunks without an end": CHUNKED + b"5\r\nhello\r\n",
-    "chunk line without an end": CHUNKED + b"0" * 20_000_000,
+    "chunk line without an end": CHUNKED + b"0" * 10_000_000,
     "encodings without an end": http(200, b"x", Content_Encoding=", ".join(["gzip"] * 1000)),
     "gzip that is none": http(200, NUMBER.encode(), Content_Encoding="gzip"),
-    "gzip bomb": http(200, gzip.compress(b"[" * 50_000_000), Content_Encoding="gzip"),
-    "deflate bomb": http(500, zlib.compress(b" " * 50_000_000), Content_Encoding="deflate"),
+    "gzip bomb": http(200, gzip.compress(b"[" * 5_000_000), Content_Encoding="gzip"),
+    "deflate bomb": http(500, zlib.compress(b" " * 5_000_000), Content_Encoding="deflate"),
     "no header lines": b"HTTP/1.1 200 OK\r\n" + NUMBER.encode() + b"\r\n: x\r\n\r\n",
     "no text in headers": b"HTTP/1.1 200 \xff\xfe\r\n\xff: \xfe\r\nContent-Type: \xff\r\n\r\n",
     "null in headers": b"HTTP/1.1 200 OK\r\nX\x00: \x00\r\nContent-Length: 1\x00\r\n\r\n{",
@@ -385,7 +369,7 @@ ODD = {
     "version 2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "version 0.9": b'{"call_id": "' + NUMBER.encode() + b'"}',
     "long status line": b"HTTP/1.1 200 " + b"1" * 70_000 + b"\r\n\r\n",
-    "flood of interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000_000,
+    "flood of interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 400_000,
     "long interim answers": (b"HTTP/1.1 100 Continue\r\n" + b"X: 1\r\n" * 200 + b"\r\n") * 2,
     "switched protocols": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello",
 }  # fmt: skip
@@ -433,23 +417,6 @@ class TestUnknown:
         assert isinstance(error, CallOutcomeUnknownError)
         assert error.http_status == status
 
-    @pytest.mark.parametrize(
-        "raw",
-        [
-            b"",
-            b"HTTP/1.1 200",
-            b"not http at all\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
-        ],
-        ids=["nothing", "half a line", "no http", "half a body", "bad chunk", "bad gzip"],
-    )
-    def test_answer_that_cannot_be_read_is_lost(self, raw: bytes) -> None:
-        error = error_of(raw)
-        assert isinstance(error, CallOutcomeUnknownError)
-        assert error.code in ("answer_lost", "no_call_id")
-
     @pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
     def test_odd_answer_is_one_that_is_not_understood(
         self, raw: bytes, caplog: pytest.LogCaptureFixture
@@ -458,6 +425,7 @@ class TestUnknown:
         error = error_of(raw)
         assert isinstance(error, CallOutcomeUnknownError)
         assert "The call may have been placed." in str(error)
+        assert error.code in ("answer_lost", "no_call_id", "bad_redirect", "server_error")
         assert NUMBER[1:] not in caplog.text
 
     def test_no_answer_ends_in_another_error(self) -> None:
@@ -493,83 +461,48 @@ class TestUnknown:
             connection.recv(1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
 
-        big = replace(CALL, context="x" * 5_000_000)
-        with server(answer) as url, VoiceInfraClient(replace(CONNECTION, base_url=url)) as client:
-            error = caught_by(lambda: client.place(big))
+        with server(answer) as url:
+            error = caught_by(lambda: place_at(url, replace(CALL, context="x" * 5_000_000)))
         assert isinstance(error, CallOutcomeUnknownError)
 
 
 class TestUnreachable:
     """Nothing was sent, so the same request may be sent again."""
 
-    def test_what_does_not_speak_tls_is_told_so_and_will_not_heal(self) -> None:
-        def answer(connection: socket.socket) -> None:
-            connection.recv(1000)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        with server(answer) as url:
-            error = caught_by(lambda: place_at(url.replace("http:", "https:")))
-        assert isinstance(error, ApiUnreachableError)
-        assert error.lasting
-        assert "what listens there does not speak https. Nothing was sent. Check the port." in str(error)
-
-    def test_handshake_that_is_cut_off_may_heal(self) -> None:
-        with server(lambda connection: None) as url:
-            error = caught_by(lambda: place_at(url.replace("http:", "https:")))
-        assert isinstance(error, ApiUnreachableError)
-        assert not error.lasting
-
-    def check(self, url: str, **values: Any) -> None:
+    def check(self, url: str, **values: Any) -> ApiUnreachableError:
         error = caught_by(lambda: place_at(url, **values))
         assert type(error) is ApiUnreachableError
         assert (error.code, error.http_status) == ("unreachable", None)
         assert url in str(error)
         assert "Nothing was sent. Check" in str(error)
+        return error
 
     def test_refused_connection(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         self.check(f"http://127.0.0.1:{port}/v1")
 
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "https://voiceinfra.invalid/v1",
-            f"https://{'x' * 64}.example/v1",
-            "https://a..b/v1",
-            "https://a b/v1",
-        ],
-        ids=["unknown", "too long", "empty part", "a blank"],
-    )
-    def test_host_name_that_leads_nowhere(self, url: str) -> None:
-        self.check(url)
+    @pytest.mark.parametrize("host", ["voiceinfra.invalid", f"{'x' * 64}.example", "a..b", "a b"])
+    def test_host_name_that_leads_nowhere(self, host: str) -> None:
+        self.check(f"https://{host}/v1")
 
-    def test_failed_tls_handshake(self) -> None:
+    def test_what_does_not_speak_tls_is_told_so_and_will_not_heal(self) -> None:
         def answer(connection: socket.socket) -> None:
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         with server(answer) as url:
-            self.check(url.replace("http:", "https:"))
+            error = self.check(url.replace("http:", "https:"))
+        assert error.lasting
+        assert "what listens there does not speak https. Nothing was sent. Check the port." in str(error)
 
-    def test_connection_that_is_cut_during_the_handshake(self) -> None:
+    def test_handshake_that_is_cut_off_may_heal(self) -> None:
         with server(lambda connection: None) as url:
-            self.check(url.replace("http:", "https:"))
+            assert not self.check(url.replace("http:", "https:")).lasting
 
     def test_connection_that_is_not_taken(self) -> None:
-        # A queue that is full: the kernel answers no further connection.
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(0)
-            fillers = []
-            for _ in range(8):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(listener.getsockname())
-                fillers.append(filler)
-            self.check(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=0.3)
-            for filler in fillers:
-                filler.close()
+        with not_taking("127.0.0.1") as url:
+            self.check(url, timeout=0.3)
 
 
 class TestConnections:
@@ -603,47 +536,40 @@ class TestConnections:
 
 
 class TestProbe:
-    def test_good_key_is_told_without_a_call(self, client: VoiceInfraClient, sandbox: SandboxProcess) -> None:
-        client.probe()
+    def test_good_key_is_told_without_a_call(self, sandbox: SandboxProcess) -> None:
+        with client_at(sandbox.base_url) as client:
+            client.probe()
         assert sandbox.counts()["calls"] == 0
 
-    def test_422_is_a_good_key_too(self) -> None:
-        with (
-            server(answering(http(422))) as url,
-            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
-        ):
+    def probe(self, raw: bytes) -> None:
+        with server(answering(raw)) as url, client_at(url) as client:
             client.probe()
 
+    def test_422_is_a_good_key_too(self) -> None:
+        self.probe(http(422))
+
     @pytest.mark.parametrize(
-        ("raw", "kind"),
+        ("raw", "kind", "said"),
         [
-            (http(401), UnauthorizedError),
-            (http(404), NotFoundError),
-            (http(429), RateLimitedError),
-            (http(503), CallOutcomeUnknownError),
-            (b"", CallOutcomeUnknownError),
+            (http(401), UnauthorizedError, ""),
+            (http(404), NotFoundError, ""),
+            (http(429), RateLimitedError, ""),
+            (http(503), CallOutcomeUnknownError, ""),
+            (b"", CallOutcomeUnknownError, ""),
+            (http(200, b"{}"), VoiceInfraError, "leads somewhere else"),
         ],
     )
-    def test_every_other_answer_is_an_error(self, raw: bytes, kind: type[VoiceInfraError]) -> None:
-        with server(answering(raw)) as url, VoiceInfraClient(replace(CONNECTION, base_url=url)) as client:
-            assert type(caught_by(client.probe)) is kind
-
-    def test_server_that_takes_an_empty_request_is_another(self) -> None:
-        with (
-            server(answering(http(200, b"{}"))) as url,
-            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
-        ):
-            error = caught_by(client.probe)
-        assert "leads somewhere else" in str(error)
+    def test_every_other_answer_is_an_error(self, raw: bytes, kind: type[VoiceInfraError], said: str) -> None:
+        error = caught_by(lambda: self.probe(raw))
+        assert type(error) is kind
+        assert said in str(error)
 
 
-def test_log_holds_neither_key_nor_number(
-    client: VoiceInfraClient, sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_holds_neither_key_nor_number(sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    client.place(CALL)
+    place_at(sandbox.base_url)
     sandbox.fault("error_after")
-    caught_by(lambda: client.place(CALL))
+    caught_by(lambda: place_at(sandbox.base_url))
     assert caplog.records
     assert API_KEY not in caplog.text
     assert NUMBER[1:] not in caplog.text

@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -26,7 +27,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.api.transport import Session
 from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutcomeUnknownError, TryAgainError
-from tests.api.test_client import CALL, CONNECTION, caught_by, http, place_at, read_request, server
+from tests.api.test_client import (
+    CALL,
+    CONNECTION,
+    answering,
+    caught_by,
+    client_at,
+    http,
+    not_taking,
+    place_at,
+    read_request,
+    server,
+)
 
 GOOD = http(200, b'{"call_id": "call_1"}', Connection="keep-alive")
 TIMEOUT = 1.0
@@ -48,9 +60,6 @@ class Dripper:
 
     def __call__(self, connection: socket.socket) -> None:
         read_request(connection)
-        self.drip(connection)
-
-    def drip(self, connection: socket.socket) -> None:
         try:
             connection.sendall(self._start)
             for _ in range(PIECES):
@@ -132,11 +141,14 @@ def secure(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
 
 class TestAnswer:
-    @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
-    def test_answer_that_drips_is_lost_when_the_time_is_over(
-        self, serve: Serve, drip: tuple[bytes, bytes]
-    ) -> None:
-        dripper = Dripper(*drip)
+    # What drips is read alike with TLS, whose own reads end with those of the socket.
+    @pytest.mark.parametrize(
+        ("serve", "drip"),
+        [*(("http", drip) for drip in DRIPS), ("https", "header line"), ("https", "chunks")],
+        indirect=["serve"],
+    )
+    def test_answer_that_drips_is_lost_when_the_time_is_over(self, serve: Serve, drip: str) -> None:
+        dripper = Dripper(*DRIPS[drip])
         with serve(dripper) as url:
             error = caught_by(lambda: place_at(url, timeout=TIMEOUT))
         assert isinstance(error, CallOutcomeUnknownError)
@@ -206,7 +218,11 @@ class TestAnswer:
 
             url = stack.enter_context(serve(answer))
             code = (
-                f"from tests.api.test_transport import *; print(place_at({url!r}, timeout={TIMEOUT}).call_id)"
+                "from airflow_provider_voiceinfra.api.client import VoiceInfraClient, VoiceInfraConnection\n"
+                "from airflow_provider_voiceinfra.calls import OutboundCall\n"
+                f"connection = VoiceInfraConnection('vi', 'vk', {url!r}, timeout={TIMEOUT})\n"
+                "with VoiceInfraClient(connection) as client:\n"
+                "    print(client.place(OutboundCall('+14155550133', 'agent', '+14155550101')).call_id)\n"
             )
             client = stack.enter_context(
                 subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -226,12 +242,10 @@ class TestRequest:
                     return
             waited_for_ever.set()
 
-        big = replace(CALL, context="x" * 20_000_000)
         with serve(answer) as url:
-            connection = replace(CONNECTION, base_url=url, timeout=TIMEOUT)
-            with VoiceInfraClient(connection) as client:
-                error = caught_by(lambda: client.place(big))
-                given_up.set()
+            big = replace(CALL, context="x" * 20_000_000)
+            error = caught_by(lambda: place_at(url, big, timeout=TIMEOUT))
+            given_up.set()
         assert isinstance(error, CallOutcomeUnknownError)
         assert not waited_for_ever.is_set()
 
@@ -243,37 +257,26 @@ class TestRequest:
             received.append(read_request(connection))
             connection.sendall(GOOD)
 
-        with (
-            server(answer) as url,
-            VoiceInfraClient(replace(CONNECTION, base_url=url)) as client,
-            suppress(TryAgainError),
-        ):
+        with server(answer) as url, client_at(url) as client, suppress(TryAgainError):
             client.place(CALL, begin_by=time.monotonic() - late)
         assert any(received) is sent
 
-    def test_pause_after_the_look_at_the_clock_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("owner", "name"),
+        [(Session, "send"), (socket, "getaddrinfo")],
+        ids=["clock", "name"],
+    )
+    def test_request_is_not_sent_when_the_time_is_over_after(
+        self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    ) -> None:
         received = []
+        original = getattr(owner, name)
 
-        def paused(*args: Any, **options: Any) -> Any:
+        def slow(*args: Any, **options: Any) -> Any:
             threading.Event().wait(2 * TIMEOUT)
-            return send(*args, **options)
+            return original(*args, **options)
 
-        send = Session.send
-        monkeypatch.setattr(Session, "send", paused)
-        with server(lambda connection: received.append(read_request(connection))) as url:
-            error = caught_by(lambda: place_at(url, timeout=TIMEOUT))
-        assert type(error) is ApiUnreachableError
-        assert not any(received)
-
-    def test_request_is_not_sent_when_the_time_is_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        received = []
-
-        def slow(*args: Any) -> Any:
-            threading.Event().wait(2 * TIMEOUT)
-            return found(*args)
-
-        found = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", slow)
+        monkeypatch.setattr(owner, name, slow)
         with server(lambda connection: received.append(read_request(connection))) as url:
             error = caught_by(lambda: place_at(url, timeout=TIMEOUT))
         assert type(error) is ApiUnreachableError
@@ -294,61 +297,37 @@ class TestAddresses:
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
         return hosts
 
-    @pytest.fixture
-    def silent(self) -> Iterator[tuple[str, int]]:
-        """Return an address that takes no connection, as behind a firewall: its queue is full."""
-        with socket.socket() as full:
-            full.bind(("127.0.0.2", 0))
-            full.listen(0)
-            fillers = [socket.socket() for _ in range(8)]
-            for filler in fillers:
-                filler.setblocking(False)
-                filler.connect_ex(full.getsockname())
-            yield full.getsockname()
-            for filler in fillers:
-                filler.close()
+    def test_host_with_a_silent_address_is_reached_by_another(self, hosts: dict[str, list[str]]) -> None:
+        hosts["two.example"] = ["127.0.0.2", "127.0.0.1"]
+        with server(answering(GOOD)) as url, not_taking("127.0.0.2", int(urlsplit(url).port or 0)):
+            assert place_at(url.replace("127.0.0.1", "two.example"), timeout=3.0).call_id == "call_1"
 
-    def test_host_with_a_silent_address_is_reached_by_another(
-        self, hosts: dict[str, list[str]], silent: tuple[str, int]
-    ) -> None:
-        hosts["two.example"] = [silent[0], "127.0.0.1"]
-        with socket.create_server(("127.0.0.1", silent[1])) as listener:
-
-            def answer() -> None:
-                with listener.accept()[0] as connection:
-                    read_request(connection)
-                    connection.sendall(GOOD)
-
-            thread = threading.Thread(target=answer)
-            thread.start()
-            assert place_at(f"http://two.example:{silent[1]}/v1", timeout=3.0).call_id == "call_1"
-            thread.join()
-
-    def test_silent_addresses_share_the_time(
-        self, hosts: dict[str, list[str]], silent: tuple[str, int]
-    ) -> None:
-        hosts["many.example"] = [silent[0]] * 20
+    def test_silent_addresses_share_the_time(self, hosts: dict[str, list[str]]) -> None:
+        hosts["many.example"] = ["127.0.0.2"] * 20
         start = time.monotonic()
-        error = caught_by(lambda: place_at(f"http://many.example:{silent[1]}/v1", timeout=TIMEOUT))
+        with not_taking("127.0.0.2") as url:
+            error = caught_by(lambda: place_at(url.replace("127.0.0.2", "many.example"), timeout=TIMEOUT))
         assert type(error) is ApiUnreachableError
         assert time.monotonic() - start < 20 * TIMEOUT / 2
 
 
 class TestProxy:
-    @pytest.fixture(autouse=True)
-    def _asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture
+    def through(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], Any]:
+        """Return what places a call through a proxy, and returns the error."""
         for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.delenv(name, raising=False)
 
-    def through(self, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> Any:
-        with server(answer) as url:
-            monkeypatch.setenv("https_proxy", url.removesuffix("/v1"))
-            return caught_by(lambda: place_at("https://127.0.0.1:1/v1", timeout=1.0))
+        def place(answer: Answer) -> Any:
+            with server(answer) as url:
+                monkeypatch.setenv("https_proxy", url.removesuffix("/v1"))
+                return caught_by(lambda: place_at("https://127.0.0.1:1/v1", timeout=1.0))
 
-    def test_proxy_that_drips_has_sent_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        return place
+
+    def test_proxy_that_drips_has_sent_nothing(self, through: Callable[[Answer], Any]) -> None:
         dripper = Dripper(b"HTTP/1.1 200 OK\r\nX: ", b"1")
-        error = self.through(dripper, monkeypatch)
-        assert type(error) is ApiUnreachableError
+        assert type(through(dripper)) is ApiUnreachableError
         assert dripper.left_alone.is_set()
 
     @pytest.mark.parametrize(
@@ -356,16 +335,12 @@ class TestProxy:
         [b"HTTP/1.1 \xff\r\n\r\n", b"\xff", b"", b"HTTP/1.1 407 No\r\n\r\n", b"HTTP/1.1 302 Found\r\n\r\n"],
     )
     def test_proxy_that_makes_no_sense_has_sent_nothing(
-        self, monkeypatch: pytest.MonkeyPatch, raw: bytes
+        self, through: Callable[[Answer], Any], raw: bytes
     ) -> None:
-        def answer(connection: socket.socket) -> None:
-            read_request(connection)
-            connection.sendall(raw)
-
-        assert type(self.through(answer, monkeypatch)) is ApiUnreachableError
+        assert type(through(answering(raw))) is ApiUnreachableError
 
     def test_answer_that_drips_through_a_proxy_is_lost(
-        self, monkeypatch: pytest.MonkeyPatch, secure: Serve
+        self, through: Callable[[Answer], Any], secure: Serve
     ) -> None:
         dripper = Dripper(*DRIPS["chunks"])
 
@@ -374,5 +349,5 @@ class TestProxy:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             secure.wrapped(dripper)(connection)
 
-        assert isinstance(self.through(answer, monkeypatch), CallOutcomeUnknownError)
+        assert isinstance(through(answer), CallOutcomeUnknownError)
         assert dripper.left_alone.is_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from tests.support import completions
-from tests.support.ledgers import SqliteTemplate
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def ledger(ledger_file: Path, sqlite_template: SqliteTemplate) -> CallLedger:
-    return CallLedger(sqlite_template.copy(ledger_file))
+def ledger(ledger_file: Path, sqlite_template: Path) -> CallLedger:
+    return CallLedger(f"sqlite:///{shutil.copyfile(sqlite_template, ledger_file)}")
 
 
 @pytest.fixture

@@ -5,22 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.faults.plan import REDIAL, SCALE, Campaign, Draw, Point, Step, Task
-from tests.faults.single_families import NOT_RANG, environment
+from tests.faults.single_families import NOT_RANG, environment, trouble
 
-POINTS = (
-    "before_claim_many",
-    "after_claim_many",
-    "before_send",
-    "after_answer",
-    "before_settle",
-    "after_settle",
-    "before_untried",
-    "before_load",
-    "after_load",
-    "contact_read",
-    "before_finish",
-    "after_finish",
-)
+POINTS = ("before_claim_many", "after_claim_many", "before_send", "after_answer", "before_settle",
+          "after_settle", "before_untried", "before_load", "after_load", "contact_read",
+          "before_finish", "after_finish")  # fmt: skip
 FILES = ("results.jsonl", "results.csv", "results.jsonl.gz")
 
 
@@ -45,16 +34,13 @@ def redials(draw: Draw) -> dict[str, Any]:
 def mixed(draw: Draw) -> dict[str, Any]:
     """A campaign that is killed, paused and taken over, beside everything else that goes wrong."""
     task = Task("camp", campaign=campaign(draw, draw.contacts(draw.random.randint(8, 16)), **redials(draw)))
-    steps, label = [], None
+    steps: list[Step] = []
+    label = None
     for number in range(1, draw.random.randint(2, 4)):
         name = f"camp.{number}"
         fault = draw.one("kill", "kill_at", "stop", "stop_at")
-        points = []
-        if fault.endswith("_at"):
-            seconds = draw.pause() if fault == "stop_at" else 0.0
-            points = [Point(draw.one(*POINTS), draw.random.randint(1, 4), seconds)]
-        else:
-            steps.append(Step(fault, draw.between(0.0, 3.0), f"{name}:started", name, seconds=draw.pause()))
+        points, more = trouble(draw, fault, name, POINTS, most=4, within=3.0)
+        steps += more
         clock = draw.clock() if draw.chance(0.15) else 0.0
         start = Step(
             "start", draw.between(0.0, 0.5), label, "camp", try_number=number, points=points, clock=clock

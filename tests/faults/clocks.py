@@ -48,18 +48,9 @@ RATES = ["dialling.rate.SLOWEST"]
 # What the processes of a run do without.
 NOT_IMPORTED = {"migrations", "pages"}
 # Imported by the package only where they are used.
-SLOW = [
-    "airflow.sdk",
-    "airflow.sdk.configuration",
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.log",
-    "alembic.command",
-    "pendulum",
-    "phonenumbers",
-    "uvicorn",
-    "uvicorn.lifespan.on",
-    "uvicorn.protocols.http.auto",
-]
+SLOW = ["airflow.sdk", "airflow.sdk.configuration", "airflow.sdk.execution_time.supervisor",
+        "airflow.sdk.log", "alembic.command", "pendulum", "phonenumbers", "uvicorn", "uvicorn.lifespan.on",
+        "uvicorn.protocols.http.auto"]  # fmt: skip
 
 
 def shorten(factor: float) -> None:

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.postgres import FAST, PostgresServer
-from harness.processes import spawn, wait_for
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 LOCK = "LOCK TABLE voiceinfra_calls, voiceinfra_completions, voiceinfra_campaigns IN ACCESS EXCLUSIVE MODE"
@@ -19,15 +18,14 @@ LOCK = "LOCK TABLE voiceinfra_calls, voiceinfra_completions, voiceinfra_campaign
 class Postgres(PostgresServer):
     """A server that can be restarted; a crash must lose nothing that it has committed."""
 
+    # A commit that is lost in a crash would look like the package's fault.
+    settings = tuple(one for one in FAST if not one.startswith("synchronous_commit"))
+
     def restart(self, *, crash: bool) -> None:
         """End the server, in order or at once, and start it again."""
         self._process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
         self._process.wait()
-        self._start()
-
-    def log_text(self) -> str:
-        """Return what the server has logged."""
-        return (self._directory / "server.log").read_text(errors="replace")
+        self._serve()
 
     def end_backends(self, name: str) -> None:
         """End all connections to a database."""
@@ -47,24 +45,6 @@ class Postgres(PostgresServer):
                 one.rollback()
             except psycopg2.Error:
                 return  # restarted meanwhile, or somebody else holds them
-
-    def _start(self) -> None:
-        data, log = self._directory / "data", self._directory / "server.log"
-        if not data.exists():
-            super()._start()
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait()
-        server = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
-        # A commit that is lost in a crash would look like the package's fault.
-        settings = [one for one in FAST if not one.startswith("synchronous_commit")]
-        for setting in (
-            *settings,
-            "listen_addresses=127.0.0.1",
-            f"unix_socket_directories={self._directory}",
-        ):
-            server += ["-c", setting]
-        self._process = spawn([*self._prefix, *server], env=self._env, log=log, cwd=self._directory)
-        wait_for("PostgreSQL to answer", self._answers, 60, lambda: self._check_alive(log))
 
 
 def lock_sqlite(path: Path, seconds: float, stopped: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, hash_key
 from tests.faults.plan import REDIAL, Campaign, Key
 from tests.faults.stage import Stage
 from tests.faults.vendor import Rung
@@ -45,7 +45,7 @@ class Ledger:
         self.completions = stage.ledger.completions([*stage.vendor.rung, *self.by_id])
         kept = stage.ledger.deliveries.kept(include_replayed=True, limit=100_000)
         self.kept = {delivery.body for delivery in kept}
-        self._marks = {_hash(key.key): key.mark for key in stage.plan.keys}
+        self._marks = {hash_key(key.key): key.mark for key in stage.plan.keys}
 
     def mark(self, entry: CallEntry) -> str | None:
         """Return what the request of a call was marked with; ``None`` if that has been purged."""
@@ -64,12 +64,6 @@ class Ledger:
         return [entry for entry in self.calls if self.mark(entry) == mark]
 
 
-def _hash(key: str) -> str:
-    from airflow_provider_voiceinfra.ledger.records import hash_key
-
-    return hash_key(key)
-
-
 def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
     rung = stage.vendor.of_mark(key.mark)
     most = 2 if key.on_unknown == REDIAL else 1
@@ -78,7 +72,7 @@ def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
     if len(rung) < 2 or key.on_unknown != REDIAL:
         return
     first, second = rung[0], rung[1]
-    looked = _looked_at(stage, key.mark, second)
+    looked = _last_look(stage, "sending", key.mark, second, second.at)
     stored = [
         event["at"]
         for event in stage.events("stored")
@@ -89,7 +83,8 @@ def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
             f"redialled with the answer there: {key.mark} rang again {looked - stored[0]:.2f} s after the "
             f"ledger had {first.call_id}"
         )
-    decided = _decided_at(stage, key.mark, second)
+    # Before it took the right to redial.
+    decided = _last_look(stage, "redials", key.mark, second, 0.0)
     acks = [one.at for one in stage.vendor.deliveries.acks if one.call_id == first.call_id and one.genuine]
     told = [at for at in acks if at < decided]
     if told and _is_alone(stage, key) and not stage.purged_at:
@@ -99,16 +94,10 @@ def _dialled_twice(stage: Stage, key: Key) -> Iterator[str]:
         )
 
 
-def _looked_at(stage: Stage, mark: str, rung: Rung) -> float:
-    """Return when whoever placed a call last looked into the ledger before."""
-    sends = [event for event in stage.events("sending") if event["mark"] == mark and event["at"] <= rung.at]
-    return float(sends[-1]["looked_at"] or sends[-1]["at"]) if sends else rung.at
-
-
-def _decided_at(stage: Stage, mark: str, rung: Rung) -> float:
-    """Return when whoever redialled last looked into the ledger before it took the right to do so."""
-    looks = [event for event in stage.events("redials") if event["mark"] == mark and event["at"] <= rung.at]
-    return float(looks[-1]["looked_at"]) if looks else 0.0
+def _last_look(stage: Stage, event: str, mark: str, rung: Rung, default: float) -> float:
+    """Return when whoever last told of an event before a call rang had looked into the ledger."""
+    told = [one for one in stage.events(event) if one["mark"] == mark and one["at"] <= rung.at]
+    return float(told[-1]["looked_at"] or told[-1]["at"]) if told else default
 
 
 def _is_alone(stage: Stage, key: Key) -> bool:
@@ -239,15 +228,8 @@ def _waits(stage: Stage) -> Iterator[str]:
             yield f"wrong account: {event['call_id']} ended as {event['outcome']}, not as {rung.outcome}"
 
 
-_EXPECTED = {
-    "ApiUnreachableError",
-    "CallOutcomeUnknownError",
-    "CampaignBusyError",
-    "LedgerUnavailableError",
-    "RateLimitedError",
-    "TryAgainError",
-    "VoiceInfraError",
-}
+_EXPECTED = {"ApiUnreachableError", "CallOutcomeUnknownError", "CampaignBusyError", "LedgerUnavailableError",
+             "RateLimitedError", "TryAgainError", "VoiceInfraError"}  # fmt: skip
 
 
 def _failures(stage: Stage) -> Iterator[str]:

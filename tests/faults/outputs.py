@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus, overview
 from airflow_provider_voiceinfra.dialling.clocks import utc_now
-from tests.faults.plan import FROM_NUMBER, Campaign, Task
+from tests.faults.plan import FROM_NUMBER, Campaign
 from tests.faults.stage import Stage
 
 SKIPPED = {"invalid", "duplicate", "do_not_call", "withdrawn"}
@@ -27,19 +27,17 @@ def at_first(stage: Stage) -> list[str]:
         expired = event["summary"].get("expired")
         if event["end"] == "finished" and expired:
             found.append(f"forgotten: {event['worker']} ended with {expired} contacts that nobody called")
-    for task in stage.plan.tasks:
-        if task.campaign is not None:
-            found += _file(stage, task.campaign)
+    for campaign in stage.plan.campaigns:
+        found += _file(stage, campaign)
     return found
 
 
 def in_the_end(stage: Stage) -> list[str]:
     """Check everything against the vendor's log, once all has been told and each task was cleared."""
     found: list[str] = []
-    for task in stage.plan.tasks:
-        if task.campaign is not None:
-            found += _file(stage, task.campaign)
-            found += _against_the_log(stage, task)
+    for campaign in stage.plan.campaigns:
+        found += _file(stage, campaign)
+        found += _against_the_log(stage, campaign)
     return found + list(_logs(stage))
 
 
@@ -84,9 +82,7 @@ def _file(stage: Stage, campaign: Campaign) -> Iterator[str]:
             yield f"result file stale: {outcomes[name]} {name}, and the summary says {entry.summary[name]}"
 
 
-def _against_the_log(stage: Stage, task: Task) -> Iterator[str]:
-    campaign = task.campaign
-    assert campaign is not None
+def _against_the_log(stage: Stage, campaign: Campaign) -> Iterator[str]:
     entry = stage.ledger.campaigns.get(campaign.campaign_id)
     if entry is None or entry.summary is None:
         yield f"no summary: {campaign.campaign_id}"
@@ -158,4 +154,4 @@ def _database_log(stage: Stage) -> dict[str, str]:
     """Return what PostgreSQL logged in this run, if the driver leaves values out of its statements."""
     if stage.server is None or stage.ledger._database.engine.driver != "psycopg":
         return {}
-    return {"PostgreSQL's log": stage.server.log_text()[stage.server_logged :]}
+    return {"PostgreSQL's log": stage.server.log()[stage.server_logged :]}

@@ -116,7 +116,6 @@ class Point:
     nth: int = 1
     seconds: float = 0.0
     until: str | None = None
-    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,10 +160,7 @@ class Plan:
 
 
 class Draw:
-    """Draws the parts that the families have in common.
-
-    :param seed: what everything is drawn from.
-    """
+    """Draws the parts that the families have in common."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -232,6 +228,5 @@ class Draw:
         }
         outcomes = {"answered": 5.0, "voicemail": 3.0, "failed": 2.0}
         skew = self.between(-1.5, 1.5)
-        return Script(
-            **{"answers": answers, "webhooks": webhooks, "outcomes": outcomes, "skew": skew, **values}
-        )
+        drawn = {"answers": answers, "webhooks": webhooks, "outcomes": outcomes, "skew": skew}
+        return Script(**{**drawn, **values})

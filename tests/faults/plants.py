@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer
@@ -16,20 +15,9 @@ from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
 from airflow_provider_voiceinfra.ledger.records import Recorded
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from tests.faults.plan import SCALE
+from tests.faults.points import mark_of
 
 WORKER, RECEIVER = "worker", "receiver"
-
-
-@dataclass(frozen=True)
-class Plant:
-    """A bug.
-
-    :param where: in which processes it is installed.
-    :param install: patches the package in this process; it is given the worker's ``Diary``, or ``None``.
-    """
-
-    where: tuple[str, ...]
-    install: Callable[[Any], None]
 
 
 def _claim_after_post(diary: Any) -> None:
@@ -58,9 +46,8 @@ def _answer_after_xcom(diary: Any) -> None:
     accept = CallLedger.accept
 
     def late(self: CallLedger, entry: Any, call_id: str) -> Any:
-        mark = (entry.request or {}).get("variables", {}).get("mark")
-        diary.note("pushed", mark=mark, call_id=call_id)
-        diary.reach("after_push", mark)
+        diary.note("pushed", mark=mark_of(entry.request), call_id=call_id)
+        diary.reach("after_push")
         return accept(self, entry, call_id)
 
     CallLedger.accept = late  # type: ignore[method-assign]
@@ -130,28 +117,23 @@ def _results_written_in_place(diary: Any) -> None:
     result_files.replacing = lambda location, **options: path_of(location).open("wb")
 
 
-PLANTS: dict[str, Plant] = {
-    "claim_after_post": Plant((WORKER,), _claim_after_post),
-    "answer_after_xcom": Plant((WORKER,), _answer_after_xcom),
-    "ack_before_commit": Plant((RECEIVER,), _ack_before_commit),
+# Each with the processes in which it patches the package, given the worker's ``Diary``, or ``None``.
+PLANTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
+    "claim_after_post": (_claim_after_post, (WORKER,)),
+    "answer_after_xcom": (_answer_after_xcom, (WORKER,)),
+    "ack_before_commit": (_ack_before_commit, (RECEIVER,)),
     # These take a fix back.
-    "redial_ignores_answer": Plant((WORKER,), _redial_ignores_answer),
-    "redial_rival_forgotten": Plant((WORKER,), _redial_rival_forgotten),
-    "accounts_ignored": Plant((WORKER, RECEIVER), _accounts_ignored),
-    "takeover_forgets": Plant((WORKER,), _takeover_forgets),
-    "results_written_in_place": Plant((WORKER,), _results_written_in_place),
+    "redial_ignores_answer": (_redial_ignores_answer, (WORKER,)),
+    "redial_rival_forgotten": (_redial_rival_forgotten, (WORKER,)),
+    "accounts_ignored": (_accounts_ignored, (WORKER, RECEIVER)),
+    "takeover_forgets": (_takeover_forgets, (WORKER,)),
+    "results_written_in_place": (_results_written_in_place, (WORKER,)),
 }
-NAMES = tuple(PLANTS)
 
 
 def plant(name: str | None, where: str, diary: Any = None) -> None:
-    """Install a bug if this is the kind of process that it lives in.
-
-    :raises LookupError: if there is none of this name.
-    """
-    if not name:
-        return
-    if name not in PLANTS:
-        raise LookupError(f"there is no PLANT={name}; there are {', '.join(NAMES)}")
-    if where in PLANTS[name].where:
-        PLANTS[name].install(diary)
+    """Install a bug if this is the kind of process that it lives in."""
+    if name:
+        install, processes = PLANTS[name]
+        if where in processes:
+            install(diary)

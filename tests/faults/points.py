@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ class Diary:
     def __init__(self, path: str, points: list[dict[str, Any]]) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._points = points
-        self._reached: Counter[tuple[str, str | None]] = Counter()
+        self._reached: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._writers = 0
         self._quiet = threading.Condition()
@@ -46,18 +46,12 @@ class Diary:
         line = json.dumps({"event": event, "at": time.monotonic(), **values}) + "\n"
         os.write(self._file, line.encode())
 
-    def reach(self, name: str, mark: str | None = None) -> None:
+    def reach(self, name: str) -> None:
         """Be at a point, and have happen what is to happen there."""
         with self._lock:
-            self._reached[name, None] += 1
-            if mark is not None:
-                self._reached[name, mark] += 1
-            due = [
-                point
-                for point in self._points
-                if point["name"] == name and self._reached[name, point["mark"]] == point["nth"]
-                and point["mark"] in (None, mark)
-            ]  # fmt: skip
+            self._reached[name] += 1
+            here = (name, self._reached[name])
+            due = [point for point in self._points if (point["name"], point["nth"]) == here]
             self._points = [point for point in self._points if point not in due]
         for point in due:
             if point["seconds"]:
@@ -88,97 +82,79 @@ class Diary:
 
 
 def install(diary: Diary) -> None:
-    """Have the package's public methods tell of themselves."""
-    _around(CallLedger, "claim", diary, before="before_claim", after="after_claim")
-    _around(CallLedger, "claim_many", diary, before="before_claim_many", after="after_claim_many")
-    _around(CallLedger, "refuse", diary, before="before_refuse", after="after_refuse")
-    _around(CampaignsLedger, "load_contacts", diary, before="before_load", after="after_load", tell="loaded")
-    _around(CampaignsLedger, "take", diary, before="before_take", after="after_take")
-    _around(CampaignsLedger, "untried_contacts", diary, before="before_untried")
-    _around(CampaignsLedger, "finish", diary, before="before_finish", after="after_finish")
-    _watch_stores(diary)
-    _watch_redials(diary)
-    _watch_sends(diary)
+    """Have the package's public methods tell of themselves, and be at a point before and after each."""
+
+    def looks(event: str, request: Any) -> None:
+        diary.note(event, mark=mark_of(request), looked_at=getattr(diary.local, "looked_at", None))
+
+    def stores(_: Any, entry: Any, call_id: str) -> None:
+        diary.note("stored", mark=mark_of(entry.request), call_id=call_id)
+
+    def settles(_: Any, settlements: Any) -> None:
+        for one in settlements:
+            if one.state is CallState.ACCEPTED:
+                stores(_, one.entry, one.call_id)
+
+    def answers(found: Any, call: Any) -> None:
+        diary.note("answered", mark=mark_of(vars(call)), call_id=found.call_id)
+
+    around = functools.partial(_around, diary, CallLedger)
+    around_campaigns = functools.partial(_around, diary, CampaignsLedger)
+    around("claim", "before_claim", "after_claim")
+    around("claim_many", "before_claim_many", "after_claim_many")
+    around("refuse", "before_refuse", "after_refuse")
+    around_campaigns("load_contacts", "before_load", "after_load", then=lambda *_: diary.note("loaded"))
+    around_campaigns("take", "before_take", "after_take")
+    around_campaigns("untried_contacts", "before_untried", "after_untried")
+    around_campaigns("finish", "before_finish", "after_finish")
+    around("accept", "before_store", "after_store", then=stores)
+    around("settle_many", "before_settle", "after_settle", then=settles)
+    around("claim_redial", "before_redial", "after_redial", first=lambda one: looks("redials", one.request))
+    # A process may be stopped between its last look and its request; that gap nobody can close.
+    _around(
+        diary,
+        VoiceInfraClient,
+        "place",
+        "before_send",
+        "after_answer",
+        first=lambda call: looks("sending", vars(call)),
+        then=answers,
+    )
     _watch_looks(diary)
     _watch_reading(diary)
 
 
 def _around(
-    owner: type, name: str, diary: Diary, *, before: str = "", after: str = "", tell: str = ""
+    diary: Diary,
+    owner: type,
+    name: str,
+    before: str,
+    after: str,
+    *,
+    first: Callable[..., None] = lambda *_: None,
+    then: Callable[..., None] = lambda *_: None,
 ) -> None:
+    """Wrap a method.
+
+    :param first: is given its arguments, before anything happens.
+    :param then: is given what it returned, and its arguments.
+    """
     original = getattr(owner, name)
 
     @functools.wraps(original)
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if before:
-            diary.reach(before)
+        first(*args)
+        diary.reach(before)
         found = original(self, *args, **kwargs)
-        if tell:
-            diary.note(tell)
-        if after:
-            diary.reach(after)
+        then(found, *args)
+        diary.reach(after)
         return found
 
     setattr(owner, name, wrapped)
 
 
-def _watch_stores(diary: Diary) -> None:
-    accept, settle_many = CallLedger.accept, CallLedger.settle_many
-
-    def accepting(self: CallLedger, entry: Any, call_id: str) -> Any:
-        mark = _mark_of(entry.request)
-        diary.reach("before_store", mark)
-        found = accept(self, entry, call_id)
-        diary.note("stored", mark=mark, call_id=call_id)
-        diary.reach("after_store", mark)
-        return found
-
-    def settling(self: CallLedger, settlements: Any) -> Any:
-        diary.reach("before_settle")
-        found = settle_many(self, settlements)
-        for one in settlements:
-            if one.state is CallState.ACCEPTED:
-                diary.note("stored", mark=_mark_of(one.entry.request), call_id=one.call_id)
-        diary.reach("after_settle")
-        return found
-
-    CallLedger.accept = accepting  # type: ignore[method-assign]
-    CallLedger.settle_many = settling  # type: ignore[method-assign]
-
-
-def _watch_redials(diary: Diary) -> None:
-    claim_redial = CallLedger.claim_redial
-
-    def claiming(self: CallLedger, entry: Any, **kwargs: Any) -> Any:
-        mark = _mark_of(entry.request)
-        diary.note("redials", mark=mark, looked_at=getattr(diary.local, "looked_at", None))
-        diary.reach("before_redial", mark)
-        found = claim_redial(self, entry, **kwargs)
-        diary.reach("after_redial", mark)
-        return found
-
-    CallLedger.claim_redial = claiming  # type: ignore[method-assign]
-
-
-def _watch_sends(diary: Diary) -> None:
-    place = VoiceInfraClient.place
-
-    def placing(self: VoiceInfraClient, call: Any, **options: Any) -> Any:
-        mark = _mark_of({"variables": call.variables})
-        # A process may be stopped between its last look and its request; that gap nobody can close.
-        diary.note("sending", mark=mark, looked_at=getattr(diary.local, "looked_at", None))
-        diary.reach("before_send", mark)
-        found = place(self, call, **options)
-        diary.note("answered", mark=mark, call_id=found.call_id)
-        diary.reach("after_answer", mark)
-        return found
-
-    VoiceInfraClient.place = placing  # type: ignore[method-assign]
-
-
 def _watch_looks(diary: Diary) -> None:
     """Note when each thread last began a transaction: it decides by what stood there then."""
-
     reading, writing = Database.reading, Database.writing
 
     def read(self: Database) -> Any:
@@ -196,7 +172,7 @@ def _watch_looks(diary: Diary) -> None:
 
 
 def _watch_reading(diary: Diary) -> None:
-    all_contacts = CampaignsLedger.all_contacts
+    all_contacts = CampaignsLedger.campaigns.all_contacts
 
     def reading(self: CampaignsLedger, campaign_id: str) -> Iterator[Any]:
         diary.note("reading_results")
@@ -205,9 +181,9 @@ def _watch_reading(diary: Diary) -> None:
             yield contact
         diary.reach("contacts_read")
 
-    CampaignsLedger.all_contacts = reading  # type: ignore[method-assign]
+    CampaignsLedger.campaigns.all_contacts = reading  # type: ignore[method-assign]
 
 
-def _mark_of(request: Any) -> str | None:
-    variables = (request or {}).get("variables") or {}
-    return variables.get("mark")
+def mark_of(request: Any) -> str | None:
+    """Return what the variables of a request were marked with."""
+    return ((request or {}).get("variables") or {}).get("mark")

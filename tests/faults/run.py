@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
+import traceback
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 from harness.postgres import find_binaries
 
 from tests.faults import databases
-from tests.faults.plants import NAMES
-from tests.faults.seeds import run_seed
+from tests.faults.plants import PLANTS
+from tests.faults.seeds import Verdict, run_seed
 from tests.faults.zygote import Zygote
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
     """Run what the command line says; return 0 if no seed showed anything."""
-    options = _arguments()
-    if options.slot:
-        _slot(options)
-        return 0
-    began, verdicts = time.monotonic(), _all_slots(options)
-    bad = [verdict for verdict in verdicts if verdict["violations"]]
-    kinds = Counter(kind for verdict in bad for kind in verdict["kinds"])
-    seconds = sum(verdict["seconds"] for verdict in verdicts) / max(1, len(verdicts))
+    options, began = _arguments(), time.monotonic()
+    seeds = range(options.seed_start, options.seed_start + options.seeds)
+    slots = [slot for number in range(options.jobs) if (slot := seeds[number :: options.jobs])]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        verdicts = [verdict for slot in pool.map(_slot, slots, repeat(options)) for verdict in slot]
+    bad = [verdict for verdict in verdicts if verdict.violations]
+    kinds = Counter(kind for verdict in bad for kind in verdict.kinds)
+    seconds = sum(verdict.seconds for verdict in verdicts) / max(1, len(verdicts))
     for kind, number in sorted(kinds.items()):
         print(f"  {kind}: {number} seeds")
     missing = options.seeds - len(verdicts)
@@ -53,42 +53,14 @@ def _arguments() -> argparse.Namespace:
         "--database", choices=(databases.SQLITE, databases.POSTGRESQL), default=databases.SQLITE
     )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--plant", choices=("", *NAMES), default="")
+    parser.add_argument("--plant", choices=("", *PLANTS), default="")
     parser.add_argument("--family", default="")
     parser.add_argument("--keep", action="store_true", help="keep the files of seeds that showed something")
-    parser.add_argument("--slot", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _all_slots(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Share the seeds out to some processes, each with a database server of its own; tell of each at once."""
-    seeds = list(range(options.seed_start, options.seed_start + options.seeds))
-    slots = [seeds[number :: options.jobs] for number in range(options.jobs) if seeds[number :: options.jobs]]
-    verdicts: list[dict[str, object]] = []
-    lock = threading.Lock()
-
-    def work(slot: list[int]) -> None:
-        command = [sys.executable, "-m", "tests.faults.run", "--slot", ",".join(map(str, slot))]
-        command += ["--database", options.database, "--plant", options.plant, "--family", options.family]
-        command += ["--keep"] if options.keep else []
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert process.stdout is not None
-        for line in process.stdout:
-            verdict = json.loads(line)
-            with lock:
-                verdicts.append(verdict)
-                _tell(verdict, options)
-        process.wait()
-
-    threads = [threading.Thread(target=work, args=(slot,)) for slot in slots]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return verdicts
-
-
-def _slot(options: argparse.Namespace) -> None:
+def _slot(seeds: Sequence[int], options: argparse.Namespace) -> list[Verdict]:
+    """Run some seeds, one after the other, on a database server of their own; tell of each at once."""
     server = None
     if options.database == databases.POSTGRESQL:
         binaries = find_binaries()
@@ -97,38 +69,34 @@ def _slot(options: argparse.Namespace) -> None:
         server = databases.Postgres(binaries)
     home = Path(tempfile.mkdtemp(prefix="voiceinfra-faults-home-"))
     zygote = Zygote(home)
+    chosen = {"plant": options.plant or None, "family": options.family or None, "keep": options.keep}
+    verdicts = []
     try:
-        for seed in map(int, options.slot.split(",")):
-            verdict = run_seed(
-                seed,
-                zygote,
-                server,
-                plant=options.plant or None,
-                family=options.family or None,
-                keep=options.keep,
-            )
-            print(json.dumps({**verdict.__dict__, "kinds": verdict.kinds}), flush=True)
+        for seed in seeds:
+            try:
+                verdicts.append(run_seed(seed, zygote, server, **chosen))
+                _tell(verdicts[-1], options)
+            except Exception:  # noqa: BLE001  the others are run all the same
+                traceback.print_exc()
     finally:
         zygote.stop()
         shutil.rmtree(home, ignore_errors=True)
         if server is not None:
             server.stop()
+    return verdicts
 
 
-def _tell(verdict: dict[str, object], options: argparse.Namespace) -> None:
-    seed, violations = verdict["seed"], verdict["violations"]
-    word = "VIOLATION" if violations else "ok"
-    print(f"seed {seed} ({verdict['family']}): {word}, {verdict['seconds']:.1f} s", flush=True)
-    if not violations:
-        return
-    for violation in violations:  # type: ignore[attr-defined]
-        print(f"    {violation}")
-    again = f"make faults SEEDS=1 SEED_START={seed} DATABASE={options.database}"
-    again += f" PLANT={options.plant}" if options.plant else ""
-    again += f" FAMILY={options.family}" if options.family else ""
-    print(f"    again: {again}", flush=True)
-    if options.keep:
-        print(f"    files: {verdict['folder']}")
+def _tell(verdict: Verdict, options: argparse.Namespace) -> None:
+    word = "VIOLATION" if verdict.violations else "ok"
+    lines = [f"seed {verdict.seed} ({verdict.family}): {word}, {verdict.seconds:.1f} s"]
+    if verdict.violations:
+        again = f"make faults SEEDS=1 SEED_START={verdict.seed} DATABASE={options.database}"
+        again += f" PLANT={options.plant}" if options.plant else ""
+        again += f" FAMILY={options.family}" if options.family else ""
+        lines += [f"    {line}" for line in (*verdict.violations, f"again: {again}")]
+        if options.keep:
+            lines.append(f"    files: {verdict.folder}")
+    print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,7 @@ MOST_ROUNDS = 5
 
 @dataclass
 class Verdict:
-    """What a seed showed.
-
-    :param violations: what the package must not do, one sentence each, beginning with its kind.
-    """
+    """What a seed showed: sentences of what the package must not do, each beginning with its kind."""
 
     seed: int
     family: str
@@ -49,11 +46,8 @@ def run_seed(
     family: str | None = None,
     keep: bool = False,
 ) -> Verdict:
-    """Run one seed.
+    """Run one seed, on SQLite if there is no server.
 
-    :param zygote: what its processes are started by; it may serve one seed after the other.
-    :param server: the PostgreSQL server to use; ``None`` for SQLite.
-    :param plant: a bug to plant, see ``plants``.
     :param family: draw from this family only.
     :param keep: leave the files of a run that showed something.
     """
@@ -118,16 +112,15 @@ def _is_done(stage: Stage, task: Task) -> bool:
     tries = stage.tries(task)
     if task.keyless:
         return True  # a bare request is not tried again
-    events = [event for worker in tries for event in worker.diary.events]
     if task.campaign is not None:
         # The newest try is the one that counts; one before it may have ended with an older list.
-        last = [] if not tries else max(tries, key=lambda one: one.try_number).diary.events
+        last = max(tries, key=lambda one: one.try_number).diary.events if tries else []
         return any(event["event"] == "summary" and event["end"] == "finished" for event in last)
-    settled = {event["mark"] for event in events if event["event"] == "pushed"}
-    settled |= {
+    settled = {
         event["mark"]
-        for event in events
-        if event["event"] == "failed" and event["error"] == "CallOutcomeUnknownError"
+        for worker in tries
+        for event in worker.diary.events
+        if event["event"] == "pushed" or event.get("error") == "CallOutcomeUnknownError"
     }
     return {key.mark for key in task.keys} <= settled
 

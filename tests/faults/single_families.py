@@ -6,18 +6,8 @@ from typing import Any
 
 from tests.faults.plan import FAIL, REDIAL, Draw, Key, Point, Step, Task
 
-POINTS = (
-    "before_claim",
-    "after_claim",
-    "before_send",
-    "after_answer",
-    "before_store",
-    "after_store",
-    "after_push",
-    "before_refuse",
-    "before_redial",
-    "after_redial",
-)
+POINTS = ("before_claim", "after_claim", "before_send", "after_answer", "before_store", "after_store",
+          "after_push", "before_refuse", "before_redial", "after_redial")  # fmt: skip
 # Where a try dies that gets that far; the last two leave most behind.
 CRASHES = ("after_claim", "before_send", "before_store", "after_store", *2 * ("after_answer", "after_push"))
 # What leaves a call unknown: with somebody called, and without.
@@ -37,18 +27,24 @@ def environment(draw: Draw, most: int = 3) -> list[Step]:
     return steps
 
 
+def trouble(
+    draw: Draw, fault: str, who: str, names: tuple[str, ...], *, most: int, within: float
+) -> tuple[list[Point], list[Step]]:
+    """Return how one try is killed or paused: at a point, or at some moment."""
+    if fault == "none":
+        return [], []
+    if fault.endswith("_at"):
+        seconds = draw.pause() if fault == "stop_at" else 0.0
+        return [Point(draw.one(*names), draw.random.randint(1, most), seconds)], []
+    return [], [Step(fault, draw.between(0.0, within), f"{who}:started", who, seconds=draw.pause())]
+
+
 def tries(draw: Draw, task: Task, *, begin: float) -> list[Step]:
     """Return how the tries of a task go: one is killed, or paused while the next one begins already."""
     clock = draw.clock() if draw.chance(0.15) else 0.0
-    first, steps = f"{task.name}.1", []
+    first = f"{task.name}.1"
     fault = draw.one("none", "kill", "kill_at", "stop", "stop_at")
-    points = []
-    if fault in ("kill_at", "stop_at"):
-        seconds = draw.pause() if fault == "stop_at" else 0.0
-        points = [Point(draw.one(*POINTS), draw.random.randint(1, 2), seconds)]
-    elif fault in ("kill", "stop"):
-        after = draw.between(0.0, 2.0)
-        steps.append(Step(fault, after, f"{first}:started", who=first, seconds=draw.pause()))
+    points, steps = trouble(draw, fault, first, POINTS, most=2, within=2.0)
     steps.append(Step("start", begin, who=task.name, points=points, clock=clock))
     sooner = fault.startswith("stop") and draw.chance(0.7)
     after = draw.between(0.0, 0.5)
@@ -192,7 +188,8 @@ def clocks(draw: Draw) -> dict[str, Any]:
         script.forced_webhooks[key.mark] = ["plain"]
         task = Task(f"call{index}", [key], wait=draw.one(0.0, 3.0))
         tasks.append(task)
-        steps.append(Step("start", draw.between(0.0, 0.3), who=task.name, clock=draw.clock()))
-        again = Step("start", draw.between(0.0, 0.3), f"{task.name}.1:ended", task.name, try_number=2)
-        steps.append(again)
+        steps += [
+            Step("start", draw.between(0.0, 0.3), who=task.name, clock=draw.clock()),
+            Step("start", draw.between(0.0, 0.3), f"{task.name}.1:ended", task.name, try_number=2),
+        ]
     return {"tasks": tasks, "steps": steps + environment(draw, 1), "script": script}

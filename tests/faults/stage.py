@@ -25,6 +25,7 @@ from tests.faults.jobs import environment_of, job_of
 from tests.faults.plan import Plan, Point, Step, Task
 from tests.faults.vendor import Vendor
 from tests.faults.zygote import Child, Zygote
+from tests.support.waiting import until
 
 TICK = 0.01
 RECEIVER = "receiver"
@@ -32,7 +33,7 @@ RECEIVER = "receiver"
 
 @dataclasses.dataclass
 class Worker:
-    """One try of a task, alive or ended."""
+    """One try of a task, or the receiver, alive or ended."""
 
     name: str
     task: Task
@@ -44,14 +45,7 @@ class Worker:
 
 
 class Stage:
-    """The processes of one run.
-
-    :param zygote: what its processes are started by.
-    :param folder: for everything that is written.
-    :param url: the ledger's.
-    :param server: the PostgreSQL server that it is on; ``None`` for a SQLite file.
-    :param plant: a bug to install, see ``plants``.
-    """
+    """The processes of one run, and the ledger under ``url``, on a server or else in a SQLite file."""
 
     def __init__(
         self,
@@ -64,26 +58,18 @@ class Stage:
     ) -> None:
         self._zygote = zygote
         self.plan, self.folder, self.url, self.server, self.plant = plan, folder, url, server, plant
-        self.server_logged = len(server.log_text()) if server else 0
+        self.server_logged = len(server.log()) if server else 0
         self.board = Board()
         self.workers: list[Worker] = []
         self.purged_at: list[float] = []
         self._port = free_port()
         self._threads: list[threading.Thread] = []
         self._calm = False
-        self._receiver: Child | None = None
-        self._receiver_stopped_until: float | None = None
-        self._receiver_due = 0.0
+        self._receiver: Worker | None = None
         self.ledger = CallLedger(url)
         self.ledger.upgrade()
-        self.vendor = Vendor(
-            plan.seed,
-            plan.script,
-            plan.accounts,
-            f"http://127.0.0.1:{self._port}",
-            self.board.tell,
-            folder / "vendor.jsonl",
-        )
+        receiver = f"http://127.0.0.1:{self._port}"
+        self.vendor = Vendor(plan, receiver, self.board.tell, folder / "vendor.jsonl")
 
     @property
     def results(self) -> Path:
@@ -100,8 +86,8 @@ class Stage:
 
     def run(self, steps: list[Step], seconds: float) -> bool:
         """Do steps, and wait until all workers have ended; return whether they did in time."""
-        left, until = list(steps), time.monotonic() + seconds
-        while time.monotonic() < until:
+        left, latest = list(steps), time.monotonic() + seconds
+        while time.monotonic() < latest:
             self._look()
             due = [step for step in left if self._is_due(step)]
             for step in due:
@@ -115,20 +101,21 @@ class Stage:
         return False
 
     def start_receiver(self) -> None:
-        self._receiver = self._zygote.start(
+        process = self._zygote.start(
             RECEIVER, self.folder / "receiver.log", self._environment,
             port=self._port, clock=self.plan.receiver_clock, plant=self.plant,
         )  # fmt: skip
+        diary = Diary(RECEIVER, self.folder / "none")
+        self._receiver = Worker(RECEIVER, Task(RECEIVER), 1, process, diary)
 
-    def wait_for_receiver(self, seconds: float = 60.0) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            with suppress(requests.RequestException):
-                if requests.get(f"http://127.0.0.1:{self._port}/health", timeout=2).ok:
-                    return
+    def wait_for_receiver(self) -> None:
+        def answers() -> bool:
             self._look()
-            time.sleep(0.05)
-        raise RuntimeError("the receiver did not start")
+            with suppress(requests.RequestException):
+                return requests.get(f"http://127.0.0.1:{self._port}/health", timeout=2).ok
+            return False
+
+        until(answers)
 
     def calm(self) -> None:
         """Have no more faults happen."""
@@ -158,13 +145,9 @@ class Stage:
     def stop(self) -> None:
         """End everything."""
         self._calm = True
-        for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.kill()
+        for worker in self._everybody:
+            worker.process.kill()
             worker.process.wait()
-        if self._receiver is not None:
-            self._receiver.kill()
-            self._receiver.wait()
         for thread in self._threads:
             thread.join()
         self.vendor.stop()
@@ -173,6 +156,10 @@ class Stage:
     @property
     def _environment(self) -> dict[str, str]:
         return environment_of(self.plan, self.url, self.vendor.url)
+
+    @property
+    def _everybody(self) -> list[Worker]:
+        return self.workers + ([self._receiver] if self._receiver else [])
 
     def _may_come(self, step: Step) -> bool:
         # What waits for something that cannot happen any more is left out.
@@ -184,7 +171,7 @@ class Stage:
 
     def _look(self) -> None:
         """Read what the workers have told, continue who was stopped long enough, and keep a receiver up."""
-        for worker in self.workers:
+        for worker in self._everybody:
             for event in worker.diary.read():
                 self.board.tell(f"{worker.name}:{event['event']}")
                 if event["event"] == "stopped":
@@ -194,10 +181,8 @@ class Stage:
             self._continue(worker)
             if worker.process.poll() is not None:
                 self.board.tell(f"{worker.name}:ended")
-        if self._receiver_stopped_until and time.monotonic() >= self._receiver_stopped_until:
-            self._receiver_stopped_until = None
-            self._signal_receiver(signal.SIGCONT)
-        self._look_at_receiver()
+        if self._receiver is not None and self._receiver.process.poll() is not None:
+            self.start_receiver()  # as whatever supervises it would
 
     def _continue(self, worker: Worker) -> None:
         if worker.stopped_until is None:
@@ -209,14 +194,6 @@ class Stage:
             self.board.tell(f"{worker.name}:continued")
             worker.process.send_signal(signal.SIGCONT)
 
-    def _look_at_receiver(self) -> None:
-        if self._receiver is not None and self._receiver.poll() is not None:
-            self.start_receiver()  # as whatever supervises it would
-
-    def _signal_receiver(self, number: int) -> None:
-        if self._receiver is not None and self._receiver.poll() is None:
-            self._receiver.send_signal(number)
-
     def _do(self, step: Step) -> None:
         getattr(self, f"_do_{step.do}")(step)
 
@@ -224,17 +201,12 @@ class Stage:
         self.start(self.plan.task(step.who), step.try_number, step.points, step.clock)
 
     def _do_kill(self, step: Step) -> None:
-        if step.who == RECEIVER:
-            return self._signal_receiver(signal.SIGKILL)
-        for worker in self.workers:
-            if worker.name == step.who and worker.process.poll() is None:
+        for worker in self._everybody:
+            if worker.name == step.who:
                 worker.process.kill()
 
     def _do_stop(self, step: Step) -> None:
-        if step.who == RECEIVER:
-            self._receiver_stopped_until = time.monotonic() + step.seconds
-            return self._signal_receiver(signal.SIGSTOP)
-        for worker in self.workers:
+        for worker in self._everybody:
             if worker.name == step.who and worker.process.poll() is None and worker.stopped_until is None:
                 worker.process.send_signal(signal.SIGSTOP)
                 worker.stopped_until = time.monotonic() + step.seconds

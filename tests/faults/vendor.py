@@ -17,18 +17,18 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.faults.plan import TIMEOUT, Account, Script
+from tests.faults.plan import TIMEOUT, Account, Plan
 from tests.faults.webhooks import Deliveries
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 # Answers before which nobody was called.
 BEFORE = {"lost_before", "500_before", "html_before", "hang_before", "429", "429_seconds", "429_date",
-          "cut_before", "422"}  # fmt: skip
+          "cut_before"}  # fmt: skip
 
 
 @dataclass
@@ -55,18 +55,10 @@ class Vendor:
     :param log: file that each request and accepted call is appended to.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        script: Script,
-        accounts: list[Account],
-        receiver: str,
-        tell: Callable[[str], None],
-        log: Path,
-    ) -> None:
-        self.seed = seed
-        self.script = script
-        self.accounts = {account.api_key: account for account in accounts}
+    def __init__(self, plan: Plan, receiver: str, tell: Callable[[str], None], log: Path) -> None:
+        self.seed = plan.seed
+        self.script = plan.script
+        self.accounts = {account.api_key: account for account in plan.accounts}
         self.rung: dict[str, Rung] = {}
         self.requests: list[dict[str, Any]] = []
         self.calm = False
@@ -75,7 +67,7 @@ class Vendor:
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
         self._log = log.open("a")
-        self.deliveries = Deliveries(receiver, accounts, tell)
+        self.deliveries = Deliveries(receiver, plan.accounts, tell)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.vendor = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
@@ -177,8 +169,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(502 if kind == "html" else 200, HTML, {"Content-Type": "text/html"})
         elif kind.startswith("429"):
             self._error(429, "rate_limited", _retry_after(kind))
-        elif kind == "422":
-            self._error(422, "invalid_phone")
         elif rung is not None:
             body = json.dumps({"call_id": rung.call_id, "status": "queued"}).encode()
             self._send(200, body, {"Content-Type": "application/json"})
@@ -210,7 +200,5 @@ def _retry_after(kind: str) -> dict[str, str]:
     if kind == "429_seconds":
         return {"Retry-After": "1"}
     if kind == "429_date":
-        return {
-            "Retry-After": format_datetime(datetime.now(timezone.utc) + timedelta(seconds=1), usegmt=True)
-        }
+        return {"Retry-After": formatdate(time.time() + 1, usegmt=True)}
     return {}

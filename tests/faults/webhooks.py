@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +106,8 @@ class Deliveries:
     def _cross(self, rung: Rung, chance: random.Random) -> None:
         """Have another account tell of this call, correctly signed with that account's own secret."""
         other = next(one for one in self._accounts.values() if one.conn_id != rung.conn_id)
-        values = {
-            **json.loads(_body(rung, 1.0)),
-            "call_outcome": "failed",
-            "summary": f"said by {other.conn_id}",
-        }
-        body = json.dumps(values).encode()
+        said = {"call_outcome": "failed", "summary": f"said by {other.conn_id}"}
+        body = json.dumps({**json.loads(_body(rung, 1.0)), **said}).encode()
         delivery = _Delivery(rung, other, body, _sign(other.secret, body), genuine=False)
         self._put(chance.uniform(0.2, 0.6), delivery)
 
@@ -169,13 +165,11 @@ class Deliveries:
             self._tell("vendor:ack")
             if not delivery.genuine and not delivery.again:
                 self.wrongly_taken.append(rung.call_id)
-            ack = Ack(
-                rung.call_id, delivery.account.conn_id, delivery.body, delivery.genuine, time.monotonic()
-            )
-            self.acks.append(ack)
+            conn_id, now = delivery.account.conn_id, time.monotonic()
+            self.acks.append(Ack(rung.call_id, conn_id, delivery.body, delivery.genuine, now))
         elif delivery.again and delivery.tries < MOST_TRIES:
-            later = _Delivery(**{**delivery.__dict__, "tries": delivery.tries + 1})
-            self._put(random.Random(f"{rung.call_id}/{delivery.tries}").uniform(*RETRY), later)
+            delay = random.Random(f"{rung.call_id}/{delivery.tries}").uniform(*RETRY)
+            self._put(delay, replace(delivery, tries=delivery.tries + 1))
         with self._changed:
             self._under_way -= 1
             self._sent.add(rung.call_id)
@@ -190,9 +184,7 @@ def _body(rung: Rung, seconds: float) -> bytes:
     values: dict[str, Any] = {
         "event": "call.completed",
         "call_id": rung.call_id,
-        "from_number": rung.request.get("from_number"),
-        "to_number": rung.request.get("to_number"),
-        "agent_id": rung.request.get("agent_id"),
+        **{name: rung.request.get(name) for name in ("from_number", "to_number", "agent_id")},
         "duration_seconds": 7,
         "start_time": rung.started.isoformat(),
         "end_time": (rung.started + timedelta(seconds=seconds)).isoformat(),

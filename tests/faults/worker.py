@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -29,8 +31,9 @@ from tests.faults.plants import WORKER, plant
 from tests.faults.points import Diary, install
 
 
-def main(job: dict[str, Any]) -> None:
+def main(request: dict[str, Any]) -> None:
     """Do a job, and tell in the diary how it ended."""
+    job = request["job"]
     form = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     diary = Diary(job["diary"], job["points"])
@@ -63,6 +66,20 @@ def _origin(job: dict[str, Any]) -> Any:
     return CallOrigin("faults", "run", job["task"], -1, job["try"])
 
 
+def _call(key: dict[str, Any]) -> OutboundCall:
+    return OutboundCall(key["to"], key["agent"], FROM_NUMBER, variables={"mark": key["mark"]})
+
+
+@contextmanager
+def _telling(diary: Diary, mark: str | None) -> Iterator[None]:
+    """Tell how a task failed, if it did."""
+    try:
+        yield
+    except VoiceInfraError as error:
+        diary.note("failed", mark=mark, error=type(error).__name__, message=str(error))
+        logging.exception("the task fails")
+
+
 def _place(job: dict[str, Any], diary: Diary) -> None:
     ledger = CallLedger(job["ledger"])
     connection = _connection(job)
@@ -77,19 +94,18 @@ def _place(job: dict[str, Any], diary: Diary) -> None:
             bounds=RetryBounds(patience=PATIENCE, longest_wait=1.0),
         )
         for key in job["keys"]:
-            variables = {"mark": key["mark"]}
-            call = OutboundCall(key["to"], key["agent"], FROM_NUMBER, variables=variables)
+            call = _call(key)
             policy = UnknownPolicy(key["unknown_timeout"], OnUnknown(key["on_unknown"]))
-            try:
+            placement = None
+            with _telling(diary, key["mark"]):
                 placement = placer.place(key["key"], call, policy, origin=_origin(job), poll_interval=0.1)
-            except VoiceInfraError as error:
-                diary.note("failed", mark=key["mark"], error=type(error).__name__, message=str(error))
-                logging.exception("the task fails")
+            if placement is None:
                 continue
-            diary.note("pushed", mark=key["mark"], call_id=placement.call.call_id, how=placement.how.value)
-            diary.reach("after_push", key["mark"])
-            if job["wait"]:
-                _wait(ledger, key["mark"], placement.call.call_id, job["wait"], diary)
+            call_id = placement.call.call_id
+            diary.note("pushed", mark=key["mark"], call_id=call_id, how=placement.how.value)
+            diary.reach("after_push")
+            if job["wait"]:  # of which no error of the package may come
+                _wait(ledger, key["mark"], call_id, job["wait"], diary)
 
 
 def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) -> None:
@@ -116,13 +132,9 @@ def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) ->
 def _place_keyless(job: dict[str, Any], diary: Diary) -> None:
     hook = VoiceInfraHook(job["account"]["conn_id"])
     for key in job["keys"]:
-        variables = {"mark": key["mark"]}
-        try:
-            placed = hook.place_call(OutboundCall(key["to"], key["agent"], FROM_NUMBER, variables=variables))
-        except VoiceInfraError as error:
-            diary.note("failed", mark=key["mark"], error=type(error).__name__, message=str(error))
-            continue
-        diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how="keyless")
+        with _telling(diary, key["mark"]):
+            placed = hook.place_call(_call(key))
+            diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how="keyless")
 
 
 def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
@@ -143,10 +155,6 @@ def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
     orders = CampaignSetup(
         plan, _origin(job), told["conn_id"], job["contacts"], reading, results_path=job["results"]
     )
-    try:
-        end = CampaignExecution(orders, _connection(job), CallLedger(job["ledger"])).run()
-    except VoiceInfraError as error:
-        diary.note("failed", mark=None, error=type(error).__name__, message=str(error))
-        logging.exception("the task fails")
-        return
-    diary.note("summary", end=end[0].value, summary=end[1])
+    with _telling(diary, None):
+        end, summary = CampaignExecution(orders, _connection(job), CallLedger(job["ledger"])).run()
+        diary.note("summary", end=end.value, summary=summary)

@@ -18,6 +18,7 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import psutil
@@ -76,23 +77,17 @@ class Zygote:
             [sys.executable, "-m", "tests.faults.zygote"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT, text=True,
         )  # fmt: skip
-        self._children: dict[int, Child] = {}
-        self._started: list[Child] = []
-        self._changed = threading.Condition()
+        self._started: Queue[Child] = Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def start(self, kind: str, log: Path, env: dict[str, str], **values: Any) -> Child:
         """Fork a ``worker`` or a ``receiver``; it runs when this returns."""
         assert self._process.stdin is not None
-        with self._changed:
-            count = len(self._started) + 1
-            request = {"kind": kind, "log": str(log), "env": env, **values}
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            if not self._changed.wait_for(lambda: len(self._started) >= count, 180):
-                raise RuntimeError("no process could be started")
-            return self._started[-1]
+        request = {"kind": kind, "log": str(log), "env": env, **values}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._started.get(timeout=180)
 
     def stop(self) -> None:
         assert self._process.stdin is not None
@@ -104,15 +99,14 @@ class Zygote:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
+        children: dict[int, Child] = {}
         for line in self._process.stdout:
             pid, code = json.loads(line)
-            with self._changed:
-                if code is None:
-                    self._children[pid] = Child(pid)
-                    self._started.append(self._children[pid])
-                else:
-                    self._children.pop(pid).ended(code)
-                self._changed.notify_all()
+            if code is None:
+                children[pid] = Child(pid)
+                self._started.put(children[pid])
+            else:
+                children.pop(pid).ended(code)
 
 
 def serve() -> None:
@@ -177,14 +171,7 @@ def _become(request: dict[str, Any]) -> None:
             os.dup2(source, target)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ.update(request["env"])
-        if request["kind"] == "receiver":
-            from tests.faults.receiver import main as serve_webhooks
-
-            serve_webhooks(request)
-        else:
-            from tests.faults.worker import main as work
-
-            work(request["job"])
+        sys.modules[f"tests.faults.{request['kind']}"].main(request)
         code = 0
     except BaseException:  # noqa: BLE001  nobody is left who could handle it
         traceback.print_exc()

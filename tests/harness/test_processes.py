@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,6 @@ from harness.processes import (
     base_environment,
     end_all,
     find,
-    free_port,
     spawn,
     tail,
     wait_for,
@@ -40,11 +38,6 @@ spawn(["sleep", "600"], env=base_environment(marker), log=Path(marker) / "log")
 print("started", flush=True)
 time.sleep(600)
 """
-
-
-def test_free_port_can_be_bound() -> None:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", free_port()))
 
 
 def test_process_that_escapes_its_parent_is_ended(tmp_path: Path) -> None:
@@ -90,12 +83,9 @@ def test_released_guard_can_leave_the_servers_running(tmp_path: Path) -> None:
     sleeper.wait()
 
 
-def test_waiting_in_vain_says_for_what() -> None:
+def test_waiting_in_vain_says_for_what_and_tail_gives_the_last_lines(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="Waited 0 s for a miracle"):
         wait_for("a miracle", lambda: False, 0)
-
-
-def test_tail_gives_the_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("one\ntwo\nthree\n")
     assert tail(log, 2) == "two\nthree"

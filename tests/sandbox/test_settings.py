@@ -6,26 +6,26 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_voiceinfra.sandbox.cli import parse
-from airflow_provider_voiceinfra.sandbox.faults import NUMBER_FAULTS, Fault
+from airflow_provider_voiceinfra.sandbox.faults import Fault
 from airflow_provider_voiceinfra.sandbox.settings import SettingError, Settings, is_loopback
 
 
 @pytest.mark.parametrize(
     ("url", "local"),
     [
-        pytest.param("http://127.0.0.1:9000/hook", True, id="ipv4"),
-        pytest.param("http://127.8.9.10/", True, id="whole-loopback-net"),
-        pytest.param("http://[::1]:9000/", True, id="ipv6"),
-        pytest.param("https://localhost/hook", True, id="name"),
-        pytest.param("http://example.com/", False, id="elsewhere"),
-        pytest.param("http://127.0.0.1@example.com/", False, id="user-that-looks-local"),
-        pytest.param("http://localhost.example.com/", False, id="name-that-looks-local"),
-        pytest.param("http://10.0.0.1/", False, id="private"),
-        pytest.param("http://0.0.0.0/", False, id="any"),
-        pytest.param("ftp://127.0.0.1/", False, id="scheme"),
-        pytest.param("http://[::1/", False, id="malformed"),
-        pytest.param("http://127.0.0.1:99999/", False, id="port"),
-        pytest.param("", False, id="empty"),
+        ("http://127.0.0.1:9000/hook", True),
+        ("http://127.8.9.10/", True),
+        ("http://[::1]:9000/", True),
+        ("https://localhost/hook", True),
+        ("http://example.com/", False),
+        ("http://127.0.0.1@example.com/", False),
+        ("http://localhost.example.com/", False),
+        ("http://10.0.0.1/", False),
+        ("http://0.0.0.0/", False),
+        ("ftp://127.0.0.1/", False),
+        ("http://[::1/", False),
+        ("http://127.0.0.1:99999/", False),
+        ("", False),
     ],
 )
 def test_only_loopback_urls_are_local(url: str, local: bool) -> None:
@@ -56,33 +56,14 @@ def test_wrong_setting_is_refused_by_name_and_rule(changes: dict[str, object], m
     assert str(caught.value).startswith(message)
 
 
-def test_settings_are_copied_not_changed() -> None:
-    before = Settings()
-    assert before.changed({"rate_limit": 5}).rate_limit == 5.0
-    assert before.rate_limit == 0.0
-
-
 def test_every_option_reaches_its_setting() -> None:
-    options = parse(
-        [
-            "--port",
-            "0",
-            "--rate-limit",
-            "5",
-            "--agents",
-            "agent_a",
-            "agent_b",
-            "--no-fault-numbers",
-            "--signature-form",
-            "sha256=HEX",
-            "--faults",
-            "cut_after",
-            "--fault-rate",
-            "0.5",
-        ]
+    words = (
+        "--port 0 --rate-limit 5 --agents agent_a agent_b --no-fault-numbers --signature-form sha256=HEX "
+        "--faults cut_after --fault-rate 0.5"
     )
-    assert options.port == 0
-    assert options.settings == Settings(
+    settings, port, _ = parse(words.split())
+    assert port == 0
+    assert settings == Settings(
         rate_limit=5.0,
         agents=("agent_a", "agent_b"),
         fault_numbers=False,
@@ -118,8 +99,7 @@ def test_help_lists_every_fault_and_fault_number(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     for fault in Fault:
         assert f"{fault.value}: " in text
-    for digits, fault in NUMBER_FAULTS.items():
-        assert f"  {digits}  {fault.value}" in text
+        assert f"  {fault.digits}  {fault.value}" in text or not fault.digits
 
 
 def test_docs_page_names_every_option_and_fault() -> None:
@@ -129,5 +109,4 @@ def test_docs_page_names_every_option_and_fault() -> None:
         assert f"`--{option}`" in page or f"`--[no-]{option}`" in page
     for fault in Fault:
         assert f"`{fault.value}`" in page
-    for digits, fault in NUMBER_FAULTS.items():
-        assert f"| {digits} | `{fault.value}` |" in page
+        assert f"| {fault.digits} | `{fault.value}` |" in page or not fault.digits

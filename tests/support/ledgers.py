@@ -6,10 +6,8 @@ themselves ask for the fixture ``untouched_url`` instead and go the real way.
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from contextlib import closing
-from pathlib import Path
 
 import psycopg2
 import pytest
@@ -62,23 +60,11 @@ def forget_ledger(name: str) -> None:
         database.engine.dispose()
 
 
-class SqliteTemplate:
-    """A migrated SQLite file.
-
-    :param folder: where it is made when it is first needed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "template.db"
-
-    def copy(self, path: Path) -> str:
-        """Make an empty ledger in a file, and return its URL."""
-        if not self._file.exists():
-            database = connect.Database(f"sqlite:///{self._file}")
-            database.upgrade()
-            database.engine.dispose()
-        shutil.copyfile(self._file, path)
-        return f"sqlite:///{path}"
+def migrate(url: str) -> None:
+    """Make a ledger of a database without tables."""
+    database = connect.Database(url)
+    database.upgrade()
+    database.engine.dispose()
 
 
 class PostgresLedgers:
@@ -123,9 +109,7 @@ class PostgresLedgers:
             self._server.drop_database(name)
 
     def _make_template(self) -> None:
-        database = connect.Database(self._server.create_database(self._template))
-        database.upgrade()
-        database.engine.dispose()
+        migrate(self._server.create_database(self._template))
         with closing(self._connect(self._template)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE SCHEMA kept; CREATE TABLE kept.{COUNTERS} AS SELECT * FROM {COUNTERS}")
             cursor.execute(_SHAPE)

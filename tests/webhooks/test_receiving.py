@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from airflow.sdk.observability.stats import Stats
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.webhooks import receiving
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason
 from airflow_provider_voiceinfra.webhooks.receiving import (
     Delivery,
@@ -25,41 +26,31 @@ from airflow_provider_voiceinfra.webhooks.receiving import (
     verify,
 )
 from airflow_provider_voiceinfra.webhooks.signing import sign
+from tests.support.ledgers import ON_SQLITE
 
 SECRET = "a-secret-of-the-tests"
 
 
 class RecordingBackend:
-    """A metrics backend that remembers; Airflow's own are chosen in the same way."""
+    """A metrics backend that remembers."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.durations: list[timedelta] = []
 
-    def incr(self, stat: str, count: int = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
-        self.seen.append((stat, dict(tags or {})))
+    def incr(self, stat: str, *, tags: dict[str, str]) -> None:
+        self.seen.append((stat, tags))
 
-    def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
-        self.seen.append((stat, dict(tags or {})))
-        self.durations.append(dt)
-
-
-def use_backend(factory: Any) -> None:
-    metrics.prepare()
-    try:
-        Stats.initialize(factory=factory, export_legacy_names=False)
-    except TypeError:  # Airflow 3.2 knows no legacy names here
-        Stats.initialize(factory=factory)  # type: ignore[call-arg]
+    def timing(self, stat: str, duration: timedelta, *, tags: dict[str, str]) -> None:
+        self.seen.append((stat, tags))
+        self.durations.append(duration)
 
 
 @pytest.fixture
-def backend() -> Iterator[RecordingBackend]:
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
+def backend(monkeypatch: pytest.MonkeyPatch) -> RecordingBackend:
     recording = RecordingBackend()
-    use_backend(lambda: recording)
-    yield recording
-    use_backend(NoStatsLogger)
+    monkeypatch.setattr(metrics, "_report", lambda send: send(recording))
+    return recording
 
 
 @pytest.fixture
@@ -86,6 +77,7 @@ def deliver(ledger: CallLedger, body: bytes, event: str | None = "call.completed
     return receive(delivery, **{"secrets": (SECRET,), "allow_unsigned": False, "ledger": ledger, **options})
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("header", ["call.completed", " call.completed ", "", None])
 @pytest.mark.parametrize("field", ["call.completed", "", None])
 def test_completion_is_recognised_by_either_event_or_by_its_call_id(
@@ -104,12 +96,9 @@ def test_completion_is_recognised_by_either_event_or_by_its_call_id(
         (body_of(event="call.started"), None, KeptReason.OTHER_EVENT_FIELD),
         (body_of(event=7), None, KeptReason.OTHER_EVENT_FIELD),
         (body_of(), "call.completed, call.completed", KeptReason.OTHER_EVENT_HEADER),
-        (b"", "call.completed", KeptReason.NOT_JSON),
         (b"\xff\xfe", "call.completed", KeptReason.NOT_JSON),
-        (b"[" * 100_000, "call.completed", KeptReason.NOT_JSON),
         (b'"text"', None, KeptReason.NOT_AN_OBJECT),
         (b"{}", None, KeptReason.NO_CALL_ID),
-        (body_of("x" * 256), None, KeptReason.NO_CALL_ID),
     ],
 )
 def test_genuine_delivery_that_cannot_be_used_is_kept_as_it_came(
@@ -142,6 +131,7 @@ def test_second_story_about_a_call_is_kept_and_the_first_stays(ledger: CallLedge
     assert [kept.body for kept in ledger.deliveries.kept()] == [second]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("secrets", "signatures", "reason"),
     [
@@ -164,67 +154,40 @@ def test_rejection_names_its_reason_to_us_and_stores_nothing(
     assert ledger.deliveries.kept() == []
 
 
-def test_what_signs_for_nobody_opens_no_connection_without_secret(ledger: CallLedger) -> None:
-    from airflow_provider_voiceinfra.webhooks import receiving
-
-    body = body_of()
-    signature = sign(receiving._NOBODYS_SECRET[0], body)
-    for secrets in (None, ()):
-        delivery = Delivery("vendor", body, [signature])
-        outcome = receive(delivery, secrets=secrets, allow_unsigned=False, ledger=ledger).outcome
-        assert outcome is Outcome.REJECTED
+@pytest.mark.parametrize("secrets", [None, ()])
+def test_what_signs_for_nobody_opens_no_connection_without_secret(secrets: tuple[str, ...] | None) -> None:
+    signature = sign(receiving._NOBODYS_SECRET[0], body_of())
+    assert verify(Delivery("vendor", body_of(), [signature]), secrets, allow_unsigned=False) is not None
 
 
-def test_unsigned_is_never_taken_for_an_unknown_connection(ledger: CallLedger) -> None:
-    delivery = Delivery("vendor", body_of())
-    assert receive(delivery, secrets=None, allow_unsigned=True, ledger=ledger).outcome is Outcome.REJECTED
-    assert (
-        receive(delivery, secrets=(SECRET,), allow_unsigned=True, ledger=ledger).outcome is Outcome.REJECTED
-    )
-    assert receive(delivery, secrets=(), allow_unsigned=True, ledger=ledger).outcome is Outcome.RECORDED
+@pytest.mark.parametrize(("secrets", "taken"), [(None, False), ((SECRET,), False), ((), True)])
+def test_unsigned_is_taken_for_a_connection_without_a_secret_alone(
+    secrets: tuple[str, ...] | None, taken: bool
+) -> None:
+    assert (verify(Delivery("vendor", body_of()), secrets, allow_unsigned=True) is None) is taken
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["2026-W01-1/P1D", "now", "12:00", "P1Y", "2026-02-30T00:00:00Z", "0001-01-01T00:00:00+14:00", "20"],
+    ("text", "readable"),
+    [("2026-01-02T08:34:05+05:30", True), ("20260102T030405Z", True), ("2026-W01-1/P1D", False)],
 )
-def test_unreadable_time_costs_no_record(ledger: CallLedger, text: str) -> None:
+def test_unreadable_time_costs_no_record(ledger: CallLedger, text: str, readable: bool) -> None:
     assert deliver(ledger, body_of(start_time=text, end_time=text)).outcome is Outcome.RECORDED
     entry = ledger.completion("call_1")
     assert entry is not None
-    assert (entry.started_at, entry.ended_at) == (None, None)
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc) if readable else None
+    assert (entry.started_at, entry.ended_at) == (moment, moment)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "2026-01-02T03:04:05Z",
-        "2026-01-02T03:04:05",
-        "2026-01-02 03:04:05+00:00",
-        "2026-01-02T03:04:05.000000Z",
-        "2026-01-02T08:34:05+05:30",
-        "20260102T030405Z",
-        "2026-01-01T19:04:05.000-0800",
-    ],
-)
-def test_each_iso_form_of_a_moment_is_read(ledger: CallLedger, text: str) -> None:
-    deliver(ledger, body_of(start_time=text))
-    entry = ledger.completion("call_1")
-    assert entry is not None
-    assert entry.started_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-
-
-class StumblingLedger(CallLedger):
-    def complete(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("a value that nobody foresaw")
-
-
-def test_values_that_nobody_foresaw_are_kept_until_they_can_be_read(ledger_url: str) -> None:
-    ledger = StumblingLedger(ledger_url)
-    assert deliver(ledger, body_of()).outcome is Outcome.KEPT
+def test_values_that_nobody_foresaw_are_kept_until_they_can_be_read(
+    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as stumbling:
+        stumbling.setattr(CallLedger, "complete", Mock(side_effect=TypeError("a value that nobody foresaw")))
+        assert deliver(ledger, body_of()).outcome is Outcome.KEPT
     [kept] = ledger.deliveries.kept()
     assert kept.reason == "unforeseen_value:TypeError"
-    assert replay(kept, CallLedger(ledger_url)).outcome is Outcome.RECORDED
+    assert replay(kept, ledger).outcome is Outcome.RECORDED
 
 
 def test_nothing_is_answered_before_it_is_durable(tmp_path: Any) -> None:
@@ -271,6 +234,7 @@ def test_new_record_of_our_call_is_counted_and_timed(ledger: CallLedger, backend
     assert timedelta(0) < backend.durations[0] < timedelta(minutes=1)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("outcome", ["busy", "", None, 5, ["answered"], "answered "])
 def test_outcomes_that_nobody_documented_share_one_tag(
     ledger: CallLedger, backend: RecordingBackend, outcome: Any
@@ -292,15 +256,7 @@ def test_only_new_records_count_as_completed_calls(ledger: CallLedger, backend: 
     ]
 
 
-def test_broken_metrics_cost_no_record(ledger: CallLedger) -> None:
-    from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
-
-    def broken() -> None:
-        raise RuntimeError("no backend today")
-
-    use_backend(broken)
-    try:
-        place(ledger)
-        assert deliver(ledger, body_of()).outcome is Outcome.RECORDED
-    finally:
-        use_backend(NoStatsLogger)
+def test_broken_metrics_cost_no_record(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_prepare", Mock(side_effect=RuntimeError("no backend today")))
+    place(ledger)
+    assert deliver(ledger, body_of()).outcome is Outcome.RECORDED

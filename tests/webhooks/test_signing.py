@@ -25,9 +25,6 @@ def verify(secrets: Sequence[str], body: bytes, header: str) -> bool:
 
 def test_signature_is_hmac_sha256_of_the_raw_body() -> None:
     assert sign(SECRET, BODY) == SIGNATURE
-
-
-def test_published_vector_is_met() -> None:
     # RFC 4231, test case 2.
     signature = sign("Jefe", b"what do ya want for nothing?")
     assert signature == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
@@ -65,22 +62,15 @@ def test_every_other_header_is_invalid(header: str) -> None:
     assert not verify([SECRET], BODY, header)
 
 
-def test_altered_body_is_invalid() -> None:
-    assert not verify([SECRET], BODY + b" ", SIGNATURE)
-
-
-def test_signature_of_another_secret_is_invalid() -> None:
-    assert not verify(["whsec_other"], BODY, SIGNATURE)
-
-
 def test_both_secrets_are_valid_while_they_are_rotated() -> None:
     secrets = ("whsec_new", SECRET)
     assert verify(secrets, BODY, sign("whsec_new", BODY))
     assert verify(secrets, BODY, SIGNATURE)
 
 
-def test_nothing_is_valid_without_a_secret() -> None:
-    assert not verify([], BODY, SIGNATURE)
+@pytest.mark.parametrize(("secrets", "body"), [([SECRET], BODY + b" "), (["whsec_other"], BODY), ([], BODY)])
+def test_altered_body_and_other_secret_or_none_are_invalid(secrets: list[str], body: bytes) -> None:
+    assert not verify(secrets, body, SIGNATURE)
 
 
 def test_empty_secret_signs_nothing() -> None:
