@@ -172,7 +172,7 @@ def _watch_looks(diary: Diary) -> None:
 
 
 def _watch_reading(diary: Diary) -> None:
-    all_contacts = CampaignsLedger.campaigns.all_contacts
+    all_contacts = CampaignsLedger.all_contacts
 
     def reading(self: CampaignsLedger, campaign_id: str) -> Iterator[Any]:
         diary.note("reading_results")
@@ -181,7 +181,7 @@ def _watch_reading(diary: Diary) -> None:
             yield contact
         diary.reach("contacts_read")
 
-    CampaignsLedger.campaigns.all_contacts = reading  # type: ignore[method-assign]
+    CampaignsLedger.all_contacts = reading  # type: ignore[method-assign]
 
 
 def mark_of(request: Any) -> str | None:
