@@ -17,14 +17,16 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
-from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, busy, change_as_runner, hold
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import IS_OVER, is_alive
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists, campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing
+
+_c = campaigns.c
 
 
 class CampaignsLedger(CampaignLists):
@@ -41,16 +43,22 @@ class CampaignsLedger(CampaignLists):
             from which it was taken may still dial until its next heartbeat.
         :raises CampaignBusyError: if another task instance is running it.
         """
-        self._begin_campaign(campaign_id, conn_id, origin)
+        task = asdict(origin.task)
+        begun = {
+            "campaign_id": campaign_id,
+            "conn_id": conn_id,
+            "loads": 0,
+            "created_at": self._now(),
+            **task,
+        }
+        with self._database.writing() as connection:
+            insert_or_nothing(connection, campaigns, begun)  # one that is there goes on where it was
         with self._database.writing() as connection:
             entry = _read(connection, campaign_id, lock=True)
             if entry.task != origin.task and is_alive(entry, self._now()):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id}
-            values |= asdict(origin.task)
-            connection.execute(
-                update(campaigns).where(campaigns.c.campaign_id == campaign_id).values(**values)
-            )
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id, **task}
+            connection.execute(update(campaigns).where(_c.campaign_id == campaign_id).values(**values))
             return _read(connection, campaign_id)
 
     def heartbeat(
@@ -63,15 +71,9 @@ class CampaignsLedger(CampaignLists):
         """
         said = {} if progress is None else {"progress": json.dumps(progress)}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(runner_seen_at=self._now(), **said)
-            )
-            entry = _read(connection, campaign_id)
-        if entry.runner != runner:
-            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-        return entry
+            if not change_as_runner(connection, campaign_id, runner, {"runner_seen_at": self._now(), **said}):
+                raise busy(connection, campaign_id)
+            return _read(connection, campaign_id)
 
     @contextmanager
     def held_campaign(self, owner: Ownership) -> Iterator[None]:
@@ -92,30 +94,19 @@ class CampaignsLedger(CampaignLists):
 
         :param forget_load: whether the contacts are to be loaded anew by whoever runs it next.
         """
-        values: dict[str, Any] = {"runner": None}
-        if forget_load:
-            values["loaded_by"] = None
+        forgotten = {"loaded_by": None} if forget_load else {}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(**values)
-            )
+            change_as_runner(connection, campaign_id, runner, {"runner": None, **forgotten})
 
     def finish_campaign(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
         """Store a campaign's result.
 
         :raises CampaignBusyError: if another process has taken the campaign over, and goes on with it.
         """
+        values = {"summary": json.dumps(summary), "finished_at": self._now(), "loaded_by": None}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(summary=json.dumps(summary), finished_at=self._now(), loaded_by=None)
-            )
-            entry = _read(connection, campaign_id)
-        if entry.runner != runner:
-            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+            if not change_as_runner(connection, campaign_id, runner, values):
+                raise busy(connection, campaign_id)
 
     def cancel_campaign(self, campaign_id: str) -> bool:
         """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.
@@ -133,35 +124,19 @@ class CampaignsLedger(CampaignLists):
 
     def cancelled_campaigns(self, campaign_ids: Collection[str]) -> set[str]:
         """Return those of some campaigns that somebody has cancelled."""
-        found = set[str]()
-        with self._database.reading() as connection:
-            for chunk in in_chunks(list(campaign_ids)):
-                query = select(campaigns.c.campaign_id).where(
-                    campaigns.c.campaign_id.in_(chunk),
-                    campaigns.c.cancelled_at.is_not(None),
-                )
-                found.update(connection.execute(query).scalars())
-        return found
-
-    def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
-        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": self._now()}
-        values |= asdict(origin.task)
-        with self._database.writing() as connection:
-            insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
+        query = select(_c.campaign_id).where(_c.cancelled_at.is_not(None))
+        rows = rows_with(self._database.rows, query, _c.campaign_id, list(campaign_ids))
+        return {row.campaign_id for row in rows}
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
-        is_cancelled = campaigns.c.cancelled_at.is_not(None)
+        is_cancelled = _c.cancelled_at.is_not(None)
         condition = is_cancelled if moment is None else ~is_cancelled & ~IS_OVER
+        change = update(campaigns).where(_c.campaign_id == campaign_id, condition).values(cancelled_at=moment)
         with self._database.writing() as connection:
-            changed = connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, condition)
-                .values(cancelled_at=moment)
-            )
-        return changed.rowcount == 1
+            return connection.execute(change).rowcount == 1
 
 
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:
-    query = select(campaigns).where(campaigns.c.campaign_id == campaign_id)
+    query = select(campaigns).where(_c.campaign_id == campaign_id)
     # Of two that want it at the same time, the second is to see that the first has it.
     return campaign_of(connection.execute(query.with_for_update() if lock else query).one())
