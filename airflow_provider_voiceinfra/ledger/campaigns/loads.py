@@ -135,7 +135,7 @@ def _hold_load(connection: Connection, campaign_id: str, number: int, runner: st
 
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:
     older = (contacts.c.campaign_id == campaign_id, contacts.c.load_number < number)
-    # Of a row that is called the reason is NULL, which equals nothing and differs from nothing.
+    # Those that are called stay: NULL differs from nothing.
     connection.execute(delete(contacts).where(*older, contacts.c.skipped != SkipReason.WITHDRAWN.value))
     withdrawn = {
         "skipped": SkipReason.WITHDRAWN.value,
