@@ -97,7 +97,7 @@ def test_inbound_call_is_listed_as_its_webhook_said(ledger: CallLedger, foreign:
 
 
 def test_call_of_another_system_is_listed_as_such(ledger: CallLedger, foreign: Rows) -> None:
-    page = ledger.page_of_calls(inbound(direction=Direction.ELSEWHERE))
+    page = ledger.page_of_calls(inbound(direction=Direction.ELSEWHERE, conn_id="conn_a"))
     assert ids(page.calls) == [f"in_{number:06}" for number in range(35, 30, -1)]
     assert {call.party for call in page.calls} == {"+14155550177"}
 

@@ -34,10 +34,14 @@ EVERY_ORDER = pytest.mark.parametrize("order", list(Order))
 
 class TestTurningPages:
     @EVERY_ORDER
-    def test_each_call_is_on_one_page_forwards_and_back(self, ledger: CallLedger, order: Order) -> None:
+    @pytest.mark.parametrize("through", [None, "conn_a"], ids=["all", "those that an index leads to"])
+    def test_each_call_is_on_one_page_forwards_and_back(
+        self, ledger: CallLedger, order: Order, through: str | None
+    ) -> None:
         samples = many(60)
         add(ledger, samples)
-        reader, wanted = Reader(ledger, order=order), expected(samples, CallFilter(), order)
+        reader = Reader(ledger, CallFilter(conn_id=through), order=order)
+        wanted = expected(samples, CallFilter(), order)
         pages = reader.forwards()
         assert keys(pages) == wanted
         assert pages[0].before is None
