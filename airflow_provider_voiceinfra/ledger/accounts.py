@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
 from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     add_completion,
+    in_state,
     insert_or_nothing,
     now,
     owned_call_ids,
@@ -33,13 +33,12 @@ def same_account(table: FromClause, conn_id: str, account: str | None) -> Column
 def with_foreign_completion(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
     """Return the ids of those answered calls of which there is a completion, but another account's."""
     owners = {one.call_id: one.entry for one in settlements if one.call_id is not None}
-    found = set()
     early = select(completions.c.call_id, completions.c.conn_id, completions.c.account)
-    for chunk in in_chunks(list(owners)):
-        for row in connection.execute(early.where(completions.c.call_id.in_(chunk))):
-            entry = owners[row.call_id]
-            if row.conn_id != entry.conn_id and (entry.account is None or row.account != entry.account):
-                found.add(row.call_id)
+    found = set()
+    for row in rows_with(connection.execute, early, completions.c.call_id, list(owners)):
+        entry = owners[row.call_id]
+        if row.conn_id != entry.conn_id and (entry.account is None or row.account != entry.account):
+            found.add(row.call_id)
     return found
 
 
@@ -49,27 +48,11 @@ def is_foreign(connection: Connection, call_id: str, conn_id: str, account: str 
     return connection.execute(query).first() is not None
 
 
-def delivery_values(
-    body: bytes,
-    *,
-    conn_id: str,
-    account: str | None,
-    reason: str,
-    event: str | None,
-    call_id: str | None,
-    received_at: datetime,
-) -> dict[str, Any]:
-    """Return the row of a delivery that is kept as it came; the same bytes have the same digest."""
-    return {
-        "digest": hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest(),
-        "conn_id": conn_id,
-        "account": account,
-        "call_id": call_id,
-        "reason": reason,
-        "event": event[:255] if event else None,
-        "body": body,
-        "received_at": received_at,
-    }
+def keep_delivery(connection: Connection, body: bytes, conn_id: str, **values: Any) -> None:
+    """Keep a delivery as it came, unless the same bytes of its connection are kept already."""
+    digest = hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest()
+    row = {"digest": digest, "body": body, "conn_id": conn_id, **values}
+    insert_or_nothing(connection, deliveries, row)
 
 
 def give_back_completion(connection: Connection, entry: CallEntry, call_id: str) -> None:
@@ -126,23 +109,16 @@ def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, 
         *same_number(record.text("to_number")),
         calls.c.agent_id == record.text("agent_id"),
         calls.c.from_number == record.text("from_number"),
-        calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        in_state(*IN_FLIGHT),
         same_account(calls, conn_id, account),
     )
     return connection.execute(query.limit(1)).first() is not None
 
 
 def _keep_aside(connection: Connection, foreign: Row[Any]) -> None:
-    kept = delivery_values(
-        foreign.body,
-        conn_id=foreign.conn_id,
-        account=foreign.account,
-        reason=KeptReason.OTHER_ACCOUNT.value,
-        event=None,
-        call_id=foreign.call_id,
-        received_at=foreign.received_at,
-    )
-    insert_or_nothing(connection, deliveries, kept)
+    theirs = {name: getattr(foreign, name) for name in ("account", "call_id", "received_at")}
+    reason = KeptReason.OTHER_ACCOUNT.value
+    keep_delivery(connection, foreign.body, foreign.conn_id, reason=reason, **theirs)
     connection.execute(delete(completions).where(completions.c.call_id == foreign.call_id))
 
 
@@ -151,9 +127,9 @@ def _use(connection: Connection, delivery: Row[Any]) -> bool:
         record = CompletionRecord.from_body(delivery.body, delivery.received_at)
     except UnusableRecordError:
         return False
-    if not (is_completed_event(delivery.event) and is_completed_event(record.payload.get("event"))):
-        return False
-    if not add_completion(connection, record, delivery.body, delivery.conn_id, delivery.account):
+    is_end = is_completed_event(delivery.event) and is_completed_event(record.payload.get("event"))
+    own = (delivery.body, delivery.conn_id, delivery.account)
+    if not is_end or not add_completion(connection, record, *own):
         return False
     connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(replayed_at=now()))
     return True

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from airflow_provider_voiceinfra.ledger.accounts import same_account
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, same_number
+from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, WITHOUT_BODY, in_state, same_number
 
 # How long after its claim a call may start and still be taken for that claim's; longer if it is waited for
 # longer.
@@ -23,8 +23,6 @@ ADOPTION_WINDOW = timedelta(hours=1)
 _ROUNDING = timedelta(seconds=1)
 # The clocks of the API and of the ledger may differ by this much at the very most.
 CLOCK_TOLERANCE = timedelta(minutes=5)
-
-_COLUMNS = [column for column in completions.c if column.name != "body"]
 
 
 def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> list[CompletionEntry]:
@@ -35,17 +33,16 @@ def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> l
     if entry.request is None:  # purged, so nothing tells its own completion from others
         return []
     owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
-    query = select(*_COLUMNS).where(
-        completions.c.to_number == entry.to_number,
-        completions.c.agent_id == entry.agent_id,
-        completions.c.from_number == entry.from_number,
+    query = select(*WITHOUT_BODY).where(
+        *(completions.c[name] == getattr(entry, name) for name in ("to_number", "agent_id", "from_number")),
         completions.c.sequence > (entry.sent_after or 0),
         same_account(completions, entry.conn_id, entry.account),
         ~owned,
     )
     rows = [CompletionEntry(**row._mapping) for row in connection.execute(query)]
     latest = entry.renewed_at + max(window, ADOPTION_WINDOW)
-    return [row for row in rows if _start(row) <= latest and not _began_before(row, _sent_at(entry))]
+    sent_at = entry.sent_at or entry.rang_from
+    return [row for row in rows if _start(row) <= latest and not _began_before(row, sent_at)]
 
 
 def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, window: timedelta) -> bool:
@@ -72,7 +69,7 @@ def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, win
 
 def _may_lack_an_answer() -> ColumnElement[bool]:
     return or_(
-        calls.c.state.in_([state.value for state in IN_FLIGHT]),
+        in_state(*IN_FLIGHT),
         and_(calls.c.state == CallState.ACCEPTED.value, calls.c.unsettled_since.is_not(None)),
     )
 
@@ -81,20 +78,13 @@ def _start(found: CompletionEntry) -> datetime:
     return found.started_at or found.received_at
 
 
-def _sent_at(entry: CallEntry) -> datetime:
-    return entry.sent_at or entry.rang_from
-
-
 def _began_before(found: CompletionEntry, sent_at: datetime) -> bool:
     """Return whether a call had begun before a request was sent, so that it is not that request's."""
     if _start(found) < sent_at - CLOCK_TOLERANCE:
         return True
     # It ended before its webhook was stored, so by the ledger's own clock it began no later than this.
-    began_by = (found.stored_at or found.received_at) - _length(found)
-    return max(_start(found), began_by) < sent_at - _ROUNDING
-
-
-def _length(found: CompletionEntry) -> timedelta:
+    length = timedelta(seconds=found.duration_seconds or 0)
     if found.started_at is not None and found.ended_at is not None:
-        return max(found.ended_at - found.started_at, timedelta())
-    return timedelta(seconds=found.duration_seconds or 0)
+        length = max(found.ended_at - found.started_at, timedelta())
+    began_by = (found.stored_at or found.received_at) - length
+    return max(_start(found), began_by) < sent_at - _ROUNDING

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
@@ -192,25 +192,20 @@ class CallsLedger(LedgerPart):
         :param since: only calls claimed at or after this moment, aware.
         :param limit: how many at most.
         """
-        wanted = {
-            "conn_id": conn_id,
-            "state": state.value if state else None,
-            "dag_id": dag_id,
-            "run_id": run_id,
-        }
+        equal = {"conn_id": conn_id, "state": state and state.value, "dag_id": dag_id, "run_id": run_id}
         query = select(calls).order_by(calls.c.claimed_at.desc(), calls.c.key_hash).limit(limit)
-        query = query.where(*(calls.c[name] == value for name, value in wanted.items() if value is not None))
+        query = query.where(*(calls.c[name] == value for name, value in equal.items() if value is not None))
         if to_number is not None:
             query = query.where(*same_number(to_number))
         if since is not None:
             query = query.where(calls.c.claimed_at >= since)
-        with self._database.reading() as connection:
-            return [CallEntry.from_row(row) for row in connection.execute(query).mappings()]
+        return self._call_entries(query)
 
     def _find(self, condition: ColumnElement[bool]) -> CallEntry | None:
-        with self._database.reading() as connection:
-            row = connection.execute(select(calls).where(condition)).mappings().first()
-        return None if row is None else CallEntry.from_row(row)
+        return next(iter(self._call_entries(select(calls).where(condition))), None)
+
+    def _call_entries(self, query: Select[Any]) -> list[CallEntry]:
+        return [CallEntry.from_row(row._mapping) for row in self._database.rows(query)]
 
 
 def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str, tuple[CallEntry, bool]]:
@@ -218,19 +213,16 @@ def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str
 
     A request that is missing there lost a race and has to look again.
     """
-    rows = [
-        {
-            **new_claim(one.key, one.call.to_request(), one.conn_id, one.origin, one.account),
-            "token": one.token,
-        }
-        for one in requests
-    ]
     # All do so in the same order, or two of them might wait for each other.
-    ordered = sorted(zip(requests, rows, strict=True), key=lambda pair: str(pair[1]["key_hash"]))
+    ordered = sorted(requests, key=lambda one: hash_key(one.key))
+    rows = [
+        new_claim(one.key, one.call.to_request(), one.conn_id, one.origin, one.account) | {"token": one.token}
+        for one in ordered
+    ]
     # They are read before the commit: afterwards a claim may be another's already.
-    added = insert_claims(connection, [row for _, row in ordered])
+    added = insert_claims(connection, rows)
     found = {token: (entry, True) for token, entry in added.items()}
-    others = [(one, row) for one, row in ordered if one.token not in added]
+    others = [(one, row) for one, row in zip(ordered, rows, strict=True) if one.token not in added]
     stored = read_calls(connection, [row["key_hash"] for _, row in others])
     for one, row in others:
         entry = stored.get(row["key_hash"])  # none if it was in the way, and rolled back

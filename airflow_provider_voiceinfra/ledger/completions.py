@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
 from airflow_provider_voiceinfra.ledger.rows import (
+    WITHOUT_BODY,
     add_completion,
     lock_call_ids,
     now,
@@ -24,7 +25,6 @@ from airflow_provider_voiceinfra.ledger.rows import (
     swap,
 )
 
-_COLUMNS = [column for column in completions.c if column.name != "body"]
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
 
@@ -65,30 +65,23 @@ class CompletionsLedger(LedgerPart):
 
     def completions(self, call_ids: Collection[str], *, with_body: bool = True) -> dict[str, CompletionEntry]:
         """Return the completions that exist for these calls, by call id."""
-        found: dict[str, CompletionEntry] = {}
-        for chunk in in_chunks(list(dict.fromkeys(call_ids))):
-            query = select(*(completions.c if with_body else _COLUMNS)).where(
-                completions.c.call_id.in_(chunk)
-            )
-            found.update((entry.call_id, entry) for entry in self._read(query))
-        return found
+        query = select(*(completions.c if with_body else WITHOUT_BODY))
+        rows = rows_with(self._database.rows, query, completions.c.call_id, list(set(call_ids)))
+        return {row.call_id: _entry(row) for row in rows}
 
     def completions_after(self, sequence: int, *, limit: int = 1000) -> list[CompletionEntry]:
         """Return what has come since a sequence number, in order, without bodies."""
-        query = select(*_COLUMNS).where(completions.c.sequence > sequence)
-        return self._read(query.order_by(completions.c.sequence).limit(limit))
+        query = select(*WITHOUT_BODY).where(completions.c.sequence > sequence)
+        rows = self._database.rows(query.order_by(completions.c.sequence).limit(limit))
+        return [_entry(row) for row in rows]
 
     def last_sequence(self) -> int:
         """Return the newest sequence number; 0 if there is no completion."""
-        with self._database.reading() as connection:
-            return connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
+        [[newest]] = self._database.rows(select(func.max(completions.c.sequence)))
+        return newest or 0
 
     def find_completion(
-        self,
-        match: Mapping[str, Any],
-        *,
-        since: datetime,
-        outcomes: Collection[str] | None = None,
+        self, match: Mapping[str, Any], *, since: datetime, outcomes: Collection[str] | None = None
     ) -> CompletionEntry | None:
         """Return the first completion whose fields equal those of ``match``.
 
@@ -103,7 +96,8 @@ class CompletionsLedger(LedgerPart):
         if outcomes is not None:
             query = query.where(completions.c.call_outcome.in_(list(outcomes)))
         rest = {name: value for name, value in match.items() if name not in columns}
-        for entry in self._stream(query.order_by(completions.c.sequence)):
+        for row in self._database.stream(query.order_by(completions.c.sequence), at_once=100):
+            entry = _entry(row)
             payload = entry.record().payload if rest else {}
             if all(payload.get(name) == value for name, value in rest.items()):
                 return entry
@@ -132,28 +126,14 @@ class CompletionsLedger(LedgerPart):
             lock_call_ids(connection, [call_id])
             # The answer that it belongs to may have been stored a moment ago.
             if not owned_call_ids(connection, [call_id]):
-                values = {
-                    "state": CallState.ACCEPTED.value,
-                    "call_id": call_id,
-                    "adopted": True,
-                    "answered_at": now(),
-                }
-                swap(connection, stored, (CallState.UNKNOWN,), values)
+                values = {"state": CallState.ACCEPTED.value, "adopted": True, "answered_at": now()}
+                swap(connection, stored, (CallState.UNKNOWN,), {**values, "call_id": call_id})
             return read_calls(connection, [entry.key_hash]).get(entry.key_hash) or stored
 
     def candidates(self, entry: CallEntry, *, window: timedelta = timedelta()) -> list[str]:
         """Return the ids of completions that could belong to an unknown call, for a person to judge."""
         with self._database.reading() as connection:
             return [found.call_id for found in candidates(connection, entry, window)]
-
-    def _read(self, query: Select[Any]) -> list[CompletionEntry]:
-        with self._database.reading() as connection:
-            return [_entry(row) for row in connection.execute(query)]
-
-    def _stream(self, query: Select[Any]) -> Iterator[CompletionEntry]:
-        with self._database.reading() as connection:
-            for row in connection.execute(query.execution_options(yield_per=100)):
-                yield _entry(row)
 
 
 def _completion(connection: Connection, call_id: str) -> CompletionEntry | None:

@@ -6,15 +6,18 @@ So nothing signed is ever lost, and nobody can fill the database with what is no
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 
-from airflow_provider_voiceinfra.ledger.accounts import delivery_values
+from airflow_provider_voiceinfra.ledger.accounts import keep_delivery
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+
+_KEPT = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
 
 
 class DeliveriesLedger(LedgerPart):
@@ -37,29 +40,18 @@ class DeliveriesLedger(LedgerPart):
         :param event: the event header, if there was one.
         :param call_id: the call that it is about, if that could be read.
         """
-        values = delivery_values(
-            body,
-            conn_id=conn_id,
-            account=account,
-            reason=reason,
-            event=event,
-            call_id=call_id,
-            received_at=now(),
-        )
+        values = {"account": account, "reason": reason, "call_id": call_id, "received_at": now()}
+        event = event[:255] if event else None
         with self._database.writing() as connection:
-            insert_or_nothing(connection, deliveries, values)  # the vendor repeats what it thinks undelivered
+            keep_delivery(connection, body, conn_id, event=event, **values)
 
     def kept(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
         """Return kept deliveries, newest first.
 
         :param include_replayed: whether those that a replay made use of are included.
         """
-        columns = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
-        query = select(*columns).order_by(deliveries.c.id.desc()).limit(limit)
-        if not include_replayed:
-            query = query.where(deliveries.c.replayed_at.is_(None))
-        with self._database.reading() as connection:
-            return [KeptDelivery(**row._mapping) for row in connection.execute(query)]
+        query = _newest(select(*_KEPT), include_replayed).limit(limit)
+        return [KeptDelivery(**row._mapping) for row in self._database.rows(query)]
 
     def listed(
         self,
@@ -77,28 +69,21 @@ class DeliveriesLedger(LedgerPart):
         """
         names = [name for name in ListedDelivery.__dataclass_fields__ if name != "size"]
         columns = [*(deliveries.c[name] for name in names), func.length(deliveries.c.body).label("size")]
-        query = select(*columns).where(deliveries.c.conn_id.in_(list(conn_ids)))
-        if not include_replayed:
-            query = query.where(deliveries.c.replayed_at.is_(None))
+        query = _newest(select(*columns).where(deliveries.c.conn_id.in_(list(conn_ids))), include_replayed)
         if before is not None:
             query = query.where(deliveries.c.id < before)
-        with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(deliveries.c.id.desc()).limit(limit))
-            return [ListedDelivery(**row._mapping) for row in rows]
+        return [ListedDelivery(**row._mapping) for row in self._database.rows(query.limit(limit))]
 
     def get(self, delivery_id: int) -> KeptDelivery | None:
         """Return one kept delivery."""
-        columns = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
-        with self._database.reading() as connection:
-            row = connection.execute(select(*columns).where(deliveries.c.id == delivery_id)).first()
-        return None if row is None else KeptDelivery(**row._mapping)
+        rows = self._database.rows(select(*_KEPT).where(deliveries.c.id == delivery_id))
+        return KeptDelivery(**rows[0]._mapping) if rows else None
 
     def mark_replayed(self, delivery_id: int) -> None:
         """Store that a replay made use of a delivery."""
+        replayed = update(deliveries).where(deliveries.c.id == delivery_id).values(replayed_at=now())
         with self._database.writing() as connection:
-            connection.execute(
-                update(deliveries).where(deliveries.c.id == delivery_id).values(replayed_at=now())
-            )
+            connection.execute(replayed)
 
     def note_rejection(self, conn_id: str, reason: str) -> None:
         """Remember that a webhook was rejected.
@@ -107,11 +92,8 @@ class DeliveriesLedger(LedgerPart):
         :param reason: see ``webhooks.reasons``; holds nothing of the webhook's body.
         """
         values = {"reason": reason, "rejected_at": now()}
-        counted = (
-            update(rejections)
-            .where(rejections.c.conn_id == conn_id)
-            .values(**values, number=rejections.c.number + 1)
-        )
+        counted = update(rejections).where(rejections.c.conn_id == conn_id)
+        counted = counted.values(**values, number=rejections.c.number + 1)
         with self._database.writing() as connection:
             if connection.execute(counted).rowcount == 0:
                 first = {"conn_id": conn_id, "number": 1, **values}
@@ -122,5 +104,9 @@ class DeliveriesLedger(LedgerPart):
         """Return the last rejection of each connection, newest first."""
         columns = [rejections.c[name] for name in LastRejection.__dataclass_fields__]
         query = select(*columns).order_by(rejections.c.rejected_at.desc())
-        with self._database.reading() as connection:
-            return [LastRejection(**row._mapping) for row in connection.execute(query)]
+        return [LastRejection(**row._mapping) for row in self._database.rows(query)]
+
+
+def _newest(query: Select[Any], include_replayed: bool) -> Select[Any]:
+    replayed = () if include_replayed else (deliveries.c.replayed_at.is_(None),)
+    return query.where(*replayed).order_by(deliveries.c.id.desc())

@@ -60,13 +60,7 @@ class CallOrigin:
     @classmethod
     def of_task(cls, ti: Any) -> CallOrigin:
         """Return the origin of what an Airflow task instance does."""
-        return cls(
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=ti.map_index,
-            try_number=ti.try_number,
-        )
+        return cls(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
 
     @property
     def task(self) -> TaskIdentity:
@@ -79,11 +73,8 @@ class CallOrigin:
 
     def is_later_try_than(self, other: CallOrigin) -> bool:
         """Return whether this is the same task instance, tried again."""
-        return (
-            self.task == other.task
-            and self.task_id is not None
-            and (self.try_number or 0) > (other.try_number or 0)
-        )
+        is_same_task = self.task == other.task and self.task_id is not None
+        return is_same_task and (self.try_number or 0) > (other.try_number or 0)
 
 
 @dataclass(frozen=True)
@@ -206,13 +197,10 @@ class CompletionEntry:
     account: str | None = None
     stored_at: datetime | None = None
 
-    def is_of(self, conn_id: str, account: str | None) -> bool:
-        """Return whether it came through a connection, or another one of its account."""
-        return self.conn_id == conn_id or (account is not None and self.account == account)
-
     def is_same(self, body: bytes, conn_id: str, account: str | None) -> bool:
         """Return whether it is this very delivery; the entry must have been read with its body."""
-        return self.body == body and self.is_of(conn_id, account)
+        is_of_account = account is not None and self.account == account
+        return self.body == body and (self.conn_id == conn_id or is_of_account)
 
     def record(self) -> CompletionRecord:
         """Return the whole record; the entry must have been read with its body."""

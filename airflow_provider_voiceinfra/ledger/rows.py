@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Table, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, storable_text
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
@@ -30,6 +30,7 @@ from airflow_provider_voiceinfra.ledger.records import (
 )
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
+WITHOUT_BODY = [column for column in completions.c if column.name != "body"]
 _COUNTER = counters.c.name == COMPLETIONS_COUNTER
 
 
@@ -72,23 +73,18 @@ def read_call(connection: Connection, key_hash: str) -> CallEntry:
 
 def read_calls(connection: Connection, key_hashes: Sequence[str]) -> dict[str, CallEntry]:
     """Return those of some calls that are there, by their hashes."""
-    found: dict[str, CallEntry] = {}
-    for chunk in in_chunks(key_hashes):
-        rows = connection.execute(select(calls).where(calls.c.key_hash.in_(chunk))).mappings()
-        found.update((row["key_hash"], CallEntry.from_row(row)) for row in rows)
-    return found
+    rows = rows_with(connection.execute, select(calls), calls.c.key_hash, key_hashes)
+    return {row.key_hash: CallEntry.from_row(row._mapping) for row in rows}
 
 
 def owned_call_ids(
     connection: Connection, call_ids: Sequence[str], *, besides: CallEntry | None = None
 ) -> set[str]:
     """Return those of some ids that a call has, other than one."""
-    other = calls.c.key_hash != besides.key_hash if besides else true()
-    found: set[str] = set()
-    for chunk in in_chunks(call_ids):
-        owned = select(calls.c.call_id).where(calls.c.call_id.in_(chunk), other)
-        found.update(connection.execute(owned).scalars())
-    return found
+    others = select(calls.c.call_id)
+    if besides:
+        others = others.where(calls.c.key_hash != besides.key_hash)
+    return {row.call_id for row in rows_with(connection.execute, others, calls.c.call_id, call_ids)}
 
 
 def swap(
@@ -119,27 +115,20 @@ def claim_values(
     request: Mapping[str, Any], conn_id: str, origin: CallOrigin, account: str | None = None
 ) -> dict[str, Any]:
     """Return the values of a call that is claimed now, under a token of its own; see ``sent_now``, too."""
-    moment = now()
     return {
         "state": CallState.CLAIMED.value,
         "token": uuid.uuid4().hex,
         "conn_id": conn_id,
         "account": account,
-        "agent_id": request.get("agent_id"),
-        "from_number": request.get("from_number"),
-        "to_number": request.get("to_number"),
+        **{name: request.get(name) for name in ("agent_id", "from_number", "to_number")},
         "to_number_end": number_end(request.get("to_number")),
         "request": encode_request(request),
-        "call_id": None,
         "adopted": False,
-        "error_code": None,
-        "error_message": None,
-        **{name: getattr(origin, name) for name in CallOrigin.__dataclass_fields__},
-        "claimed_at": moment,
-        "renewed_at": moment,
-        "answered_at": None,
-        "unsettled_since": None,
-        "purged_at": None,
+        **vars(origin),
+        **dict.fromkeys(("claimed_at", "renewed_at"), now()),
+        **dict.fromkeys(
+            ("call_id", "error_code", "error_message", "answered_at", "unsettled_since", "purged_at")
+        ),
     }
 
 
@@ -173,15 +162,14 @@ def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -
     """
     connection.execute(_insert_missing(connection, calls).values(**sent_now()), list(claims))
     own = {claim["token"]: claim for claim in claims}
-    added: dict[str, CallEntry] = {}
-    for chunk in in_chunks(claims):
-        hashes = [claim["key_hash"] for claim in chunk]
-        filled = select(calls.c.token, calls.c.claimed_at, calls.c.sent_after, calls.c.sent_at)
-        for row in connection.execute(filled.where(calls.c.key_hash.in_(hashes))).mappings():
-            # The same request may have been stored before, when the ledger did not answer.
-            if row["token"] in own and row["claimed_at"] == own[row["token"]]["claimed_at"]:
-                added[row["token"]] = CallEntry.from_row({**own[row["token"]], **row})
-    return added
+    filled = select(calls.c.token, calls.c.claimed_at, calls.c.sent_after, calls.c.sent_at)
+    rows = rows_with(connection.execute, filled, calls.c.key_hash, [claim["key_hash"] for claim in claims])
+    return {
+        row.token: CallEntry.from_row({**own[row.token], **row._mapping})
+        for row in rows
+        # The same request may have been stored before, when the ledger did not answer.
+        if row.token in own and row.claimed_at == own[row.token]["claimed_at"]
+    }
 
 
 def add_completion(

@@ -40,19 +40,12 @@ def settle_undisputed(connection: Connection, settlements: Sequence[Settlement])
     disputed |= owned_call_ids(connection, call_ids)
     disputed |= with_foreign_completion(connection, settlements)
     # All do so in the same order, or two of them might wait for each other.
-    places = sorted(range(len(settlements)), key=lambda place: settlements[place].entry.key_hash)
-    done = [
-        place
-        for place in places
-        if settlements[place].call_id not in disputed and _settle(connection, settlements[place])
-    ]
-    stored = read_calls(connection, [settlements[place].entry.key_hash for place in done])
-    return {place: stored[settlements[place].entry.key_hash] for place in done}
-
-
-def _settle(connection: Connection, one: Settlement) -> bool:
-    """Store what became of a call that is still waited for under the same claim."""
-    return swap(connection, one.entry, _awaiting(one), _settled_values(one))
+    done = {}
+    for place, one in sorted(enumerate(settlements), key=lambda numbered: numbered[1].entry.key_hash):
+        if one.call_id not in disputed and swap(connection, one.entry, _awaiting(one), _settled_values(one)):
+            done[place] = one.entry.key_hash
+    stored = read_calls(connection, list(done.values()))
+    return {place: stored[key_hash] for place, key_hash in done.items()}
 
 
 def settle_disputed(connection: Connection, one: Settlement) -> CallEntry:
@@ -62,7 +55,12 @@ def settle_disputed(connection: Connection, one: Settlement) -> CallEntry:
         lock_call_ids(connection, [call_id])
         _take_back_adopted(connection, entry, call_id)
         if owned_call_ids(connection, [call_id], besides=entry):
-            values = _not_unique(call_id)
+            again = f"the API answered with call_id {call_id}, which it had given another call before"
+            values = {
+                "state": CallState.UNKNOWN.value,
+                "error_code": "call_id_not_unique",
+                "error_message": again,
+            }
             call_id = None
     stored = swap(connection, entry, _awaiting(one), values) or _write_anew(connection, entry, values)
     if call_id is not None and (
@@ -100,15 +98,6 @@ def _settled_values(one: Settlement) -> dict[str, Any]:
             "unsettled_since": None,
         }
     return values
-
-
-def _not_unique(call_id: str) -> dict[str, Any]:
-    """Return the values of a call whose answer repeats another call's ``call_id``."""
-    return {
-        "state": CallState.UNKNOWN.value,
-        "error_code": "call_id_not_unique",
-        "error_message": f"the API answered with call_id {call_id}, which it had given another call before",
-    }
 
 
 def settle_overtaken(connection: Connection, entry: CallEntry, values: Mapping[str, Any]) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Delete, Update, delete, func, select, update
 
 from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.claims import CallsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
 from airflow_provider_voiceinfra.ledger.database import migrate
 from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.schema import (
     calls,
@@ -28,6 +29,8 @@ from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists
 from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.rows import now
 
+_PERSONAL = [column.name for column in calls.c if isinstance(column.type, PersonalText | PersonalBytes)]
+_PERSONAL += ["to_number_end", "error_message"]
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
 
@@ -94,27 +97,17 @@ class CallLedger(CallsLedger, CompletionsLedger):
 
         :param before: aware; calls claimed, webhooks received, and campaigns last run earlier than this.
         """
-        blank = dict.fromkeys(
-            (
-                "idempotency_key",
-                "from_number",
-                "to_number",
-                "to_number_end",
-                "request",
-                "error_message",
-                "contact_key",
-            )
-        )
+        unpurged = update(calls).where(calls.c.claimed_at < before, calls.c.purged_at.is_(None))
+        idle = select(campaigns.c.campaign_id).where(_last_run < before)
         with self._database.writing(unhurried=True) as connection:
-            emptied = connection.execute(
-                update(calls)
-                .where(calls.c.claimed_at < before, calls.c.purged_at.is_(None))
-                .values(**blank, purged_at=datetime.now(timezone.utc))
-            ).rowcount
-            ended = connection.execute(delete(completions).where(completions.c.received_at < before)).rowcount
-            dropped = connection.execute(delete(deliveries).where(deliveries.c.received_at < before)).rowcount
+
+            def changed(statement: Update | Delete) -> int:
+                return connection.execute(statement).rowcount
+
+            emptied = changed(unpurged.values(**dict.fromkeys(_PERSONAL), purged_at=now()))
+            ended = changed(delete(completions).where(completions.c.received_at < before))
+            dropped = changed(delete(deliveries).where(deliveries.c.received_at < before))
             # Whoever takes one of these campaigns up meanwhile waits for this, and then loads contacts anew.
-            connection.execute(update(campaigns).where(_last_run < before).values(loaded_by=None))
-            idle = select(campaigns.c.campaign_id).where(_last_run < before)
-            forgotten = connection.execute(delete(contacts).where(contacts.c.campaign_id.in_(idle))).rowcount
+            changed(update(campaigns).where(_last_run < before).values(loaded_by=None))
+            forgotten = changed(delete(contacts).where(contacts.c.campaign_id.in_(idle)))
         return Purged(calls=emptied, completions=ended, deliveries=dropped, contacts=forgotten)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from harness.pgbouncer import PgBouncer
 from sqlalchemy import make_url
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from tests.support.waiting import until
+
+ON_POSTGRES = pytest.mark.parametrize("ledger_url", ["postgresql"], indirect=True)
+"""Marks a test of what cannot happen on SQLite, which lets only one transaction write at a time."""
 
 
 @pytest.fixture
@@ -18,10 +21,27 @@ def ledger(ledger_url: str) -> CallLedger:
     return CallLedger(ledger_url)
 
 
+START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self.moment += timedelta(seconds=seconds)
+
+
 @pytest.fixture
-def wait_until() -> Callable[[Callable[[], bool]], None]:
-    """Return what waits for a condition that another thread or process brings about."""
-    return until
+def clock() -> Clock:
+    """Return a clock for a ledger."""
+    return Clock()
 
 
 @pytest.fixture(params=["psycopg", "psycopg2"])

@@ -18,9 +18,8 @@ from tests.ledger.racing import after_statement
 
 def main(url: str, begin: str, table: str) -> None:
     ledger = CallLedger(url)
-    ledger.check()
-    postgres.IDLE_TIMEOUT = 2.0  # what it is set to is another test's
-    after_statement(url, begin, table, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    after_statement(ledger, begin, table, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    postgres.IDLE_TIMEOUT = 1.0  # what it is set to is another test's
     try:
         complete(ledger, "call_paused") if table == "counters" else claim(ledger)
     except LedgerUnavailableError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,11 +21,25 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.database.connect import Database, database
+from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, ClaimRequest
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, claim, complete, unknown
-from tests.ledger.racing import Rival, after_commit, after_statement, in_a_thread
+from tests.ledger.conftest import ON_POSTGRES
+from tests.ledger.examples import (
+    CALL,
+    CONN_ID,
+    FIRST_TRY,
+    SECOND_TRY,
+    become,
+    claim,
+    complete,
+    execute,
+    purge_all,
+    stored,
+    unknown,
+)
+from tests.ledger.racing import Rival, after_commit, after_statement, at_once
+from tests.support.waiting import until
 
 Ask = Callable[..., tuple[CallEntry, bool]]
 ORIGIN = replace(FIRST_TRY, campaign_id="c", contact_key="k", position=1, attempt=1)
@@ -42,43 +56,36 @@ def wishes(*keys: str) -> list[ClaimRequest]:
     return [wish(key) for key in keys]
 
 
-def stored(ledger: CallLedger, key: str = "key") -> CallEntry:
-    entry = ledger.call_by_key(key)
-    assert entry is not None
-    return entry
-
-
 @pytest.fixture(params=["alone", "among many"])
 def ask(request: pytest.FixtureRequest, ledger: CallLedger) -> Ask:
     """Return what asks for the right to dial for one key, alone or among others that nobody has claimed."""
+    numbers = itertools.count()
 
-    def alone(
+    def ask(
         key: str, call: OutboundCall = CALL, origin: CallOrigin | None = ORIGIN
     ) -> tuple[CallEntry, bool]:
-        return ledger.claim(key, call, conn_id=CONN_ID, origin=origin)
+        if request.param == "alone":
+            return ledger.claim(key, call, conn_id=CONN_ID, origin=origin)
+        crowd = [f"crowd {next(numbers)}" for _ in range(2)]
+        asked = wish(key, call, origin=origin or CallOrigin())
+        first, found, last = ledger.claim_many([wish(crowd[0]), asked, wish(crowd[1])])
+        assert ([entry.idempotency_key for entry, _ in (first, last)], first[1], last[1]) == (
+            crowd,
+            True,
+            True,
+        )
+        return found
 
-    def among_many(
-        key: str, call: OutboundCall = CALL, origin: CallOrigin | None = ORIGIN
-    ) -> tuple[CallEntry, bool]:
-        crowd = [f"{random.random()}" for _ in range(3)]
-        request = wish(key, call, origin=origin or CallOrigin())
-        found = ledger.claim_many([*wishes(*crowd[:2]), request, wish(crowd[2])])
-        others = found[:2] + found[3:]
-        assert [(entry.idempotency_key, won) for entry, won in others] == [(name, True) for name in crowd]
-        return found[2]
-
-    return alone if request.param == "alone" else among_many
+    return ask
 
 
 class TestClaim:
     def test_claim_is_durable_before_it_is_given(self, ledger: CallLedger, ledger_url: str, ask: Ask) -> None:
         entry, won = ask("key")
         assert won
-        with Database(ledger_url).reading() as connection:  # it sees only what was committed
-            row = (
-                connection.execute(calls.select().where(calls.c.key_hash == entry.key_hash)).mappings().one()
-            )
-        assert CallEntry.from_row(row) == entry == stored(ledger)
+        # It sees only what was committed.
+        [row] = Database(ledger_url).rows(calls.select().where(calls.c.key_hash == entry.key_hash))
+        assert CallEntry.from_row(row._mapping) == entry == stored(ledger)
         assert (entry.state, entry.dials, entry.redials) == (CallState.CLAIMED, 1, 0)
         assert (entry.conn_id, entry.origin) == (CONN_ID, ORIGIN)
         assert entry.request == CALL.to_request()
@@ -95,14 +102,8 @@ class TestClaim:
         assert ask(key + "x")[1]
 
     @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
-    def test_call_that_may_have_rung_is_handed_over_as_it_is(
-        self, ledger: CallLedger, ask: Ask, state: str
-    ) -> None:
-        entry = claim(ledger, origin=ORIGIN)
-        if state == "accepted":
-            entry = ledger.accept(entry, "call_1")
-        elif state == "unknown":
-            entry = ledger.mark_unknown(entry, "cut", "cut")
+    def test_call_that_may_have_rung_is_returned(self, ledger: CallLedger, ask: Ask, state: str) -> None:
+        entry = become(ledger, claim(ledger, origin=ORIGIN), state)
         assert ask("key") == (entry, False)
         assert stored(ledger) == entry
 
@@ -144,17 +145,15 @@ class TestClaim:
         entry, won = ask("key", origin=origin)
         assert (entry.state, won) == (CallState.CLAIMED, False)
 
-    def test_purged_key_is_never_dialled_again(self, ledger: CallLedger, ask: Ask) -> None:
-        ledger.accept(claim(ledger, origin=ORIGIN), "call_1")
-        ledger.purge(datetime.now(timezone.utc) + timedelta(seconds=1))
+    @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
+    def test_purged_key_is_never_dialled_again(self, ledger: CallLedger, ask: Ask, state: str) -> None:
+        before = become(ledger, claim(ledger, origin=ORIGIN), state)
+        purge_all(ledger)
         entry, won = ask("key")
-        assert (entry.call_id, won) == ("call_1", False)
+        assert (entry.state, entry.call_id, won) == (before.state, before.call_id, False)
 
-    def test_claim_is_what_was_written_even_if_another_takes_it_over_at_once(
-        self, ledger: CallLedger, ledger_url: str, ask: Ask
-    ) -> None:
+    def test_claim_is_what_was_written_although_it_is_taken_over(self, ledger: CallLedger, ask: Ask) -> None:
         # The first owner is paused right after its commit, until a later try has redialled.
-        ledger.check()
         redialled: list[CallEntry] = []
         later = replace(ORIGIN, try_number=2)
 
@@ -162,7 +161,7 @@ class TestClaim:
             entry, _ = ledger.claim("key", CALL, conn_id=CONN_ID, origin=later)
             redialled.append(ledger.claim_redial(entry, origin=later))
 
-        after_commit(ledger_url, lambda: in_a_thread(take_over))
+        after_commit(ledger, take_over)
         entry, won = ask("key")
         assert won
         assert entry.token != redialled[0].token
@@ -172,13 +171,9 @@ class TestClaim:
 
 
 class TestAnotherRequestForTheKey:
-    @pytest.mark.parametrize("settle", ["claimed", "accepted", "unknown"])
-    def test_alone_it_is_a_conflict_that_names_the_fields(self, ledger: CallLedger, settle: str) -> None:
-        entry = claim(ledger, "key +14155550100")
-        if settle == "accepted":
-            ledger.accept(entry, "call_1")
-        elif settle == "unknown":
-            ledger.mark_unknown(entry, "cut", "cut")
+    @pytest.mark.parametrize("state", ["claimed", "accepted", "unknown"])
+    def test_alone_it_is_a_conflict_that_names_the_fields(self, ledger: CallLedger, state: str) -> None:
+        become(ledger, claim(ledger, "key +14155550100"), state)
         other = replace(CALL, to_number="+14155550102", context="x")
         with pytest.raises(IdempotencyConflictError) as caught:
             ledger.claim("key +14155550100", other, conn_id="another")
@@ -199,10 +194,8 @@ class TestAnotherRequestForTheKey:
 
 
 class TestMany:
-    def test_nothing_is_asked_for(self, ledger: CallLedger) -> None:
-        assert ledger.claim_many([]) == []
-
     def test_many_more_than_one_statement_takes_come_in_their_order(self, ledger: CallLedger) -> None:
+        assert ledger.claim_many([]) == []
         keys = [str(number) for number in range(1200)]
         before = {entry.key_hash for entry, _ in ledger.claim_many(wishes(*keys[:600]))}
         found = ledger.claim_many(wishes(*keys))
@@ -243,96 +236,68 @@ class TestOwner:
             ledger.claim_many(wishes("before"), owner=former)
         assert [won for _, won in ledger.claim_many(wishes("after", "before"), owner=now_runs)] == [True] * 2
 
-    def test_no_claim_of_the_former_process_appears_once_a_campaign_was_taken(
-        self, ledger: CallLedger
-    ) -> None:
-        former, lost = self.take(ledger), threading.Event()
-        claimed: list[str] = []
+    def test_no_claim_of_the_former_appears_once_a_campaign_was_taken(self, ledger: CallLedger) -> None:
+        former = self.take(ledger)
+        claimed: list[int] = []
 
         def go_on() -> None:
-            try:
-                for number in range(10_000):
-                    ledger.claim_many(wishes(f"key {number}"), owner=former)
-                    claimed.append(f"key {number}")
-            except CampaignBusyError:
-                lost.set()
+            for number in range(10_000):
+                ledger.claim_many(wishes(f"key {number}"), owner=former)
+                claimed.append(number)
 
         with ThreadPoolExecutor(1) as pool:
             going = pool.submit(go_on)
-            while len(claimed) < 3:
-                assert not going.done()
+            until(lambda: len(claimed) >= 3 or going.done())
             self.take(ledger)
             seen = ledger.campaigns.claims_in_flight("c")
-            going.result(60)
-        assert lost.is_set()
+            with pytest.raises(CampaignBusyError):
+                going.result(60)
         assert ledger.campaigns.claims_in_flight("c") == seen == len(claimed)
 
 
 class TestRaces:
     @pytest.mark.parametrize("refused", [False, True], ids=["new", "refused before"])
     @pytest.mark.parametrize("number", [1, 50], ids=["one", "many"])
-    def test_of_many_at_once_each_key_is_won_exactly_once(
-        self, ledger: CallLedger, refused: bool, number: int
-    ) -> None:
+    def test_of_many_at_once_one_wins_each_key(self, ledger: CallLedger, refused: bool, number: int) -> None:
         keys = [f"key {place}" for place in range(number)]
         if refused:
             for entry, _ in ledger.claim_many(wishes(*keys)):
                 ledger.refuse(entry, "rate_limited", "429")
         ledger.check()
-        ready = threading.Barrier(16)
 
         def race(seed: int) -> list[CallEntry]:
             order = random.Random(seed).sample(keys, len(keys))
-            ready.wait()
             found = ledger.claim_many(wishes(*order))
             assert [entry.idempotency_key for entry, _ in found] == order
             return [entry for entry, won in found if won]
 
-        with ThreadPoolExecutor(16) as pool:
-            won = [entry for entries in pool.map(race, range(16)) for entry in entries]
+        won = [entry for entries in at_once(race, 16) for entry in entries]
         assert sorted(str(entry.idempotency_key) for entry in won) == sorted(keys)
         assert {entry.token for entry in won} == {stored(ledger, key).token for key in keys}
 
-    def test_key_that_another_claims_in_the_middle_is_the_others_no_more(
-        self, postgres_database: str
-    ) -> None:
-        # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
-        ledger = CallLedger(postgres_database)
-        ledger.check()
-        rival = Rival(lambda: ledger.claim("b", CALL, conn_id=CONN_ID))
-        after_statement(postgres_database, "INSERT", "calls", rival)
+    # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
+
+    @ON_POSTGRES
+    def test_key_that_another_claims_in_the_middle_is_the_others_no_more(self, ledger: CallLedger) -> None:
+        rival = Rival(ledger, "INSERT", "calls", lambda: ledger.claim("b", CALL, conn_id=CONN_ID))
         found = ledger.claim_many(wishes("a", "b", "c"))
         assert [won for _, won in found] == [True] * 3
         assert rival.result() == (found[1][0], False)
 
-    def test_key_whose_call_is_gone_when_it_is_looked_at_is_claimed_anew(
-        self, postgres_database: str
-    ) -> None:
-        ledger = CallLedger(postgres_database)
+    @ON_POSTGRES
+    def test_key_whose_call_is_gone_when_it_is_looked_at_is_claimed_anew(self, ledger: CallLedger) -> None:
         entry = claim(ledger)
-
-        def forget() -> None:
-            with Database(postgres_database).writing() as connection:
-                connection.execute(calls.delete())
-
-        after_statement(postgres_database, "INSERT", "calls", lambda: in_a_thread(forget))
+        after_statement(ledger, "INSERT", "calls", lambda: execute(ledger, calls.delete()))
         again, won = ledger.claim("key", CALL, conn_id=CONN_ID)
         assert won
         assert again.token != entry.token
 
-    def test_refused_call_that_another_claims_in_the_middle_is_the_others(
-        self, postgres_database: str
-    ) -> None:
-        ledger = CallLedger(postgres_database)
-        ledger.refuse(claim(ledger, "b"), "rate_limited", "429")
+    @ON_POSTGRES
+    def test_refused_call_that_another_claims_in_the_middle_is_the_others(self, ledger: CallLedger) -> None:
+        become(ledger, claim(ledger, "b"), "refused")
         rivals: list[CallEntry] = []
-        after_statement(
-            postgres_database,
-            "SELECT",
-            "calls",
-            lambda: in_a_thread(lambda: rivals.append(ledger.claim("b", CALL, conn_id=CONN_ID)[0])),
-            nth=2,
-        )
+        claim_it = lambda: rivals.append(ledger.claim("b", CALL, conn_id=CONN_ID)[0])  # noqa: E731
+        after_statement(ledger, "SELECT", "calls", claim_it, nth=2)
         found = ledger.claim_many(wishes("a", "b", "c"))
         assert [won for _, won in found] == [True, False, True]
         assert found[1][0] == rivals[0] == stored(ledger, "b")
@@ -342,23 +307,24 @@ class TestClaimWhoseAnswerWasLost:
     """The ledger stored the claims, and its connection broke before it could say so."""
 
     @pytest.fixture
-    def asked(self, ledger: CallLedger, ledger_url: str) -> list[ClaimRequest]:
+    def asked(self, ledger: CallLedger) -> list[ClaimRequest]:
         """Return requests that were stored without an answer; the first was refused before."""
-        ledger.refuse(claim(ledger, "a", origin=ORIGIN), "rate_limited", "429")
+        become(ledger, claim(ledger, "a", origin=ORIGIN), "refused")
         requests = wishes("a", "b")
 
         def break_connection() -> None:
             raise LedgerUnavailableError("the connection was cut")
 
-        after_commit(ledger_url, break_connection)
+        after_commit(ledger, break_connection)
         with pytest.raises(LedgerUnavailableError):
             ledger.claim_many(requests)
         assert [stored(ledger, key).state for key in "ab"] == [CallState.CLAIMED] * 2
         return requests
 
-    def test_same_request_finds_that_it_was_granted(
+    def test_only_the_same_request_is_granted_again(
         self, ledger: CallLedger, asked: list[ClaimRequest]
     ) -> None:
+        assert [won for _, won in ledger.claim_many(wishes("a", "b"))] == [False, False]
         before = [stored(ledger, key) for key in "ab"]
         found = ledger.claim_many([*asked, wish("c")])
         assert [won for _, won in found] == [True] * 3
@@ -367,20 +333,11 @@ class TestClaimWhoseAnswerWasLost:
             assert entry.renewed_at > claimed.renewed_at
             ledger.renew(entry)
 
-    def test_another_request_for_the_same_key_does_not(
-        self, ledger: CallLedger, asked: list[ClaimRequest]
-    ) -> None:
-        assert [won for _, won in ledger.claim_many(wishes("a", "b"))] == [False, False]
-
     @pytest.mark.parametrize("meanwhile", ["unknown", "redialled", "accepted"])
-    def test_claim_that_was_taken_over_meanwhile_is_lost(
+    def test_claim_that_was_taken_over_is_lost(
         self, ledger: CallLedger, asked: list[ClaimRequest], meanwhile: str
     ) -> None:
-        entry = ledger.mark_unknown(stored(ledger, "b"), "owner_died", "x")
-        if meanwhile == "redialled":
-            entry = ledger.claim_redial(entry, origin=SECOND_TRY)
-        elif meanwhile == "accepted":
-            entry = ledger.accept(entry, "call_1")
+        entry = become(ledger, stored(ledger, "b"), meanwhile)
         found = ledger.claim_many(asked)
         assert found[1] == (entry, False)
         assert stored(ledger, "b") == entry
@@ -394,17 +351,10 @@ class TestRenew:
         assert renewed.renewed_at > entry.renewed_at
         assert renewed.claimed_at == entry.claimed_at
 
-    @pytest.mark.parametrize("settled", ["unknown", "accepted", "refused", "taken over"])
-    def test_claim_that_was_settled_cannot_be_renewed(self, ledger: CallLedger, settled: str) -> None:
+    @pytest.mark.parametrize("state", ["unknown", "accepted", "refused", "redialled"])
+    def test_claim_that_was_settled_cannot_be_renewed(self, ledger: CallLedger, state: str) -> None:
         entry = claim(ledger)
-        if settled == "accepted":
-            ledger.accept(entry, "call_1")
-        elif settled == "refused":
-            ledger.refuse(entry, "x", "y")
-        else:
-            marked = ledger.mark_unknown(entry, "x", "y")
-            if settled == "taken over":
-                ledger.claim_redial(marked)
+        become(ledger, entry, state)
         with pytest.raises(ClaimLostError):
             ledger.renew(entry)
 
@@ -428,18 +378,15 @@ class TestRedial:
 
     def test_of_many_at_once_exactly_one_may_redial(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
-        ready = threading.Barrier(8)
 
         def race(_: int) -> bool:
-            ready.wait()
             try:
                 ledger.claim_redial(entry)
             except ClaimLostError:
                 return False
             return True
 
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(race, range(8))) == 1
+        assert sum(at_once(race)) == 1
 
     def test_call_that_was_settled_meanwhile_is_not_redialled(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
@@ -449,19 +396,17 @@ class TestRedial:
 
     def test_purged_call_is_not_redialled(self, ledger: CallLedger) -> None:
         unknown(ledger)
-        ledger.purge(datetime.now(timezone.utc) + timedelta(seconds=1))
+        purge_all(ledger)
         with pytest.raises(ClaimLostError, match="purged"):
             ledger.claim_redial(stored(ledger))
 
 
 class TestListing:
-    def test_calls_are_listed_newest_first(self, ledger: CallLedger, ledger_url: str) -> None:
+    def test_calls_are_listed_newest_first(self, ledger: CallLedger) -> None:
         for number, key in enumerate(["one", "two", "three"]):
-            entry = claim(ledger, key)
-            with database(ledger_url).writing() as connection:
-                moment = datetime(2026, 7, 4, 12, number, tzinfo=timezone.utc)
-                change = update(calls).where(calls.c.key_hash == entry.key_hash)
-                connection.execute(change.values(claimed_at=moment))
+            change = update(calls).where(calls.c.key_hash == claim(ledger, key).key_hash)
+            moment = datetime(2026, 7, 4, 12, number, tzinfo=timezone.utc)
+            execute(ledger, change.values(claimed_at=moment))
         assert [entry.idempotency_key for entry in ledger.calls()] == ["three", "two", "one"]
         assert [entry.idempotency_key for entry in ledger.calls(limit=1)] == ["three"]
         since = datetime(2026, 7, 4, 14, 1, tzinfo=timezone(timedelta(hours=2)))

@@ -5,16 +5,15 @@ Of each connection the ledger remembers the last webhook that was rejected, and 
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import rejections
-from tests.ledger.racing import Rival, after_statement, in_a_thread
+from tests.ledger.conftest import ON_POSTGRES
+from tests.ledger.examples import purge_all
+from tests.ledger.racing import Rival, after_statement, at_once
 
 BODY = b'\x00\xff{"event": "call.started", "to": "+14155550100"}'
 WRONG, OLD = "the signature does not fit", "it is too old"
@@ -31,6 +30,7 @@ def test_delivery_is_kept_as_it_came(ledger: CallLedger) -> None:
     assert kept.received_at.tzinfo is timezone.utc
     assert kept.replayed_at is None
     assert ledger.deliveries.get(kept.id) == kept
+    assert ledger.deliveries.get(kept.id + 1) is None
     assert "415555" not in repr(kept)
 
 
@@ -45,31 +45,19 @@ def test_long_event_is_cut_to_its_column(ledger: CallLedger) -> None:
     assert ledger.deliveries.kept()[0].event == "x" * 255
 
 
-def test_newest_come_first_and_no_more_than_asked_for(ledger: CallLedger) -> None:
+def test_newest_come_first_without_those_that_were_replayed(ledger: CallLedger) -> None:
     for number in range(3):
         keep(ledger, str(number).encode())
     assert [kept.body for kept in ledger.deliveries.kept(limit=2)] == [b"2", b"1"]
-
-
-def test_replayed_delivery_is_shown_only_on_request(ledger: CallLedger) -> None:
-    keep(ledger)
-    (kept,) = ledger.deliveries.kept()
-    ledger.deliveries.mark_replayed(kept.id)
-    assert ledger.deliveries.kept() == []
-    (replayed,) = ledger.deliveries.kept(include_replayed=True)
-    assert replayed.replayed_at is not None
-    assert replayed.id == kept.id
-
-
-def test_unknown_delivery_is_none(ledger: CallLedger) -> None:
-    assert ledger.deliveries.get(7) is None
-
-
-def test_ledger_without_rejections_has_none(ledger: CallLedger) -> None:
-    assert ledger.deliveries.rejections() == []
+    ledger.deliveries.mark_replayed(ledger.deliveries.kept()[1].id)
+    assert [kept.body for kept in ledger.deliveries.kept()] == [b"2", b"0"]
+    found = ledger.deliveries.kept(include_replayed=True)
+    assert [kept.body for kept in found] == [b"2", b"1", b"0"]
+    assert [kept.replayed_at is None for kept in found] == [True, False, True]
 
 
 def test_last_one_of_each_connection_is_told_with_their_number(ledger: CallLedger) -> None:
+    assert ledger.deliveries.rejections() == []
     began = datetime.now(timezone.utc)
     for conn_id, reason in (("a", WRONG), ("b", WRONG), ("", "no such connection"), ("a", OLD)):
         ledger.deliveries.note_rejection(conn_id, reason)
@@ -82,51 +70,25 @@ def test_last_one_of_each_connection_is_told_with_their_number(ledger: CallLedge
     assert began <= found[-1].rejected_at <= found[0].rejected_at <= began + timedelta(minutes=1)
 
 
-def test_rejections_without_end_take_one_row(ledger: CallLedger, ledger_url: str) -> None:
-    for number in range(30):
-        ledger.deliveries.note_rejection("a", f"reason {number}")
-    with database(ledger_url).reading() as connection:
-        assert connection.execute(select(func.count()).select_from(rejections)).scalar_one() == 1
-
-
-def test_first_ones_of_many_processes_at_once_are_all_counted(ledger: CallLedger) -> None:
+def test_many_of_many_processes_at_once_are_all_counted_in_one_row(ledger: CallLedger) -> None:
     ledger.check()
-    ready = threading.Barrier(8)
-
-    def reject(_: int) -> None:
-        ready.wait()
-        ledger.deliveries.note_rejection("a", WRONG)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(reject, range(8)))
+    at_once(lambda number: ledger.deliveries.note_rejection("a", f"reason {number}"))
+    assert [row.number for row in ledger._database.rows(select(rejections))] == [8]
+    purge_all(ledger)  # there is nothing of a person in it
     assert [one.number for one in ledger.deliveries.rejections()] == [8]
 
 
-def test_first_one_that_another_process_stores_in_the_middle_is_counted(postgres_database: str) -> None:
+@ON_POSTGRES
+def test_first_one_that_another_process_stores_in_the_middle_is_counted(ledger: CallLedger) -> None:
     # SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then.
-    ledger = CallLedger(postgres_database)
-    ledger.check()
-    after_statement(
-        postgres_database,
-        "UPDATE",
-        "rejections",
-        lambda: in_a_thread(lambda: ledger.deliveries.note_rejection("a", OLD)),
-    )
+    after_statement(ledger, "UPDATE", "rejections", lambda: ledger.deliveries.note_rejection("a", OLD))
     ledger.deliveries.note_rejection("a", WRONG)
     assert [(one.reason, one.number) for one in ledger.deliveries.rejections()] == [(WRONG, 2)]
 
 
-def test_ones_that_wait_for_each_other_are_all_counted(ledger: CallLedger, ledger_url: str) -> None:
+def test_ones_that_wait_for_each_other_are_all_counted(ledger: CallLedger) -> None:
     ledger.deliveries.note_rejection("a", WRONG)
-    rival = Rival(lambda: ledger.deliveries.note_rejection("a", OLD))
-    after_statement(ledger_url, "UPDATE", "rejections", rival)
+    rival = Rival(ledger, "UPDATE", "rejections", lambda: ledger.deliveries.note_rejection("a", OLD))
     ledger.deliveries.note_rejection("a", WRONG)
     rival.result()
     assert [(one.reason, one.number) for one in ledger.deliveries.rejections()] == [(OLD, 3)]
-
-
-def test_rejections_outlive_a_purge(ledger: CallLedger) -> None:
-    # There is nothing of a person in them.
-    ledger.deliveries.note_rejection("a", WRONG)
-    ledger.purge(datetime.now(timezone.utc) + timedelta(days=1))
-    assert len(ledger.deliveries.rejections()) == 1

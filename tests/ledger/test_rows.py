@@ -6,7 +6,6 @@ import hashlib
 from datetime import datetime, timezone
 
 import pytest
-from sqlalchemy import select
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries
@@ -32,14 +31,9 @@ def row(text: str) -> dict[str, object]:
     }
 
 
-def bodies(ledger: CallLedger) -> list[bytes]:
-    with ledger._database.reading() as connection:
-        return list(connection.execute(select(deliveries.c.body).order_by(deliveries.c.id)).scalars())
-
-
 def test_row_is_added_once(ledger: CallLedger) -> None:
     with ledger._database.writing() as connection:
         assert insert_or_nothing(connection, deliveries, row("one"))
         assert not insert_or_nothing(connection, deliveries, row("one"))
         assert insert_or_nothing(connection, deliveries, row("two"))  # the transaction goes on
-    assert bodies(ledger) == [b"one", b"two"]
+    assert [kept.body for kept in ledger.deliveries.kept()] == [b"two", b"one"]

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from airflow_provider_voiceinfra.exceptions import ClaimLostError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest, Settlement
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
-from tests.ledger.racing import Rival, after_statement, in_a_thread
+from tests.ledger.conftest import ON_POSTGRES
+from tests.ledger.examples import (
+    CALL,
+    CONN_ID,
+    FIRST_TRY,
+    become,
+    claim,
+    complete,
+    execute,
+    stored,
+    unknown,
+)
+from tests.ledger.racing import Rival, after_statement, at_once
 
 Settle = Callable[[Settlement], CallEntry]
+Answer = Callable[[CallEntry], Settlement]
 
 
 def accepted(entry: CallEntry, call_id: str = "call_1") -> Settlement:
     return Settlement(entry, CallState.ACCEPTED, call_id=call_id)
 
 
-def refused(entry: CallEntry, code: str = "rate_limited") -> Settlement:
-    return Settlement(entry, CallState.REFUSED, code=code, message="HTTP 429")
+def refused(entry: CallEntry) -> Settlement:
+    return Settlement(entry, CallState.REFUSED, code="rate_limited", message="HTTP 429")
 
 
 def lost(entry: CallEntry) -> Settlement:
@@ -36,52 +46,40 @@ def lost(entry: CallEntry) -> Settlement:
 anything = pytest.mark.parametrize("answer", [accepted, refused, lost])
 
 
-def stored(ledger: CallLedger, key: str = "key") -> CallEntry:
-    entry = ledger.call_by_key(key)
-    assert entry is not None
-    return entry
-
-
 def claims(ledger: CallLedger, *keys: str) -> list[CallEntry]:
     return [claim(ledger, key) for key in keys]
 
 
-def redialled(ledger: CallLedger, entry: CallEntry) -> CallEntry:
-    """Claim a redial of a call whose owner was thought dead."""
-    return ledger.claim_redial(ledger.mark_unknown(entry, "owner_silent", "no sign of life"))
-
-
-def forget(url: str) -> None:
+def forget(ledger: CallLedger) -> None:
     """Restore the ledger from a backup that has no calls."""
-    with database(url).writing() as connection:
-        connection.execute(calls.delete())
+    execute(ledger, calls.delete())
 
 
 @pytest.fixture(params=["alone", "among many"])
 def settle(request: pytest.FixtureRequest, ledger: CallLedger) -> Settle:
     """Return what stores an answer, alone or among others that nothing is unusual about."""
+    numbers = itertools.count()
 
-    def alone(one: Settlement) -> CallEntry:
+    def settle(one: Settlement) -> CallEntry:
+        if request.param == "among many":
+            mark = f"crowd {next(numbers)}"
+            a, b = claims(ledger, f"a {mark}", f"b {mark}")
+            before, found, after = ledger.settle_many([accepted(a, mark), one, refused(b)])
+            assert (before, after) == (stored(ledger, f"a {mark}"), stored(ledger, f"b {mark}"))
+            assert (before.call_id, after.state) == (mark, CallState.REFUSED)
+            return found
         if one.call_id is not None:
             return ledger.accept(one.entry, one.call_id)
         store = ledger.refuse if one.state is CallState.REFUSED else ledger.mark_unknown
         return store(one.entry, one.code, one.message)
 
-    def among_many(one: Settlement) -> CallEntry:
-        mark = f"{random.random()}"
-        a, b = claims(ledger, f"a {mark}", f"b {mark}")
-        before, found, after = ledger.settle_many([accepted(a, f"call {mark}"), one, refused(b)])
-        assert (before, after) == (stored(ledger, f"a {mark}"), stored(ledger, f"b {mark}"))
-        assert (before.call_id, after.state) == (f"call {mark}", CallState.REFUSED)
-        return found
-
-    return alone if request.param == "alone" else among_many
+    return settle
 
 
 def answered(ledger: CallLedger) -> set[str]:
     """Return the ids of all calls but those of the crowd."""
     call_ids = {str(entry.call_id) for entry in ledger.calls() if entry.call_id}
-    return {call_id for call_id in call_ids if not call_id.startswith("call 0.")}
+    return {call_id for call_id in call_ids if not call_id.startswith("crowd")}
 
 
 class TestAccept:
@@ -93,9 +91,7 @@ class TestAccept:
         assert ledger.call_by_id("call_2") is None
 
     @anything
-    def test_answer_may_be_stored_again(
-        self, ledger: CallLedger, settle: Settle, answer: Callable[[CallEntry], Settlement]
-    ) -> None:
+    def test_answer_may_be_stored_again(self, ledger: CallLedger, settle: Settle, answer: Answer) -> None:
         # The ledger stored it, and its connection broke before it could say so.
         one = answer(claim(ledger))
         before = settle(one)
@@ -111,7 +107,7 @@ class TestAccept:
         assert (found.error_code, found.error_message) == (None, None)
 
     @pytest.mark.parametrize("call_id", ["call_1", "call_2"], ids=["the right one", "another's"])
-    def test_answer_confirms_or_corrects_what_its_call_has_adopted(
+    def test_answer_confirms_or_corrects_what_was_adopted(
         self, ledger: CallLedger, settle: Settle, call_id: str
     ) -> None:
         entry = claim(ledger)
@@ -121,9 +117,7 @@ class TestAccept:
         assert (found.state, found.call_id, found.adopted) == (CallState.ACCEPTED, call_id, False)
         assert (ledger.call_by_id("call_1") is None) == (call_id == "call_2")
 
-    def test_answer_that_another_call_had_adopted_takes_it_back(
-        self, ledger: CallLedger, settle: Settle
-    ) -> None:
+    def test_answer_takes_back_what_another_adopted(self, ledger: CallLedger, settle: Settle) -> None:
         adopter = unknown(ledger, "first")
         complete(ledger, "call_1")
         ledger.adopt(adopter)
@@ -133,11 +127,8 @@ class TestAccept:
         assert (robbed.state, robbed.call_id, robbed.error_code) == (CallState.UNKNOWN, None, "answer_lost")
         assert ledger.adopt(robbed).state is CallState.UNKNOWN
 
-    def test_answer_that_another_call_was_given_before_is_unknown(
-        self, ledger: CallLedger, settle: Settle
-    ) -> None:
-        first = ledger.accept(claim(ledger, "first"), "call_1")
-        entry = claim(ledger)
+    def test_answer_that_another_call_was_given_is_unknown(self, ledger: CallLedger, settle: Settle) -> None:
+        first, entry = ledger.accept(claim(ledger, "first"), "call_1"), claim(ledger)
         for _ in range(2):
             found = settle(accepted(entry))
             assert (found.state, found.call_id) == (CallState.UNKNOWN, None)
@@ -150,11 +141,8 @@ class TestAccept:
         self, ledger: CallLedger, settle: Settle, redial_is: str
     ) -> None:
         entry = claim(ledger)
-        redial = redialled(ledger, entry)
-        if redial_is == "refused":
-            ledger.refuse(redial, "rate_limited", "429")
-        elif redial_is == "unknown":
-            ledger.mark_unknown(redial, "answer_lost", "the connection was cut")
+        redial = become(ledger, entry, "redialled")
+        become(ledger, redial, redial_is)
         for _ in range(2):
             found = settle(accepted(entry))
             assert (found.key_hash, found.call_id) == (entry.key_hash, "call_1")
@@ -164,7 +152,7 @@ class TestAccept:
 
     def test_answers_to_both_dials_are_kept(self, ledger: CallLedger, settle: Settle) -> None:
         entry = claim(ledger)
-        redial = redialled(ledger, entry)
+        redial = become(ledger, entry, "redialled")
         assert settle(accepted(redial, "call_2")).call_id == "call_2"
         for _ in range(2):
             assert settle(accepted(entry)).call_id == "call_2"
@@ -177,35 +165,27 @@ class TestAccept:
         assert stored(ledger).unsettled_since is None
         assert answered(ledger) == {"call_1", "call_2"}
 
-    def test_answer_to_a_redial_leaves_the_first_dial_unanswered(
-        self, ledger: CallLedger, settle: Settle
-    ) -> None:
+    def test_answer_to_a_redial_is_none_to_the_first_dial(self, ledger: CallLedger, settle: Settle) -> None:
         before = unknown(ledger)
         found = settle(accepted(ledger.claim_redial(before)))
         assert (found.state, found.call_id, found.redials) == (CallState.ACCEPTED, "call_1", 1)
         assert found.unsettled_since == before.renewed_at
 
 
-class TestRefuse:
-    @pytest.mark.parametrize("marked", [False, True])
-    def test_refusal_of_a_call_in_flight_is_stored(
-        self, ledger: CallLedger, settle: Settle, marked: bool
-    ) -> None:
+class TestNotAccepted:
+    @pytest.mark.parametrize(
+        ("state", "answer"), [("claimed", refused), ("unknown", refused), ("claimed", lost)]
+    )
+    def test_it_is_stored(self, ledger: CallLedger, settle: Settle, state: str, answer: Answer) -> None:
         entry = claim(ledger)
-        if marked:
-            ledger.mark_unknown(entry, "owner_silent", "no sign of life")
-        found = settle(refused(entry, "invalid_phone"))
+        become(ledger, entry, state)
+        one = answer(entry)
+        found = settle(one)
         assert found == stored(ledger)
-        assert (found.state, found.error_code, found.error_message) == (
-            CallState.REFUSED,
-            "invalid_phone",
-            "HTTP 429",
-        )
-        assert found.answered_at is not None
+        assert (found.state, found.error_code, found.error_message) == (one.state, one.code, one.message)
+        assert (found.answered_at is None) == (answer is lost)
 
-    def test_redial_that_was_refused_leaves_the_call_as_unknown_as_it_was(
-        self, ledger: CallLedger, settle: Settle
-    ) -> None:
+    def test_refused_redial_leaves_the_call_as_it_was(self, ledger: CallLedger, settle: Settle) -> None:
         before = unknown(ledger)
         after = settle(refused(ledger.claim_redial(before)))
         assert (after.state, after.redials, after.answered_at) == (CallState.UNKNOWN, 0, None)
@@ -213,56 +193,27 @@ class TestRefuse:
         complete(ledger, "call_1")  # the first dial did ring
         assert ledger.adopt(after).call_id == "call_1"
 
-
-class TestUnknown:
-    def test_lost_answer_is_stored(self, ledger: CallLedger, settle: Settle) -> None:
-        found = settle(lost(claim(ledger)))
-        assert found == stored(ledger)
-        assert (found.state, found.error_code, found.error_message) == (
-            CallState.UNKNOWN,
-            "answer_lost",
-            "cut",
-        )
-        assert found.answered_at is None
-
-    def test_lost_answer_of_a_redial_keeps_when_the_first_dial_was_sent(
-        self, ledger: CallLedger, settle: Settle
-    ) -> None:
+    def test_lost_redial_keeps_when_the_first_was_sent(self, ledger: CallLedger, settle: Settle) -> None:
         before = unknown(ledger)
         found = settle(lost(ledger.claim_redial(before)))
         assert (found.state, found.unsettled_since) == (CallState.UNKNOWN, before.renewed_at)
 
 
 @pytest.mark.parametrize("answer", [refused, lost])
-class TestWhatIsKnownBetter:
-    def test_accepted_call_stays_accepted(
-        self, ledger: CallLedger, settle: Settle, answer: Callable[[CallEntry], Settlement]
-    ) -> None:
-        entry = claim(ledger)
-        before = ledger.accept(entry, "call_1")
-        assert settle(answer(entry)) == before == stored(ledger)
-
-    def test_claim_that_was_taken_over_stays_the_others(
-        self, ledger: CallLedger, settle: Settle, answer: Callable[[CallEntry], Settlement]
-    ) -> None:
-        entry = claim(ledger)
-        redial = redialled(ledger, entry)
-        assert settle(answer(entry)) == redial == stored(ledger)
+@pytest.mark.parametrize("state", ["accepted", "redialled"])
+def test_what_is_known_better_stays(ledger: CallLedger, settle: Settle, answer: Answer, state: str) -> None:
+    entry = claim(ledger)
+    before = become(ledger, entry, state)
+    assert settle(answer(entry)) == before == stored(ledger)
 
 
 class TestLedgerThatForgot:
     """A ledger that was restored from a backup no longer has the newest claims, or has them as they were."""
 
     @anything
-    def test_call_that_is_gone_is_written_anew(
-        self,
-        ledger: CallLedger,
-        ledger_url: str,
-        settle: Settle,
-        answer: Callable[[CallEntry], Settlement],
-    ) -> None:
+    def test_call_that_is_gone_comes_back(self, ledger: CallLedger, settle: Settle, answer: Answer) -> None:
         entry = claim(ledger, origin=FIRST_TRY)
-        forget(ledger_url)
+        forget(ledger)
         one = answer(entry)
         found = settle(one)
         assert found == stored(ledger)
@@ -274,69 +225,50 @@ class TestLedgerThatForgot:
     @pytest.mark.parametrize("answer", [accepted, lost])
     @pytest.mark.parametrize("backup", ["claimed", "refused", "unknown"])
     def test_call_that_is_as_it_was_before_its_last_claim_is_written_anew(
-        self,
-        ledger: CallLedger,
-        ledger_url: str,
-        settle: Settle,
-        answer: Callable[[CallEntry], Settlement],
-        backup: str,
+        self, ledger: CallLedger, settle: Settle, answer: Answer, backup: str
     ) -> None:
         first = claim(ledger)
-        if backup == "refused":
-            ledger.refuse(first, "rate_limited", "429")
-        elif backup == "unknown":
-            ledger.mark_unknown(first, "x", "y")
-        with database(ledger_url).reading() as connection:
-            row = dict(connection.execute(calls.select()).mappings().one())
+        become(ledger, first, backup)
+        [row] = ledger._database.rows(calls.select())
         if backup == "claimed":
-            ledger.refuse(first, "rate_limited", "429")
+            become(ledger, first, "refused")
         entry = ledger.claim_redial(stored(ledger)) if backup == "unknown" else claim(ledger)
-        forget(ledger_url)
-        with database(ledger_url).writing() as connection:
-            connection.execute(calls.insert().values(**row))
+        execute(ledger, calls.delete(), calls.insert().values(**row._mapping))
         one = answer(entry)
         found = settle(one)
         assert (found.state, found.call_id, found.token) == (one.state, one.call_id, entry.token)
         assert (found.dials, found.redials) == (entry.dials, entry.redials)
 
-    def test_redial_that_was_refused_is_still_unknown(
-        self, ledger: CallLedger, ledger_url: str, settle: Settle
-    ) -> None:
+    def test_redial_that_was_refused_is_still_unknown(self, ledger: CallLedger, settle: Settle) -> None:
         redial = ledger.claim_redial(unknown(ledger))
-        forget(ledger_url)
+        forget(ledger)
         assert settle(refused(redial)).state is CallState.UNKNOWN
 
-    def test_lost_answer_is_found_by_its_webhook(
-        self, ledger: CallLedger, ledger_url: str, settle: Settle
-    ) -> None:
+    def test_lost_answer_is_found_by_its_webhook(self, ledger: CallLedger, settle: Settle) -> None:
         complete(ledger, "call_before", to_number="+14155550102")
         entry = claim(ledger)
-        forget(ledger_url)
+        forget(ledger)
         found = settle(lost(entry))
         complete(ledger, "call_1")
         assert ledger.adopt(found).call_id == "call_1"
 
-    def test_answer_with_the_id_of_another_call_is_unknown(
-        self, ledger: CallLedger, ledger_url: str, settle: Settle
-    ) -> None:
+    def test_answer_with_the_id_of_another_call_is_unknown(self, ledger: CallLedger, settle: Settle) -> None:
         entry = claim(ledger)
-        forget(ledger_url)
+        forget(ledger)
         ledger.accept(claim(ledger, "another"), "call_1")
         assert settle(accepted(entry)).error_code == "call_id_not_unique"
 
-    def test_call_that_is_gone_adopts_nothing(self, ledger: CallLedger, ledger_url: str) -> None:
+    def test_call_that_is_gone_adopts_nothing(self, ledger: CallLedger) -> None:
         entry = unknown(ledger)
         complete(ledger, "call_1")
-        forget(ledger_url)
+        forget(ledger)
         assert ledger.adopt(entry) == entry
         assert ledger.call_by_key("key") is None
 
 
 class TestMany:
-    def test_nothing_is_to_be_settled(self, ledger: CallLedger) -> None:
-        assert ledger.settle_many([]) == []
-
     def test_many_more_than_one_statement_takes(self, ledger: CallLedger) -> None:
+        assert ledger.settle_many([]) == []
         keys = [str(number) for number in range(1200)]
         requests = [ClaimRequest(key, CALL, CONN_ID, FIRST_TRY) for key in keys]
         entries = [entry for entry, _ in ledger.claim_many(requests)]
@@ -344,9 +276,8 @@ class TestMany:
         assert [entry.call_id for entry in found] == [f"call_{n}" for n in range(1200)]
         assert [entry.idempotency_key for entry in found] == keys
         # An id of the last statement's that another call has is noticed just the same.
-        [last, late] = ledger.settle_many(
-            [accepted(entry, f"call_{n}") for n, entry in [(7, entries[7]), (1199, claim(ledger, "late"))]]
-        )
+        late_one = claim(ledger, "late")
+        [last, late] = ledger.settle_many([accepted(entries[7], "call_7"), accepted(late_one, "call_1199")])
         assert replace(last, answered_at=found[7].answered_at) == found[7]
         assert late.error_code == "call_id_not_unique"
 
@@ -356,79 +287,62 @@ class TestMany:
         assert [entry.state for entry in found] == [CallState.ACCEPTED, CallState.UNKNOWN, CallState.REFUSED]
         assert found[1].error_code == "call_id_not_unique"
 
-    def test_answers_that_two_processes_store_in_another_order_are_all_stored(
-        self, ledger: CallLedger
-    ) -> None:
+    def test_answers_stored_at_once_in_any_order_are_all_stored(self, ledger: CallLedger) -> None:
         # One of them was thought dead; both know of all the calls.
-        for turn in range(5):
-            entries = claims(ledger, *(f"{turn} {number}" for number in range(40)))
+        for turn in range(3):
+            entries = claims(ledger, *(f"{turn} {number}" for number in range(15)))
             settlements = [accepted(entry, f"call_{entry.idempotency_key}") for entry in entries]
-            ready = threading.Barrier(4)
 
-            def settle(
-                seed: int, settlements: list[Settlement] = settlements, ready: threading.Barrier = ready
-            ) -> None:
+            def settle(seed: int, settlements: list[Settlement] = settlements) -> None:
                 order = random.Random(seed).sample(settlements, len(settlements))
-                ready.wait()
                 found = ledger.settle_many(order)
                 assert [entry.call_id for entry in found] == [one.call_id for one in order]
 
-            with ThreadPoolExecutor(4) as pool:
-                list(pool.map(settle, range(4)))
-        assert len(ledger.calls(limit=1000)) == 200
+            at_once(settle, 4)
+        assert len(ledger.calls(limit=1000)) == 45
 
 
 class TestAtTheSameMoment:
     """SQLite lets only one of them write; PostgreSQL shows each statement what is committed by then."""
 
-    def test_call_id_that_another_process_stores(self, postgres_database: str) -> None:
-        ledger = CallLedger(postgres_database)
+    @pytest.fixture
+    def adopter(self, ledger: CallLedger) -> CallEntry:
+        """Return an unknown call that may adopt the completion ``call_1``."""
+        adopter = unknown(ledger, "adopter")
+        complete(ledger, "call_1")
+        return adopter
+
+    @pytest.fixture
+    def owner(self, ledger: CallLedger) -> CallEntry:
+        """Return a claimed call that could not."""
+        return claim(ledger, "owner", replace(CALL, agent_id="another"))
+
+    @ON_POSTGRES
+    def test_call_id_that_another_process_stores(self, ledger: CallLedger) -> None:
         other, a, b, c = claims(ledger, "other", "a", "b", "c")
-        rival = Rival(lambda: ledger.accept(other, "call_b"))
-        after_statement(postgres_database, "SELECT", "calls", rival)
+        rival = Rival(ledger, "SELECT", "calls", lambda: ledger.accept(other, "call_b"))
         found = ledger.settle_many([accepted(a, "call_a"), accepted(b, "call_b"), refused(c)])
         assert [entry.call_id for entry in found] == ["call_a", "call_b", None]
         assert found == [stored(ledger, key) for key in "abc"]
         assert rival.result() == stored(ledger, "other")
         assert stored(ledger, "other").error_code == "call_id_not_unique"
 
-    def test_adoption_gives_way_to_an_answer_that_came_first(self, postgres_database: str) -> None:
-        ledger = CallLedger(postgres_database)
-        adopter = unknown(ledger, "adopter")
-        complete(ledger, "call_1")
-        entry = claim(ledger, "answered", replace(CALL, agent_id="another"))
+    @ON_POSTGRES
+    def test_adoption_gives_way_to_an_answer_that_came_first(
+        self, ledger: CallLedger, adopter: CallEntry, owner: CallEntry
+    ) -> None:
         # After the look for completions that belong to no call.
-        answer = lambda: in_a_thread(lambda: ledger.accept(entry, "call_1"))  # noqa: E731
-        after_statement(postgres_database, "SELECT", "completions", answer)
+        after_statement(ledger, "SELECT", "completions", lambda: ledger.accept(owner, "call_1"))
         assert ledger.adopt(adopter).state is CallState.UNKNOWN
-        assert stored(ledger, "answered").call_id == "call_1"
+        assert stored(ledger, "owner").call_id == "call_1"
 
-    def test_answer_takes_back_what_was_adopted_first(self, postgres_database: str) -> None:
-        ledger = CallLedger(postgres_database)
-        adopter = unknown(ledger, "adopter")
-        complete(ledger, "call_1")
-        entry = claim(ledger, "answered", replace(CALL, agent_id="another"))
-        answer = Rival(lambda: ledger.accept(entry, "call_1"))
-        after_statement(postgres_database, "UPDATE", "calls", answer)
+    @ON_POSTGRES
+    def test_answer_takes_back_what_was_adopted_first(
+        self, ledger: CallLedger, adopter: CallEntry, owner: CallEntry
+    ) -> None:
+        answer = Rival(ledger, "UPDATE", "calls", lambda: ledger.accept(owner, "call_1"))
         assert ledger.adopt(adopter).call_id == "call_1"
-        assert answer.result() == stored(ledger, "answered")
-        assert stored(ledger, "answered").call_id == "call_1"
-        assert (stored(ledger, "adopter").state, stored(ledger, "adopter").call_id) == (
-            CallState.UNKNOWN,
-            None,
-        )
-
-    def test_answer_and_adoption_end_with_the_answer(self, ledger: CallLedger) -> None:
-        for number in range(10):
-            call_id = f"call_{number}"
-            call = replace(CALL, to_number=f"+141555501{number:02d}")
-            adopter = unknown(ledger, f"adopter {number}", call)
-            complete(ledger, call_id, to_number=call.to_number)
-            owner = claim(ledger, f"owner {number}", replace(call, agent_id="another"))
-            with ThreadPoolExecutor(2) as pool:
-                adopting = pool.submit(ledger.adopt, adopter)
-                accepting = pool.submit(ledger.accept, owner, call_id)
-                adopting.result()
-                assert accepting.result().call_id == call_id
-            entry = stored(ledger, f"adopter {number}")
-            assert (entry.state, entry.call_id) == (CallState.UNKNOWN, None)
+        assert answer.result() == stored(ledger, "owner")
+        assert stored(ledger, "owner").call_id == "call_1"
+        robbed = stored(ledger, "adopter")
+        assert (robbed.state, robbed.call_id) == (CallState.UNKNOWN, None)

@@ -9,9 +9,13 @@ from sqlalchemy import Row, Select, func, select
 
 from airflow_provider_voiceinfra.ledger.campaigns.loads import ContactLoads
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, contacts
 from airflow_provider_voiceinfra.ledger.records import CallState, decode_request
+
+_c = contacts.c
+_CONTACT = [_c[name] for name in ContactEntry.__dataclass_fields__]
+_ATTEMPT = [calls.c[name] for name in Attempt.__dataclass_fields__ if name in calls.c]
 
 
 class ContactsLedger(ContactLoads):
@@ -19,55 +23,29 @@ class ContactsLedger(ContactLoads):
 
     def count_contacts(self, campaign_id: str) -> dict[str, int]:
         """Return how many contacts are skipped, by reason; under ``""`` how many are to be called."""
-        query = (
-            select(func.coalesce(contacts.c.skipped, ""), func.count())
-            .where(contacts.c.campaign_id == campaign_id)
-            .group_by(contacts.c.skipped)
-        )
-        with self._database.reading() as connection:
-            return {str(name): int(number) for name, number in connection.execute(query)}
+        counted = [func.coalesce(_c.skipped, "").label("reason"), func.count().label("number")]
+        query = select(*counted).where(_c.campaign_id == campaign_id).group_by(_c.skipped)
+        return {row.reason: row.number for row in self._database.rows(query)}
 
     def untried_contacts(self, campaign_id: str, *, after: int, limit: int) -> list[ContactEntry]:
         """Return contacts to call for which no call was claimed so far, in order.
 
         :param after: only positions above this.
         """
-        tried = (
-            select(calls.c.key_hash)
-            .where(calls.c.campaign_id == campaign_id, calls.c.position == contacts.c.position)
-            .exists()
-        )
-        query = (
-            select(*_CONTACT)
-            .where(
-                contacts.c.campaign_id == campaign_id,
-                contacts.c.position > after,
-                contacts.c.skipped.is_(None),
-                ~tried,
-            )
-            .order_by(contacts.c.position)
-            .limit(limit)
-        )
-        with self._database.reading() as connection:
-            return [_contact(row) for row in connection.execute(query)]
+        tried = select(calls.c.key_hash)
+        tried = tried.where(calls.c.campaign_id == campaign_id, calls.c.position == _c.position)
+        query = _to_call(campaign_id).where(_c.position > after, ~tried.exists())
+        return [_contact(row) for row in self._database.rows(query.order_by(_c.position).limit(limit))]
 
     def contacts_at(self, campaign_id: str, positions: Sequence[int]) -> dict[int, ContactEntry]:
         """Return contacts by their positions; those that are skipped are left out."""
-        found: dict[int, ContactEntry] = {}
-        for chunk in in_chunks(positions):
-            query = select(*_CONTACT).where(
-                contacts.c.campaign_id == campaign_id,
-                contacts.c.position.in_(chunk),
-                contacts.c.skipped.is_(None),
-            )
-            with self._database.reading() as connection:
-                found.update((row.position, _contact(row)) for row in connection.execute(query))
-        return found
+        rows = rows_with(self._database.rows, _to_call(campaign_id), _c.position, positions)
+        return {row.position: _contact(row) for row in rows}
 
     def all_contacts(self, campaign_id: str) -> Iterator[ContactEntry]:
         """Return every row of a campaign, in order, skipped ones included."""
-        query = select(*_CONTACT).where(contacts.c.campaign_id == campaign_id)
-        yield from map(_contact, self._stream_rows(query.order_by(contacts.c.position)))
+        query = select(*_CONTACT).where(_c.campaign_id == campaign_id).order_by(_c.position)
+        yield from map(_contact, self._database.stream(query))
 
     def attempts(self, campaign_id: str) -> Iterator[Attempt]:
         """Return every call to the contacts of a campaign, by position and number.
@@ -76,7 +54,8 @@ class ContactsLedger(ContactLoads):
         """
         query = (
             select(
-                *(calls.c[name] for name in _ATTEMPT),
+                *_ATTEMPT,
+                calls.c.attempt.label("number"),
                 completions.c.call_outcome.label("outcome"),
                 completions.c.received_at.label("completed_at"),
             )
@@ -86,10 +65,8 @@ class ContactsLedger(ContactLoads):
             # and the redial's own answer came later.
             .order_by(calls.c.position, calls.c.attempt, calls.c.claimed_at, calls.c.answered_at)
         )
-        for row in self._stream_rows(query):
-            values = dict(row._mapping)
-            number = values.pop("attempt")
-            yield Attempt(**{**values, "number": number, "state": CallState(values["state"])})
+        for row in self._database.stream(query):
+            yield Attempt(**{**row._mapping, "state": CallState(row.state)})
 
     def open_calls(self, campaign_id: str) -> list[str]:
         """Return the ids of the calls of a campaign that have no completion so far."""
@@ -97,39 +74,21 @@ class ContactsLedger(ContactLoads):
         query = select(calls.c.call_id).where(
             calls.c.campaign_id == campaign_id, calls.c.state == CallState.ACCEPTED.value, ~over
         )
-        with self._database.reading() as connection:
-            return [str(call_id) for call_id in connection.execute(query).scalars()]
+        return [str(row.call_id) for row in self._database.rows(query)]
 
     def claims_in_flight(self, campaign_id: str) -> int:
         """Return how many calls of a campaign are claimed, and may be about to be sent, or just were."""
         query = select(func.count()).where(
             calls.c.campaign_id == campaign_id, calls.c.state == CallState.CLAIMED.value
         )
-        with self._database.reading() as connection:
-            return int(connection.execute(query).scalar_one())
-
-    def _stream_rows(self, query: Select[Any]) -> Iterator[Row[Any]]:
-        with self._database.reading() as connection:
-            yield from connection.execute(query.execution_options(yield_per=500))
+        [[number]] = self._database.rows(query)
+        return int(number)
 
 
-_CONTACT = [contacts.c[name] for name in ContactEntry.__dataclass_fields__]
-_ATTEMPT = (
-    "position",
-    "attempt",
-    "key_hash",
-    "state",
-    "call_id",
-    "claimed_at",
-    "renewed_at",
-    "answered_at",
-    "error_code",
-    "error_message",
-    "purged_at",
-)
+def _to_call(campaign_id: str) -> Select[Any]:
+    return select(*_CONTACT).where(_c.campaign_id == campaign_id, _c.skipped.is_(None))
 
 
 def _contact(row: Row[Any]) -> ContactEntry:
-    values = dict(row._mapping)
-    values["request"] = decode_request(values["request"]) if values["request"] else None
-    return ContactEntry(**values)
+    request = decode_request(row.request) if row.request else None
+    return ContactEntry(**{**row._mapping, "request": request})

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy, change_as_runner
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns, contacts
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
@@ -24,12 +24,7 @@ class ContactLoads(LedgerPart):
     """Stores the contacts of campaigns."""
 
     def load_contacts(
-        self,
-        campaign_id: str,
-        found: Iterable[ContactEntry],
-        *,
-        loaded_by: str,
-        runner: str,
+        self, campaign_id: str, found: Iterable[ContactEntry], *, loaded_by: str, runner: str
     ) -> None:
         """Store whom a campaign is to call: the newest load is what counts.
 
@@ -39,7 +34,7 @@ class ContactLoads(LedgerPart):
         :param found: their positions are given here, whatever they say. If this raises, what it said so far
             is stored, and the load does not count.
         :param loaded_by: the run that brings them.
-        :param runner: what ``campaigns.take`` gave the process that loads.
+        :param runner: what ``take`` gave the process that loads.
         :raises CampaignBusyError: if another process has taken the campaign over, or has begun to load
             contacts meanwhile, which are those that count.
         """
@@ -53,33 +48,23 @@ class ContactLoads(LedgerPart):
             _hold_load(connection, campaign_id, number, runner, self._now())
             if number > 1:
                 _withdraw_older(connection, campaign_id, number)
-            connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id)
-                .values(loaded_by=loaded_by, finished_at=None, summary=None)
-            )
+            stored = {"loaded_by": loaded_by, "finished_at": None, "summary": None}
+            change_as_runner(connection, campaign_id, runner, stored)
 
     def _begin_load(self, campaign_id: str, runner: str) -> tuple[int, int]:
         """Return the number of a new load, and the position that comes before its first new contact."""
         with self._database.writing() as connection:
-            begun = connection.execute(
-                update(campaigns)
-                .where(campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner)
-                .values(loads=campaigns.c.loads + 1, loaded_by=None)
-            )
-            if begun.rowcount != 1:
+            begun = {"loads": campaigns.c.loads + 1, "loaded_by": None}
+            if not change_as_runner(connection, campaign_id, runner, begun):
                 raise busy(connection, campaign_id)
-            number = connection.execute(
-                select(campaigns.c.loads).where(campaigns.c.campaign_id == campaign_id)
-            ).scalar_one()
             # Contacts may have been purged while the calls to them are still there.
             highest = [
-                connection.execute(
-                    select(func.max(table.c.position)).where(table.c.campaign_id == campaign_id)
-                ).scalar()
+                select(func.max(table.c.position)).where(table.c.campaign_id == campaign_id).scalar_subquery()
                 for table in (contacts, calls)
             ]
-        return int(number), max(position or 0 for position in highest)
+            query = select(campaigns.c.loads, *highest).where(campaigns.c.campaign_id == campaign_id)
+            number, *positions = connection.execute(query).one()
+        return number, max(position or 0 for position in positions)
 
 
 class _Batch:
@@ -96,10 +81,9 @@ class _Batch:
         new = [row for digest, row in rows.items() if digest not in known]
         former = self._former_positions(connection, new) if self._number > 1 else {}
         for row in new:
-            place = former.get(row["contact_hash"])
-            if place is None:
+            if row["contact_hash"] not in former:
                 self._position += 1
-            row["position"] = self._position if place is None else place
+            row["position"] = former.get(row["contact_hash"], self._position)
         if new:
             connection.execute(insert(contacts), new)
         again = [{f"new_{name}": value for name, value in rows[digest].items()} for digest in known]
@@ -128,55 +112,33 @@ class _Batch:
             for row in new
             if row["skipped"] is None
         }
-        found: dict[str, int] = {}
-        for chunk in in_chunks(list(first_calls)):
-            query = select(calls.c.key_hash, calls.c.position).where(
-                calls.c.key_hash.in_(chunk),
-                calls.c.campaign_id == self._campaign_id,
-                calls.c.position.is_not(None),
-            )
-            found.update((first_calls[row.key_hash], row.position) for row in connection.execute(query))
-        return found
+        query = select(calls.c.key_hash, calls.c.position)
+        query = query.where(calls.c.campaign_id == self._campaign_id, calls.c.position.is_not(None))
+        rows = rows_with(connection.execute, query, calls.c.key_hash, list(first_calls))
+        return {first_calls[row.key_hash]: row.position for row in rows}
 
     def _known(self, connection: Connection, digests: Sequence[str]) -> set[str]:
-        known: set[str] = set()
-        for chunk in in_chunks(digests):
-            query = select(contacts.c.contact_hash).where(
-                contacts.c.campaign_id == self._campaign_id,
-                contacts.c.contact_hash.in_(chunk),
-            )
-            known.update(connection.execute(query).scalars())
-        return known
+        query = select(contacts.c.contact_hash).where(contacts.c.campaign_id == self._campaign_id)
+        rows = rows_with(connection.execute, query, contacts.c.contact_hash, digests)
+        return {row.contact_hash for row in rows}
 
 
 def _hold_load(connection: Connection, campaign_id: str, number: int, runner: str, now: datetime) -> None:
     """Keep other loads away until the end of the transaction, and show that whoever loads is alive."""
-    held = connection.execute(
-        update(campaigns)
-        .where(
-            campaigns.c.campaign_id == campaign_id, campaigns.c.loads == number, campaigns.c.runner == runner
-        )
-        .values(runner_seen_at=now)
-    )
-    if held.rowcount != 1:
+    newest = campaigns.c.loads == number
+    if not change_as_runner(connection, campaign_id, runner, {"runner_seen_at": now}, newest):
         raise busy(connection, campaign_id)
 
 
 def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> None:
     older = (contacts.c.campaign_id == campaign_id, contacts.c.load_number < number)
-    connection.execute(
-        delete(contacts).where(
-            *older, contacts.c.skipped.is_not(None), contacts.c.skipped != SkipReason.WITHDRAWN.value
-        )
-    )
-    connection.execute(
-        update(contacts)
-        .where(*older, contacts.c.skipped.is_(None))
-        .values(
-            skipped=SkipReason.WITHDRAWN.value,
-            reason="is not among the contacts any more, or must not be called now",
-        )
-    )
+    # Those that are called stay: NULL differs from nothing.
+    connection.execute(delete(contacts).where(*older, contacts.c.skipped != SkipReason.WITHDRAWN.value))
+    withdrawn = {
+        "skipped": SkipReason.WITHDRAWN.value,
+        "reason": "is not among the contacts any more, or must not be called now",
+    }
+    connection.execute(update(contacts).where(*older, contacts.c.skipped.is_(None)).values(**withdrawn))
 
 
 _UPDATED = ("load_number", "row_number", "request", "timezone", "skipped", "reason")

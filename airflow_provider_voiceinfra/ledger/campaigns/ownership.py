@@ -1,10 +1,11 @@
-"""Who runs a campaign, asked inside a transaction that depends on the answer; never changes it."""
+"""Who runs a campaign, asked inside a transaction that depends on the answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
@@ -36,6 +37,18 @@ def hold(connection: Connection, owner: Ownership) -> None:
     )
     if connection.execute(runner).scalar() != owner.runner:
         raise busy(connection, owner.campaign_id)
+
+
+def change_as_runner(
+    connection: Connection,
+    campaign_id: str,
+    runner: str,
+    values: dict[str, Any],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    """Change a campaign if a process runs it; return whether it does."""
+    mine = (campaigns.c.campaign_id == campaign_id, campaigns.c.runner == runner, *conditions)
+    return connection.execute(update(campaigns).where(*mine).values(**values)).rowcount == 1
 
 
 def busy(connection: Connection, campaign_id: str) -> CampaignBusyError:

@@ -18,10 +18,10 @@ from sqlalchemy import Connection, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.campaigns.contacts import ContactsLedger
-from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
+from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, busy, change_as_runner, hold
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import IS_OVER, is_alive
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.campaigns import campaign_of
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
@@ -40,9 +40,8 @@ class CampaignsLedger(ContactsLedger):
         """Return a campaign, if there is one of this id."""
         if "\0" in campaign_id:  # which PostgreSQL refuses to be asked for
             return None
-        with self._database.reading() as connection:
-            row = connection.execute(select(campaigns).where(_c.campaign_id == campaign_id)).first()
-        return None if row is None else campaign_of(row)
+        rows = self._database.rows(select(campaigns).where(_c.campaign_id == campaign_id))
+        return campaign_of(rows[0]) if rows else None
 
     def take(self, campaign_id: str, *, conn_id: str, origin: CallOrigin) -> CampaignEntry:
         """Become the process that runs a campaign, which is begun if there is none of this id.
@@ -55,13 +54,21 @@ class CampaignsLedger(ContactsLedger):
             from which it was taken may still dial until its next heartbeat.
         :raises CampaignBusyError: if another task instance is running it.
         """
-        self._begin_campaign(campaign_id, conn_id, origin)
+        task = asdict(origin.task)
+        begun = {
+            "campaign_id": campaign_id,
+            "conn_id": conn_id,
+            "loads": 0,
+            "created_at": self._now(),
+            **task,
+        }
+        with self._database.writing() as connection:
+            insert_or_nothing(connection, campaigns, begun)  # one that is there goes on where it was
         with self._database.writing() as connection:
             entry = _read(connection, campaign_id, lock=True)
             if entry.task != origin.task and is_alive(entry, self._now()):
                 raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id}
-            values |= asdict(origin.task)
+            values = {"runner": uuid.uuid4().hex, "runner_seen_at": self._now(), "conn_id": conn_id, **task}
             connection.execute(update(campaigns).where(_c.campaign_id == campaign_id).values(**values))
             return _read(connection, campaign_id)
 
@@ -75,15 +82,9 @@ class CampaignsLedger(ContactsLedger):
         """
         said = {} if progress is None else {"progress": json.dumps(progress)}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns)
-                .where(_c.campaign_id == campaign_id, _c.runner == runner)
-                .values(runner_seen_at=self._now(), **said)
-            )
-            entry = _read(connection, campaign_id)
-        if entry.runner != runner:
-            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
-        return entry
+            if not change_as_runner(connection, campaign_id, runner, {"runner_seen_at": self._now(), **said}):
+                raise busy(connection, campaign_id)
+            return _read(connection, campaign_id)
 
     @contextmanager
     def held(self, owner: Ownership) -> Iterator[None]:
@@ -104,28 +105,19 @@ class CampaignsLedger(ContactsLedger):
 
         :param forget_load: whether the contacts are to be loaded anew by whoever runs it next.
         """
-        values: dict[str, Any] = {"runner": None}
-        if forget_load:
-            values["loaded_by"] = None
+        forgotten = {"loaded_by": None} if forget_load else {}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns).where(_c.campaign_id == campaign_id, _c.runner == runner).values(**values)
-            )
+            change_as_runner(connection, campaign_id, runner, {"runner": None, **forgotten})
 
     def finish(self, campaign_id: str, runner: str, summary: Mapping[str, Any]) -> None:
         """Store a campaign's result.
 
         :raises CampaignBusyError: if another process has taken the campaign over, and goes on with it.
         """
+        values = {"summary": json.dumps(summary), "finished_at": self._now(), "loaded_by": None}
         with self._database.writing() as connection:
-            connection.execute(
-                update(campaigns)
-                .where(_c.campaign_id == campaign_id, _c.runner == runner)
-                .values(summary=json.dumps(summary), finished_at=self._now(), loaded_by=None)
-            )
-            entry = _read(connection, campaign_id)
-        if entry.runner != runner:
-            raise CampaignBusyError(campaign_id, entry.dag_id, entry.run_id, entry.task_id)
+            if not change_as_runner(connection, campaign_id, runner, values):
+                raise busy(connection, campaign_id)
 
     def cancel(self, campaign_id: str) -> bool:
         """Ask a campaign to dial no more; return whether it was there, unfinished, and not asked before.
@@ -143,30 +135,16 @@ class CampaignsLedger(ContactsLedger):
 
     def cancelled(self, campaign_ids: Collection[str]) -> set[str]:
         """Return those of some campaigns that somebody has cancelled."""
-        found = set[str]()
-        with self._database.reading() as connection:
-            for chunk in in_chunks(list(campaign_ids)):
-                query = select(_c.campaign_id).where(
-                    _c.campaign_id.in_(chunk),
-                    _c.cancelled_at.is_not(None),
-                )
-                found.update(connection.execute(query).scalars())
-        return found
-
-    def _begin_campaign(self, campaign_id: str, conn_id: str, origin: CallOrigin) -> None:
-        values = {"campaign_id": campaign_id, "conn_id": conn_id, "loads": 0, "created_at": self._now()}
-        values |= asdict(origin.task)
-        with self._database.writing() as connection:
-            insert_or_nothing(connection, campaigns, values)  # one that is there goes on where it was
+        query = select(_c.campaign_id).where(_c.cancelled_at.is_not(None))
+        rows = rows_with(self._database.rows, query, _c.campaign_id, list(campaign_ids))
+        return {row.campaign_id for row in rows}
 
     def _set_cancelled(self, campaign_id: str, moment: datetime | None) -> bool:
         is_cancelled = _c.cancelled_at.is_not(None)
         condition = is_cancelled if moment is None else ~is_cancelled & ~IS_OVER
+        change = update(campaigns).where(_c.campaign_id == campaign_id, condition).values(cancelled_at=moment)
         with self._database.writing() as connection:
-            changed = connection.execute(
-                update(campaigns).where(_c.campaign_id == campaign_id, condition).values(cancelled_at=moment)
-            )
-        return changed.rowcount == 1
+            return connection.execute(change).rowcount == 1
 
 
 def _read(connection: Connection, campaign_id: str, *, lock: bool = False) -> CampaignEntry:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, Executable, Row, Select, create_engine, event, exc
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.database import migrate, postgres
@@ -24,21 +24,19 @@ _databases_lock = threading.Lock()
 
 
 class Database:
-    """Connections to one ledger, of one process; the schema is brought up to date before the first one."""
+    """Connections to one ledger, of one process; the schema is brought up to date before the first one.
+
+    Its ``engine``, for migrations and checks, does not touch the schema by itself.
+    """
 
     def __init__(self, url: str, pool: Pool = SHARED) -> None:
         self.url = url
         self._url = read_url(url)
         self._pool = pool
-        self._engine = _engine(self._url, pool)
+        self.engine = _engine(self._url, pool)
         self._ready = False
         self._lock = threading.Lock()
         self._parents: list[Engine] = []
-
-    @property
-    def engine(self) -> Engine:
-        """The engine, for migrations and checks; it does not touch the schema by itself."""
-        return self._engine
 
     def upgrade(self) -> bool:
         """Create or upgrade the tables; return whether anything had to be done.
@@ -46,40 +44,46 @@ class Database:
         :raises LedgerUnavailableError: if the database cannot be reached or written.
         """
         with _errors_for_people():
-            return migrate.upgrade(self._engine)
+            return migrate.upgrade(self.engine)
 
     def after_fork(self) -> None:
         """Leave the connections to the parent, in the child of a fork, and begin anew."""
         # Kept, since its end would close connections that the parent goes on using.
-        self._parents.append(self._engine)
-        self._engine = _engine(self._url, self._pool)
+        self._parents.append(self.engine)
+        self.engine = _engine(self._url, self._pool)
         self._lock = threading.Lock()  # another thread of the parent may have held it
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def rows(self, query: Executable) -> Sequence[Row[Any]]:
+        """Return what a query finds, in a transaction of its own; see ``reading``."""
+        with self.reading() as connection:
+            return connection.execute(query).all()
+
+    def stream(self, query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
+        """Yield what a query finds, and keep only so many rows in memory; see ``reading``."""
+        with self.reading() as connection:
+            yield from connection.execute(query.execution_options(yield_per=at_once))
+
+    def reading(self) -> AbstractContextManager[Connection]:
         """Open a transaction that only reads.
 
         :raises LedgerUnavailableError: if the database cannot be reached or read, or is locked for long.
         """
-        with self._transaction(writing=False) as connection:
-            yield connection
+        return self._transaction(writing=False)
 
-    @contextmanager
-    def writing(self, *, unhurried: bool = False) -> Iterator[Connection]:
+    def writing(self, *, unhurried: bool = False) -> AbstractContextManager[Connection]:
         """Open a transaction that writes; it is durable once this returns.
 
         :param unhurried: whether its statements may take, and wait for locks, as long as they need.
         :raises LedgerUnavailableError: if the database cannot be reached or written, or is locked for long.
         """
-        with self._transaction(writing=True, unhurried=unhurried) as connection:
-            yield connection
+        return self._transaction(writing=True, unhurried=unhurried)
 
     @contextmanager
     def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
         with _errors_for_people():
             self._prepare()
             with (
-                self._engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
+                self.engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
                 connection.begin(),
             ):
                 if connection.dialect.name == "postgresql":
@@ -94,7 +98,7 @@ class Database:
             raise LedgerUnavailableError("The ledger's tables are being upgraded; try again in a moment.")
         try:
             if not self._ready:
-                migrate.upgrade(self._engine, patience=patience)
+                migrate.upgrade(self.engine, patience=patience)
                 self._ready = True
         finally:
             self._lock.release()
@@ -142,33 +146,27 @@ def unavailable(error: Exception) -> LedgerUnavailableError:
 def _engine(url: URL, pool: Pool) -> Engine:
     backend = url.get_backend_name()
     patience = BUSY_TIMEOUT if pool.lock_timeout is None else pool.lock_timeout
+    sqlite_args = {"timeout": patience, "check_same_thread": False}
     kept = min(5, pool.connections)
-    options: dict[str, Any] = {
-        "hide_parameters": True,
-        "pool_pre_ping": True,
-        "pool_size": kept,
-        "max_overflow": pool.connections - kept,
-        "pool_timeout": pool.wait,
-        "connect_args": {"timeout": patience, "check_same_thread": False},
-    }
-    if backend == "postgresql":
-        options["connect_args"] = postgres.connect_args(url)
+    named = f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}"
     try:
-        engine = create_engine(url, **options)
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=kept,
+            max_overflow=pool.connections - kept,
+            pool_timeout=pool.wait,
+            connect_args=postgres.connect_args(url) if backend == "postgresql" else sqlite_args,
+        )
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigurationError(
-            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, whose driver is not installed."
-        ) from error
+        raise ConfigurationError(f"{named}, whose driver is not installed.") from error
     if engine.dialect.is_async:
         raise ConfigurationError(
-            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, an asynchronous driver; "
-            f"name a synchronous one, or none: {backend}://..."
+            f"{named}, an asynchronous driver; name a synchronous one, or none: {backend}://..."
         )
     if engine.dialect.driver not in _DRIVERS:
-        raise ConfigurationError(
-            f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}, a driver that is not supported; "
-            f"name none: {backend}://..."
-        )
+        raise ConfigurationError(f"{named}, a driver that is not supported; name none: {backend}://...")
     if backend == "sqlite":
         _tame_sqlite(engine, patience)
     return engine

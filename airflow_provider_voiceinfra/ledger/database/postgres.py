@@ -57,10 +57,5 @@ def limit(connection: Connection, pool: Pool, *, writing: bool, unhurried: bool 
 def set_locally(connection: Connection, **limits: float | None) -> None:
     """Set limits, in seconds, until the transaction ends; 0 is none, ``None`` leaves it as it is."""
     # One round trip. Not set_config(): after a query, a transaction's isolation can no longer be chosen.
-    connection.exec_driver_sql(
-        "; ".join(
-            f"SET LOCAL {name} = {int(seconds * 1000)}"
-            for name, seconds in limits.items()
-            if seconds is not None
-        )
-    )
+    wanted = {name: int(seconds * 1000) for name, seconds in limits.items() if seconds is not None}
+    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {limit}" for name, limit in wanted.items()))

@@ -41,8 +41,8 @@ def read_url(url: str) -> URL:
 def _check_file(url: URL) -> None:
     name = url.database or ""
     path = urlsplit(name).path if name.startswith("file:") else name
-    modes, systems = _parameters(url, "mode"), _parameters(url, "vfs")
-    if path in ("", ":memory:") or "memory" in modes:
+    modes, systems = (url.normalized_query.get(name, ()) for name in ("mode", "vfs"))
+    if path in ("", ":memory:") or "memory" in map(str.lower, modes):
         raise ConfigurationError(
             "[voiceinfra] sql_alchemy_conn names a SQLite database in memory, which forgets every call when "
             "the process ends; name a file: sqlite:////path/to/ledger.db."
@@ -59,12 +59,6 @@ def _check_file(url: URL) -> None:
             "another file, and so another ledger, in each working directory. Write its absolute path, after "
             "four slashes: sqlite:////path/to/ledger.db."
         )
-
-
-def _parameters(url: URL, name: str) -> list[str]:
-    """Return every value that a URL has for a parameter."""
-    found = url.query.get(name, ())
-    return [value.lower() for value in ((found,) if isinstance(found, str) else found)]
 
 
 def _installed_driver() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.database.chunks import in_chunks
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists.elsewhere import SearchElsewhere, listed_elsewhere, own_numbers
 from airflow_provider_voiceinfra.ledger.lists.search import Cursor, Search, at_one_moment
@@ -26,7 +26,7 @@ from airflow_provider_voiceinfra.ledger.lists.values import (
 )
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.rows import same_number
+from airflow_provider_voiceinfra.ledger.rows import WITHOUT_BODY, same_number
 
 _STREAM_CHUNK = 1000
 _ORIGIN = tuple(CallOrigin.__dataclass_fields__)
@@ -74,8 +74,7 @@ class CallLists(LedgerPart):
         first = found.first or (start and replace(start, is_reached=True))
         back = first.written() if start and first else None
         if backwards:
-            listed.reverse()
-            return CallsPage(listed, before=onwards, after=back, searched_to=found.searched_to)
+            return CallsPage(listed[::-1], before=onwards, after=back, searched_to=found.searched_to)
         return CallsPage(listed, before=back, after=onwards, searched_to=found.searched_to)
 
     def stream_calls(self, wanted: CallFilter, *, order: Order = Order.NEWEST) -> Iterator[ListedCall]:
@@ -131,13 +130,10 @@ class CallLists(LedgerPart):
 
     def last_completion(self, conn_id: str) -> CompletionEntry | None:
         """Return the newest completion that a connection has brought, without its body."""
-        columns = [column for column in completions.c if column.name != "body"]
         # Not said to be equal, for the reason that ``conditions.Way`` has.
-        query = select(*columns).where(completions.c.conn_id.between(conn_id, conn_id))
+        query = select(*WITHOUT_BODY).where(completions.c.conn_id.between(conn_id, conn_id))
         query = query.order_by(completions.c.conn_id.desc(), completions.c.received_at.desc()).limit(1)
-        with self._database.reading() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else CompletionEntry(**row._mapping)
+        return next((CompletionEntry(**row._mapping) for row in self._database.rows(query)), None)
 
     def _distinct(self, column: ColumnElement[str]) -> list[str]:
         # From each value straight to the next greater one: as many lookups in an index as there are values,
@@ -146,8 +142,7 @@ class CallLists(LedgerPart):
         greater = select(func.min(column)).where(column > found.c.value).scalar_subquery()
         found = found.union_all(select(greater).where(found.c.value.is_not(None)))
         query = select(found.c.value).where(found.c.value.is_not(None))
-        with self._database.reading() as connection:
-            return [row.value for row in connection.execute(query)]
+        return [row.value for row in self._database.rows(query)]
 
 
 def _listed(
@@ -158,12 +153,11 @@ def _listed(
     :param elsewhere: set if the keys are the ids of calls that were not placed from here: the own numbers.
     """
     if elsewhere is not None:
-        return [call for chunk in in_chunks(keys) for call in listed_elsewhere(connection, chunk, elsewhere)]
-    found: dict[str, ListedCall] = {}
-    for chunk in in_chunks(keys):
-        query = select(*_COLUMNS, *_ENDS).where(calls.c.key_hash.in_(chunk))
-        query = query.select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
-        found.update((row.key_hash, _call(row)) for row in connection.execute(query))
+        return listed_elsewhere(connection, keys, elsewhere)
+    query = select(*_COLUMNS, *_ENDS)
+    query = query.select_from(calls.outerjoin(completions, completions.c.call_id == calls.c.call_id))
+    rows = rows_with(connection.execute, query, calls.c.key_hash, keys)
+    found = {row.key_hash: _call(row) for row in rows}
     return [found[key] for key in keys if key in found]
 
 

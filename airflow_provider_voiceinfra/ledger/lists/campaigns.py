@@ -67,16 +67,10 @@ class CampaignLists(LedgerPart):
     def campaign_sources(self) -> list[tuple[str | None, str]]:
         """Return the DAGs of all campaigns, ``None`` for those without one, with their connections."""
         query = select(_c.dag_id, _c.conn_id).distinct()
-        with self._database.reading() as connection:
-            return [(row.dag_id, row.conn_id) for row in connection.execute(query)]
+        return [(row.dag_id, row.conn_id) for row in self._database.rows(query)]
 
     def page_of_campaigns(
-        self,
-        wanted: CampaignFilter,
-        *,
-        after: str | None = None,
-        before: str | None = None,
-        limit: int = 50,
+        self, wanted: CampaignFilter, *, after: str | None = None, before: str | None = None, limit: int = 50
     ) -> CampaignsPage:
         """Return a page of the list of campaigns.
 
@@ -95,22 +89,20 @@ class CampaignLists(LedgerPart):
         more, found = len(found) > limit, found[:limit]
         if before is not None:
             found.reverse()
-        first, last = (_place(found[0]), _place(found[-1])) if found else (None, None)
+        places = [Cursor(entry.created_at, entry.campaign_id).written() for entry in found[:1] + found[-1:]]
+        first, last = places or (None, None)
         if before is not None:
             return CampaignsPage(found, before=first if more else None, after=last)
         return CampaignsPage(found, before=first if after else None, after=last if more else None)
 
     def _entries(self, query: Select[Any]) -> list[CampaignEntry]:
-        with self._database.reading() as connection:
-            return [campaign_of(row) for row in connection.execute(query)]
+        return [campaign_of(row) for row in self._database.rows(query)]
 
 
 def campaign_of(row: Row[Any]) -> CampaignEntry:
     """Return the campaign of a row that holds all its columns."""
-    values = dict(row._mapping)
-    for name in ("progress", "summary"):
-        values[name] = json.loads(values[name]) if values[name] else None
-    return CampaignEntry(**values)
+    said = {name: json.loads(row._mapping[name] or "null") for name in ("progress", "summary")}
+    return CampaignEntry(**{**row._mapping, **said})
 
 
 def _newest_first(query: Select[Any]) -> Select[Any]:
@@ -139,16 +131,9 @@ def _one_of(column: ColumnElement[Any], values: frozenset[str]) -> ColumnElement
     return column.in_(sorted(values)) if values else false()
 
 
-def _place(entry: CampaignEntry) -> str:
-    return Cursor(entry.created_at, entry.campaign_id).written()
-
-
 def _beyond(text: str, *, newer: bool) -> ColumnElement[bool]:
     """Return the condition for what lies on one side of a place in the list."""
-    try:
-        place = Cursor.read(text)
-    except (TypeError, RecursionError) as error:  # JSON, but none of ours
-        raise ValueError("not a place in a list of campaigns") from error
+    place = Cursor.read(text)
     if place is None or not isinstance(place.value, datetime):
         raise ValueError("not a place in a list of campaigns")
     moment, id_ = place.value, place.key

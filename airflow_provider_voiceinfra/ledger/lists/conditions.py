@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from airflow_provider_voiceinfra.ledger.database.schema import END_DIGITS, calls, completions
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallFilter
@@ -36,7 +36,7 @@ class Way:
     """
 
     columns: tuple[ColumnElement[Any], ...]
-    values: tuple[str, ...]
+    values: tuple[str | None, ...]
 
     def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
         """Return what keeps to the way."""
@@ -48,37 +48,29 @@ class Way:
         return found
 
 
+ANYWHERE = Way((), ())
+
+
 def way_of(wanted: CallFilter) -> Way:
     """Return the index that leads to the fewest calls, of which each is ordered by the time of the claim."""
-    if wanted.digits is not None:
-        return Way((calls.c.to_number_end,), (wanted.digits[-END_DIGITS:],))
-    if wanted.dag_id is not None and wanted.run_id is not None:
-        return Way((calls.c.dag_id, calls.c.run_id), (wanted.dag_id, wanted.run_id))
-    if wanted.campaign_id is not None:
-        return Way((calls.c.campaign_id,), (wanted.campaign_id,))
-    if wanted.state is not None and wanted.state is not CallState.ACCEPTED:
-        return Way((calls.c.state,), (wanted.state.value,))
-    if wanted.dag_id is not None:
-        return Way((calls.c.dag_id,), (wanted.dag_id,))
-    if wanted.conn_id is not None:
-        return Way((calls.c.conn_id,), (wanted.conn_id,))
-    return Way((), ())
+    c, digits = calls.c, wanted.digits
+    rare = None if wanted.state is CallState.ACCEPTED else wanted.state
+    ways = (
+        Way((c.to_number_end,), (digits and digits[-END_DIGITS:],)),
+        Way((c.dag_id, c.run_id), (wanted.dag_id, wanted.run_id)),
+        Way((c.campaign_id,), (wanted.campaign_id,)),
+        Way((c.state,), (rare and rare.value,)),
+        Way((c.dag_id,), (wanted.dag_id,)),
+        Way((c.conn_id,), (wanted.conn_id,)),
+    )
+    return next((way for way in ways if None not in way.values), ANYWHERE)
 
 
-def followed(wanted: CallFilter, dialect: str) -> list[ColumnElement[bool]]:
-    """Return the conditions for what lies on the way, within the time that is wanted."""
-    begin, end = span(wanted)
-    bounds = [bound for bound in (begin, end) if bound is not None]
-    return [*way_of(wanted).conditions(dialect), *bounds]
-
-
-def span(
-    wanted: CallFilter, time: ColumnElement[Any] = calls.c.claimed_at
-) -> tuple[ColumnElement[bool] | None, ColumnElement[bool] | None]:
+def span(wanted: CallFilter, time: ColumnElement[Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return the conditions for the begin and the end of the time that is wanted."""
     return (
-        None if wanted.since is None else time >= wanted.since,
-        None if wanted.until is None else time < wanted.until,
+        true() if wanted.since is None else time >= wanted.since,
+        true() if wanted.until is None else time < wanted.until,
     )
 
 
@@ -92,13 +84,8 @@ def conditions(wanted: CallFilter, c: Any) -> list[ColumnElement[bool]]:
         equal["state"] = wanted.state.value
     if wanted.digits is not None:
         equal["to_number_end"] = wanted.digits[-END_DIGITS:]
-    found: list[ColumnElement[bool]] = [
-        c[name] == value for name, value in equal.items() if value is not None
-    ]
-    if wanted.since is not None:
-        found.append(c.claimed_at >= wanted.since)
-    if wanted.until is not None:
-        found.append(c.claimed_at < wanted.until)
+    found = [c[name] == value for name, value in equal.items() if value is not None]
+    found += span(wanted, c.claimed_at)
     if wanted.hidden_dags:
         found.append(or_(c.dag_id.is_(None), c.dag_id.not_in(wanted.hidden_dags)))
     if wanted.dagless_conns is not None:

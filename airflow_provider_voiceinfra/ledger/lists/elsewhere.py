@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, String, cast, func, literal, select
 
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
-from airflow_provider_voiceinfra.ledger.lists.conditions import Way, is_impossible, span
-from airflow_provider_voiceinfra.ledger.lists.search import Cursor, Search
+from airflow_provider_voiceinfra.ledger.lists.conditions import ANYWHERE, Way, is_impossible, span
+from airflow_provider_voiceinfra.ledger.lists.search import Search
 from airflow_provider_voiceinfra.ledger.lists.values import OVER, CallFilter, Direction, ListedCall, Order
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 
-_ANYWHERE = Way((), ())
 _NEWEST = 2_000  # calls whose caller IDs count as ours, and
 _NEWEST_OF_EACH = 200  # so many of each connection, or a busy one would hide those of the others
 _READ = (
@@ -33,7 +33,7 @@ class SearchElsewhere(Search):
 
     def __init__(self, wanted: CallFilter, order: Order, *, backwards: bool = False) -> None:
         super().__init__(wanted, order, backwards=backwards)
-        self._way = _ANYWHERE if self._by_duration else _way_of(wanted)
+        self._way = _way_of(wanted)
         self._fits = self._row_fits
 
     def _row_fits(self, row: Row[Any]) -> bool:
@@ -53,24 +53,14 @@ class SearchElsewhere(Search):
     def _most(self, number: int) -> int:
         return number
 
-    def _window(self, dialect: str, start: Cursor | None) -> Select[Any]:
+    def _source(self) -> tuple[Select[Any], ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]]:
         c = completions.c
-        value = c.duration_seconds if self._by_duration else c.received_at
-        read = [c[name] for name in _READ if name != "call_id"]
-        named = (c.call_id.label("key_hash"), c.call_id, value.label("value"), c.call_id.label("tie"))
-        query = select(*named, c.received_at.label("moment"), *read).where(*self._way.conditions(dialect))
-        if self._by_duration:
-            query = query.where(value.is_not(None))
-        begin, end = (None, None) if self._by_duration else span(self._wanted, value)
-        if start is not None:
-            place = start.beyond(value, c.call_id, falling=self._falling)
-            begin, end = (begin, place) if self._falling else (place, end)
-        query = query.where(*(bound for bound in (begin, end) if bound is not None))
-        return query.order_by(*self._ordered(*self._way.columns, value, c.call_id))
+        query = select(c.call_id.label("key_hash"), *(c[name] for name in _READ))
+        return query, c.duration_seconds if self._by_duration else c.received_at, c.call_id, c.received_at
 
     def _conditions(self, seen: Any) -> list[ColumnElement[bool]]:
         wanted = self._wanted
-        found = [bound for bound in span(wanted, seen.received_at) if bound is not None]
+        found = [*span(wanted, seen.received_at)]
         if wanted.conn_id is not None:
             found.append(seen.conn_id == wanted.conn_id)
         if wanted.dagless_conns is not None:
@@ -92,7 +82,7 @@ def listed_elsewhere(
 ) -> list[ListedCall]:
     """Return calls that were not placed from here by their ids, in the same order."""
     query = select(*(completions.c[name] for name in _READ))
-    rows = connection.execute(query.where(completions.c.call_id.in_(call_ids)))
+    rows = rows_with(connection.execute, query, completions.c.call_id, call_ids)
     found = {row.call_id: _call(row, own_numbers) for row in rows}
     return [found[call_id] for call_id in call_ids if call_id in found]
 
@@ -103,7 +93,7 @@ def _way_of(wanted: CallFilter) -> Way:
         return Way((completions.c.to_number,), tuple(wanted.own_numbers))
     if wanted.conn_id is not None:
         return Way((completions.c.conn_id,), (wanted.conn_id,))
-    return _ANYWHERE
+    return ANYWHERE
 
 
 def direction_of(to_number: str | None, own_numbers: frozenset[str]) -> Direction:
@@ -129,19 +119,18 @@ def own_numbers(connection: Connection, conn_ids: Sequence[str]) -> frozenset[st
 
 def _call(row: Row[Any], own_numbers: frozenset[str]) -> ListedCall:
     values = dict(row._mapping)
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("state", "error_code", "error_message", "answered_at", "purged_at")
+    )
     return ListedCall(
         key_hash="",
-        state=None,
         adopted=False,
-        error_code=None,
-        error_message=None,
         origin=CallOrigin(),
         dials=0,
         redials=0,
         claimed_at=values["received_at"],
-        answered_at=None,
-        purged_at=None,
         outcome=values.pop("call_outcome"),
         direction=direction_of(row.to_number, own_numbers),
+        **nothing,
         **values,
     )

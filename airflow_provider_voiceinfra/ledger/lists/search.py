@@ -21,15 +21,15 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    true,
     tuple_,
 )
 
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists.conditions import (
+    ANYWHERE,
     LOOKED_AT,
-    Way,
     conditions,
-    followed,
     is_impossible,
     look_up,
     row_fits,
@@ -45,7 +45,7 @@ SCAN = 5_000
 _SCATTERED = 2_000
 _SORT = 10_000  # calls that an index leads to, and that a question puts in that order itself
 _FIRST_SCAN = 4  # times as many calls as are wanted; most filters find enough of them there
-_ANYWHERE = Way((), ())
+_LOOKED_AT = [calls.c[name] for name in LOOKED_AT]
 # How a call ended, in one lookup: its duration, if it has one, and its outcome.
 _END = (
     func.coalesce(cast(completions.c.duration_seconds, String), "")
@@ -220,38 +220,47 @@ class Search:
 
     def _is_short(self, connection: Connection) -> bool:
         """Return whether an index leads to so few calls that all of them can be looked at."""
-        ways = followed(self._wanted, connection.dialect.name)
-        others = select(calls.c.claimed_at).where(*ways).order_by(*self._way.columns, calls.c.claimed_at)
-        return bool(ways) and connection.execute(others.offset(self._most(_SORT)).limit(1)).first() is None
+        wanted = self._wanted
+        if self._way is ANYWHERE and wanted.since is None and wanted.until is None:
+            return False
+        others = self._on_the_way(select(calls.c.claimed_at), connection.dialect.name)
+        return connection.execute(others.offset(self._most(_SORT)).limit(1)).first() is None
 
     def _unordered(self, dialect: str) -> Select[Any]:
         """Return the query of all calls that an index leads to, with the values that they are ordered by."""
         duration = look_up(completions.c.duration_seconds, calls.c.call_id)
-        query = select(*_looked_at(), duration.label("value"), calls.c.call_id.label("tie"))
+        query = select(*_LOOKED_AT, duration.label("value"), calls.c.call_id.label("tie"))
+        return self._on_the_way(query, dialect).limit(self._most(_SORT))
+
+    def _on_the_way(self, query: Select[Any], dialect: str) -> Select[Any]:
+        """Return the query of those calls that an index leads to, within the time that is wanted."""
+        query = query.where(*self._way.conditions(dialect), *span(self._wanted, calls.c.claimed_at))
         # In the order of the index, or PostgreSQL might not follow it.
-        query = query.where(*followed(self._wanted, dialect)).order_by(*self._way.columns, calls.c.claimed_at)
-        return query.limit(self._most(_SORT))
+        return query.order_by(*self._way.columns, calls.c.claimed_at)
 
     def _window(self, dialect: str, start: Cursor | None) -> Select[Any]:
         """Return the query of all calls to look at, in order."""
-        way, (begin, end) = self._way, span(self._wanted)
-        value, tie, moment = calls.c.claimed_at, calls.c.key_hash, calls.c.claimed_at
+        query, value, tie, moment = self._source()
+        way, (begin, end) = self._way, span(self._wanted, value)
         if self._by_duration:
-            way, (begin, end) = _ANYWHERE, (None, None)
-            value, tie = completions.c.duration_seconds, completions.c.call_id
-            moment = completions.c.received_at
-        columns = (value.label("value"), tie.label("tie"), moment.label("moment"))
-        query = select(*_looked_at(), *columns).where(*way.conditions(dialect))
-        if self._by_duration:
-            # Completions of calls that were placed elsewhere count as looked at, or nothing would bound them.
-            own = completions.outerjoin(calls, calls.c.call_id == completions.c.call_id)
-            query = query.select_from(own).where(value.is_not(None))
+            way, (begin, end) = ANYWHERE, (true(), true())
+            query = query.where(value.is_not(None))
         if start is not None:
             place = start.beyond(value, tie, falling=self._falling)
             # It takes the place of a bound: of two, SQLite may begin its search at the farther one.
             begin, end = (begin, place) if self._falling else (place, end)
-        query = query.where(*(bound for bound in (begin, end) if bound is not None))
+        query = query.add_columns(value.label("value"), tie.label("tie"), moment.label("moment"))
+        query = query.where(*way.conditions(dialect), begin, end)
         return query.order_by(*self._ordered(*way.columns, value, tie))
+
+    def _source(self) -> tuple[Select[Any], ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]]:
+        """Return the query of all calls, what they are ordered by, their own keys, and their time."""
+        query, c = select(*_LOOKED_AT), completions.c
+        if not self._by_duration:
+            return query, calls.c.claimed_at, calls.c.key_hash, calls.c.claimed_at
+        # Completions of calls that were placed elsewhere count as looked at, or nothing would bound them.
+        query = query.select_from(completions.outerjoin(calls, calls.c.call_id == c.call_id))
+        return query, c.duration_seconds, c.call_id, c.received_at
 
     def _matching(
         self, connection: Connection, window: Select[Any], most: int, start: Cursor | None = None
@@ -274,10 +283,6 @@ class Search:
 
     def _ordered(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self._falling else column.asc() for column in columns]
-
-
-def _looked_at() -> list[ColumnElement[Any]]:
-    return [calls.c[name] for name in LOOKED_AT]
 
 
 def _found(rows: Sequence[Row[Any]], limit: int, edge: Row[Any] | None = None) -> Found:

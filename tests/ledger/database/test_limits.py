@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import psutil
 import pytest
 from harness.pgbouncer import PgBouncer
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, text
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -23,18 +23,25 @@ from airflow_provider_voiceinfra.ledger.database.connect import Database, databa
 from airflow_provider_voiceinfra.ledger.database.pools import Pool
 from airflow_provider_voiceinfra.ledger.records import Recorded
 from tests.ledger.conftest import with_driver
-from tests.ledger.examples import CALL, CONN_ID, claim, complete
+from tests.ledger.examples import claim, complete, purge_all
+from tests.support.waiting import until
 
-Wait = Callable[[Callable[[], bool]], None]
+Result = TypeVar("Result")
+HOLD_MIGRATIONS = text(f"SELECT pg_advisory_xact_lock({migrate._POSTGRES_LOCK})")
 
-PURGE_ALL = datetime(2100, 1, 1, tzinfo=timezone.utc)
 
-
-@pytest.fixture(params=["psycopg", "psycopg2", "psycopg, pooled", "psycopg2, pooled"])
+@pytest.fixture(params=["psycopg", "psycopg2", "psycopg, pooled"])
 def url(request: pytest.FixtureRequest, postgres_database: str, pooled_url: Callable[[str], str]) -> str:
-    """Return the URL of an empty database, with each driver, directly and through a pooler."""
+    """Return the URL of an empty database, with each driver, and with one through a pooler."""
     driver, _, pooled = request.param.partition(", ")
     return pooled_url(driver) if pooled else with_driver(postgres_database, driver)
+
+
+@pytest.fixture
+def ledger(url: str) -> CallLedger:
+    ledger = CallLedger(url)
+    ledger.check()
+    return ledger
 
 
 @pytest.fixture
@@ -47,16 +54,12 @@ def direct(postgres_database: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def paused(url: str, begin: str, table: str, wait_until: Wait) -> Iterator[subprocess.Popen[str]]:
+def paused(url: str, begin: str, table: str) -> Iterator[subprocess.Popen[str]]:
     """Run a process that is paused right after a statement, before its commit."""
     argv = [sys.executable, "-m", "tests.ledger.paused_process", url, begin, table]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
-        wait_until(
-            lambda: (
-                process.poll() is not None or psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
-            )
-        )
+        until(lambda: process.poll() is not None or psutil.Process(process.pid).status() == "stopped")
         assert process.poll() is None
         yield process
     finally:
@@ -66,45 +69,37 @@ def paused(url: str, begin: str, table: str, wait_until: Wait) -> Iterator[subpr
         process.stdout.close()
 
 
-def in_time(action: Callable[[], object]) -> object:
+def in_time(action: Callable[[], Result]) -> Result:
     """Return what an action returns; if it waits for ever, fail instead."""
-    future: Future[object] = Future()
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(action).result(timeout=60)
+    finally:
+        pool.shutdown(wait=False)
 
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as error:  # noqa: BLE001
-            future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    return future.result(timeout=60)
+def goes_on(process: subprocess.Popen[str]) -> str:
+    """Let a paused process go on, and return what it says."""
+    process.send_signal(signal.SIGCONT)
+    return process.communicate(timeout=60)[0]
 
 
 class TestPausedProcess:
-    def test_webhooks_go_on_while_one_that_stores_another_is_paused(self, url: str, wait_until: Wait) -> None:
+    def test_webhooks_go_on_while_storing_another_is_paused(self, ledger: CallLedger, url: str) -> None:
         """It holds the counter that every webhook counts up, and that the receiver's health check tries."""
-        ledger = CallLedger(url)
-        ledger.check()
-        with paused(url, "UPDATE", "counters", wait_until) as process:
+        with paused(url, "UPDATE", "counters") as process:
             assert in_time(lambda: complete(ledger, "call_1")) is Recorded.NEW
             assert in_time(ledger.check)
-            process.send_signal(signal.SIGCONT)
-            said, _ = process.communicate(timeout=60)
-        # What it could not commit it does not take for stored, so the vendor is asked to send it again.
-        assert said.startswith("unavailable: The ledger's database cannot be used")
+            # What it could not commit it does not take for stored, so the vendor is asked to send it again.
+            assert goes_on(process).startswith("unavailable: The ledger's database cannot be used")
         assert ledger.completion("call_paused") is None
         assert complete(ledger, "call_paused") is Recorded.NEW
 
-    def test_claim_goes_on_while_another_of_the_same_key_is_paused(self, url: str, wait_until: Wait) -> None:
-        ledger = CallLedger(url)
-        ledger.check()
-        with paused(url, "INSERT", "calls", wait_until) as process:
-            entry, won = in_time(lambda: ledger.claim("key", CALL, conn_id=CONN_ID))  # type: ignore[misc]
-            assert won  # type: ignore[has-type]
-            process.send_signal(signal.SIGCONT)
-            said, _ = process.communicate(timeout=60)
-        assert said.startswith("unavailable:")  # so it does not dial
-        assert ledger.call_by_key("key") == entry  # type: ignore[has-type]
+    def test_claim_goes_on_while_another_of_its_key_is_paused(self, ledger: CallLedger, url: str) -> None:
+        with paused(url, "INSERT", "calls") as process:
+            entry = in_time(lambda: claim(ledger))
+            assert goes_on(process).startswith("unavailable:")  # so it does not dial
+        assert ledger.call_by_key("key") == entry
 
     def test_migration_that_is_paused_does_not_keep_the_others_waiting(
         self, url: str, direct: Connection, monkeypatch: pytest.MonkeyPatch
@@ -124,25 +119,17 @@ class TestPausedProcess:
 
 
 class TestLockedTables:
-    @pytest.fixture
-    def locked(self, direct: Connection) -> Callable[[str], None]:
-        def locked(table: str) -> None:
-            direct.execute(text(f"LOCK TABLE voiceinfra_{table} IN ACCESS EXCLUSIVE MODE"))
-
-        return locked
-
+    @pytest.mark.parametrize("of_pool", [True, False])
     def test_who_needs_a_locked_table_is_told_so_instead_of_waiting_for_ever(
-        self,
-        url: str,
-        locked: Callable[[str], None],
-        direct: Connection,
-        monkeypatch: pytest.MonkeyPatch,
+        self, ledger: CallLedger, direct: Connection, of_pool: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.2)
-        ledger = CallLedger(url)
-        ledger.check()
+        if of_pool:  # a part of a process may wait for less long
+            ledger = ledger.with_pool(Pool("receiver", lock_timeout=0.1))
+            ledger.check()
+        else:
+            monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.1)
         for table in ("counters", "calls", "completions"):
-            locked(table)
+            direct.execute(text(f"LOCK TABLE voiceinfra_{table} IN ACCESS EXCLUSIVE MODE"))
         uses: list[Callable[[], object]] = [
             ledger.check,
             lambda: complete(ledger, "call_1"),
@@ -157,17 +144,8 @@ class TestLockedTables:
         assert ledger.call_by_key("key") is None
         assert complete(ledger, "call_1") is Recorded.NEW
 
-    def test_part_of_a_process_may_wait_for_less_long(self, url: str, locked: Callable[[str], None]) -> None:
-        ledger = CallLedger(url, Pool("receiver", lock_timeout=0.2))
-        ledger.check()
-        locked("counters")
-        with pytest.raises(LedgerUnavailableError, match="lock timeout"):
-            in_time(lambda: complete(ledger, "call_1"))
-
-    def test_who_may_not_wait_for_long_does_not_wait_for_a_migration_either(
-        self, url: str, direct: Connection
-    ) -> None:
-        direct.execute(text(f"SELECT pg_advisory_xact_lock({migrate._POSTGRES_LOCK})"))
+    def test_who_may_not_wait_does_not_wait_for_a_migration(self, url: str, direct: Connection) -> None:
+        direct.execute(HOLD_MIGRATIONS)
         ledger = CallLedger(url, Pool("receiver", lock_timeout=0.2))
         with ThreadPoolExecutor(4) as pool:
             for waiting in [pool.submit(ledger.check) for _ in range(4)]:
@@ -176,35 +154,23 @@ class TestLockedTables:
         direct.rollback()
         assert ledger.check()
 
-    def test_purge_waits_as_long_as_it_needs(
-        self, url: str, direct: Connection, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+    @pytest.mark.parametrize("waiting", ["purge", "migration"])
+    def test_who_may_takes_as_long_as_it_needs(
+        self, url: str, direct: Connection, waiting: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ledger = CallLedger(url)
-        claim(ledger)
+        if waiting == "purge":
+            claim(ledger)
+            direct.execute(text("LOCK TABLE voiceinfra_calls IN EXCLUSIVE MODE"))
+        else:
+            direct.execute(HOLD_MIGRATIONS)
         monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.05)
         monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.05)
-        direct.execute(text("LOCK TABLE voiceinfra_calls IN EXCLUSIVE MODE"))
-        watching = create_engine(direct.engine.url)
-        with ThreadPoolExecutor(1) as pool, watching.connect() as watcher:
-            purging = pool.submit(ledger.purge, PURGE_ALL)
-            wait_until(lambda: waits_for(watcher) > timedelta(seconds=0.2) or purging.done())
+        with ThreadPoolExecutor(1) as pool, direct.engine.connect() as watcher:
+            done = pool.submit(lambda: purge_all(ledger).calls if waiting == "purge" else ledger.upgrade())
+            until(lambda: waits_for(watcher) > timedelta(seconds=0.2) or done.done())
             direct.rollback()
-            assert purging.result(timeout=60).calls == 1
-        watching.dispose()
-
-    def test_migration_waits_as_long_as_it_needs(
-        self, url: str, direct: Connection, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
-    ) -> None:
-        monkeypatch.setattr(postgres, "LOCK_TIMEOUT", 0.05)
-        monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", 0.05)
-        direct.execute(text(f"SELECT pg_advisory_xact_lock({migrate._POSTGRES_LOCK})"))
-        watching = create_engine(direct.engine.url)
-        with ThreadPoolExecutor(1) as pool, watching.connect() as watcher:
-            upgrading = pool.submit(CallLedger(url).upgrade)
-            wait_until(lambda: waits_for(watcher) > timedelta(seconds=0.2) or upgrading.done())
-            direct.rollback()
-            assert upgrading.result(timeout=60) is True
-        watching.dispose()
+            assert done.result(timeout=60)
 
 
 def waits_for(connection: Connection) -> timedelta:
@@ -225,6 +191,13 @@ def limits(connection: Connection) -> list[str]:
     return [str(connection.exec_driver_sql(f"SHOW {name}").scalar_one()) for name in NAMES]
 
 
+def parameters(url: str) -> dict[str, str]:
+    """Return what the driver passes on to the server's library."""
+    with database(url).engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        return dict(raw.get_dsn_parameters() if "psycopg2" in url else raw.info.get_parameters())
+
+
 class TestLimits:
     def test_each_transaction_has_them_and_the_session_has_none(self, url: str, pgbouncer: PgBouncer) -> None:
         """A pooler gives the session to others, who may be no part of this package."""
@@ -236,56 +209,21 @@ class TestLimits:
                 assert limits(connection) == ["30min", "20s", "0"]  # a long read is not cut
             with opened.writing(unhurried=True) as connection:
                 assert limits(connection) == ["5s", "0", "0"]
+        with database(url, Pool("pages", lock_timeout=2, read_timeout=20)).reading() as connection:
+            assert limits(connection) == ["30min", "2s", "20s"]  # a part of a process may have its own
         with opened.engine.connect() as connection:
             assert limits(connection) == ["0", "0", "0"]
 
-    def test_part_of_a_process_may_have_its_own(self, url: str) -> None:
-        opened = database(url, Pool("pages", lock_timeout=2, read_timeout=20))
-        with opened.reading() as connection:
-            assert limits(connection) == ["30min", "2s", "20s"]
-
     def test_server_that_is_gone_is_noticed(self, postgres_ledger_url: str) -> None:
-        engine = database(postgres_ledger_url).engine
-        with engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw
-            used = (
-                raw.get_dsn_parameters() if engine.dialect.driver == "psycopg2" else raw.info.get_parameters()
-            )
-        wanted = {
-            "keepalives": "1",
-            "keepalives_idle": "10",
-            "tcp_user_timeout": "20000",
-            "connect_timeout": "10",
-        }
-        assert {name: used.get(name) for name in wanted} == wanted
-
-    def test_what_the_url_says_of_it_counts(self, postgres_ledger_url: str) -> None:
-        url = make_url(postgres_ledger_url).update_query_dict(
-            {"keepalives_idle": "7", "connect_timeout": "3"}
-        )
-        engine = Database(url.render_as_string(hide_password=False)).engine
-        with engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert raw
-            used = (
-                raw.get_dsn_parameters() if engine.dialect.driver == "psycopg2" else raw.info.get_parameters()
-            )
-        engine.dispose()
+        used = parameters(postgres_ledger_url)
+        assert (used["keepalives"], used["keepalives_idle"]) == ("1", "10")
+        assert (used["tcp_user_timeout"], used["connect_timeout"]) == ("20000", "10")
+        # What the URL says of it counts.
+        used = parameters(f"{postgres_ledger_url}?keepalives_idle=7&connect_timeout=3")
         assert (used["keepalives_idle"], used["connect_timeout"]) == ("7", "3")
 
 
 class TestPools:
-    def test_one_part_of_a_process_cannot_use_up_the_connections_of_another(self, ledger_url: str) -> None:
-        receiver = Pool("receiver", connections=1, wait=0.05)
-        ledger, shared = CallLedger(ledger_url, receiver), CallLedger(ledger_url)
-        ledger.check()
-        with database(ledger_url, receiver).reading():
-            with pytest.raises(LedgerUnavailableError):
-                ledger.call_by_key("key")
-            assert shared.call_by_key("key") is None
-        assert ledger.call_by_key("key") is None
-
     def test_pool_is_shared_by_those_who_name_it(self, ledger_url: str) -> None:
         assert database(ledger_url, Pool("pages")) is database(ledger_url, Pool("pages"))
         assert database(ledger_url, Pool("pages")) is not database(ledger_url)
@@ -305,8 +243,6 @@ def test_pooler_in_transaction_mode_serves_many_claims(pooled_url: Callable[[str
     """psycopg prepares a statement that it has seen some times, in a session that the next one is not in."""
     ledger = CallLedger(pooled_url(driver))
     ledger.check()
-    keys = [f"key {number}" for number in range(800)]
     with ThreadPoolExecutor(10) as pool:
-        won = list(pool.map(lambda key: ledger.claim(key, CALL, conn_id=CONN_ID)[1], keys))
-    assert all(won)
-    assert len(ledger.calls(limit=1000)) == 800
+        assert len(list(pool.map(lambda number: claim(ledger, f"key {number}"), range(300)))) == 300
+    assert len(ledger.calls(limit=1000)) == 300

@@ -8,13 +8,12 @@ from datetime import datetime, timezone
 import pytest
 from harness.postgres import PostgresServer
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import ClaimRequest
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, body
-from tests.ledger.racing import Rival, after_statement
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, complete
+from tests.ledger.racing import Rival
 
 NUMBER = CALL.to_number.removeprefix("+")
 FIRST_MOMENT = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -46,8 +45,7 @@ def accept_one_answer_twice(ledger: CallLedger) -> None:
 
 
 def record(ledger: CallLedger) -> None:
-    raw = body("call_2", FIRST_MOMENT, transcript=SECRET)
-    ledger.complete(CompletionRecord.from_body(raw), raw, conn_id=CONN_ID)
+    complete(ledger, "call_2", FIRST_MOMENT, transcript=SECRET)
 
 
 def run_campaign(ledger: CallLedger) -> None:
@@ -59,64 +57,56 @@ def run_campaign(ledger: CallLedger) -> None:
         ledger.campaigns.release(campaign.campaign_id, runner)
 
 
-USES: dict[str, Callable[[CallLedger], None]] = {
-    "a kept delivery": keep,
-    "a rejection": reject,
-    "a campaign": run_campaign,
-    "a claim": claim_call,
-    "many claims": claim_calls,
-    "an answer": accept_one_answer_twice,
-    "a completion": record,
-}
-TABLES: dict[str, str] = {
-    "a kept delivery": "deliveries",
-    "a rejection": "rejections",
-    "a claim": "calls",
-    "many claims": "calls",
-    "a completion": "completions",
+Use = Callable[[CallLedger], None]
+ADDS: dict[Use, str] = {
+    keep: "deliveries",
+    reject: "rejections",
+    claim_call: "calls",
+    claim_calls: "calls",
+    record: "completions",
 }
 
 
-@pytest.mark.parametrize("use", list(USES))
-def test_what_is_repeated_is_not_in_the_log_of_the_server(
-    postgres_server: PostgresServer, postgres_ledger_url: str, use: str
-) -> None:
+@pytest.fixture
+def ledger(postgres_ledger_url: str) -> CallLedger:
     ledger = CallLedger(postgres_ledger_url)
     ledger.check()
+    return ledger
+
+
+@pytest.fixture
+def logged(ledger: CallLedger, postgres_server: PostgresServer) -> Callable[[], str]:
+    """Return what returns what the server has logged since the tables were made."""
     before = len(postgres_server.log())
+    return lambda: postgres_server.log()[before:]
+
+
+@pytest.mark.parametrize("use", [*ADDS, run_campaign, accept_one_answer_twice])
+def test_what_is_repeated_is_not_in_the_log(ledger: CallLedger, logged: Callable[[], str], use: Use) -> None:
     for _ in range(3):
-        USES[use](ledger)
-    logged = postgres_server.log()[before:]
-    assert "duplicate key" not in logged
-    assert NUMBER not in logged
-    assert SECRET not in logged
+        use(ledger)
+    assert "duplicate key" not in logged()
+    assert NUMBER not in logged()
+    assert SECRET not in logged()
 
 
-@pytest.mark.parametrize("use", list(TABLES))
+@pytest.mark.parametrize("use", list(ADDS))
 def test_two_who_store_the_same_at_a_time_leave_nothing_in_the_log_of_the_server(
-    postgres_server: PostgresServer, postgres_ledger_url: str, use: str
+    ledger: CallLedger, logged: Callable[[], str], use: Use
 ) -> None:
-    ledger = CallLedger(postgres_ledger_url)
-    ledger.check()
-    before = len(postgres_server.log())
-    rival = Rival(lambda: USES[use](ledger))
-    after_statement(postgres_ledger_url, "INSERT", TABLES[use], rival)
-    USES[use](ledger)
+    rival = Rival(ledger, "INSERT", ADDS[use], lambda: use(ledger))
+    use(ledger)
     rival.result()
-    logged = postgres_server.log()[before:]
-    assert NUMBER not in logged
-    assert SECRET not in logged
-    assert len(ledger.deliveries.kept()) == (use == "a kept delivery")
-    assert [found.number for found in ledger.deliveries.rejections()] == ([2] if use == "a rejection" else [])
-    assert len(ledger.calls()) == {"a claim": 1, "many claims": 3}.get(use, 0)
-    assert ledger.last_sequence() == (use == "a completion")
+    assert NUMBER not in logged()
+    assert SECRET not in logged()
+    assert len(ledger.deliveries.kept()) == (use is keep)
+    assert [found.number for found in ledger.deliveries.rejections()] == ([2] if use is reject else [])
+    assert len(ledger.calls()) == (use is claim_call) + 3 * (use is claim_calls)
+    assert ledger.last_sequence() == (use is record)
 
 
-def test_log_of_the_server_would_show_it(postgres_server: PostgresServer, postgres_ledger_url: str) -> None:
+def test_log_of_the_server_would_show_it(ledger: CallLedger, logged: Callable[[], str]) -> None:
     """Or else the others would prove nothing: a statement that fails is in it."""
-    ledger = CallLedger(postgres_ledger_url)
-    ledger.check()
-    before = len(postgres_server.log())
     with pytest.raises(LedgerUnavailableError), ledger._database.writing() as connection:
         connection.exec_driver_sql("INSERT INTO nowhere VALUES ('14155550100')")
-    assert "STATEMENT:  INSERT INTO nowhere VALUES ('14155550100')" in postgres_server.log()[before:]
+    assert "STATEMENT:  INSERT INTO nowhere VALUES ('14155550100')" in logged()

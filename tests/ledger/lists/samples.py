@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, event, insert
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists import search
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallFilter, CallsPage, ListedCall, Order
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.rows import new_claim
+from tests.ledger.examples import execute
 
 START = datetime(2026, 1, 5, 20, 59, 58, tzinfo=timezone.utc)
 
@@ -71,23 +72,33 @@ class Sample:
         return START + timedelta(seconds=self.second)
 
 
-def add(ledger_url: str, samples: Iterable[Sample]) -> None:
+def add(ledger: CallLedger, samples: Iterable[Sample]) -> None:
     """Put calls into a ledger."""
     some = list(samples)
-    ends = [end for sample in some if (end := sample.completion)]
-    with database(ledger_url).writing() as connection:
-        if some:
-            connection.execute(insert(calls), [sample.row for sample in some])
-        if ends:
-            connection.execute(insert(completions), ends)
+    rows = {calls: [one.row for one in some], completions: [one.completion for one in some if one.completion]}
+    with ledger._database.writing() as connection:
+        for table, values in rows.items():
+            if values:
+                connection.execute(insert(table), values)
 
 
-def replace_all(ledger_url: str, samples: Iterable[Sample]) -> None:
+def replace_all(ledger: CallLedger, samples: Iterable[Sample]) -> None:
     """Put calls into a ledger instead of those that are there."""
-    with database(ledger_url).writing() as connection:
-        connection.execute(delete(calls))
-        connection.execute(delete(completions))
-    add(ledger_url, samples)
+    execute(ledger, delete(calls), delete(completions))
+    add(ledger, samples)
+
+
+@contextmanager
+def recorded(ledger: CallLedger) -> Iterator[list[str]]:
+    """Give the statements that are executed meanwhile."""
+    statements: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(ledger._database.engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(ledger._database.engine, "before_cursor_execute", note)
 
 
 def look_at_few(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -123,11 +134,8 @@ def in_order(found: Iterable[ListedCall], order: Order) -> list[str]:
     if order in (Order.NEWEST, Order.OLDEST):
         keys = sorted((call.claimed_at, call.key_hash, call.key_hash) for call in found)
     else:
-        keys = sorted(
-            (call.duration_seconds, call.call_id, call.key_hash)  # type: ignore[misc]
-            for call in found
-            if call.duration_seconds is not None
-        )
+        ended = [call for call in found if call.duration_seconds is not None]
+        keys = sorted((call.duration_seconds, call.call_id, call.key_hash) for call in ended)  # type: ignore[misc]
     if order in (Order.NEWEST, Order.LONGEST):
         keys.reverse()
     return [key_hash for *_, key_hash in keys]
@@ -153,10 +161,7 @@ def as_listed(sample: Sample) -> ListedCall:
 
 
 class Reader:
-    """Turns the pages of a list.
-
-    :param options: what ``page_of_calls`` is asked with, each time.
-    """
+    """Turns the pages of a list, which are asked for with the same options each time."""
 
     def __init__(self, ledger: CallLedger, wanted: CallFilter | None = None, **options: Any) -> None:
         self._ledger = ledger
@@ -169,12 +174,11 @@ class Reader:
         assert len(page.calls) <= self._options["limit"]
         return page
 
-    def forwards(self, *, meanwhile: Callable[[], object] = lambda: None) -> list[CallsPage]:
-        """Return all pages from the first on.
-
-        :param meanwhile: what happens between two pages.
-        """
-        pages = [self.page()]
+    def forwards(
+        self, *, begin: CallsPage | None = None, meanwhile: Callable[[], object] = lambda: None
+    ) -> list[CallsPage]:
+        """Return all pages from the first, or from another one, on; something happens between two of them."""
+        pages = [begin or self.page()]
         while pages[-1].after is not None:
             meanwhile()
             pages.append(self.page(after=pages[-1].after))
@@ -193,10 +197,7 @@ def keys(pages: Iterable[CallsPage]) -> list[str]:
     return [call.key_hash for page in pages for call in page.calls]
 
 
-def many(number: int, **fields: Any) -> list[Sample]:
+def many(number: int) -> list[Sample]:
     """Return calls of which always four were claimed at the same moment and three were as long as others."""
-    samples = [
-        Sample(one, second=one // 4, end=("answered", 10 + one % 17) if one % 3 else None)
-        for one in range(number)
-    ]
-    return [replace(sample, **fields) for sample in samples]
+    ends = [("answered", 10 + one % 17) if one % 3 else None for one in range(number)]
+    return [Sample(one, second=one // 4, end=end) for one, end in enumerate(ends)]

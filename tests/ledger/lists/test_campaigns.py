@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.states import RUNNER_LEASE, CampaignState, state_of
-from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, CampaignsPage
-from tests.ledger.examples import CONN_ID, FIRST_TRY
-
-START = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
-
-
-@pytest.fixture
-def clock() -> list[datetime]:
-    """Return the present, as the only item of a list."""
-    return [START]
+from tests.ledger.conftest import START, Clock
+from tests.ledger.examples import CONN_ID, FIRST_TRY, execute
 
 
 @pytest.fixture
-def ledger(ledger_url: str, clock: list[datetime]) -> CallLedger:
-    return CallLedger(ledger_url, now=lambda: clock[0])
+def ledger(ledger_url: str, clock: Clock) -> CallLedger:
+    return CallLedger(ledger_url, now=clock)
 
 
 def begin(ledger: CallLedger, *ids: str, conn_id: str = CONN_ID, **origin: Any) -> None:
@@ -44,47 +36,42 @@ def found(ledger: CallLedger, **wanted: Any) -> set[str]:
 
 
 class TestPages:
-    @pytest.mark.parametrize("number", [0, 1, 3, 4, 6, 7])
+    @pytest.mark.parametrize("number", [0, 1, 3, 7])
     def test_pages_follow_each_other_and_lead_back_even_if_many_began_at_once(
-        self, ledger: CallLedger, clock: list[datetime], number: int
+        self, ledger: CallLedger, clock: Clock, number: int
     ) -> None:
         for at in range(number):
             begin(ledger, f"c{at}")
-            clock[0] += timedelta(seconds=at % 3 == 2)  # three begin in each second
+            clock.forward(at % 3 == 2)  # three begin in each second
         expected = [entry.campaign_id for entry in ledger.lists.campaigns()]
         assert len(expected) == number
 
-        onwards = [ledger.lists.page_of_campaigns(CampaignFilter(), limit=3)]
+        page = partial(ledger.lists.page_of_campaigns, CampaignFilter(), limit=3)
+        onwards = [page()]
         while onwards[-1].after:
-            onwards.append(ledger.lists.page_of_campaigns(CampaignFilter(), after=onwards[-1].after, limit=3))
+            onwards.append(page(after=onwards[-1].after))
         backwards = [onwards[-1]]
         while backwards[-1].before:
-            backwards.append(
-                ledger.lists.page_of_campaigns(CampaignFilter(), before=backwards[-1].before, limit=3)
-            )
+            backwards.append(page(before=backwards[-1].before))
 
         assert list(itertools.chain(*map(ids, onwards))) == expected
         assert [ids(page) for page in reversed(backwards)] == [ids(page) for page in onwards]
         assert all(len(page.campaigns) == 3 for page in onwards[:-1])
         assert onwards[0].before is None
 
-    def test_what_begins_meanwhile_moves_nothing_from_one_page_to_the_next(
-        self, ledger: CallLedger, clock: list[datetime]
-    ) -> None:
+    def test_what_begins_meanwhile_shifts_no_page(self, ledger: CallLedger, clock: Clock) -> None:
         for id_ in ("one", "two", "three"):
             begin(ledger, id_)
-            clock[0] += timedelta(seconds=1)
+            clock.forward(1)
         first = ledger.lists.page_of_campaigns(CampaignFilter(), limit=2)
         begin(ledger, "four")
 
         assert ids(first) == ["three", "two"]
         assert ids(ledger.lists.page_of_campaigns(CampaignFilter(), after=first.after, limit=2)) == ["one"]
 
-    @pytest.mark.parametrize(
-        "text", ["", "nonsense", "NQ==", "WzUsICJhIl0=", "W10=", "\N{SNOWMAN}", "WyIyMDI2IiwgNV0="]
-    )
+    @pytest.mark.parametrize("text", ["", "nonsense", "NQ==", "NSB4", "\N{SNOWMAN}"])
     @pytest.mark.parametrize("direction", ["after", "before"])
-    def test_a_place_that_no_page_has_given_out_is_refused(
+    def test_place_that_no_page_gave_out_is_refused(
         self, ledger: CallLedger, direction: str, text: str
     ) -> None:
         with pytest.raises(ValueError, match=r".+"):
@@ -92,26 +79,20 @@ class TestPages:
 
 
 class TestFilter:
-    def test_each_state_finds_what_is_in_it(self, ledger: CallLedger, ledger_url: str) -> None:
+    def test_each_state_finds_what_is_in_it(self, ledger: CallLedger) -> None:
         present = START
         seen = (None, present, present - RUNNER_LEASE, present - 2 * RUNNER_LEASE)
         finished = (None, present, present - 1.5 * RUNNER_LEASE)
         every = list(itertools.product((None, "somebody"), seen, (None, present), finished))
         begin(ledger, *(f"c{number}" for number in range(len(every))))
-        with Database(ledger_url).writing() as connection:
-            for number, (runner, seen_at, cancelled_at, finished_at) in enumerate(every):
-                values = {
-                    "runner": runner,
-                    "runner_seen_at": seen_at,
-                    "cancelled_at": cancelled_at,
-                    "finished_at": finished_at,
-                }
-                one = campaigns.update().where(campaigns.c.campaign_id == f"c{number}")
-                connection.execute(one.values(**values))
+        names = ("runner", "runner_seen_at", "cancelled_at", "finished_at")
+        for number, values in enumerate(every):
+            one = campaigns.update().where(campaigns.c.campaign_id == f"c{number}")
+            execute(ledger, one.values(**dict(zip(names, values, strict=True))))
 
         for state in CampaignState:
             expected = {
-                entry.campaign_id for entry in ledger.lists.campaigns() if state_of(entry, present) is state
+                one.campaign_id for one in ledger.lists.campaigns() if state_of(one, present) is state
             }
             assert expected
             assert found(ledger, state=state.value) == expected, state
@@ -128,9 +109,7 @@ class TestFilter:
         assert found(ledger, text="call%") == found(ledger, text="SCHED") == {"autumn"}
         assert found(ledger, text="g%c") == found(ledger, text="autum_") == set()
 
-    def test_only_those_of_named_dags_and_of_named_connections_without_a_dag_are_found(
-        self, ledger: CallLedger
-    ) -> None:
+    def test_those_of_named_dags_and_connections_without_a_dag_are_found(self, ledger: CallLedger) -> None:
         begin(ledger, "a", dag_id="a")
         begin(ledger, "b", dag_id="b")
         begin(ledger, "sales", dag_id=None, conn_id="sales")
@@ -149,18 +128,14 @@ class TestFilter:
         begin(ledger, "one", "two", dag_id="a")
         begin(ledger, "three", dag_id=None, conn_id="sales")
 
-        assert sorted(ledger.lists.campaign_sources(), key=str) == sorted(
-            [("a", CONN_ID), (None, "sales")], key=str
-        )
+        assert sorted(ledger.lists.campaign_sources(), key=str) == [("a", CONN_ID), (None, "sales")]
 
 
 class TestRun:
-    def test_campaigns_of_a_run_are_those_that_it_runs_newest_first(
-        self, ledger: CallLedger, clock: list[datetime]
-    ) -> None:
+    def test_campaigns_of_a_run_are_its_own_newest_first(self, ledger: CallLedger, clock: Clock) -> None:
         for id_, run_id in (("one", "r1"), ("two", "r2"), ("three", "r1")):
             begin(ledger, id_, run_id=run_id)
-            clock[0] += timedelta(seconds=1)
+            clock.forward(1)
         begin(ledger, "another", dag_id="another", run_id="r1")
 
         def of_run(limit: int = 100) -> list[str]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import base64
-import itertools
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.lists import calls as listing
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, ListedCall, Order
 from airflow_provider_voiceinfra.ledger.records import CallState
@@ -32,79 +25,63 @@ from tests.ledger.lists.samples import (
     keys,
     look_at_few,
     many,
+    recorded,
 )
-from tests.ledger.racing import in_a_thread
+from tests.ledger.racing import after_statement
 
 EVERY_ORDER = pytest.mark.parametrize("order", list(Order))
 
 
 class TestTurningPages:
     @EVERY_ORDER
+    @pytest.mark.parametrize("through", [None, "conn_a"], ids=["all", "those that an index leads to"])
     def test_each_call_is_on_one_page_forwards_and_back(
-        self, ledger: CallLedger, ledger_url: str, order: Order
+        self, ledger: CallLedger, order: Order, through: str | None
     ) -> None:
         samples = many(60)
-        add(ledger_url, samples)
-        reader, wanted = Reader(ledger, order=order), expected(samples, CallFilter(), order)
+        add(ledger, samples)
+        reader = Reader(ledger, CallFilter(conn_id=through), order=order)
+        wanted = expected(samples, CallFilter(), order)
         pages = reader.forwards()
         assert keys(pages) == wanted
         assert pages[0].before is None
-        assert keys(reader.backwards()) == wanted
         assert reader.page(last=True).after is None
         assert {page.searched_to for page in pages} == {None}
-
-    @EVERY_ORDER
-    def test_page_before_a_page_is_the_one_it_came_from(
-        self, ledger: CallLedger, ledger_url: str, order: Order
-    ) -> None:
-        add(ledger_url, many(60))
-        reader = Reader(ledger, order=order)
-        pages = reader.forwards()
+        # The page before a page is the one it came from.
         for number, page in enumerate(pages[1:]):
             assert reader.page(before=page.before).calls == pages[number].calls
         back = reader.backwards()
+        assert keys(back) == wanted
         for number, page in enumerate(back[:-1]):
             assert reader.page(after=page.after).calls == back[number + 1].calls
 
     @EVERY_ORDER
-    def test_list_that_fills_its_last_page_has_no_empty_one_behind_it(
-        self, ledger: CallLedger, ledger_url: str, order: Order
-    ) -> None:
-        add(ledger_url, [Sample(number, end=("answered", 5)) for number in range(14)])
+    def test_list_that_fills_its_last_page_ends_there(self, ledger: CallLedger, order: Order) -> None:
+        add(ledger, [Sample(number, end=("answered", 5)) for number in range(14)])
         reader = Reader(ledger, order=order)
         assert [len(page.calls) for page in reader.forwards()] == [7, 7]
         assert [len(page.calls) for page in reader.backwards()] == [7, 7]
 
     @EVERY_ORDER
     @pytest.mark.parametrize("options", [{}, {"last": True}])
-    def test_empty_list_is_one_empty_page(
-        self, ledger: CallLedger, order: Order, options: dict[str, bool]
-    ) -> None:
+    def test_empty_list_is_one_page(self, ledger: CallLedger, order: Order, options: dict[str, bool]) -> None:
         page = ledger.lists.page_of_calls(CallFilter(), order=order, **options)  # type: ignore[arg-type]
         assert (page.calls, page.before, page.after, page.searched_to) == ([], None, None, None)
 
-    def test_calls_that_are_placed_meanwhile_shift_no_page(self, ledger: CallLedger, ledger_url: str) -> None:
+    def test_calls_that_are_placed_meanwhile_shift_no_page(self, ledger: CallLedger) -> None:
         samples = many(40)
-        add(ledger_url, samples)
+        add(ledger, samples)
         newer = iter(Sample(number, second=1000 + number) for number in range(1000, 2000))
         newest, oldest = Reader(ledger), Reader(ledger, order=Order.OLDEST)
-        pages = newest.forwards(meanwhile=lambda: add(ledger_url, [next(newer)]))
+        pages = newest.forwards(meanwhile=lambda: add(ledger, [next(newer)]))
         assert keys(pages) == expected(samples, CallFilter(), Order.NEWEST)
         # On the way back there they are, in front.
         assert len(keys(newest.backwards(begin=pages[-1]))) == 40 + len(pages) - 1
         before = keys(oldest.forwards())
         more = iter([[Sample(2000 + number, second=3000 + number) for number in range(9)]])
-        pages = oldest.forwards(meanwhile=lambda: add(ledger_url, next(more, [])))
+        pages = oldest.forwards(meanwhile=lambda: add(ledger, next(more, [])))
         assert keys(pages)[: len(before)] == before
         assert len(keys(pages)) == len(before) + 9
-
-    def test_calls_of_one_moment_and_one_length_are_all_there(
-        self, ledger: CallLedger, ledger_url: str
-    ) -> None:
-        samples = [Sample(number, end=("answered", 0)) for number in range(50)]
-        add(ledger_url, samples)
-        for order in Order:
-            assert keys(Reader(ledger, order=order).forwards()) == expected(samples, CallFilter(), order)
 
 
 class TestBound:
@@ -115,13 +92,11 @@ class TestBound:
         look_at_few(monkeypatch, 10)
 
     @pytest.fixture
-    def rare(self, ledger_url: str) -> list[Sample]:
+    def rare(self, ledger: CallLedger) -> list[Sample]:
         """Return calls of which every thirteenth went through another connection, and none has a DAG."""
-        samples = [
-            replace(sample, dag_id=None, conn_id="conn_b" if sample.number % 13 == 5 else "conn_a")
-            for sample in many(150)
-        ]
-        add(ledger_url, samples)
+        samples = [replace(one, dag_id=None) for one in many(150)]
+        samples = [replace(one, conn_id="conn_b") if one.number % 13 == 5 else one for one in samples]
+        add(ledger, samples)
         return samples
 
     @EVERY_ORDER
@@ -139,13 +114,13 @@ class TestBound:
     def test_going_on_finds_each_call_once(
         self, ledger: CallLedger, rare: list[Sample], order: Order, wanted: CallFilter
     ) -> None:
-        for limit in (1, 3, 30):
+        for limit in (2, 30):
             reader = Reader(ledger, wanted, order=order, limit=limit)
             assert keys(reader.forwards()) == expected(rare, wanted, order)
             assert keys(reader.backwards()) == expected(rare, wanted, order)
 
     @EVERY_ORDER
-    def test_turning_round_anywhere_finds_what_was_passed(
+    def test_turning_round_finds_what_was_passed(
         self, ledger: CallLedger, rare: list[Sample], order: Order
     ) -> None:
         wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
@@ -160,11 +135,7 @@ class TestBound:
         assert passed == every
         for page in reader.backwards():
             if page.after is not None:
-                begin = reader.page(after=page.after)
-                onwards = [begin]
-                while onwards[-1].after is not None:
-                    onwards.append(reader.page(after=onwards[-1].after))
-                assert keys(onwards) == every[len(every) - len(keys(onwards)) :]
+                onwards = reader.forwards(begin=reader.page(after=page.after))
                 assert keys([page, *onwards]) == every[len(every) - len(keys([page, *onwards])) :]
 
     def test_how_far_the_search_came_is_told(self, ledger: CallLedger, rare: list[Sample]) -> None:
@@ -175,48 +146,36 @@ class TestBound:
         assert told[0] == START + timedelta(seconds=35)
         assert told[-2:] == [START, None]
         assert told[:-1] == sorted((one for one in told if one), reverse=True)
-
-    def test_full_page_is_not_said_to_have_been_stopped(self, ledger: CallLedger, rare: list[Sample]) -> None:
-        page = Reader(ledger, limit=10).page()
-        assert len(page.calls) == 10
-        assert Reader(ledger, limit=5).page().searched_to is None
+        assert len(Reader(ledger, limit=10).page().calls) == 10
+        assert Reader(ledger, limit=5).page().searched_to is None  # which is full
 
     @pytest.mark.parametrize("moment", range(4))
-    def test_calls_that_are_placed_during_a_search_double_none(
-        self, ledger: CallLedger, ledger_url: str, rare: list[Sample], moment: int
+    def test_calls_placed_during_a_search_double_none(
+        self, ledger: CallLedger, rare: list[Sample], moment: int
     ) -> None:
         # Were the end of what was looked at counted again, it would have moved towards the start by then.
         wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
         newer = [Sample(number, second=number, dag_id=None) for number in range(1000, 1010)]
-        ledger.check()
-        with after_statement_number(moment, ledger_url, lambda: add(ledger_url, newer)):
-            first = ledger.lists.page_of_calls(wanted, limit=3)
-        pages = [first]
-        while pages[-1].after is not None:
-            pages.append(ledger.lists.page_of_calls(wanted, after=pages[-1].after, limit=3))
+        after_statement(ledger, "SELECT", "calls", lambda: add(ledger, newer), nth=moment + 1)
+        pages = Reader(ledger, wanted, limit=3).forwards()
         assert keys(pages) == expected(rare, wanted, Order.NEWEST)
 
     @pytest.mark.parametrize("moment", range(4))
-    def test_calls_that_are_placed_anew_during_a_search_hide_none(
-        self, ledger: CallLedger, ledger_url: str, rare: list[Sample], moment: int
+    def test_calls_placed_anew_meanwhile_hide_none(
+        self, ledger: CallLedger, rare: list[Sample], moment: int
     ) -> None:
         # A refused call that is tried again is a new one, and all that were behind it move up.
         wanted = CallFilter(dagless_conns=frozenset({"conn_b"}))
-        refused = [
-            Sample(number, second=-1, state=CallState.REFUSED, dag_id=None) for number in range(900, 909)
-        ]
-        add(ledger_url, refused)
+        refusal = Sample(0, second=-1, state=CallState.REFUSED, dag_id=None)
+        refused = [replace(refusal, number=number) for number in range(900, 909)]
+        add(ledger, refused)
 
         def place_anew() -> None:
             for sample in refused:
                 assert ledger.claim(f"key {sample.number}", CALL, conn_id="conn_a")[1]
 
-        with after_statement_number(moment, ledger_url, place_anew):
-            first = ledger.lists.page_of_calls(wanted, order=Order.OLDEST, limit=3)
-        pages = [first]
-        while pages[-1].after is not None:
-            after = pages[-1].after
-            pages.append(ledger.lists.page_of_calls(wanted, order=Order.OLDEST, after=after, limit=3))
+        after_statement(ledger, "SELECT", "calls", place_anew, nth=moment + 1)
+        pages = Reader(ledger, wanted, order=Order.OLDEST, limit=3).forwards()
         assert keys(pages) == expected(rare, wanted, Order.OLDEST)
 
     @EVERY_ORDER
@@ -229,58 +188,34 @@ class TestBound:
         assert found == expected(rare, wanted, order)
 
 
-@contextmanager
-def after_statement_number(number: int, ledger_url: str, action: Callable[[], object]) -> Iterator[None]:
-    """Do something after one statement of this thread, from 0, before its transaction goes on."""
-    thread, numbers = threading.get_ident(), itertools.count()
-
-    def on_statement(*_: object) -> None:
-        if threading.get_ident() == thread and next(numbers) == number:
-            in_a_thread(action)
-
-    engine = database(ledger_url).engine
-    event.listen(engine, "after_cursor_execute", on_statement)
-    try:
-        yield
-    finally:
-        event.remove(engine, "after_cursor_execute", on_statement)
-
-
-class TestExport:
-    def test_nothing_is_held_between_two_calls(self, ledger: CallLedger, ledger_url: str) -> None:
-        add(ledger_url, many(20))
-        export = ledger.lists.stream_calls(CallFilter())
-        next(export)
-        assert database(ledger_url).engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-        assert len(list(export)) == 19
+def test_export_holds_nothing_between_two_calls(ledger: CallLedger) -> None:
+    add(ledger, many(20))
+    export = ledger.lists.stream_calls(CallFilter())
+    next(export)
+    assert ledger._database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert len(list(export)) == 19
 
 
 class TestWhatIsRead:
-    def test_line_of_a_list_says_all_that_is_known(self, ledger: CallLedger, ledger_url: str) -> None:
+    def test_line_of_a_list_says_all_that_is_known(self, ledger: CallLedger) -> None:
         samples = [
             *many(3),
             Sample(10, second=5, state=CallState.UNKNOWN, campaign_id="c", dag_id=None, run_id=None),
             Sample(11, second=6, end=(None, None)),
         ]
-        add(ledger_url, samples)
+        add(ledger, samples)
         page = ledger.lists.page_of_calls(CallFilter(), order=Order.OLDEST)
-        assert sorted(page.calls, key=lambda call: call.call_id or "") == sorted(
-            map(as_listed, samples), key=lambda call: call.call_id or ""
-        )
+        listed = {call.key_hash: call for call in map(as_listed, samples)}
+        assert {call.key_hash: call for call in page.calls} == listed
         assert ledger.lists.listed_call(page.calls[0].key_hash) == page.calls[0]
 
-    def test_requests_and_bodies_are_never_read(self, ledger: CallLedger, ledger_url: str) -> None:
-        add(ledger_url, many(20))
-        statements: list[str] = []
-
-        def on_statement(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-            statements.append(statement)
-
-        event.listen(database(ledger_url).engine, "before_cursor_execute", on_statement)
-        for order in Order:
-            list(ledger.lists.stream_calls(CallFilter(digits="5550100", outcome="answered"), order=order))
-        ledger.lists.call_statistics(CallFilter())
-        ledger.lists.last_completion("conn_a")
+    def test_requests_and_bodies_are_never_read(self, ledger: CallLedger) -> None:
+        add(ledger, many(20))
+        with recorded(ledger) as statements:
+            for order in Order:
+                list(ledger.lists.stream_calls(CallFilter(digits="5550100", outcome="answered"), order=order))
+            ledger.lists.call_statistics(CallFilter())
+            ledger.lists.last_completion("conn_a")
         assert len(statements) > 5
         for statement in statements:
             assert "request" not in statement
@@ -305,22 +240,14 @@ GARBAGE = [
     written(b"\xff\xfe"),
     written(b"[" * 50_000),
     written("5"),
-    written("null"),
-    written("{}"),
-    written("[]"),
-    written('["2027-01-04T21:00:00", null]'),
-    written('[true, "call_1"]'),
     written('["yesterday", "x"]'),
     written("yesterday x"),
-    written(json.dumps(["2027-01-04T21:00:00+00:00", "\x00"])),
     written("2027-01-04T21:00:00 \x00"),
 ]
 # What a place in a list might look like, with values that no database can hold.
 EXTREMES = [
     *(f"{number} call_1" for number in (2**31, 2**63, 10**400, -1, "1e5", "١٢", "²")),
-    *(f'[{number}, "call_1", false]' for number in (2**31, 2**63, 10**400, -1, 1.5, "NaN", "Infinity")),
     *(f"{year}-01-01T00:00:00{zone} x" for year in ("0001", "9999") for zone in ("", "+14:00", "-14:00")),
-    *(f'["{year}-12-31T23:00:00{zone}", "x", false]' for year in ("0001", "9999") for zone in ("", "-14:00")),
     "0 " + "x" * 100_000,
     "0= call_1",
     "0",
@@ -331,8 +258,8 @@ EXTREMES = [
 
 class TestTamperedPlaces:
     @pytest.fixture(autouse=True)
-    def some_calls(self, ledger_url: str) -> None:
-        add(ledger_url, many(30))
+    def some_calls(self, ledger: CallLedger) -> None:
+        add(ledger, many(30))
 
     @EVERY_ORDER
     @pytest.mark.parametrize("side", ["before", "after"])

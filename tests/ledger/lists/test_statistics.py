@@ -8,7 +8,7 @@ from datetime import timedelta
 from statistics import fmean, median
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -20,14 +20,7 @@ from tests.ledger.lists.test_filters import filters, ledgers, some
 HOUR = START.replace(minute=0, second=0)
 
 
-def test_ledger_without_calls_has_no_figures(ledger: CallLedger) -> None:
-    found = ledger.lists.call_statistics(CallFilter())
-    assert (found.calls, found.is_complete, found.since) == (0, True, None)
-    assert (found.hours, found.outcomes, found.durations) == ([], {}, [])
-    assert (found.mean_duration, found.median_duration) == (None, None)
-
-
-def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, ledger_url: str) -> None:
+def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger) -> None:
     samples = [
         Sample(0, second=0, end=("answered", 61)),
         Sample(1, second=1, end=("voicemail", 9)),
@@ -39,7 +32,7 @@ def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, led
         Sample(7, second=3602, end=("failed", 0)),
         Sample(8, second=3 * 3600, end=("failed", None)),
     ]
-    add(ledger_url, samples)
+    add(ledger, samples)
     found = ledger.lists.call_statistics(CallFilter())
     assert (found.calls, found.is_complete, found.since) == (9, True, START)
     assert found.hours == [
@@ -55,37 +48,35 @@ def test_calls_are_counted_by_hour_and_by_how_they_ended(ledger: CallLedger, led
     assert (found.mean_duration, found.median_duration) == (45.5, 45.5)
 
 
-def test_spans_of_durations_join_and_hold_each_call_once(ledger: CallLedger, ledger_url: str) -> None:
+def test_spans_of_durations_join_and_hold_each_call_once(ledger: CallLedger) -> None:
     lasted = [0, 4, 5, 9, 10, 59, 60, 3599, 3600, 40_000]
-    add(ledger_url, [Sample(number, end=("answered", one)) for number, one in enumerate(lasted)])
+    add(ledger, [Sample(number, end=("answered", one)) for number, one in enumerate(lasted)])
     spans = ledger.lists.call_statistics(CallFilter()).durations
     assert spans[0][0] == 0
     assert all(this[1] == following[0] for this, following in itertools.pairwise(spans))
     for start, end, number in spans:
         assert number == sum(start <= one < end for one in lasted)
     assert sum(number for *_, number in spans) == len(lasted)
-
-
-def test_spans_end_with_the_longest_call(ledger: CallLedger, ledger_url: str) -> None:
-    add(ledger_url, [Sample(0, end=("answered", 7))])
+    # They end with the longest call.
+    replace_all(ledger, [Sample(0, end=("answered", 7))])
     *_, last = ledger.lists.call_statistics(CallFilter()).durations
     assert last[0] <= 7 < last[1]
     assert last[2] == 1
 
 
 @pytest.mark.parametrize(("limit", "is_complete"), [(4, False), (5, True), (6, True)])
-def test_older_calls_than_the_limit_are_left_out_and_it_says_so(
-    ledger: CallLedger, ledger_url: str, limit: int, is_complete: bool
-) -> None:
-    add(ledger_url, [Sample(number, second=number, end=("answered", number)) for number in range(5)])
+def test_calls_older_than_the_limit_are_left_out(ledger: CallLedger, limit: int, is_complete: bool) -> None:
+    add(ledger, [Sample(number, second=number, end=("answered", number)) for number in range(5)])
     found = ledger.lists.call_statistics(CallFilter(), limit=limit)
     assert (found.calls, found.is_complete) == (min(limit, 5), is_complete)
     assert found.since == START + timedelta(seconds=max(0, 5 - limit))
+    found = ledger.lists.call_statistics(CallFilter(outcome="busy"), limit=limit)
+    assert (found.calls, found.is_complete) == (0, is_complete)
 
 
-def test_time_of_calls_on_which_nobody_talked_is_no_talk_time(ledger: CallLedger, ledger_url: str) -> None:
+def test_time_of_calls_on_which_nobody_talked_is_no_talk_time(ledger: CallLedger) -> None:
     ends = [("failed", 0)] * 8 + [("answered", 60), ("answered", 62), ("voicemail", 20)]
-    add(ledger_url, [Sample(number, end=end) for number, end in enumerate(ends)])
+    add(ledger, [Sample(number, end=end) for number, end in enumerate(ends)])
     found = ledger.lists.call_statistics(CallFilter())
     assert (found.mean_duration, found.median_duration) == (61, 61)
     assert sum(number for *_, number in found.durations) == 3
@@ -93,29 +84,22 @@ def test_time_of_calls_on_which_nobody_talked_is_no_talk_time(ledger: CallLedger
     assert (found.calls, found.mean_duration, found.durations) == (8, None, [])
 
 
-def test_it_says_among_how_many_the_calls_were_found(ledger: CallLedger, ledger_url: str) -> None:
+def test_it_says_among_how_many_the_calls_were_found(ledger: CallLedger) -> None:
     ends = ["answered", "failed"] * 5
-    add(ledger_url, [Sample(number, second=number, end=(end, 1)) for number, end in enumerate(ends)])
+    add(ledger, [Sample(number, second=number, end=(end, 1)) for number, end in enumerate(ends)])
     found = ledger.lists.call_statistics(CallFilter(outcome="answered"), limit=6)
     assert (found.calls, found.is_complete, found.looked_at) == (3, False, 6)
     found = ledger.lists.call_statistics(CallFilter(outcome="answered"), limit=10)
     assert (found.calls, found.is_complete, found.looked_at) == (5, True, 0)
 
 
-def test_it_says_how_far_it_looked_even_if_it_found_nothing_there(
-    ledger: CallLedger, ledger_url: str
-) -> None:
-    add(ledger_url, [Sample(number, second=number, end=("answered", number)) for number in range(5)])
-    found = ledger.lists.call_statistics(CallFilter(outcome="busy"), limit=2)
-    assert (found.calls, found.is_complete) == (0, False)
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(samples=ledgers, wanted=st.lists(some | filters, min_size=1, max_size=4))
+@example(samples=[], wanted=[CallFilter()])
 def test_figures_are_those_of_the_calls_that_the_filter_lets_through(
-    ledger: CallLedger, ledger_url: str, samples: list[Sample], wanted: list[CallFilter]
+    ledger: CallLedger, samples: list[Sample], wanted: list[CallFilter]
 ) -> None:
-    replace_all(ledger_url, samples)
+    replace_all(ledger, samples)
     for one in wanted:
         calls = [call for call in map(as_listed, samples) if wants(one, call)]
         found = ledger.lists.call_statistics(one)
@@ -125,6 +109,7 @@ def test_figures_are_those_of_the_calls_that_the_filter_lets_through(
         assert {name: found.outcomes.get(name, 0) for name in by_outcome} == dict(by_outcome)
         assert sum(found.outcomes.values()) == len(calls)
         assert sum(sum(counted.values()) for _, counted in found.hours) == len(calls)
+        assert (found.hours == []) == (found.outcomes == {}) == (calls == [])
         ended = [(call.outcome, one) for call in calls if (one := call.duration_seconds) is not None]  # type: ignore[assignment]
         assert sum(number for *_, number in found.durations) == sum(one != "failed" for one, _ in ended)
         talked = [duration for outcome, duration in ended if outcome == "answered"]

@@ -10,8 +10,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 _MAX_BODY = 2**24 - 1
 
@@ -93,14 +91,10 @@ def _create_completions() -> None:
 
 
 def _create_deliveries() -> None:
+    row_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "voiceinfra_deliveries",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            primary_key=True,
-            autoincrement=True,
-        ),
+        sa.Column("id", row_id, primary_key=True, autoincrement=True),
         sa.Column("digest", sa.String(64), nullable=False, unique=True),
         sa.Column("conn_id", sa.String(250), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),

@@ -10,8 +10,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -9,8 +9,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 _CALLS = "voiceinfra_calls"
 _COMPLETIONS = "voiceinfra_completions"

@@ -9,8 +9,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _COLUMNS = {
     "voiceinfra_calls": (
