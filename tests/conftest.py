@@ -61,7 +61,6 @@ TOGETHER = {
     "tests/integration/browser/test_under_a_path.py": "an Airflow of its own",
     "tests/integration/": "the Airflow",
     "tests/faults/test_faults.py": "faults",
-    "tests/campaigns/test_campaign.py": "a receiver of its own",
 }
 
 
