@@ -62,7 +62,6 @@ TOGETHER = {
     "tests/integration/browser/": "the Airflow of the browser",
     "tests/integration/": "the Airflow of the DAGs",
     "tests/faults/test_faults.py": "faults",
-    "tests/campaigns/test_campaign.py": "a receiver of its own",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader, describe
+from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
@@ -48,13 +48,9 @@ _BEAT_INTERVAL = 5.0
 class CampaignExecution:
     """One process's turn at a campaign.
 
-    :param setup: what it is to do.
-    :param connection: the account's values.
-    :param ledger: where it is kept.
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
     :param report: called with the progress once a second or so.
-    :param clocks: what time it is, and how much has passed.
     """
 
     def __init__(
@@ -76,6 +72,7 @@ class CampaignExecution:
         self._may_pause = may_pause
         self._report = report
         self._clocks = clocks
+        self._shown_at = clocks.passed()
         self._runner: CampaignRunner | None = None
         self._stopped = False
 
@@ -97,17 +94,20 @@ class CampaignExecution:
             inputs = (setup.contacts, setup.reading.get("do_not_call"))
             check_results_path(setup.results_path, inputs)
         campaign = self._ledger.campaigns.take(
-            self._plan.campaign_id, conn_id=self._setup.conn_id, origin=self._setup.origin
+            self._plan.campaign_id, conn_id=setup.conn_id, origin=setup.origin
         )
-        runner, forget_load = str(campaign.runner), False
+        self._owner = Ownership(campaign.campaign_id, str(campaign.runner))
+        forget_load = False
         try:
             self._await_former(campaign)
             if self._stopped:
                 return End.STOPPED, {}
-            loaded = self._setup.has_loaded(campaign.loaded_by, resumed=self._resumed)
+            loaded = setup.has_loaded(campaign.loaded_by, resumed=self._resumed)
             if not loaded and campaign.cancelled_at is None:
-                self._refuse_if_continued(campaign)
-                self._load(runner)
+                if self._resumed and campaign.loaded_by is not None:
+                    # Another run has continued it with its own contacts meanwhile.
+                    raise CampaignContinuedError(campaign.campaign_id)
+                self._load()
                 loaded = True
             end = self._dial(campaign, loaded=loaded)
             return end if isinstance(end, Pause) else (end, self._finish(campaign, end))
@@ -117,7 +117,7 @@ class CampaignExecution:
             forget_load = True  # what is wrong may be fixed in what the contacts are made from
             raise
         finally:
-            self._release(runner, forget_load=forget_load)
+            self._release(forget_load)
 
     def _await_former(self, campaign: CampaignEntry) -> None:
         """Wait until what a former process has claimed is settled, or cannot be sent any more.
@@ -125,33 +125,33 @@ class CampaignExecution:
         It can claim nothing new, but who is withdrawn by the list of this try must not be called after that
         is stored, and what comes back unsent must be seen.
         """
-        shown_at = self._clocks.passed()
-        until = shown_at + ALIVE + self._connection.timeout
+        until = self._clocks.passed() + ALIVE + self._connection.timeout
         while not self._stopped and self._clocks.passed() < until:
             claimed = self._ledger.campaigns.claims_in_flight(campaign.campaign_id)
             if not claimed:
                 return
-            if self._clocks.passed() >= shown_at + _BEAT_INTERVAL:
-                shown_at = self._clocks.passed()
+            if self._shows_life():
                 log.info("%d calls that another process was about to send are waited for.", claimed)
-                self._ledger.campaigns.heartbeat(campaign.campaign_id, str(campaign.runner))
             time.sleep(HANDOVER_INTERVAL)
 
-    def _refuse_if_continued(self, campaign: CampaignEntry) -> None:
-        """Leave a campaign alone that another run has continued with its own contacts meanwhile."""
-        if self._resumed and campaign.loaded_by is not None:
-            raise CampaignContinuedError(campaign.campaign_id)
+    def _shows_life(self) -> bool:
+        """Show the others that this process is alive, if it is time for that; return whether it was."""
+        is_time = self._clocks.passed() > self._shown_at + _BEAT_INTERVAL
+        if is_time:
+            self._shown_at = self._clocks.passed()
+            self._ledger.campaigns.heartbeat(self._owner.campaign_id, self._owner.runner)
+        return is_time
 
-    def _load(self, runner: str) -> None:
+    def _load(self) -> None:
         setup = self._setup
         loader = ContactLoader(
             setup.contacts, setup.reader(self._connection), self._plan.window, self._clocks.now
         )
         if setup.refuse_invalid:
             loader.refuse_invalid()
-        loader.load(self._ledger, self._plan.campaign_id, loaded_by=setup.loader, runner=runner)
+        loader.load(self._ledger, self._owner, loaded_by=setup.loader)
         for row in loader.shown:
-            log.warning("Left out as %s: %s", row.reason, describe(row))
+            log.warning("Left out as %s: %s", row.skipped, row)
         skipped = {reason: number for reason, number in loader.counts.items() if reason}
         log.info(
             "%d contacts are on the list, those who were called before included; left out: %s.",
@@ -166,7 +166,6 @@ class CampaignExecution:
         self._warn_of_times(loader.shortest_opening)
 
     def _warn_of_times(self, opening: timedelta | None) -> None:
-        """Say what of the plan's times will keep the campaign from calling."""
         if self._plan.deadline is None and opening is not None and opening < SHORT_OPENING:
             log.warning(
                 "The calling window is open for %g min at a time, at most, for some contacts or all. A task "
@@ -175,14 +174,11 @@ class CampaignExecution:
                 opening.total_seconds() / 60,
                 MOST_MISSED,
             )
-        if self._is_late():
+        if self._plan.is_late(self._clocks.now()):
             log.warning("The deadline, %s, has passed: nobody is called.", self._plan.deadline)
 
-    def _is_late(self) -> bool:
-        return self._plan.deadline is not None and self._clocks.now() >= self._plan.deadline
-
     def _dial(self, campaign: CampaignEntry, *, loaded: bool) -> End | Pause:
-        conn_id, runner = self._setup.conn_id, str(campaign.runner)
+        conn_id = self._setup.conn_id
         most = self._setup.max_calls_per_second or self._connection.max_calls_per_second
         dialler = Dialler(
             self._ledger,
@@ -191,7 +187,7 @@ class CampaignExecution:
             account=self._connection.account,
             pace=AdaptivePace(most=most, monotonic=self._clocks.passed),
             threads=min(MAX_THREADS, self._plan.max_active_calls),
-            owner=Ownership(self._plan.campaign_id, runner),
+            owner=self._owner,
             clocks=self._clocks,
             count=lambda name: metrics.count(name, conn_id=conn_id),
         )
@@ -200,7 +196,7 @@ class CampaignExecution:
                 self._plan,
                 self._ledger,
                 dialler,
-                runner=runner,
+                runner=self._owner.runner,
                 origin=self._setup.origin,
                 loaded=loaded,
                 before=Progress.from_json(campaign.progress) if self._resumed else None,
@@ -224,10 +220,10 @@ class CampaignExecution:
         tally = Tally()
         unplaced = CANCELLED if end is End.CANCELLED else EXPIRED
         found = contact_results(self._ledger, self._plan, unplaced=unplaced)
-        results = tally.count(self._showing_life(str(campaign.runner), found))
+        results = tally.count(self._showing_life(found))
         path = self._setup.results_path
         if path:
-            self._write(path, results, Ownership(campaign.campaign_id, str(campaign.runner)))
+            self._write(path, results)
         else:
             for _ in results:
                 pass  # counting them is all there is to do
@@ -236,7 +232,7 @@ class CampaignExecution:
                 f"The API refused every call of the campaign, the last one like this: {tally.refusal} Nobody "
                 "was called. Fix that and clear this task; it goes on with everybody."
             )
-        if end is End.FINISHED and tally.summary()[EXPIRED] and not self._is_late():
+        if end is End.FINISHED and tally.summary()[EXPIRED] and not self._plan.is_late(self._clocks.now()):
             raise VoiceInfraError(
                 f"{tally.summary()[EXPIRED]} contacts were not called, although no deadline has passed: the "
                 "calling window has no hour for them any more. A retry reads all contacts anew and says who."
@@ -248,31 +244,29 @@ class CampaignExecution:
             "finished_at": self._clocks.now().isoformat(timespec="seconds"),
             "results_path": without_login(path) if path else None,
         }
-        self._ledger.campaigns.finish(campaign.campaign_id, str(campaign.runner), summary)
+        self._ledger.campaigns.finish(campaign.campaign_id, self._owner.runner, summary)
         return summary
 
-    def _showing_life(self, runner: str, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
+    def _showing_life(self, results: Iterable[ContactResult]) -> Iterator[ContactResult]:
         """Pass results on; of very many, writing takes long enough to be taken for dead."""
-        shown_at = self._clocks.passed()
         for result in results:
-            if self._clocks.passed() > shown_at + _BEAT_INTERVAL:
-                shown_at = self._clocks.passed()
-                self._ledger.campaigns.heartbeat(self._plan.campaign_id, runner)
+            self._shows_life()
             yield result
 
-    def _write(self, path: Any, results: Iterable[ContactResult], owner: Ownership) -> None:
+    def _write(self, path: Any, results: Iterable[ContactResult]) -> None:
         # Whoever has lost the campaign must not put a file in the place of a newer one.
-        allowed = partial(self._ledger.campaigns.held, owner)
+        allowed = partial(self._ledger.campaigns.held, self._owner)
         try:
-            write_results(path, results, campaign_id=owner.campaign_id, allowed=allowed)
+            write_results(path, results, campaign_id=self._owner.campaign_id, allowed=allowed)
         except OSError as error:
             raise VoiceInfraError(
                 f"results_path: {shown(path)} cannot be written: {error.strerror or error}. Nothing is lost: "
                 "how each call went is in the ledger, and a retry writes the file and calls nobody twice."
             ) from error
 
-    def _release(self, runner: str, *, forget_load: bool) -> None:
+    def _release(self, forget_load: bool) -> None:
+        owner = self._owner
         try:
-            self._ledger.campaigns.release(self._plan.campaign_id, runner, forget_load=forget_load)
+            self._ledger.campaigns.release(owner.campaign_id, owner.runner, forget_load=forget_load)
         except LedgerUnavailableError:
             log.warning("The ledger cannot be written; the campaign is free again a minute from now.")

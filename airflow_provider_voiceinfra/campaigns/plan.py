@@ -48,18 +48,16 @@ class RedialPolicy:
             try:
                 spec = json.loads(spec)
             except ValueError as error:
-                raise InvalidCallError("redial", f"is no JSON: {error}") from error
+                raise _error(f"is no JSON: {error}") from error
         if not isinstance(spec, Mapping):
-            raise InvalidCallError("redial", 'must be a mapping such as {"waits": [30, 60]}, in minutes')
+            raise _error('must be a mapping such as {"waits": [30, 60]}, in minutes')
         unknown = sorted(str(name) for name in set(spec) - {"outcomes", "waits", "attempts"})
         if unknown:
-            raise InvalidCallError("redial", f"knows outcomes, waits and attempts, not {', '.join(unknown)}")
+            raise _error(f"knows outcomes, waits and attempts, not {', '.join(unknown)}")
         waits = _waits(spec.get("waits"))
         attempts = spec.get("attempts", len(waits) + 1)
         if not isinstance(attempts, int) or isinstance(attempts, bool) or not 2 <= attempts <= MAX_ATTEMPTS:
-            raise InvalidCallError(
-                "redial", f"attempts must be a whole number from 2 to {MAX_ATTEMPTS}, not {attempts!r}"
-            )
+            raise _error(f"attempts must be a whole number from 2 to {MAX_ATTEMPTS}, not {attempts!r}")
         return cls(_outcomes(spec.get("outcomes", _REDIALLABLE)), waits, attempts)
 
     def due(self, outcome: str | None, attempt: int, completed_at: datetime) -> datetime | None:
@@ -72,15 +70,17 @@ class RedialPolicy:
         return completed_at + self.waits[min(attempt, len(self.waits)) - 1]
 
 
+def _error(rule: str) -> InvalidCallError:
+    return InvalidCallError("redial", rule)
+
+
 def _waits(value: object) -> tuple[timedelta, ...]:
     values = [value] if isinstance(value, (int, float)) else value
     if not isinstance(values, (list, tuple)) or not values:
-        raise InvalidCallError("redial", "waits must be a list of minutes, such as [30, 60, 120]")
+        raise _error("waits must be a list of minutes, such as [30, 60, 120]")
     for wait in values:
         if not isinstance(wait, (int, float)) or isinstance(wait, bool) or not 0 <= wait <= 43_200:
-            raise InvalidCallError(
-                "redial", f"waits must be minutes from 0 to 43200, which is 30 days, not {wait!r}"
-            )
+            raise _error(f"waits must be minutes from 0 to 43200, which is 30 days, not {wait!r}")
     return tuple(timedelta(minutes=wait) for wait in values)
 
 
@@ -90,22 +90,15 @@ def _outcomes(value: object) -> frozenset[str]:
     others = [outcome for outcome in listed if outcome not in _REDIALLABLE]
     if others or not listed:
         meant = nearest(others[0], _REDIALLABLE) if others else ""
-        raise InvalidCallError(
-            "redial", f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}{meant}"
-        )
+        raise _error(f"outcomes must be of {' and '.join(_REDIALLABLE)}, not {value!r}{meant}")
     return frozenset(CallOutcome(outcome).value for outcome in listed)
 
 
 @dataclass(frozen=True)
 class CampaignPlan:
-    """How a campaign calls, whoever is on its list.
+    """How a campaign calls, whoever is on its list; each value is one of ``VoiceInfraCampaignOperator``.
 
-    :param max_active_calls: calls placed and not yet over, at most.
-    :param window: when contacts may be called; ``None`` for always.
-    :param redial: who is called again; ``None`` for nobody.
-    :param deadline: nothing is dialled at or after this moment, aware; ``None`` for no such moment.
-    :param completion_timeout: how long a call holds its line without a completion record.
-    :param unknown_timeout: how long a call whose answer was lost may still be found by its webhook.
+    Without a window that is always, without a policy nobody is redialled; a deadline is aware.
     """
 
     campaign_id: str
@@ -116,19 +109,19 @@ class CampaignPlan:
     completion_timeout: timedelta = timedelta(hours=1)
     unknown_timeout: timedelta = timedelta(minutes=15)
 
+    def is_late(self, now: datetime) -> bool:
+        """Return whether the deadline has come."""
+        return self.deadline is not None and now >= self.deadline
+
 
 @dataclass(frozen=True)
 class CampaignSetup:
     """All that one run of a campaign is given: whom it calls, how, and in which task.
 
-    :param plan: how it calls.
-    :param origin: the task instance that runs it.
-    :param conn_id: the connection that it goes through.
-    :param contacts: an iterable of mappings, or the path or URL of a file.
     :param reading: the arguments of ``ContactReader``.
     :param refuse_invalid: whether one invalid contact stops the campaign before anybody is called.
-    :param max_calls_per_second: never dial faster; ``None`` for the connection's limit.
-    :param results_path: where to write one line for each contact; ``None`` for nowhere.
+    :param max_calls_per_second: ``None`` for the connection's limit.
+    :param results_path: ``None`` for no file.
     """
 
     plan: CampaignPlan

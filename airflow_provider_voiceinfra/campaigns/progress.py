@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
@@ -89,7 +90,8 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        text = json.dumps(asdict(self), default=lambda moment: moment.isoformat(timespec="seconds"))
+        return dict(json.loads(text))
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any] | None) -> Progress | None:
@@ -119,15 +121,3 @@ def _moment(text: str | None) -> datetime | None:
 def _known(codes: type[Code], value: str | None) -> Code | None:
     """Return a code; ``None`` if there is none, or a newer version of this package has written it."""
     return next((code for code in codes if code.value == value), None)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {_plain(name): number for name, number in value.items()}
-    if isinstance(value, tuple):
-        return [{one.name: _plain(getattr(item, one.name)) for one in fields(item)} for item in value]
-    return value

@@ -24,23 +24,12 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallState
 
 # What a call is refused with when nothing was wrong with it; it is dialled again under the same key.
-AGAIN_CODES = frozenset(
-    {
-        RateLimitedError.default_code,
-        ApiUnreachableError.default_code,
-        TryAgainError.default_code,
-        UnauthorizedError.default_code,
-        INTERRUPTED,
-    }
-)
+_AGAIN = (RateLimitedError, ApiUnreachableError, TryAgainError, UnauthorizedError)
+AGAIN_CODES = frozenset({INTERRUPTED, *(error.default_code for error in _AGAIN)})
 _PURGED = "the call was placed; no record of how it ended is left, since older data was purged"
-# What a person may have fixed before the campaign goes on.
+# What a person may have fixed before the campaign goes on; the last one is say 402 or 403.
 MENDABLE_CODES = frozenset(
-    {
-        NotFoundError.default_code,
-        InvalidRequestError.default_code,
-        CallRefusedError.default_code,  # say 402 or 403, which the API does not document
-    }
+    error.default_code for error in (NotFoundError, InvalidRequestError, CallRefusedError)
 )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from airflow_provider_voiceinfra.cli.output import print_document, print_rows, privacy_of
+from airflow_provider_voiceinfra.cli.output import moment, print_document, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
-from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.masking import Privacy
 
@@ -58,28 +56,23 @@ def show_call(args: Namespace) -> bool:
         return complain("there is neither a call nor a completion with this call_id or idempotency key.")
     privacy = privacy_of(args)
     ended = {completion.call_id: completion} if completion else {}
-    print_document(
-        {
-            "call": _row(entry, ended, privacy) if entry else None,
-            "completion": _completion(completion, privacy) if completion else None,
-            "possible_call_ids": _candidates(ledger, entry),
-        },
-        args.output,
-    )
+    shown: dict[str, Any] = {"call": None, "completion": None, "possible_call_ids": []}
+    if entry is not None:
+        shown["call"] = _row(entry, ended, privacy)
+        if entry.state is CallState.UNKNOWN:  # whose completions could be its own, for a person to judge
+            shown["possible_call_ids"] = ledger.candidates(entry)
+    if completion is not None:
+        record = completion.record().to_dict(include_transcript=privacy.include_transcript)
+        shown["completion"] = privacy.record(record)
+    print_document(shown, args.output)
     return True
-
-
-def _candidates(ledger: CallLedger, entry: CallEntry | None) -> list[str]:
-    """Return whose completions could be an unknown call's, for a person to judge."""
-    unknown = entry is not None and entry.state is CallState.UNKNOWN
-    return ledger.candidates(entry) if unknown and entry is not None else []
 
 
 def _row(entry: CallEntry, ended: Mapping[str, CompletionEntry], privacy: Privacy) -> dict[str, Any]:
     completion = ended.get(entry.call_id or "")
     origin = entry.origin
     return {
-        "claimed_at": _moment(entry.claimed_at),
+        "claimed_at": moment(entry.claimed_at),
         "state": entry.state.value,
         "call_id": entry.call_id,
         "outcome": completion.call_outcome if completion else None,
@@ -101,15 +94,7 @@ def _row(entry: CallEntry, ended: Mapping[str, CompletionEntry], privacy: Privac
         "adopted": entry.adopted,
         "error_code": entry.error_code,
         "error_message": privacy.text(entry.error_message),
-        "answered_at": _moment(entry.answered_at),
-        "ended_at": _moment(completion.ended_at) if completion else None,
-        "purged_at": _moment(entry.purged_at),
+        "answered_at": moment(entry.answered_at),
+        "ended_at": moment(completion.ended_at) if completion else None,
+        "purged_at": moment(entry.purged_at),
     }
-
-
-def _completion(completion: CompletionEntry, privacy: Privacy) -> dict[str, Any]:
-    return privacy.record(completion.record().to_dict(include_transcript=privacy.include_transcript))
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None

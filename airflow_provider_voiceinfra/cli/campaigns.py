@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,7 +14,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import (
     CampaignStatus,
     overview,
 )
-from airflow_provider_voiceinfra.cli.output import cell, print_document, print_rows
+from airflow_provider_voiceinfra.cli.output import cell, moment, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.dialling.clocks import utc_now
@@ -49,10 +48,8 @@ def campaign(args: Namespace) -> bool:
     entry = ledger.campaigns.get(args.campaign)
     if entry is None:
         return complain(_unknown(ledger, args.campaign))
-    if args.cancel:
-        return _cancel(ledger, entry, args)
-    if args.resume:
-        return _resume(ledger, entry, args)
+    if args.cancel or args.resume:
+        return _change(ledger, entry, args)
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
     counts = {} if entry.progress else ledger.campaigns.count_contacts(entry.campaign_id)
     document = overview(_status(entry), counts)
@@ -60,33 +57,25 @@ def campaign(args: Namespace) -> bool:
     return True
 
 
-def _cancel(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
-    changed = ledger.campaigns.cancel(entry.campaign_id)
+def _change(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
+    """Cancel a campaign, or take its cancellation back; say what is now to be done."""
+    change = ledger.campaigns.cancel if args.cancel else ledger.campaigns.uncancel
+    changed = change(entry.campaign_id)
     entry = ledger.campaigns.get(entry.campaign_id) or entry
-    if changed:
-        done = "Cancelled"
+    status = _status(entry)
+    if changed and args.resume:
+        text = f"The cancellation is taken back. {status.after_resuming()}"
+    elif changed:
+        text = f"Cancelled. {status.meaning()}"
     elif entry.cancelled_at is not None:
-        done = f"Nothing to do: it is cancelled since {_moment(entry.cancelled_at)}"
+        text = f"Nothing to do: it is cancelled since {moment(entry.cancelled_at)}. {status.meaning()}"
     else:
-        done = "Nothing to do: it is not cancelled"
-    return _tell(entry, changed, f"{done}. {_status(entry).meaning()}", args)
-
-
-def _resume(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
-    changed = ledger.campaigns.uncancel(entry.campaign_id)
-    entry = ledger.campaigns.get(entry.campaign_id) or entry
-    if not changed:
-        return _tell(entry, False, f"Nothing to do: it is not cancelled. {_status(entry).meaning()}", args)
-    return _tell(entry, True, f"The cancellation is taken back. {_status(entry).after_resuming()}", args)
-
-
-def _tell(entry: CampaignEntry, changed: bool, text: str, args: Namespace) -> bool:
+        text = f"Nothing to do: it is not cancelled. {status.meaning()}"
     if _is_for_people(args):
         say(cell(text))
     else:
-        state = _status(entry).state.value
-        document = {"campaign_id": entry.campaign_id, "changed": changed, "state": state, "message": text}
-        print_document(document, args.output)
+        document = {"campaign_id": entry.campaign_id, "changed": changed, "state": status.state.value}
+        print_document({**document, "message": text}, args.output)
     return True
 
 
@@ -170,7 +159,3 @@ def _in_short(numbers: Mapping[str, int]) -> str:
 
 def _is_for_people(args: Namespace) -> bool:
     return args.output in ("table", "plain")
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="seconds") if moment else None

@@ -14,8 +14,6 @@ def upgrade(args: Namespace) -> bool:
     ledger = open_ledger()
     changed = ledger.upgrade()
     revision = ledger.check()
-    if changed:
-        say(f"The ledger is at revision {revision} now.")
-    else:
-        say(f"Nothing to do: the ledger is at revision {revision}.")
+    done = "The ledger is at revision {} now." if changed else "Nothing to do: the ledger is at revision {}."
+    say(done.format(revision))
     return True

@@ -6,7 +6,7 @@ import json
 from argparse import Namespace
 from typing import Any
 
-from airflow_provider_voiceinfra.cli.output import print_document, print_rows, privacy_of
+from airflow_provider_voiceinfra.cli.output import moment, print_document, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -55,28 +55,21 @@ def _replay(ledger: CallLedger, args: Namespace) -> bool:
     rows = []
     for delivery in chosen:
         receipt = replay(delivery, ledger)
-        rows.append(
-            {
-                "id": delivery.id,
-                "result": receipt.outcome.value,
-                "call_id": receipt.call_id,
-                **_why(receipt.reason),
-            }
-        )
+        result = {"id": delivery.id, "result": receipt.outcome.value, "call_id": receipt.call_id}
+        rows.append({**result, **_why(receipt.reason)})
     print_rows(rows, args.output, _REPLAYED)
     return all(row["result"] != Outcome.KEPT.value for row in rows)
 
 
 def _row(delivery: KeptDelivery, privacy: Privacy) -> dict[str, Any]:
-    replayed = delivery.replayed_at
     return {
         "id": delivery.id,
-        "received_at": delivery.received_at.isoformat(timespec="seconds"),
+        "received_at": moment(delivery.received_at),
         "conn_id": delivery.conn_id,
         "event": privacy.text(delivery.event),
         **_why(delivery.reason),
         "bytes": len(delivery.body),
-        "replayed_at": replayed.isoformat(timespec="seconds") if replayed else None,
+        "replayed_at": moment(delivery.replayed_at),
     }
 
 

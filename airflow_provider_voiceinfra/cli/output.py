@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from airflow.cli.simple_table import AirflowConsole
@@ -60,6 +61,11 @@ def cell(value: object) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def moment(when: datetime | None) -> str | None:
+    """Return a moment as all commands print it, to the second."""
+    return when.isoformat(timespec="seconds") if when else None
 
 
 def _print_document(document: Any, output: str) -> None:

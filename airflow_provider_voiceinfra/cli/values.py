@@ -43,27 +43,26 @@ def since(text: str) -> datetime:
 
 def e164(text: str) -> str:
     """Read a phone number."""
-    if not re.fullmatch(r"\+[1-9]\d{1,14}", text, re.ASCII):
-        raise ArgumentTypeError(
-            "a number is in E.164 form: a plus sign, the country code and the number, such as +14155550100"
-        )
-    return text
+    rule = "a number is in E.164 form: a plus sign, the country code and the number, such as +14155550100"
+    return _checked(text, r"\+[1-9]\d{1,14}", rule)
 
 
 def row_count(text: str) -> int:
     """Read how many rows to show at most."""
-    if not re.fullmatch(r"[1-9]\d{0,6}", text, re.ASCII):
-        raise ArgumentTypeError(f"{text!r} is not a number of rows above 0")
-    return int(text)
+    return int(_checked(text, r"[1-9]\d{0,6}", f"{text!r} is not a number of rows above 0"))
 
 
 def delivery_id(text: str) -> int:
     """Read the number of a kept delivery."""
-    if not re.fullmatch(r"[1-9]\d{0,17}", text, re.ASCII):
-        raise ArgumentTypeError(f"{text!r} is not the number of a delivery")
-    return int(text)
+    return int(_checked(text, r"[1-9]\d{0,17}", f"{text!r} is not the number of a delivery"))
 
 
 def delivery_ids(text: str) -> int | None:
     """Read the number of a kept delivery; ``all`` gives ``None``."""
     return None if text == "all" else delivery_id(text)
+
+
+def _checked(text: str, form: str, rule: str) -> str:
+    if not re.fullmatch(form, text, re.ASCII):
+        raise ArgumentTypeError(rule)
+    return text

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import csv
+import gzip
+import io
+import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
@@ -21,8 +27,8 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
+from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from tests.ledger.examples import running
 from tests.sandbox_process import SandboxProcess
 
 CONN_ID = "voiceinfra_default"
@@ -35,6 +41,30 @@ def numbers(count: int, endings: Collection[int] = range(90)) -> list[str]:
     return [f"+1{area}55501{line:02d}" for area in AREA_CODES for line in endings][:count]
 
 
+def entries(called: Sequence[str], keys: Sequence[str] = (), zone: str | None = None) -> list[ContactEntry]:
+    """Return contacts, which are told apart by their numbers unless there are keys."""
+    request = {"agent_id": "agent_demo", "from_number": "+14155550199"}
+    return [
+        ContactEntry(0, row, key, {**request, "to_number": number}, zone)
+        for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1)
+    ]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a result file, whatever its format."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode()
+    if ".csv" in path.name:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def adds_up(summary: Mapping[str, Any]) -> bool:
+    """Return whether the numbers of outcomes and of skipped rows add up to that of the contacts."""
+    apart = {"campaign_id", "contacts", "placed", "attempts", "started_at", "finished_at", "results_path"}
+    return sum(value for name, value in summary.items() if name not in apart) == summary["contacts"]
+
+
 class FlakyLedger:
     """A ledger whose database is away for some operations.
 
@@ -43,13 +73,17 @@ class FlakyLedger:
     """
 
     def __init__(self, ledger: CallLedger, fails: Callable[[str], str | None]) -> None:
-        self._ledger = ledger
+        self._ledger: Any = ledger
         self._fails = fails
         self._lock = threading.Lock()
         self.failures: Counter[str] = Counter()
 
     def __getattr__(self, name: str) -> Any:
         work = getattr(self._ledger, name)
+        if isinstance(work, LedgerPart):
+            part = copy.copy(self)
+            part._ledger = work
+            return part
         if not callable(work):
             return work
 
@@ -105,16 +139,13 @@ class Bench:
         values = {"max_active_calls": 10, "completion_timeout": timedelta(seconds=30), **values}
         return CampaignPlan(self.campaign_id, **values)
 
-    def load(self, called: Sequence[str], keys: Sequence[str] = ()) -> None:
-        """Store contacts, which are told apart by their numbers unless there are keys."""
-        self.take()
-        entries = []
-        for row, (key, number) in enumerate(zip(keys or called, called, strict=True), 1):
-            request = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": number}
-            entries.append(ContactEntry(0, row, key, request, None))
+    def load(self, called: list[str], keys: Sequence[str] = ()) -> list[str]:
+        """Store contacts, see ``entries``; return their numbers."""
+        runner = self.take()
         self.ledger.campaigns.load_contacts(
-            self.campaign_id, entries, loaded_by="load", runner=running(self.ledger, self.campaign_id)
+            self.campaign_id, entries(called, keys), loaded_by="load", runner=runner
         )
+        return called
 
     def take(self, origin: CallOrigin = ORIGIN) -> str:
         entry = self.ledger.campaigns.take(self.campaign_id, conn_id=CONN_ID, origin=origin)
@@ -183,6 +214,11 @@ class Bench:
                 with suppress(Exception):
                     self.runner.stop()
                 thread.join(30)
+
+    def stop(self) -> None:
+        """Have the process that runs it stop."""
+        assert self.runner is not None
+        self.runner.stop()
 
     def summary(self, plan: CampaignPlan) -> dict[str, int]:
         """Return what the summary of the campaign says, but for what is 0."""

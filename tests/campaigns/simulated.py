@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CompletionEntry,
     hash_key,
 )
+from tests.support.records import build
 
 MIN_PAUSE = timedelta(seconds=60)
 ORIGIN = CallOrigin("dag", "run", "task", -1, 1)
@@ -87,6 +88,14 @@ class MemoryLedger:
         """What the ledger has as a part."""
         return self
 
+    @classmethod
+    def at(cls, now: datetime, people: int = 1) -> MemoryLedger:
+        """Return a ledger with contacts in New York."""
+        ledger = cls(Clock(now))
+        for line in range(people):
+            ledger.add(f"+121255501{line:02d}")
+        return ledger
+
     def add(self, to_number: str, timezone: str | None = None) -> None:
         """Add a contact."""
         position = len(self.contacts) + 1
@@ -140,8 +149,17 @@ class MemoryLedger:
         row = self.rows.get(key_hash)
         if row is not None and row.entry.state is not CallState.REFUSED:
             return None
-        self.rows[key_hash] = _Row(_claimed(job, key_hash, self.clock.now))
-        return self.rows[key_hash].entry
+        entry = build(
+            CallEntry,
+            key_hash=key_hash,
+            idempotency_key=job.key,
+            state=CallState.CLAIMED,
+            origin=job.origin,
+            claimed_at=self.clock.now,
+            renewed_at=self.clock.now,
+        )
+        self.rows[key_hash] = _Row(entry)
+        return entry
 
     def refuse(self, entry: CallEntry, code: str) -> CallEntry:
         return self._change(entry, state=CallState.REFUSED, error_code=code, answered_at=self.clock.now)
@@ -153,17 +171,11 @@ class MemoryLedger:
     def complete(self, call_id: str, outcome: str) -> None:
         """Record that a call is over."""
         [row] = [row for row in self.rows.values() if row.entry.call_id == call_id]
-        row.completion = CompletionEntry(
+        row.completion = build(
+            CompletionEntry,
             call_id=call_id,
             sequence=len(self.completed) + 1,
-            conn_id="",
-            agent_id=None,
-            from_number=None,
-            to_number=None,
             call_outcome=outcome,
-            duration_seconds=1,
-            started_at=None,
-            ended_at=None,
             received_at=self.clock.now,
         )
         self.completed.append(row.completion)
@@ -174,45 +186,14 @@ class MemoryLedger:
         return row.entry
 
 
-def _claimed(job: Job, key_hash: str, now: datetime) -> CallEntry:
-    return CallEntry(
-        key_hash=key_hash,
-        idempotency_key=job.key,
-        state=CallState.CLAIMED,
-        token="",
-        dials=1,
-        redials=0,
-        conn_id="",
-        agent_id=None,
-        from_number=None,
-        to_number=job.call.to_number,
-        request=None,
-        call_id=None,
-        adopted=False,
-        error_code=None,
-        error_message=None,
-        origin=job.origin,
-        claimed_at=now,
-        renewed_at=now,
-        answered_at=None,
-        unsettled_since=None,
-        purged_at=None,
-    )
-
-
 def _attempt(row: _Row) -> Attempt:
     entry, completion = row.entry, row.completion
-    return Attempt(
-        position=entry.origin.position or 0,
-        number=entry.origin.attempt or 0,
-        key_hash=entry.key_hash,
-        state=entry.state,
-        call_id=entry.call_id,
-        claimed_at=entry.claimed_at,
-        renewed_at=entry.renewed_at,
-        answered_at=entry.answered_at,
-        error_code=entry.error_code,
-        error_message=None,
+    same = ("key_hash", "state", "call_id", "claimed_at", "renewed_at", "answered_at", "error_code")
+    return build(
+        Attempt,
+        **{name: getattr(entry, name) for name in same},
+        position=entry.origin.position,
+        number=entry.origin.attempt,
         outcome=completion.call_outcome if completion else None,
         completed_at=completion.received_at if completion else None,
     )
@@ -250,6 +231,8 @@ class World:
         self.sent: list[tuple[Job, datetime]] = []
         self.talking: dict[str, datetime] = {}
         self.ticks = 0
+        self.on_wait: Callable[[float], object] = lambda timeout: None
+        """Called each time the runner waits."""
 
     def move(self, to: datetime) -> None:
         """Let time go by; who has talked enough hangs up."""
@@ -320,6 +303,7 @@ class SimulatedDialler:
 
     def wait(self, timeout: float) -> list[Dialled]:
         world = self._world
+        world.on_wait(timeout)
         world.ticks += 1
         assert world.ticks < MOST_TICKS, "the campaign does not end"
         longest = max(world.habits.step, world.habits.queued / 100)
@@ -337,30 +321,32 @@ class SimulatedDialler:
         return found
 
 
+def campaign(
+    world: World,
+    plan: CampaignPlan,
+    before: Progress | None = None,
+    min_pause: timedelta | None = MIN_PAUSE,
+) -> CampaignRunner:
+    """Return what a process runs."""
+    anything: Any = world.ledger, SimulatedDialler(world)
+    clocks = world.clock.clocks
+    return CampaignRunner(
+        plan, *anything, runner="", origin=ORIGIN, min_pause=min_pause, clocks=clocks, before=before
+    )
+
+
 def run(world: World, plan: CampaignPlan, *, processes: int = 1000) -> End:
     """Run a campaign to its end, whoever sleeps or is killed on the way."""
     told = None
     for _ in range(processes):
-        dialler: Any = SimulatedDialler(world)
-        ledger: Any = world.ledger
         try:
-            runner = CampaignRunner(
-                plan,
-                ledger,
-                dialler,
-                runner="",
-                origin=ORIGIN,
-                min_pause=MIN_PAUSE,
-                clocks=world.clock.clocks,
-                before=told,
-            )
-            end = runner.run()
+            end = campaign(world, plan, told).run()
         except Killed:
             told = None
             continue
         if isinstance(end, End):
             return end
         assert end.until >= world.clock.now + MIN_PAUSE
-        told = ledger.told
+        told = world.ledger.told
         world.sleep(end)
     raise AssertionError(f"the campaign did not end in {processes} processes")

@@ -33,11 +33,7 @@ def test_it_is_read_as_it_was_written() -> None:
     )
     assert Progress.from_json(json.loads(json.dumps(progress.to_json()))) == progress
     assert Progress.from_json(Progress().to_json()) == Progress()
-
-
-def test_a_campaign_that_has_said_nothing_has_no_progress() -> None:
-    assert Progress.from_json(None) is None
-    assert Progress.from_json({}) is None
+    assert Progress.from_json(None) is Progress.from_json({}) is None
 
 
 def test_codes_of_a_newer_version_are_passed_over() -> None:

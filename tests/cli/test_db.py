@@ -19,15 +19,17 @@ def test_the_tables_are_made_once(run: Run, ledger_file: Path) -> None:
     assert ledger_file.is_file()
 
 
+@pytest.mark.parametrize("words", [("db", "upgrade"), ("calls",)])
 def test_a_database_that_cannot_be_reached_is_one_clear_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", "sqlite:////no/such/folder/ledger.db")
 
-    ran = run("db", "upgrade")
+    ran = run(*words)
 
     assert ran.code == 1
     assert ran.err.startswith("voiceinfra: The ledger's database cannot be used")
+    assert ran.err.count("\n") == 1
 
 
 def test_a_url_that_is_none_does_not_show_its_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -17,33 +16,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.cli.conftest import Run, claim
 
-
-def actions(command: ActionCommand | GroupCommand) -> list[ActionCommand]:
-    if isinstance(command, ActionCommand):
-        return [command]
-    return [action for inner in command.subcommands for action in actions(inner)]
-
-
 (GROUP,) = get_commands()
-
-
-def test_there_is_one_group_with_these_commands() -> None:
-    assert GROUP.name == "voiceinfra"
-    assert [action.name for action in actions(GROUP)] == [
-        "doctor",
-        "calls",
-        "call",
-        "campaigns",
-        "campaign",
-        "deliveries",
-        "purge",
-        "upgrade",
-    ]
-
-
-@pytest.mark.parametrize("name", ["calls", "campaigns", "db", "deliveries", "doctor", "purge"])
-def test_the_code_behind_it_can_be_imported(name: str) -> None:
-    importlib.import_module(f"airflow_provider_voiceinfra.cli.{name}")
 
 
 def words_to(command: ActionCommand | GroupCommand, *above: str) -> list[tuple[str, ...]]:
@@ -73,11 +46,6 @@ def test_help_shows_all_that_is_written(run: Run, words: tuple[str, ...]) -> Non
     for text in written:
         # Airflow's own arguments are written as it wants them.
         assert "".join(text.replace("\\[", "[").split()) in shown
-
-
-def test_help_names_the_section_of_a_setting(run: Run) -> None:
-    assert "default: /voiceinfra under [api] base_url" in " ".join(run("doctor", "--help").out.split())
-    assert "default: [voiceinfra] retention_days" in " ".join(run("purge", "--help").out.split())
 
 
 def test_states_are_those_of_the_ledger() -> None:

@@ -54,19 +54,15 @@ _WRONG = frozenset({"647", "689"})
 
 
 def zones_of_area_code(area_code: str) -> tuple[str, ...]:
-    """Return all time zones that numbers of an area code of +1 may be in.
+    """Return all time zones that numbers of an area code of +1 may be in, as sorted IANA names.
 
-    :param area_code: three digits, such as ``219``.
-    :return: IANA names, sorted; none if it serves no area, such as 800, or is newer than what is known here.
+    There are none if it serves no area, such as 800, or is newer than what is known here.
     """
     return _all_zones().get(area_code, ())
 
 
 def zones_lacking(number: str) -> tuple[str, ...]:
-    """Return the zones that a number may be in besides those that the library names.
-
-    :param number: in E.164 form.
-    """
+    """Return the zones that a number in E.164 form may be in besides those that the library names."""
     return next((zones for first, zones in _LACKING.items() if number.startswith(f"+{first}")), ())
 
 

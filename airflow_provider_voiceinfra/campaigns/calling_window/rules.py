@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
@@ -12,7 +12,8 @@ from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 DAY = 86_400
 WEEK = 7 * DAY
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DAY_NUMBERS = {name: number for number, day in enumerate(_DAYS) for name in (day, day[:3])}
 FIELDS = ("days", "from", "to", "timezone")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
 _TEXT = re.compile(r"(?P<days>[a-z][a-z, -]*?)?\s*(?P<from>\d[\d:]*)\s*-\s*(?P<to>\d[\d:]*)", re.IGNORECASE)
@@ -30,7 +31,7 @@ def parse_rules(spec: object) -> tuple[Rules, str | None]:
     """
     windows = list(_windows(spec))
     if not windows:
-        raise _error("has no window; leave it out to call at any hour", "")
+        raise _error("has no window; leave it out to call at any hour")
     spans: list[tuple[int, int]] = []
     zones = set()
     for number, window in enumerate(windows, 1):
@@ -39,11 +40,11 @@ def parse_rules(spec: object) -> tuple[Rules, str | None]:
         zones.add(_zone(window, where))
     zones.discard(None)
     if len(zones) > 1:
-        raise _error(f"names several time zones ({', '.join(sorted(map(str, zones)))}); name one, once", "")
+        raise _error(f"names several time zones ({', '.join(sorted(map(str, zones)))}); name one, once")
     return _disjoint(spans), next(iter(zones), None)
 
 
-def _error(rule: str, where: str) -> InvalidCallError:
+def _error(rule: str, where: str = "") -> InvalidCallError:
     return InvalidCallError("calling_window", f"{where}{rule}")
 
 
@@ -53,9 +54,7 @@ def _windows(spec: object) -> Iterator[Mapping[str, Any]]:
     if isinstance(spec, Mapping):
         spec = [spec]
     if not isinstance(spec, Sequence) or isinstance(spec, (str, bytes)):
-        raise _error(
-            f"must be a mapping such as {_EXAMPLE}, or a list of such, not {type(spec).__name__}", ""
-        )
+        raise _error(f"must be a mapping such as {_EXAMPLE}, or a list of such, not {type(spec).__name__}")
     for number, window in enumerate(spec, 1):
         if isinstance(window, str):
             yield from _from_text(window)
@@ -71,12 +70,12 @@ def _from_json(text: str) -> object:
     try:
         spec = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise _error(f"is not JSON; write it such as {_EXAMPLE}", "") from exc
+        raise _error(f"is not JSON; write it such as {_EXAMPLE}") from exc
     for window in spec if isinstance(spec, list) else [spec]:
         # What a template makes of something that is not there would otherwise lift a limit.
         nulls = [name for name, value in window.items() if value is None] if isinstance(window, dict) else []
         if nulls:
-            raise _error(f"{nulls[0]!r} is null; give it a value, or leave it out", "")
+            raise _error(f"{nulls[0]!r} is null; give it a value, or leave it out")
     return spec
 
 
@@ -133,7 +132,8 @@ def _days(value: object, where: str) -> set[int]:
         raise _error(_days_rule(value), where)
     days: set[int] = set()
     for part in parts:
-        ends = [_day(name) for name in part.split("-")] if isinstance(part, str) else [None]
+        names = part.lower().split("-") if isinstance(part, str) else [""]
+        ends = [_DAY_NUMBERS.get(name.strip()) for name in names]
         first, last = ends[0], ends[-1]
         if first is None or last is None or len(ends) > 2:
             raise _error(_days_rule(part), where)
@@ -143,14 +143,6 @@ def _days(value: object, where: str) -> set[int]:
 
 def _days_rule(value: object) -> str:
     return f"'days' has {repr(value)[:64]}; write mon-fri, or mon,wed,sat, or leave it out for every day"
-
-
-def _day(name: str) -> int | None:
-    name = name.strip().lower()
-    for number, day in enumerate(DAYS):
-        if name in (day, day[:3]):
-            return number
-    return None
 
 
 def _zone(window: Mapping[str, Any], where: str) -> str | None:
@@ -172,10 +164,15 @@ def _disjoint(spans: list[tuple[int, int]]) -> Rules:
     """Return spans sorted and merged; what crosses the end of Sunday goes on at the start of Monday."""
     cut = [(start, min(end, WEEK)) for start, end in spans]
     cut += [(0, end - WEEK) for _, end in spans if end > WEEK]
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(cut):
-        if merged and merged[-1][1] >= start:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
+    return tuple(merged(sorted(cut)))
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans, which are sorted by their starts, as few that neither overlap nor touch."""
+    found: list[tuple[int, int]] = []
+    for start, end in spans:
+        if found and found[-1][1] >= start:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
+from itertools import chain
 from zoneinfo import ZoneInfo
 
-from airflow_provider_voiceinfra.campaigns.calling_window.rules import WEEK, parse_rules
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named, zones_for
+from airflow_provider_voiceinfra.campaigns.calling_window.rules import WEEK, merged, parse_rules
+from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 
-__all__ = ["HORIZON", "CallingWindow", "zones_for"]
-
-HORIZON = timedelta(days=14)
+_HORIZON = 14 * 86_400
 _HOUR = 3600
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = timedelta(seconds=1)
@@ -29,7 +29,9 @@ class CallingWindow:
     """Days and hours at which people may be called, by the clock on the wall.
 
     A local time from ``from`` up to, not including, ``to`` is open: twice where the clock is put back over
-    it, and never where the clock is put forward over it.
+    it, and never where the clock is put forward over it. It is asked about at aware times, in the zones that
+    ``zones_for`` gives, which are no matter if the window names its zone; without any, no hour is known to
+    be in calling hours.
 
     :param rules: the open seconds of a week from Monday, 00:00 local time: sorted, disjoint.
     :param timezone: the one zone whose clock counts; if not set, those of each contact.
@@ -58,74 +60,53 @@ class CallingWindow:
         return cls(rules, zone)
 
     def is_open(self, at: datetime, zones: Sequence[str] | None = None) -> bool:
-        """Return whether the hour is in calling hours in every zone.
-
-        :param at: an aware time.
-        :param zones: IANA names, as ``zones_for`` gives them; no matter if the window names its zone. Without
-            any, no hour is known to be in calling hours.
-        """
+        """Return whether the hour is in calling hours in every zone."""
         second = _seconds(at)
-        return any(start <= second < end for start, end in self._from(second, zones, stop=second + 1))
+        return next(self._spans(second, zones), (None,))[0] == second
 
     def next_opening(self, at: datetime, zones: Sequence[str] | None = None) -> datetime | None:
         """Return the first open instant from ``at`` on, which is ``at`` itself if it is open.
 
-        :param at: an aware time.
-        :param zones: as for ``is_open``.
         :return: aware UTC; ``None`` if none of the next 14 days has calling hours in every zone.
         """
         second = _seconds(at)
-        last = second + int(HORIZON.total_seconds())
-        for start, _ in self._from(second, zones, stop=last + 1):
-            if start <= second:
+        for start, _ in self._spans(second, zones):
+            if start == second:
                 return at.astimezone(timezone.utc)
-            return _EPOCH + start * _SECOND if start <= last else None
+            return _EPOCH + start * _SECOND if start <= second + _HORIZON else None
         return None
 
     def closes_at(self, at: datetime, zones: Sequence[str] | None = None) -> datetime | None:
         """Return the first closed instant from ``at`` on, which is ``at`` itself if it is closed.
 
-        :param at: an aware time.
-        :param zones: as for ``is_open``.
         :return: aware UTC; ``None`` if it stays open for the next 14 days.
         """
         second = _seconds(at)
-        last = second + int(HORIZON.total_seconds())
-        open_until = second
-        for start, end in self._from(second, zones, stop=last + 1):
-            if start > open_until:
-                break
-            open_until = end
-        if open_until == second:
-            return at.astimezone(timezone.utc)
-        return _EPOCH + open_until * _SECOND if open_until <= last else None
+        for start, end in self._spans(second, zones):
+            if start == second:
+                return _EPOCH + end * _SECOND if end <= second + _HORIZON else None
+            break
+        return at.astimezone(timezone.utc)
 
     def longest_opening(self, at: datetime, zones: Sequence[str] | None = None) -> timedelta:
-        """Return how long the window is open at a time, at most, in the 14 days from ``at`` on.
+        """Return how long the window is open at a time, at most, in the 14 days from ``at`` on."""
+        return max((end - start for start, end in self._spans(_seconds(at), zones)), default=0) * _SECOND
 
-        :param at: an aware time.
-        :param zones: as for ``is_open``.
-        :return: zero if it is never open.
-        """
-        second = _seconds(at)
-        longest, begun, ended = 0, second, second
-        for start, end in self._from(second, zones, stop=second + int(HORIZON.total_seconds())):
-            begun, ended = (begun if start <= ended else start), end
-            longest = max(longest, ended - begun)
-        return longest * _SECOND
-
-    def _from(self, second: int, zones: Sequence[str] | None, *, stop: int) -> Iterator[tuple[int, int]]:
-        """Yield the open spans that end after a second and begin before another, cut where weeks meet."""
+    def _spans(self, second: int, zones: Sequence[str] | None) -> Iterator[tuple[int, int]]:
+        """Yield what is open in the weeks of the next 14 days, from a second on."""
         names = (self.timezone,) if self.timezone else tuple(zones or ())
-        if not names:
-            return
-        week = (second - _MONDAY) // WEEK
-        while _MONDAY + week * WEEK < stop:
-            spans = self._week(names, week)
-            # Spans are disjoint: the first to end after the second is the last to start by it, or the next.
-            at = bisect_right(spans, second, key=_start)
-            yield from spans[at - 1 if at and spans[at - 1][1] > second else at :]
-            week += 1
+        weeks = range((second - _MONDAY) // WEEK, (second + _HORIZON - _MONDAY) // WEEK + 1) if names else ()
+        start = end = second
+        for opens, closes in chain.from_iterable(self._week(names, week) for week in weeks):
+            if closes <= second:
+                continue
+            if opens > end:  # weeks meet where a span goes on
+                if start < end:
+                    yield start, end
+                start = opens
+            end = closes
+        if start < end:
+            yield start, end
 
     def _week(self, names: tuple[str, ...], week: int) -> _Spans:
         """Return the spans of one week in UTC that are open in all of the zones."""
@@ -133,21 +114,17 @@ class CallingWindow:
         if spans is None:
             first = _MONDAY + week * WEEK
             if len(names) == 1:
-                spans = _merged(_open_spans(self.rules, zone_named(names[0]), first, first + WEEK))
+                spans = merged(_open_spans(self.rules, zone_named(names[0]), first, first + WEEK))
             else:
                 spans = self._week(names[:1], week)
                 for name in names[1:]:
-                    if not spans:
-                        break
-                    spans = list(_common(spans, self._week((name,), week)))
+                    others = self._week((name,), week)
+                    both = ((max(a[0], b[0]), min(a[1], b[1])) for a in spans for b in others)
+                    spans = [(start, end) for start, end in both if start < end]
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
             self._cache[names, week] = spans
         return spans
-
-
-def _start(span: tuple[int, int]) -> int:
-    return span[0]
 
 
 def _seconds(at: datetime) -> int:
@@ -174,44 +151,19 @@ def _offsets(zone: ZoneInfo, first: int, end: int) -> Iterator[tuple[int, int, i
     """Yield the stretches between two instants without a change of the clock, and its offset in seconds."""
     start, offset = first, _offset(zone, first)
     for known in range(first, end, _HOUR):
-        low, high = known, min(known + _HOUR, end)
-        changed = _offset(zone, high)
-        if changed == offset:
-            continue
-        while high - low > 1:
-            middle = (low + high) // 2
-            if _offset(zone, middle) == offset:
-                low = middle
-            else:
-                high = middle
-        yield start, high, offset
-        start, offset = high, changed
+        hour = range(known, min(known + _HOUR, end))
+        changed = _offset(zone, hour.stop)
+        if changed != offset:
+            at = hour.start + bisect_left(hour, True, key=partial(_is_other, zone, offset))
+            yield start, at, offset
+            start, offset = at, changed
     yield start, end, offset
+
+
+def _is_other(zone: ZoneInfo, offset: int, second: int) -> bool:
+    return _offset(zone, second) != offset
 
 
 def _offset(zone: ZoneInfo, second: int) -> int:
     local = datetime.fromtimestamp(second, zone).utcoffset()
     return 0 if local is None else int(local.total_seconds())
-
-
-def _merged(spans: Iterable[tuple[int, int]]) -> _Spans:
-    merged: _Spans = []
-    for start, end in spans:
-        if merged and merged[-1][1] >= start:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        elif start < end:
-            merged.append((start, end))
-    return merged
-
-
-def _common(left: _Spans, right: _Spans) -> Iterator[tuple[int, int]]:
-    one = two = 0
-    while one < len(left) and two < len(right):
-        start = max(left[one][0], right[two][0])
-        end = min(left[one][1], right[two][1])
-        if start < end:
-            yield start, end
-        if left[one][1] < right[two][1]:
-            one += 1
-        else:
-            two += 1

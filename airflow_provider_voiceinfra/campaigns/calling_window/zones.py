@@ -10,13 +10,12 @@ from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 # Files of the database that name this computer's zone, or none at all.
-_NO_PLACE = frozenset({"Factory", "localtime", "posixrules"})
-_UNKNOWN = "Etc/Unknown"
+_NO_PLACE = frozenset({"Factory", "localtime", "posixrules", "Etc/Unknown"})
 
 
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> ZoneInfo:
-    """Return a time zone by its IANA name, such as ``America/New_York``.
+    """Return a time zone by its IANA name.
 
     :raises InvalidCallError: if there is no such zone.
     """
@@ -66,11 +65,9 @@ def _zones_of_number(to_number: str) -> tuple[str, ...] | None:
 @lru_cache(maxsize=2048)
 def _usable(names: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the same tuple for the same zones, each once; ``None`` if one of them is unknown here."""
-    if not names or _UNKNOWN in names:
-        return None
     try:
         for name in names:
             zone_named(name)
     except InvalidCallError:
         return None
-    return tuple(sorted(set(names)))
+    return tuple(sorted(set(names))) or None

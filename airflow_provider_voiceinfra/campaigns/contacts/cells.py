@@ -34,9 +34,8 @@ def agent(value: object) -> str | None:
 
 
 def key_of(name: str, value: object) -> str:
-    """Return what identifies a contact.
+    """Return what identifies a contact, out of a column.
 
-    :param name: the column.
     :raises InvalidCallError: if it is empty or no short text.
     """
     if isinstance(value, int) and not isinstance(value, bool):
@@ -60,9 +59,8 @@ def mark_of(key: str) -> int:
 
 
 def variables_of(values: Mapping[str, Any] | None, without: frozenset[str]) -> dict[str, Any]:
-    """Return the values that are not empty.
+    """Return the values that are not empty, but for those of some names.
 
-    :param without: the names that are no variables.
     :raises InvalidCallError: naming the first value that is not JSON or cannot be stored.
     """
     if values is None:

@@ -1,4 +1,7 @@
-"""What the columns of contacts are called, and what was meant by a name that is not right; sees no values."""
+"""What the columns of contacts are called, and what was meant by a name that is not right; sees no values.
+
+A ``source`` is what errors call the contacts.
+"""
 
 from __future__ import annotations
 
@@ -69,24 +72,20 @@ class Renaming:
     def names(self, columns: Collection[str], source: str) -> tuple[str, ...]:
         """Return columns by the names that are used here.
 
-        :param source: what errors call the contacts.
         :raises ContactsError: if a column that is renamed is not there.
         """
-        for theirs in self._ours:
-            if theirs not in columns:
-                self._refuse_wrong_way_round(columns)
-                raise ContactsError(
-                    f"columns: {shown(theirs)} is no column of {source}; there are {listed(columns)}"
-                )
-        return tuple(self.ours(columns))
-
-    def _refuse_wrong_way_round(self, columns: Collection[str]) -> None:
+        missing = next((theirs for theirs in self._ours if theirs not in columns), None)
+        if missing is None:
+            return tuple(self.ours(columns))
         if self._theirs.keys() <= set(columns):
             meant = ", ".join(f"{shown(theirs)}: {shown(ours)}" for ours, theirs in self._theirs.items())
             raise ContactsError(
                 "columns: is the wrong way round: the names used here are on the left, those in the contacts "
                 f"on the right; write {{{meant}}}"
             )
+        raise ContactsError(
+            f"columns: {shown(missing)} is no column of {source}; there are {listed(columns)}"
+        )
 
     def ours(self, columns: Iterable[str]) -> list[str]:
         """Return columns by the names that are used here."""
@@ -110,11 +109,7 @@ class Renaming:
 
 
 def check_header(names: Collection[str], source: str) -> None:
-    """Refuse a file whose first row is a contact and no header.
-
-    :param source: what errors call the contacts.
-    :raises ContactsError: if one of the names is a phone number.
-    """
+    """Refuse a file whose first row is a contact and no header: one of the names is a phone number."""
     if any(map(is_phone_number, names)):
         raise ContactsError(
             f"{source}, row 1: looks like a contact ({listed(names)}), so the header is missing; put a row "
@@ -123,11 +118,7 @@ def check_header(names: Collection[str], source: str) -> None:
 
 
 def check_names(names: Iterable[str], source: str) -> None:
-    """Refuse columns that would go unheeded, although they are named like what decides about calls.
-
-    :param source: what errors call the contacts.
-    :raises ContactsError: naming the column and what to write instead.
-    """
+    """Refuse columns that would go unheeded, although they are named like what decides about calls."""
     names = list(names)
     for name in names:
         word = _BY_PLAIN_NAME.get(plain(name))
@@ -145,11 +136,14 @@ def check_names(names: Iterable[str], source: str) -> None:
 
 def remedy(name: str, columns: Collection[str]) -> str:
     """Return what to do about a column that is missing, and which there are."""
-    there = f"there are {listed(columns)}" if columns else "there are none"
-    meant = next((column for column in columns if plain(column) == plain(name)), None)
+    meant = _alike(name, columns)
     if meant is None and name == "to_number":
         meant = like_a_number(columns)
-    return f"{_rename(meant, name) if meant else 'add it'}; {there}"
+    return f"{_rename(meant, name) if meant else 'add it'}; there are {listed(columns)}"
+
+
+def _alike(name: str, columns: Iterable[str]) -> str | None:
+    return next((column for column in columns if plain(column) == plain(name)), None)
 
 
 def like_a_number(columns: Iterable[str]) -> str | None:
@@ -159,14 +153,13 @@ def like_a_number(columns: Iterable[str]) -> str | None:
 
 def placeholder(name: str, columns: Collection[str]) -> str:
     """Return what to do about a placeholder without a column, and which columns there are."""
-    meant = next((column for column in columns if plain(column) == plain(name)), None)
-    there = f"there are {listed(columns)}" if columns else "there are none"
+    meant, there = _alike(name, columns), f"there are {listed(columns)}"
     return f"write {{{mask_numbers_in(meant)}}}; {there}" if meant else there
 
 
 def listed(columns: Collection[str]) -> str:
     """Return the names of columns; a file without a header has a contact in their place."""
-    return mask_numbers_in(", ".join(list(columns)[:50]))
+    return mask_numbers_in(", ".join(list(columns)[:50])) or "none"
 
 
 def shown(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from airflow_provider_voiceinfra.campaigns.contacts.columns import like_a_number, listed
 from airflow_provider_voiceinfra.campaigns.contacts.columns import shown as shown_name
 from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberReader
-from airflow_provider_voiceinfra.campaigns.contacts.rows import BadRow, open_rows
+from airflow_provider_voiceinfra.campaigns.contacts.rows import open_rows
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import Lines, is_location, shown, suffixes
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 
@@ -15,21 +15,10 @@ from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallErr
 COLUMNS = ("to_number", "number", "phone_number", "phone")
 
 
-class DoNotCall:
-    """A set of numbers, each kept as a whole number, which is exact and small.
-
-    :param numbers: in E.164 form.
-    """
-
-    def __init__(self, numbers: Iterable[str]) -> None:
-        self._numbers = {int(number[1:]) for number in numbers}
-
-    def __contains__(self, number: str) -> bool:
-        return int(number[1:]) in self._numbers
-
-
-def read_do_not_call(source: object, numbers: NumberReader) -> DoNotCall:
+def read_do_not_call(source: object, numbers: NumberReader) -> set[int]:
     """Return the numbers of a collection, or of a CSV, JSONL or text file, optionally gzipped.
+
+    Each is the digits of its E.164 form as a whole number, which is exact and small.
 
     A CSV or JSONL file has them in the column ``to_number``, ``number``, ``phone_number`` or ``phone``, or in
     its only one; any other file has one on each line.
@@ -39,20 +28,16 @@ def read_do_not_call(source: object, numbers: NumberReader) -> DoNotCall:
     :raises ContactsError: if the file or one of the numbers cannot be read: somebody would be called who
         must not be.
     """
-    if source is None:
-        return DoNotCall(())
-    return DoNotCall(_normalised(source, numbers))
-
-
-def _normalised(source: object, numbers: NumberReader) -> Iterator[str]:
-    for where, written in _written(source):
+    found = set()
+    for where, written in _written(source) if source is not None else ():
         try:
-            yield numbers.normalise(written, "number")
+            found.add(int(numbers.normalise(written, "number")[1:]))
         except InvalidCallError as exc:
             raise ContactsError(
                 f"do_not_call: {where}: {exc.rule}. Fix it or remove it: a number that cannot be read "
                 "cannot be kept from being called."
             ) from exc
+    return found
 
 
 def _written(source: object) -> Iterator[tuple[str, object]]:
@@ -80,10 +65,10 @@ def _table(source: object) -> Iterator[tuple[str, object]]:
         name = _column(rows.columns, shown(source))
         if sum(character.isdigit() for character in name) >= 7:
             yield f"{shown(source)}, row 1", name  # a file without a header
-    for number, row in rows:
+    for number, row in rows.numbered:
         where = f"{shown(source)}, row {number}"
-        if isinstance(row, BadRow):
-            raise ContactsError(f"do_not_call: {where}: {row.field} {row.message}")
+        if isinstance(row, InvalidCallError):
+            raise ContactsError(f"do_not_call: {where}: {row.field} {row.rule}")
         written = row[_column(tuple(row), where)]
         if written not in (None, ""):
             yield where, written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
@@ -18,20 +17,6 @@ _DECIMAL = re.compile(r"\+?\d{6,}[.,]\d{1,2}")
 # Without a number: Airflow masks those of the task in its logs, and would mask the example, too.
 _EXAMPLE = "with a plus sign and the country code, such as +1 and ten more digits"
 _ABROAD = "begins with 00, which is dialled for calls abroad; write + in its place"
-
-
-@dataclass
-class _Country:
-    """What holds for all numbers of one country calling code.
-
-    :param size: how many digits the code has.
-    :param trunk: the digits that a number may begin with at home and that are dropped from abroad.
-    :param possible: whether a national number of so many digits is possible, as far as it was asked.
-    """
-
-    size: int
-    trunk: re.Pattern[str] | None
-    possible: dict[int, bool] = field(default_factory=dict)
 
 
 class NumberReader:
@@ -53,7 +38,8 @@ class NumberReader:
                 "capitals, such as US, or GB for the United Kingdom"
             )
         self._region = default_region
-        self._countries: dict[str, _Country | None] = {}
+        # By the first digits of a number and its length.
+        self._kinds: dict[tuple[str, int], tuple[int, re.Pattern[str] | None] | None] = {}
 
     def normalise(self, written: object, field: str = "to_number") -> str:
         """Return the number in E.164 form.
@@ -62,7 +48,10 @@ class NumberReader:
         :param field: what the error calls it.
         :raises InvalidCallError: if it cannot be a phone number; the message masks it.
         """
-        text = self._text(written, field)
+        if not isinstance(written, (str, int)) or isinstance(written, bool):
+            rule = f"must be text, not {type(written).__name__}; write it {_EXAMPLE}"
+            raise InvalidCallError(field, rule)
+        text = str(written)
         if _E164.fullmatch(text) is None:
             text = text.translate(_INVISIBLE).strip().lstrip("'")
             _check_form(text, field)
@@ -70,47 +59,33 @@ class NumberReader:
             return text
         return self._parsed(text, field)
 
-    @staticmethod
-    def _text(written: object, field: str) -> str:
-        if isinstance(written, str):
-            return written
-        if isinstance(written, int) and not isinstance(written, bool):
-            return str(written)
-        raise InvalidCallError(field, f"must be text, not {type(written).__name__}; write it {_EXAMPLE}")
-
     def _is_plain(self, number: str) -> bool:
-        """Return whether an E.164 number is possible as it is, without parsing it where that is known."""
-        try:
-            country = self._countries[number[1:4]]
-        except KeyError:
-            country = self._countries[number[1:4]] = self._country(number[1:4])
-        if country is None:
-            return False
-        national = number[country.size + 1 :]
-        if country.trunk is not None:
-            found = country.trunk.match(national)
-            if found is not None and found.end() > 0:
-                return False  # only a parser can tell whether these digits are dropped
-        possible = country.possible.get(len(national))
-        if possible is None:
-            try:
-                possible = self._is_possible(self._phonenumbers.parse(number))
-            except self._phonenumbers.NumberParseException:
-                return False
-            country.possible[len(national)] = possible
-        return possible
+        """Return whether an E.164 number is possible as it is, without parsing it."""
+        kind = number[1:4], len(number)
+        if kind not in self._kinds:
+            self._kinds[kind] = self._kind(*kind)
+        code_size, trunk = self._kinds[kind] or (0, None)
+        found = trunk.match(number[code_size + 1 :]) if trunk is not None else None
+        # Only a parser can tell whether digits that may be a trunk prefix are dropped.
+        return code_size > 0 and (found is None or found.end() == 0)
 
-    def _country(self, digits: str) -> _Country | None:
+    def _kind(self, digits: str, length: int) -> tuple[int, re.Pattern[str] | None] | None:
+        """Return the length of a country code, and what numbers at home may begin with that is dropped.
+
+        :return: ``None`` if no number that begins so is possible in this length.
+        """
         library = self._phonenumbers
-        for size in (1, 2, 3):
-            regions = library.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:size]))
-            if regions is not None and len(digits) >= size:
-                code = int(digits[:size])
-                metadata = library.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
-                if metadata is None:
-                    return None
-                trunk = metadata.national_prefix_for_parsing
-                return _Country(size, re.compile(trunk) if trunk else None)
+        for size in range(1, len(digits) + 1):
+            code, national_size = int(digits[:size]), length - size - 1
+            regions = library.COUNTRY_CODE_TO_REGION_CODE.get(code)
+            if regions is None:
+                continue
+            metadata = library.PhoneMetadata.metadata_for_region_or_calling_code(code, regions[0])
+            if metadata is None or national_size < 1:
+                return None
+            some = library.PhoneNumber(country_code=code, national_number=10 ** (national_size - 1))
+            trunk = metadata.national_prefix_for_parsing
+            return (size, re.compile(trunk) if trunk else None) if self._is_possible(some) else None
         return None
 
     def _is_possible(self, parsed: Any) -> bool:

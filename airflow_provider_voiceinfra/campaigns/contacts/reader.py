@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall, storable_text
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.campaigns.contacts.cells import (
     agent,
@@ -26,71 +27,44 @@ from airflow_provider_voiceinfra.campaigns.contacts.columns import (
 )
 from airflow_provider_voiceinfra.campaigns.contacts.do_not_call import read_do_not_call
 from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberReader
-from airflow_provider_voiceinfra.campaigns.contacts.rows import BadRow, Rows, open_rows
+from airflow_provider_voiceinfra.campaigns.contacts.rows import Rows, open_rows
 from airflow_provider_voiceinfra.campaigns.contacts.templates import Template
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.ledger.campaigns.records import SkipReason
-from airflow_provider_voiceinfra.masking import mask_number
+from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
+from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
 
-__all__ = ["Contact", "ContactReader", "SkippedRow", "open_rows"]
-
-INVALID = SkipReason.INVALID.value
-DUPLICATE = SkipReason.DUPLICATE.value
-DO_NOT_CALL = SkipReason.DO_NOT_CALL.value
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000
-# The arguments of a reader that are checked like the cells of a contact.
-_OWN_NAMES = ("agent_id", "from_number", "timezone", "variables")
 
 
 @dataclass(frozen=True)
-class Contact:
-    """Somebody to call.
+class SkippedRow(ContactEntry):
+    """A row that makes no call; as text, what there is to say of it, without anything personal.
 
-    :param row: the row's number, as an editor shows it.
-    :param key: what identifies this contact in the campaign; a number is in E.164 form.
-    :param call: the call to place, with its texts filled in; agent and caller ID may still be unset.
-    :param timezone: the contact's own time zone, an IANA name; ``None`` if the row has none.
-    """
-
-    row: int
-    key: str = field(repr=False)
-    call: OutboundCall
-    timezone: str | None = None
-
-
-@dataclass(frozen=True)
-class SkippedRow:
-    """A row that makes no call.
-
-    :param row: the row's number, as an editor shows it.
-    :param reason: ``invalid``, ``duplicate`` or ``do_not_call``.
-    :param field: the column that is the reason; empty if it is the row as a whole.
-    :param message: what is wrong and how to fix it, without anything personal.
     :param number: the phone number, masked; ``None`` if there is none.
     """
 
-    row: int
-    reason: str
-    field: str
-    message: str
     number: str | None = None
+
+    @classmethod
+    def of(
+        cls, row_number: int, skipped: SkipReason, column: str, rule: str, number: str | None = None
+    ) -> SkippedRow:
+        """Return a row that is skipped for what is in a column; for the row as a whole, that has no name."""
+        # The name of a column comes from the file, and may be anything.
+        reason = f"{mask_numbers_in(storable_text(column))} {rule}".strip()
+        return cls(0, row_number, None, None, None, skipped.value, reason, number)
+
+    def __str__(self) -> str:
+        number = f" ({self.number})" if self.number else ""
+        return f"row {self.row_number}{number}: {self.reason}"
 
 
 class ContactReader:
     """Reads contacts with what holds for all of them; a row's own columns go before.
 
-    :param agent_id: the agent of rows that name none; if not set, the connection's.
-    :param from_number: the caller ID of rows that name none; if not set, the connection's.
-    :param first_message: the opening line of rows that have none; may hold ``{column}`` placeholders.
-    :param context: the same for the text that is added to the agent's prompt.
-    :param variables: values for the agent's prompt template; a row's columns are merged over them.
-    :param default_region: the country of numbers without a country code, such as ``US``; if not set, such
-        numbers are invalid.
-    :param contact_key: the column that identifies a contact.
-    :param columns: columns that the contacts call otherwise, such as ``{"to_number": "Phone Number"}``; the
-        new names are those of variables and placeholders, too.
-    :param do_not_call: numbers that must not be called, or the path or URL of a file of them.
+    The arguments mean what they mean to ``VoiceInfraCampaignOperator``; ``context`` is its ``call_context``.
+
     :raises ContactsError: if one of these is wrong, or a number of ``do_not_call`` cannot be read.
     """
 
@@ -118,33 +92,32 @@ class ContactReader:
             self._variables = variables_of(variables, frozenset())
         except InvalidCallError as exc:
             # One of the variables is called by its own name.
-            within = "" if exc.field in _OWN_NAMES else "variables: "
+            within = "" if exc.field in ("agent_id", "from_number", "variables") else "variables: "
             raise ContactsError(f"{within}{exc}") from exc
         self._do_not_call = read_do_not_call(do_not_call, self._numbers)
 
-    def read(self, contacts: object) -> Iterator[Contact | SkippedRow]:
-        """Yield every row, either as a contact or as skipped, in their order; empty rows are left out.
+    def read(self, contacts: object) -> Iterator[ContactEntry]:
+        """Yield a contact for every row, or a ``SkippedRow``, in their order; empty rows are left out.
 
-        :param contacts: an iterable of mappings, or the path or URL of a ``.csv`` or ``.jsonl`` file,
-            optionally with ``.gz``.
+        Their positions are for the ledger to give; the agent and the caller ID may still be unset.
+
+        :param contacts: see ``open_rows``.
         :raises ContactsError: if the contacts as a whole are refused: nothing may be called then.
         """
         rows = open_rows(contacts)
-        try:
+        with closing(rows.numbered):
             yield from self._read(rows)
-        finally:
-            rows.close()
 
-    def _read(self, rows: Rows) -> Iterator[Contact | SkippedRow]:
+    def _read(self, rows: Rows) -> Iterator[ContactEntry]:
         if rows.columns is not None and (rows.columns or rows.has_header):
             self._check_columns(rows, rows.columns)
         columns: dict[str, None] = {}
         missing = self._renaming.theirs(self._needed())
         checked: set[str] = set()
         seen: set[int] = set()
-        for number, row in rows:
-            if isinstance(row, BadRow):
-                yield SkippedRow(number, INVALID, row.field, row.message)
+        for number, row in rows.numbered:
+            if isinstance(row, InvalidCallError):
+                yield SkippedRow.of(number, SkipReason.INVALID, row.field, row.rule)
                 continue
             if rows.columns is None:
                 if not checked.issuperset(row):
@@ -180,7 +153,7 @@ class ContactReader:
                     )
         check_names(columns, rows.place)
 
-    def _checked(self, number: int, row: Mapping[str, Any], seen: set[int]) -> Contact | SkippedRow:
+    def _checked(self, number: int, row: Mapping[str, Any], seen: set[int]) -> ContactEntry:
         shown = None
         try:
             row = self._renaming.row(row)
@@ -189,17 +162,23 @@ class ContactReader:
                 raise InvalidCallError("to_number", "is empty")
             to_number = self._numbers.normalise(written)
             shown = mask_number(to_number)
-            if to_number in self._do_not_call:
-                return SkippedRow(number, DO_NOT_CALL, "to_number", "is on the do-not-call list", shown)
-            key = to_number if self._key == "to_number" else key_of(self._key, row.get(self._key))
-            mark = int(key[1:]) if self._key == "to_number" else mark_of(key)
+            digits = int(to_number[1:])
+            if digits in self._do_not_call:
+                rule = "is on the do-not-call list"
+                return SkippedRow.of(number, SkipReason.DO_NOT_CALL, "to_number", rule, shown)
+            by_number = self._key == "to_number"
+            key = to_number if by_number else key_of(self._key, row.get(self._key))
+            mark = digits if by_number else mark_of(key)
             if mark in seen:
-                return SkippedRow(number, DUPLICATE, self._key, "is that of an earlier row", shown)
-            contact = Contact(number, key, self._call(to_number, row), _zone(row.get("timezone")))
+                rule = "is that of an earlier row"
+                return SkippedRow.of(number, SkipReason.DUPLICATE, self._key, rule, shown)
+            request, zone = self._call(to_number, row).to_request(), _own_text("timezone", row)
+            if zone is not None:
+                zone_named(zone)
         except InvalidCallError as exc:
-            return SkippedRow(number, INVALID, exc.field, exc.rule, shown)
+            return SkippedRow.of(number, SkipReason.INVALID, exc.field, exc.rule, shown)
         seen.add(mark)
-        return contact
+        return ContactEntry(0, number, key, request, zone)
 
     def _call(self, to_number: str, row: Mapping[str, Any]) -> OutboundCall:
         return OutboundCall(
@@ -216,24 +195,16 @@ class ContactReader:
         return None if written is None else self._numbers.normalise(written, name)
 
     def _text(self, name: str, row: Mapping[str, Any]) -> str | None:
-        value = filled(row.get(name))
-        if value is None:
-            template = self._templates.get(name)
-            text = None if template is None else template.fill(row)
-        elif isinstance(value, str):
-            text = value
-        else:
-            raise InvalidCallError(name, f"must be text, not {type(value).__name__}")
+        text = _own_text(name, row)
+        if text is None and name in self._templates:
+            text = self._templates[name].fill(row)
         if text is not None:
             check_text(name, text)
         return text
 
 
-def _zone(value: object) -> str | None:
-    name = filled(value)
-    if name is None:
-        return None
-    if not isinstance(name, str):
-        raise InvalidCallError("timezone", f"must be text, not {type(name).__name__}")
-    zone_named(name)
-    return name
+def _own_text(name: str, row: Mapping[str, Any]) -> str | None:
+    value = filled(row.get(name))
+    if value is not None and not isinstance(value, str):
+        raise InvalidCallError(name, f"must be text, not {type(value).__name__}")
+    return value

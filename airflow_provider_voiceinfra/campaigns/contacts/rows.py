@@ -8,8 +8,8 @@ import itertools
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import (
@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.campaigns.contacts.text_files import (
     shown,
     suffixes,
 )
-from airflow_provider_voiceinfra.exceptions import ContactsError
+from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
 MAX_CELL_BYTES = 100_000
@@ -30,16 +30,9 @@ _DELIMITERS = ",;\t|"
 _SEPARATOR_HINT = re.compile(r'"?sep=(.)"?\s*')  # the first line of some spreadsheets' files
 
 
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be read, though the rows after it can.
-
-    :param field: the column that is wrong; empty if it is the row as a whole.
-    :param message: what is wrong and how to fix it.
-    """
-
-    field: str
-    message: str
+# A row that cannot be read, though the rows after it can, is an error that names its column.
+Row = Mapping[str, Any] | InvalidCallError
+NumberedRows = Generator[tuple[int, Row], None, None]
 
 
 @dataclass
@@ -49,23 +42,15 @@ class Rows:
     :param name: what errors call the source; holds no credentials.
     :param place: what errors begin with: the parameter that holds the source, and its name.
     :param columns: every column there is; ``None`` if that is known only once all rows are read.
+    :param numbered: the rows with their numbers; to be closed if they are not read to the end.
     :param has_header: whether the columns are named even where there are no rows.
     """
 
     name: str
     columns: tuple[str, ...] | None
-    _rows: Iterator[tuple[int, Mapping[str, Any] | BadRow]] = field(repr=False)
+    numbered: NumberedRows
     place: str = "contacts"
     has_header: bool = False
-
-    def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
-        return self._rows
-
-    def close(self) -> None:
-        """Close the file, if there is one that is not read to its end."""
-        close = getattr(self._rows, "close", None)
-        if close is not None:
-            close()
 
 
 def open_rows(contacts: object, field: str = "contacts") -> Rows:
@@ -83,7 +68,9 @@ def open_rows(contacts: object, field: str = "contacts") -> Rows:
     name = shown(contacts)
     lines = Lines(contacts, field)
     if kind == ".csv":
-        return _csv_rows(name, lines)
+        records = _Records(lines)
+        columns = _columns(records)
+        return Rows(name, columns, _csv_rows(records, columns), lines.name, has_header=True)
     if kind == ".jsonl":
         return Rows(name, None, _json_rows(lines), lines.name)
     if kind in _WORKBOOKS:
@@ -104,18 +91,12 @@ def _rows_of_list(contacts: object) -> Rows:
     return Rows("contacts", columns, ((number, _mapping(row)) for number, row in enumerate(contacts, 1)))
 
 
-def _mapping(row: object) -> Mapping[str, Any] | BadRow:
+def _mapping(row: object) -> Row:
     if not isinstance(row, Mapping):
-        return BadRow("", f"must be a mapping from column to value, not {type(row).__name__}")
+        return InvalidCallError("", f"must be a mapping from column to value, not {type(row).__name__}")
     if not all(isinstance(name, str) for name in row):
-        return BadRow("", "the names of its columns must be text")
+        return InvalidCallError("", "the names of its columns must be text")
     return row
-
-
-def _csv_rows(name: str, lines: Lines) -> Rows:
-    records = _Records(lines)
-    columns = _columns(records)
-    return Rows(name, columns, _csv_body(records, columns), lines.name, has_header=True)
 
 
 def _columns(records: _Records) -> tuple[str, ...]:
@@ -134,22 +115,20 @@ def _columns(records: _Records) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _csv_body(
-    records: _Records, columns: tuple[str, ...]
-) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
+def _csv_rows(records: _Records, columns: tuple[str, ...]) -> NumberedRows:
     while (record := records.next()) is not None:
         cells = [cell.strip() for cell in record]
         if any(cells):
             yield records.start, _csv_row(cells, columns)
 
 
-def _csv_row(cells: list[str], columns: tuple[str, ...]) -> Mapping[str, Any] | BadRow:
+def _csv_row(cells: list[str], columns: tuple[str, ...]) -> Row:
     if len(cells) < len(columns):
-        return BadRow(
+        return InvalidCallError(
             columns[len(cells)], f"is missing: the row has {len(cells)} cells, the header {len(columns)}"
         )
     if any(cells[len(columns) :]):
-        return BadRow(
+        return InvalidCallError(
             f"column {len(columns) + 1}",
             f"has no header: the row has {len(cells)} cells, the header {len(columns)}; a cell that holds "
             "the delimiter must be in quotes",
@@ -269,23 +248,27 @@ def _delimiter(header: str) -> str:
     return max(telling or _DELIMITERS, key=bare.count)
 
 
-def _json_rows(lines: Lines) -> Iterator[tuple[int, Mapping[str, Any] | BadRow]]:
+def _json_rows(lines: Lines) -> NumberedRows:
     for line in lines:
         if line.strip():
             yield lines.number, _json_row(line)
 
 
-def _json_row(line: str) -> Mapping[str, Any] | BadRow:
+def _json_row(line: str) -> Row:
     try:
         row = json.loads(line, parse_constant=_refuse_constant)
     except RecursionError:
-        return BadRow("", "the JSON is nested too deep")
+        return InvalidCallError("", "the JSON is nested too deep")
     except json.JSONDecodeError as exc:
-        return BadRow("", f"not JSON: {exc.msg} at character {exc.pos + 1}; write one object per line")
+        return InvalidCallError(
+            "", f"not JSON: {exc.msg} at character {exc.pos + 1}; write one object per line"
+        )
     except ValueError as exc:
-        return BadRow("", f"not JSON: {exc}")
+        return InvalidCallError("", f"not JSON: {exc}")
     if not isinstance(row, dict):
-        return BadRow("", f"must be a JSON object, not {type(row).__name__}; write one object per line")
+        return InvalidCallError(
+            "", f"must be a JSON object, not {type(row).__name__}; write one object per line"
+        )
     return row
 
 

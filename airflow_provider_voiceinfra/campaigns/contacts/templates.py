@@ -40,12 +40,10 @@ class Template:
 
         :raises InvalidCallError: naming the column that is empty or holds neither text nor a number.
         """
-        filled = []
-        for literal, name in self._parts:
-            filled.append(literal)
-            if name is not None:
-                filled.append(self._value(name, row.get(name)))
-        return "".join(filled)
+        return "".join(
+            literal if name is None else literal + self._value(name, row.get(name))
+            for literal, name in self._parts
+        )
 
     def _value(self, name: str, value: object) -> str:
         if value is None or (isinstance(value, str) and not value.strip()):

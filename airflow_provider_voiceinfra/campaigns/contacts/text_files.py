@@ -7,8 +7,9 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_voiceinfra.exceptions import ContactsError
@@ -38,8 +39,7 @@ class UndecodableLineError(ContactsError):
 
     def __init__(self, message: str, before: str, problem: str) -> None:
         super().__init__(message)
-        self.before = before
-        self.problem = problem
+        self.before, self.problem = before, problem
 
 
 def is_location(contacts: object) -> bool:
@@ -111,7 +111,6 @@ def check_storage(name: str, location: object) -> None:
 class Lines:
     """The lines of a text file in UTF-8, with their line ends, in constant memory.
 
-    :param location: a path or URL.
     :param field: the parameter that names it, as errors call it.
     :raises ContactsError: while iterating, if it cannot be read or is no UTF-8 text.
     """
@@ -123,7 +122,10 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         try:
-            with self._opened() as stream:
+            with ExitStack() as opened:
+                stream: Any = opened.enter_context(path_of(self._location).open("rb"))
+                if suffixes(self._location)[1]:
+                    stream = opened.enter_context(gzip.GzipFile(fileobj=stream, mode="rb"))
                 while line := stream.readline(MAX_LINE_BYTES + 1):
                     self.number += 1
                     yield self._decoded(line)
@@ -142,12 +144,6 @@ class Lines:
     def error(self, problem: str, row: int | None = None) -> ContactsError:
         """Return an error that names the file and the row, by default the one after the last line."""
         return ContactsError(f"{self.name}, row {row or self.number + 1}: {problem}")
-
-    def _opened(self) -> IO[bytes]:
-        stream: IO[bytes] = path_of(self._location).open("rb")
-        if suffixes(self._location)[1]:
-            return cast("IO[bytes]", _Gunzipped(stream))
-        return stream
 
     def _decoded(self, line: bytes) -> str:
         if self.number == 1:
@@ -175,18 +171,6 @@ def _where(location: Any) -> str:
     if "://" in text or os.path.isabs(text):
         return ""
     return mask_numbers_in(f". It was looked for in {os.getcwd()} on this worker; write the path from / on")
-
-
-class _Gunzipped(gzip.GzipFile):
-    """A gzip stream that closes the stream below, too."""
-
-    def __init__(self, below: IO[bytes]) -> None:
-        super().__init__(fileobj=below, mode="rb")
-        self._below = below
-
-    def close(self) -> None:
-        super().close()
-        self._below.close()
 
 
 def path_of(location: Any) -> Any:

@@ -37,12 +37,7 @@ class _Due:
 
 
 class Agenda:
-    """The contacts of a campaign that are still to be dialled.
-
-    :param plan: the campaign's window and deadline.
-    :param ledger: where its contacts are.
-    :param origin: the task instance that runs it.
-    """
+    """The contacts of a campaign that are still to be dialled."""
 
     def __init__(self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin) -> None:
         self._plan = plan
@@ -53,18 +48,14 @@ class Agenda:
         self._fresh: deque[ContactEntry] = deque()
         self._read_up_to = 0
         self._all_read = False
-        self._unread = False
+        self.is_unread = False
+        """Whether the last look stopped before the end although there was room."""
         self._told = False
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody is left to dial, now or later."""
         return self._all_read and not self._fresh and not self._due
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether the last look stopped before the end although there was room."""
-        return self._unread
 
     @property
     def next_at(self) -> datetime | None:
@@ -89,9 +80,9 @@ class Agenda:
         self._waiting[why] += 1
 
     def take(self, now: datetime, most: int) -> list[Job]:
-        """Return the calls to those whose turn it is, those that are due again first.
+        """Return some calls to those whose turn it is, those that are due again first.
 
-        :param most: how many at most; there may be more even if fewer are returned.
+        There may be more even if fewer are returned than are wanted at most.
         """
         jobs = [
             job for contact, attempt in self._take_due(now, most) for job in self._job(contact, attempt, now)
@@ -104,7 +95,7 @@ class Agenda:
             if not self._fresh:
                 break
             jobs += self._job(self._fresh.popleft(), 1, now)
-        self._unread = len(jobs) < most and (bool(self._fresh) or not self._all_read)
+        self.is_unread = len(jobs) < most and (bool(self._fresh) or not self._all_read)
         return jobs
 
     def _take_due(self, now: datetime, most: int) -> Iterator[tuple[ContactEntry, int]]:
@@ -127,9 +118,9 @@ class Agenda:
 
     def _job(self, contact: ContactEntry, attempt: int, now: datetime) -> list[Job]:
         """Return the call to a contact, or none and put it off until its window opens."""
-        window, not_after = self._plan.window, self._plan.deadline
+        window, not_after, call = self._plan.window, self._plan.deadline, contact.call
         if window is not None:
-            zones = zones_for(contact.timezone, contact.call.to_number)
+            zones = zones_for(contact.timezone, call.to_number)
             if not window.is_open(now, zones):
                 self._put_off(contact, attempt, window.next_opening(now, zones))
                 return []
@@ -143,7 +134,7 @@ class Agenda:
             attempt=attempt,
         )
         key = attempt_key(self._plan.campaign_id, contact.contact_key, attempt)
-        return [Job(key, contact.call, origin, not_after)]
+        return [Job(key, call, origin, not_after)]
 
     def _put_off(self, contact: ContactEntry, attempt: int, opens: datetime | None) -> None:
         if opens is not None:

@@ -21,7 +21,6 @@ class Counts:
 
     :param contacts: how many are to be called.
     :param skipped: how many rows are not, by reason.
-    :param clocks: what time it is, and how much has passed.
     :param before: what was counted before the ledger was read anew; its rates and refusals go on.
     """
 
@@ -41,10 +40,6 @@ class Counts:
     def done(self) -> int:
         """How many contacts nothing is left to do for."""
         return self.outcomes.total()
-
-    def count_placed(self, number: int = 1) -> None:
-        """Count calls that were placed before this process began."""
-        self.placed += number
 
     def call_placed(self) -> None:
         """Count a call that the API has just accepted."""

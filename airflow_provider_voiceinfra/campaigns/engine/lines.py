@@ -54,11 +54,10 @@ class PhoneLines:
 
         :return: the call, and whether its line had been freed before; ``None`` if it is not of this campaign.
         """
-        call = self.active.pop(call_id, None)
-        if call is not None:
-            return call, False
-        call = self.given_up.pop(call_id, None)
-        return None if call is None else (call, True)
+        for calls, was_freed in ((self.active, False), (self.given_up, True)):
+            if call_id in calls:
+                return calls.pop(call_id), was_freed
+        return None
 
     def give_up(self, passed: float) -> Iterator[tuple[str, LineInUse]]:
         """Free the lines of calls whose completion has not come in time, and return which."""

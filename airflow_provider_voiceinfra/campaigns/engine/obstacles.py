@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -42,7 +41,7 @@ class Obstacles:
     :param passed: a clock in seconds that nobody can set.
     """
 
-    def __init__(self, passed: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, passed: Callable[[], float]) -> None:
         self._passed = passed
         self._rest = FIRST_REST
         self._rests_until = passed()
@@ -83,7 +82,8 @@ class Obstacles:
             if self.is_failing:
                 self._note_failure(error, Obstacle.FAILING)
             return
-        accepted = error is None and _is_accepted(dialled)
+        entry = dialled.entry
+        accepted = error is None and entry is not None and entry.state is CallState.ACCEPTED
         if error is None and not accepted:
             return  # it was not sent, or before this process began
         self._unreachable_since, self._rest, self.current = None, FIRST_REST, None
@@ -127,7 +127,3 @@ class Obstacles:
                 code=error.code,
                 http_status=error.http_status,
             )
-
-
-def _is_accepted(dialled: Dialled) -> bool:
-    return dialled.entry is not None and dialled.entry.state is CallState.ACCEPTED

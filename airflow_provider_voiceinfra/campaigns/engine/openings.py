@@ -20,7 +20,6 @@ class MissedOpenings:
 
     The count goes on in the next process, which reads it from what this one says of itself.
 
-    :param now: the present, aware.
     :param before: what the process before reported of the campaign, if this one goes on after a pause.
     """
 

@@ -62,15 +62,9 @@ class Pause:
 class CampaignRunner:
     """Runs one campaign until it is over, cancelled, or has nothing to do for a while.
 
-    :param plan: how it calls.
-    :param ledger: where its contacts are, and what became of their calls.
-    :param dialler: places calls.
-    :param runner: what ``CallLedger.campaigns.take`` gave this process.
-    :param origin: the task instance that runs it.
+    :param runner: what ``ledger.campaigns.take`` gave this process.
     :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
-    :param clocks: what time it is, and how much has passed.
-    :param report: called with the progress once a second or so.
     :param before: what the process before it reported, if this one goes on after a pause.
     """
 
@@ -96,7 +90,6 @@ class CampaignRunner:
         self._loaded = loaded
         self._min_pause = min_pause
         self._clocks = clocks
-        self._now = clocks.now
         self._report = report
         self._obstacles = Obstacles(clocks.passed)
         self._openings = MissedOpenings(clocks.now, before)
@@ -194,7 +187,7 @@ class CampaignRunner:
         )
 
     def _is_late(self) -> bool:
-        return self._plan.deadline is not None and self._now() >= self._plan.deadline
+        return self._plan.is_late(self._clocks.now())
 
     def _fill_lines(self, tracker: CampaignTracker) -> bool:
         """Submit those whose turn it is; return whether there may be more although nobody was found."""
@@ -205,7 +198,7 @@ class CampaignRunner:
             room = min(room, 1 - self._dialler.outstanding)
         if not may_dial or room <= 0:
             return False
-        jobs = tracker.agenda.take(self._now(), room)
+        jobs = tracker.agenda.take(self._clocks.now(), room)
         tracker.lines.placing.update((job.key, job) for job in jobs)
         self._dialler.submit(jobs)
         return not jobs and tracker.agenda.is_unread  # many whose window is closed
@@ -224,7 +217,7 @@ class CampaignRunner:
 
     def _pause(self, tracker: CampaignTracker) -> Pause | None:
         """Return how long nothing is to be dialled, if that is worth giving the worker back for."""
-        lines, now = tracker.lines, self._now()
+        lines, now = tracker.lines, self._clocks.now()
         if self._min_pause is None or self._cancelled or lines.placing or lines.unanswered:
             return None
         until = self._next_event(tracker)
@@ -238,7 +231,7 @@ class CampaignRunner:
 
     def _next_event(self, tracker: CampaignTracker) -> datetime:
         """Return when there is something to do at the latest, whatever the calls under way do."""
-        lines, now = tracker.lines, self._now()
+        lines, now = tracker.lines, self._clocks.now()
         moments = []
         if lines.next_due is not None:
             moments.append(now + timedelta(seconds=lines.next_due - self._clocks.passed()))

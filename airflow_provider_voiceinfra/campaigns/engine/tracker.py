@@ -32,10 +32,6 @@ _COMPLETIONS = 1000
 class CampaignTracker:
     """Who is to be dialled, who is on the phone, and who is done.
 
-    :param plan: how the campaign calls.
-    :param ledger: where its contacts are, and what became of their calls.
-    :param origin: the task instance that runs it.
-    :param clocks: what time it is, and how much has passed.
     :param before: what was known before everything is read anew: rates, and who was waited for in vain.
     """
 
@@ -79,7 +75,7 @@ class CampaignTracker:
     def _place(self, standing: Standing) -> None:
         """Put a contact that was called before where it belongs."""
         last = standing.last
-        self.counts.count_placed(standing.placed)
+        self.counts.placed += standing.placed
         if standing.stage is Stage.DIAL and not self._was_refused_in_this_try(standing):
             why = WaitingFor.REDIAL if standing.due else WaitingFor.AGAIN
             self.agenda.put(standing.due, standing.position, standing.next_attempt, why)
@@ -128,7 +124,7 @@ class CampaignTracker:
         """Return how the last call ended of those who wait to be called again: how many of each outcome."""
         in_use = {job.origin.position for job in self.lines.placing.values()}
         in_use |= {call.position for _, call in self.lines.unanswered.values()}
-        return Counter(outcome for position, outcome in self._rang.items() if position not in in_use)
+        return dict(Counter(outcome for position, outcome in self._rang.items() if position not in in_use))
 
     def take_dialled(self, found: Iterable[Dialled]) -> None:
         """Note what became of jobs."""

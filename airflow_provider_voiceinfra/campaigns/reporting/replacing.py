@@ -16,6 +16,8 @@ from uuid import uuid4
 
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import path_of
 
+# What is entered while a file is put where it belongs.
+Allowed = Callable[[], AbstractContextManager[object]]
 # What the name of a file that is not whole yet ends in.
 PART = ".part"
 
@@ -31,18 +33,12 @@ def local_path(location: object) -> Path | None:
 
 
 @contextmanager
-def replacing(
-    location: Any,
-    *,
-    family: str = "",
-    allowed: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> Iterator[IO[bytes]]:
+def replacing(location: Any, *, family: str = "", allowed: Allowed = nullcontext) -> Iterator[IO[bytes]]:
     """Open a file beside a location, and put it there once all is written; if not, leave no trace of it.
 
     On this machine that is a renaming, and what was there before is whole until then. An object store is
     asked to move the object, which most do by copying it on their side; another process may come in between.
 
-    :param location: a path or URL.
     :param family: what the files beside it are named after, so that those of killed processes are found and
         deleted; of one family, only one process may put its file there.
     :param allowed: entered while the file is put there, which takes no time on this machine; what it raises
@@ -55,9 +51,7 @@ def replacing(
 
 
 @contextmanager
-def _here(
-    path: Path, family: str, allowed: Callable[[], AbstractContextManager[object]]
-) -> Iterator[IO[bytes]]:
+def _here(path: Path, family: str, allowed: Allowed) -> Iterator[IO[bytes]]:
     target = Path(os.path.realpath(path))  # a link stays one
     if target.exists() and not target.is_file():  # nothing can take the place of a device
         with target.open("wb") as file:
@@ -90,7 +84,7 @@ def _here(
 
 
 @contextmanager
-def _spooled(target: Path, allowed: Callable[[], AbstractContextManager[object]]) -> Iterator[IO[bytes]]:
+def _spooled(target: Path, allowed: Allowed) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)
@@ -100,7 +94,7 @@ def _spooled(target: Path, allowed: Callable[[], AbstractContextManager[object]]
 
 
 @contextmanager
-def _elsewhere(location: Any, allowed: Callable[[], AbstractContextManager[object]]) -> Iterator[IO[bytes]]:
+def _elsewhere(location: Any, allowed: Allowed) -> Iterator[IO[bytes]]:
     path = path_of(location)
     folder, _, name = str(path.path).rpartition("/")
     aside = f"{folder}/.{name[:100]}.{uuid4().hex}{PART}"

@@ -9,13 +9,13 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, suffixes
-from airflow_provider_voiceinfra.campaigns.reporting.replacing import local_path, replacing
+from airflow_provider_voiceinfra.campaigns.reporting.replacing import Allowed, local_path, replacing
 from airflow_provider_voiceinfra.campaigns.reporting.results import COLUMNS, ContactResult
 from airflow_provider_voiceinfra.exceptions import ContactsError
 
@@ -60,27 +60,19 @@ def _is_same(path: object, other: object) -> bool:
 
 
 def write_results(
-    path: Any,
-    results: Iterable[ContactResult],
-    *,
-    campaign_id: str = "",
-    allowed: Callable[[], AbstractContextManager[object]] = nullcontext,
+    path: Any, results: Iterable[ContactResult], *, campaign_id: str = "", allowed: Allowed = nullcontext
 ) -> None:
-    """Write one line for each contact.
+    """Write one line for each contact; what is there is replaced once all lines are written.
 
-    :param path: a path or URL; what is there is replaced once all lines are written.
-    :param campaign_id: whose results they are.
     :param allowed: entered while the file is put there; what it raises prevents that.
     """
     check_results_path(path)
     kind, compressed = suffixes(path)
     family = hashlib.sha256(campaign_id.encode()).hexdigest()[:12] if campaign_id else ""
     with replacing(path, family=family, allowed=allowed) as file:
-        if compressed:
-            with gzip.GzipFile(fileobj=file, mode="wb", filename="") as packed:
-                _WRITERS[kind](packed, results)
-        else:
-            _WRITERS[kind](file, results)
+        packed = gzip.GzipFile(fileobj=file, mode="wb", filename="") if compressed else nullcontext(file)
+        with packed as opened:
+            _WRITERS[kind](opened, results)
 
 
 def _write_csv(file: Any, results: Iterable[ContactResult]) -> None:

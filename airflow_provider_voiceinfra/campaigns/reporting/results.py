@@ -49,7 +49,7 @@ _BATCH = 500
 class ContactResult:
     """How one contact ended.
 
-    :param outcome: an outcome of the API, another ``ContactOutcome``, or why the row was skipped.
+    :param outcome: an outcome of the API, another of ``outcomes.ALL``, or why the row was skipped.
     :param reason: for people, why that is the outcome; ``None`` if it says enough itself.
     :param attempts: how many calls were placed.
     :param completion: the record of the last call; ``None`` if there is none.
@@ -130,8 +130,7 @@ class Tally:
     def summary(self) -> dict[str, int]:
         """Return the numbers; those of the outcomes and of the skipped rows add up to ``contacts``.
 
-        ``placed`` is how many people were called, ``attempts`` how many calls were placed. ``other`` counts
-        outcomes that the API does not document.
+        ``placed`` is how many people were called, ``attempts`` how many calls were placed.
         """
         return {
             "contacts": self._contacts,
@@ -177,7 +176,5 @@ def _merged(
     for contact in contacts:
         while following is not None and following.position < contact.position:
             following = next(known, None)  # a call to a contact that was purged
-        if following is not None and following.position == contact.position:
-            yield contact, following
-        else:
-            yield contact, None
+        is_this = following is not None and following.position == contact.position
+        yield contact, following if is_this else None

@@ -40,9 +40,8 @@ _WHILE_WAITING = {
 
 @dataclass(frozen=True)
 class CampaignStatus:
-    """How a campaign stands at a moment.
+    """How a campaign stands at a moment, which is aware.
 
-    :param now: that moment, aware.
     :param task: the state of its task instance, as Airflow calls it; ``None`` if that is not known.
     """
 
@@ -149,7 +148,7 @@ def overview(
     """Return all there is to show of a campaign, as plain JSON without anything personal.
 
     :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
-    :param resume: what takes a cancellation back, in the words of whoever shows this.
+    :param resume: see ``CampaignStatus.meaning``.
     """
     entry, summary = status.entry, status.entry.summary
     told = status.progress or Progress(counts.get(""), {why: number for why, number in counts.items() if why})

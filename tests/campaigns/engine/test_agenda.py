@@ -12,10 +12,9 @@ from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.campaigns.calling_window.test_window import utc
-from tests.campaigns.live import ORIGIN, numbers
+from tests.campaigns.live import ORIGIN, entries, numbers
 from tests.ledger.examples import running
 
 NOW = utc(2026, 6, 1, 16)  # a Monday, noon in New York
@@ -30,10 +29,9 @@ def ledger(ledger_url: str) -> CallLedger:
 
 
 def load(ledger: CallLedger, called: list[str], zone: str | None = None) -> None:
-    entries = [
-        ContactEntry(0, row, number, {"to_number": number}, zone) for row, number in enumerate(called, 1)
-    ]
-    ledger.campaigns.load_contacts("c", entries, loaded_by="load", runner=running(ledger, "c"))
+    ledger.campaigns.load_contacts(
+        "c", entries(called, zone=zone), loaded_by="load", runner=running(ledger, "c")
+    )
 
 
 def positions(agenda: Agenda, now: object = NOW, most: int = 100) -> list[tuple[int, int]]:
@@ -56,9 +54,7 @@ def test_those_that_are_due_go_first_in_the_order_in_which_they_became_due(ledge
     assert agenda.is_empty
 
 
-def test_every_contact_has_its_turn_however_many_are_read_at_a_time(
-    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_contact_has_its_turn(ledger: CallLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BUFFER", 7)
     load(ledger, numbers(30))
     agenda = Agenda(CampaignPlan("c"), ledger, ORIGIN)
@@ -113,9 +109,7 @@ def test_a_contact_that_is_withdrawn_is_not_dialled_again(ledger: CallLedger) ->
     assert agenda.is_empty
 
 
-def test_a_contact_without_an_hour_is_told_of_and_does_not_keep_the_campaign_from_ending(
-    ledger: CallLedger, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_contact_without_an_hour_is_told_of(ledger: CallLedger, caplog: pytest.LogCaptureFixture) -> None:
     load(ledger, ["+17005550100", "+12125550100"])  # the first number tells no time zone
     agenda = Agenda(CampaignPlan("c", window=CallingWindow.parse("00:00-24:00")), ledger, ORIGIN)
     assert positions(agenda) == [(2, 1)]

@@ -9,28 +9,19 @@ import pytest
 
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus, overview, progress_in_words
-from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from tests.support.records import build
 
 PRESENT = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
-RUNNING = CampaignEntry(
-    campaign_id="spring",
-    conn_id="voiceinfra_default",
+RUNNING = build(
+    CampaignEntry,
     dag_id="outreach",
     run_id="r1",
     task_id="call_all",
-    map_index=-1,
     runner="somebody",
     runner_seen_at=PRESENT,
-    loads=1,
     loaded_by="r1",
-    created_at=PRESENT,
-    cancelled_at=None,
-    finished_at=None,
-    progress=None,
-    summary=None,
 )
 IN_STATE = {
     CampaignState.RUNNING: RUNNING,
@@ -65,12 +56,12 @@ def test_what_airflow_says_changes_nothing_if_it_explains_nothing(task: str | No
 
 
 def test_what_is_to_be_done_after_resuming_depends_on_who_runs_it() -> None:
-    assert "within a second or so" in status(IN_STATE[CampaignState.RUNNING]).after_resuming()
-    assert "when its task runs again" in status(IN_STATE[CampaignState.WAITING]).after_resuming()
-    assert (
-        "Now clear task call_all of run r1 of DAG outreach"
-        in status(IN_STATE[CampaignState.FINISHED]).after_resuming()
-    )
+    for state, says in {
+        CampaignState.RUNNING: "within a second or so",
+        CampaignState.WAITING: "when its task runs again",
+        CampaignState.FINISHED: "Now clear task call_all of run r1 of DAG outreach",
+    }.items():
+        assert says in status(IN_STATE[state]).after_resuming()
 
 
 PROGRESS = {
@@ -92,21 +83,12 @@ def test_log_says_when_the_next_call_is_due() -> None:
     assert "the next at" not in progress_in_words(replace(progress, next_at=None))
 
 
-def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled(ledger_url: str) -> None:
-    ledger = CallLedger(ledger_url)
-    entry = ledger.campaigns.take("spring", conn_id="voiceinfra_default", origin=CallOrigin("dag"))
-    running = overview(status(ledger.campaigns.heartbeat("spring", str(entry.runner), PROGRESS)), {})
-    assert (running["done"], running["outcomes"]) == (4, {"answered": 3, "voicemail": 1})
-    assert running["waiting"] == {"redial": 2, "window": 4}
+def test_who_waits_for_a_redial_was_called_once_the_campaign_is_cancelled() -> None:
+    entry = replace(RUNNING, progress=PROGRESS)
+    shown = overview(status(entry), {})
+    assert (shown["done"], shown["outcomes"]) == (4, {"answered": 3, "voicemail": 1})
+    assert shown["waiting"] == {"redial": 2, "window": 4}
 
-    ledger.campaigns.cancel("spring")
-    cancelled = ledger.campaigns.get("spring")
-    assert cancelled is not None
-    shown = overview(status(cancelled), {})
+    shown = overview(status(replace(entry, cancelled_at=PRESENT)), {})
     assert (shown["contacts"], shown["done"]) == (10, 6)  # so 4 were not called
     assert shown["outcomes"] == {"answered": 3, "voicemail": 2, "failed": 1}
-
-    ledger.campaigns.uncancel("spring")
-    resumed = ledger.campaigns.get("spring")
-    assert resumed is not None
-    assert overview(status(resumed), {})["done"] == 4
