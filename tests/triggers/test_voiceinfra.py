@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, hash_key
+from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
@@ -56,8 +57,9 @@ async def while_running(trigger: Any, meanwhile: Awaitable[Any]) -> Any:
         VoiceInfraCallCompletedTrigger(call_ids=("call_1", "call_2"), deadline="2026-03-01T20:00:00+00:00"),
         VoiceInfraCallCompletedTrigger(match={"lead_score": 87}, since="2026-03-01T20:00:00+00:00"),
         VoiceInfraUnknownCallTrigger("0" * 64, "2026-03-01T20:00:00+00:00", 3600.0),
+        VoiceInfraCampaignTrigger("campaign", "2026-03-01T20:00:00+00:00", 7, "2026-03-01T19:00:00+00:00"),
     ],
-    ids=["call ids", "match", "unknown call"],
+    ids=["call ids", "match", "unknown call", "campaign"],
 )
 def test_trigger_survives_its_journey_through_the_database(trigger: Any) -> None:
     path, kwargs = trigger.serialize()
