@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -27,6 +26,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallState,
     encode_request,
     hash_key,
+    new_token,
 )
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
@@ -122,7 +122,7 @@ def claim_values(
     moment = now()
     return {
         "state": CallState.CLAIMED.value,
-        "token": uuid.uuid4().hex,
+        "token": new_token(),
         "conn_id": conn_id,
         "account": account,
         "agent_id": request.get("agent_id"),

@@ -37,7 +37,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, a
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns as campaigns_table
 from airflow_provider_voiceinfra.ledger.database.schema import contacts as contacts_table
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Job
 from tests.receiver_process import ReceiverProcess
 from tests.sandbox_process import SandboxProcess
 
@@ -380,8 +380,8 @@ def former_claim(campaign: Campaign, line: int) -> tuple[Ownership, CallEntry]:
     contact = ContactEntry(0, 1, number(line), request, None)
     campaign.ledger.load_contacts(id_, [contact], loaded_by="former", runner=owner.runner)
     origin = replace(TASK, campaign_id=id_, contact_key=number(line), position=1, attempt=1)
-    wish = ClaimRequest(attempt_key(id_, number(line), 1), contact.call, CONN_ID, origin)
-    [(claimed, won)] = campaign.ledger.claim_many([wish], owner=owner)
+    wish = Job(attempt_key(id_, number(line), 1), contact.call, origin)
+    [(claimed, won)] = campaign.ledger.claim_many([wish], conn_id=CONN_ID, owner=owner)
     assert won
     return owner, claimed
 
@@ -454,8 +454,8 @@ def test_who_came_back_unsent_from_another_process_meanwhile_is_not_forgotten(ca
             id_ = campaign.plan.campaign_id
             [contact] = [one for one in ledger.all_contacts(id_) if one.contact_key == number(1)]
             origin = replace(TASK, campaign_id=id_, position=contact.position, attempt=1)
-            wish = ClaimRequest(attempt_key(id_, number(1), 1), contact.call, CONN_ID, origin)
-            claimed.extend(entry for entry, _ in ledger.claim_many([wish]))
+            wish = Job(attempt_key(id_, number(1), 1), contact.call, origin)
+            claimed.extend(entry for entry, _ in ledger.claim_many([wish], conn_id=CONN_ID))
         elif name == "take_completions" or (name == "heartbeat" and claimed):
             ledger.refuse(claimed[0], "rate_limited", "too many requests")
 

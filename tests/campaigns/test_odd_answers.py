@@ -10,7 +10,8 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.api.test_client import ODD, http, read_request, server
 from tests.campaigns.live import Bench
-from tests.dialling.test_dialler import all_of, bench, closing, jobs, ledger, sandbox
+from tests.dialling.conftest import ledger, sandbox
+from tests.dialling.test_dialler import all_of, bench, closing, jobs
 
 __all__ = ["bench", "ledger", "sandbox"]  # fixtures
 

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallOrigin,
     CallState,
-    ClaimRequest,
+    Job,
     Recorded,
     Settlement,
 )
@@ -287,9 +287,9 @@ class TestAdoption:
 
 
 def test_many_claims_hold_their_account(ledger: CallLedger) -> None:
-    wishes = [ClaimRequest(key, CALL, A[0], CallOrigin(), A[1]) for key in "ab"]
-    assert [entry.account for entry, _ in ledger.claim_many(wishes)] == [A[1]] * 2
-    ledger.refuse(ledger.claim_many(wishes)[0][0], "x", "nothing rang")
+    wishes = [Job(key, CALL, CallOrigin()) for key in "ab"]
+    assert [entry.account for entry, _ in ledger.claim_many(wishes, conn_id=A[0], account=A[1])] == [A[1]] * 2
+    ledger.refuse(ledger.claim_many(wishes, conn_id=A[0], account=A[1])[0][0], "x", "nothing rang")
     call = OutboundCall(CALL.to_number, agent_id="another", from_number=CALL.from_number)
-    [(again, _)] = ledger.claim_many([ClaimRequest("a", call, B[0], CallOrigin(), B[1])])
+    [(again, _)] = ledger.claim_many([Job("a", call, CallOrigin())], conn_id=B[0], account=B[1])
     assert again.account in (A[1], B[1])

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.exceptions import ClaimLostError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, Settlement
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, unknown
 from tests.ledger.racing import Rival, after_statement, in_a_thread
 
@@ -338,8 +338,8 @@ class TestMany:
 
     def test_many_more_than_one_statement_takes(self, ledger: CallLedger) -> None:
         keys = [str(number) for number in range(1200)]
-        requests = [ClaimRequest(key, CALL, CONN_ID, FIRST_TRY) for key in keys]
-        entries = [entry for entry, _ in ledger.claim_many(requests)]
+        requests = [Job(key, CALL, FIRST_TRY) for key in keys]
+        entries = [entry for entry, _ in ledger.claim_many(requests, conn_id=CONN_ID)]
         found = ledger.settle_many([accepted(entry, f"call_{n}") for n, entry in enumerate(entries)])
         assert [entry.call_id for entry in found] == [f"call_{n}" for n in range(1200)]
         assert [entry.idempotency_key for entry in found] == keys

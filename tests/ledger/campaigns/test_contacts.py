@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.ledger.campaigns import loads as loads_module
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, claim, complete, running, seen_from
 
 BATCH = loads_module._BATCH
@@ -416,11 +416,8 @@ class TestAttempts:
 
     def test_ledger_can_be_written_while_they_are_read(self, ledger: CallLedger) -> None:
         origin = replace(FIRST_TRY, campaign_id="c", attempt=1)
-        requests = [
-            ClaimRequest(str(number), CALL, CONN_ID, replace(origin, position=number))
-            for number in range(1, 1201)
-        ]
-        ledger.claim_many(requests)
+        requests = [Job(str(number), CALL, replace(origin, position=number)) for number in range(1, 1201)]
+        ledger.claim_many(requests, conn_id=CONN_ID)
         positions = []
         for one in ledger.attempts("c"):
             positions.append(one.position)
