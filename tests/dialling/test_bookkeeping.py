@@ -84,6 +84,18 @@ def test_what_is_told_of_is_stored(ledger: CallLedger, make: Make, told: list[Di
     assert told[0].entry == ledger.call_by_key("key")
 
 
+def test_a_job_that_comes_again_makes_a_claim_of_its_own(ledger: CallLedger, make: Make) -> None:
+    books, one = make(ledger), job()
+    entry, _ = books.claim(one)
+    assert entry is not None
+    books.settle(Dialled(one, entry, again=True, settlement=Settlement(entry, CallState.REFUSED)))
+    until(lambda: state_of(ledger)[0] is CallState.REFUSED)
+    again, won = books.claim(one)
+    assert won
+    assert again is not None
+    assert again.token != entry.token
+
+
 def test_a_claim_of_which_the_ledger_did_not_say_that_it_was_stored_is_still_the_callers(
     ledger: CallLedger, make: Make
 ) -> None:

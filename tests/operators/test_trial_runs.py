@@ -79,22 +79,17 @@ def test_code_that_calls_by_the_hook_is_kept_out_of_another_task_s_test(
     assert sandbox.counts()["accepted"] == 1
 
 
-def test_a_run_of_its_own_says_nothing_of_tests(
-    sandbox: SandboxProcess, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("tested", [False, True])
+def test_a_run_says_that_it_calls_if_its_whole_dag_is_tested_and_only_then(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tested: bool
 ) -> None:
+    if tested:
+        supervisor: Any = SimpleNamespace()
+        comms = InProcessSupervisorComms(supervisor=supervisor)
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
     operators()["call"].execute(task_context())
     assert sandbox.counts()["accepted"] == 1
-    assert WARNING not in capfd.readouterr().out
-
-
-def test_a_whole_dag_that_is_tested_says_that_it_calls(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    supervisor: Any = SimpleNamespace()
-    comms = InProcessSupervisorComms(supervisor=supervisor)
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
-    operators()["call"].execute(task_context())
-    assert WARNING in capfd.readouterr().out
+    assert (WARNING in capfd.readouterr().out) is tested
 
 
 def test_airflow_sets_what_the_tested_task_is_told_by() -> None:
