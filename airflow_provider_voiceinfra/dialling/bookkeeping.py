@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED, Dialled
 from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, Settlement, new_token
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 T = TypeVar("T")
@@ -47,53 +47,34 @@ class _Unstored:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._told: dict[str, bool] = {}
+        self._untold: set[str] = set()
         self._is_down = False
 
     def add(self, call_id: str) -> None:
         with self._lock:
-            self._told[call_id] = False
-            if self._is_down:
-                self._tell()
+            self._untold.add(call_id)
+            self._tell()
 
     def remove(self, call_ids: Iterable[str]) -> None:
         with self._lock:
-            for call_id in call_ids:
-                self._told.pop(call_id, None)
+            self._untold.difference_update(call_ids)
 
     def ledger_is_down(self, is_down: bool) -> None:
         with self._lock:
             self._is_down = is_down
-            if is_down:
-                self._tell()
+            self._tell()
 
     def _tell(self) -> None:
-        for call_id in [call_id for call_id, told in self._told.items() if not told]:
-            self._told[call_id] = True
-            log.warning("Placed, and not yet in the ledger: call %s", call_id)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a job; without a settlement there is nothing to store."""
-
-    dialled: Dialled
-    settlement: Settlement | None = None
-
-    @property
-    def call_id(self) -> str | None:
-        """The id of a call that was placed and is to be stored; ``None`` if there is none."""
-        return self.settlement.call_id if self.settlement is not None else None
+        while self._is_down and self._untold:
+            log.warning("Placed, and not yet in the ledger: call %s", self._untold.pop())
 
 
 class Bookkeeper:
     """Stores claims and answers.
 
-    :param ledger: where.
     :param owner: the campaign that all jobs are of, and the process that runs it; nothing is claimed once
         another process runs it.
-    :param conn_id: the connection's id, stored with each call.
-    :param account: the connection's account, stored with each call; ``None`` if that is not known.
+    :param conn_id: the connection's id, stored with each call, as is its ``account`` if that is known.
     :param done: called with each job once what became of it is stored.
     """
 
@@ -109,75 +90,70 @@ class Bookkeeper:
         """What ended the thread, if anything did."""
         self.overtaken: CampaignBusyError | None = None
         """That another process runs the campaign, once that is known."""
-        self._owner = owner
         self._unstored = _Unstored()
         self._ledger = ledger
-        self._conn_id = conn_id
-        self._account = account
+        self._claim_many = partial(ledger.claim_many, conn_id=conn_id, account=account, owner=owner)
         self._done = done
         self._closing = threading.Event()
         # Claims of which it is not known whether they were stored; nothing was sent for them.
-        self._doubtful: list[ClaimRequest] = []
-        self._items: queue.SimpleQueue[_Claim | Answer | None] = queue.SimpleQueue()
+        self._doubtful: list[Job] = []
+        self._items: queue.SimpleQueue[_Claim | Dialled | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def claim(self, job: Job) -> tuple[CallEntry | None, bool]:
         """Ask for the right to dial; it is durable before this returns.
 
-        :return: the call, or ``None`` if nothing was claimed because the ledger could not be asked before the
-            end, or another process runs the campaign; and whether the right to dial is the caller's.
+        :return: the call, or ``None`` if the ledger could not be asked before the end, or another process
+            runs the campaign; and whether the right to dial is the caller's.
         """
-        claim = _Claim(job)
+        claim = _Claim(replace(job, token=new_token()))
         self._items.put(claim)
         claim.stored.wait()
         return claim.entry, claim.won
 
-    def settle(self, answer: Answer) -> None:
-        """Have an answer stored, and then reported."""
-        if answer.call_id is not None:
-            self._unstored.add(answer.call_id)
-        self._items.put(answer)
+    def settle(self, dialled: Dialled) -> None:
+        """Have it stored what became of a job, and then reported."""
+        if dialled.unstored is not None:
+            self._unstored.add(dialled.unstored)
+        self._items.put(dialled)
 
     def give_up_claims(self) -> None:
         """Ask no longer for new claims while the ledger is down."""
         self._closing.set()
 
     def close(self) -> None:
-        """Return once everything is stored; nobody may claim or settle after this was called."""
-        self._items.put(None)
-        self._thread.join()
-        self._give_back_doubtful()
+        """Return once everything is stored; nobody may claim or settle after this was called.
 
-    def _give_back_doubtful(self) -> None:
-        """Give back claims that were stored although the ledger did not say so: nothing was sent for them.
-
+        Claims that were stored although the ledger did not say so are given back: nothing was sent for them.
         If the ledger cannot be asked now either, the next process makes them unknown.
         """
+        self._items.put(None)
+        self._thread.join()
         doubtful, self._doubtful = self._doubtful, []
         try:
-            for request in doubtful:
-                entry = self._ledger.call_by_key(request.key)
-                if entry is not None and entry.state is CallState.CLAIMED and entry.token == request.token:
+            for job in doubtful:
+                entry = self._ledger.call_by_key(job.key)
+                if entry is not None and entry.state is CallState.CLAIMED and entry.token == job.token:
                     self._ledger.refuse(entry, INTERRUPTED, "it was not sent")
         except LedgerUnavailableError:
             log.warning("%d claims may be left in the ledger; none of their calls was sent.", len(doubtful))
 
     def _work(self) -> None:
-        batch: list[_Claim | Answer | None] = []
+        batch: list[_Claim | Dialled | None] = []
         try:
             while None not in batch:
                 batch = [self._items.get()]
                 while len(batch) < _BATCH and not self._items.empty():
                     batch.append(self._items.get())
-                self._store_answers([item for item in batch if isinstance(item, Answer)])
+                self._store_answers([item for item in batch if isinstance(item, Dialled)])
                 self._store_claims([item for item in batch if isinstance(item, _Claim)])
         except BaseException as error:
             self.broken = error
             self._clean_up_after(batch)
             raise
 
-    def _clean_up_after(self, batch: Sequence[_Claim | Answer | None]) -> None:
+    def _clean_up_after(self, batch: Sequence[_Claim | Dialled | None]) -> None:
         """Have nobody wait for a thread that is no more, and save what can be saved."""
         items = deque(batch)
         while True:
@@ -200,31 +176,29 @@ class Bookkeeper:
         if not claims:
             return
         jobs = [claim.job for claim in claims]
-        requests = [ClaimRequest(job.key, job.call, self._conn_id, job.origin, self._account) for job in jobs]
-        work = partial(self._ledger.claim_many, requests, owner=self._owner)
         try:
-            found = self._stored(work, give_up=self._closing.is_set)
+            found = self._stored(partial(self._claim_many, jobs), give_up=self._closing.is_set)
             for claim, (entry, won) in zip(claims, found, strict=True):
                 claim.entry, claim.won = entry, won
         except CampaignBusyError as error:
             self.overtaken = error
-        except LedgerUnavailableError:
-            self._doubtful += requests  # nobody is told that they are claimed, so nothing is sent
-        except BaseException:
-            self._doubtful += requests
-            raise
+        except BaseException as error:
+            self._doubtful += jobs  # nobody is told that they are claimed, so nothing is sent
+            if not isinstance(error, LedgerUnavailableError):
+                raise
         finally:
             for claim in claims:
                 claim.stored.set()
 
-    def _store_answers(self, answers: Sequence[Answer]) -> None:
+    def _store_answers(self, answers: Sequence[Dialled]) -> None:
         settlements = [answer.settlement for answer in answers if answer.settlement is not None]
         work = partial(self._ledger.settle_many, settlements)
         settled = iter(self._stored(work) if settlements else [])
-        self._unstored.remove(answer.call_id for answer in answers if answer.call_id is not None)
+        self._unstored.remove(answer.unstored for answer in answers if answer.unstored is not None)
         for answer in answers:
-            entry = answer.dialled.entry if answer.settlement is None else next(settled)
-            self._done(replace(answer.dialled, entry=entry))
+            if answer.settlement is not None:
+                answer = replace(answer, entry=next(settled), settlement=None)
+            self._done(answer)
 
     def _stored(self, work: Callable[[], T], *, give_up: Callable[[], bool] = lambda: False) -> T:
         """Do something with the ledger, again and again while it is down: nothing may be lost meanwhile."""

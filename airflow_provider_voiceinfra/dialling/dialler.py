@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
+from airflow_provider_voiceinfra.dialling.bookkeeping import Bookkeeper
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled
 from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
@@ -24,7 +24,7 @@ from airflow_provider_voiceinfra.exceptions import (
     TryAgainError,
 )
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, Settlement
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,11 @@ LONGEST_RETRY_AFTER = 900.0
 class Dialler:
     """Dials from several threads.
 
-    :param ledger: where calls are claimed and settled.
     :param make_client: makes a client, for one thread.
     :param owner: the campaign that is dialled for, and the process that runs it: nothing is claimed once
         another process does.
-    :param conn_id: the connection's id, stored with each call.
-    :param account: the connection's account, likewise.
-    :param pace: how fast requests may go.
+    :param conn_id: the connection's id, stored with each call, as is its ``account``.
     :param threads: how many requests may be under way at a time.
-    :param clocks: what time it is, and how much has passed.
     :param count: counts ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
     """
 
@@ -110,8 +106,7 @@ class Dialler:
     def wait(self, timeout: float) -> list[Dialled]:
         """Return what has been dialled, waiting for the first at most ``timeout`` seconds.
 
-        :raises CampaignBusyError: if another process has taken the campaign over.
-        :raises Exception: what ended a thread, if one broke.
+        :raises CampaignBusyError: if another process has taken the campaign over; or what ended a thread.
         """
         found: list[Dialled] = []
         try:
@@ -150,24 +145,24 @@ class Dialler:
             if client is not None:
                 client.close()
 
-    def _dial(self, job: Job, client: VoiceInfraClient) -> Answer:
+    def _dial(self, job: Job, client: VoiceInfraClient) -> Dialled:
         sent_at = self.pace.acquire(self._halt)
         if sent_at is None or self._begin_by(job) is None:
-            return Answer(Dialled(job, None, again=True))
+            return Dialled(job, None, again=True)
         entry, won = self._books.claim(job)
         if entry is None:
-            return Answer(Dialled(job, None, again=True))
+            return Dialled(job, None, again=True)
         if not won:  # it was called by an earlier try
-            return Answer(Dialled(job, entry))
+            return Dialled(job, entry)
         if bytes.fromhex(entry.key_hash) in self._begun:
             return self._forgotten(job, entry)
         begin_by = self._begin_by(job)
         if begin_by is None:  # the ledger took its time
-            settlement = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
-            return Answer(Dialled(job, entry, again=True), settlement)
+            refused = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
+            return Dialled(job, entry, again=True, settlement=refused)
         return self._send(job, entry, sent_at, begin_by, client)
 
-    def _forgotten(self, job: Job, entry: CallEntry) -> Answer:
+    def _forgotten(self, job: Job, entry: CallEntry) -> Dialled:
         """Keep a call that the ledger knew a while ago, and knew no more when it was claimed now."""
         if not self._told:
             self._told = True
@@ -175,13 +170,9 @@ class Dialler:
                 "The ledger no longer has calls that were placed from here, as after it was restored from a "
                 "backup. Nobody is called again for that: how these calls went is unknown."
             )
-        settlement = Settlement(
-            entry,
-            CallState.UNKNOWN,
-            code=GONE_FROM_LEDGER,
-            message="the ledger no longer had this call, as after it was restored from a backup",
-        )
-        return Answer(Dialled(job, entry), settlement)
+        why = "the ledger no longer had this call, as after it was restored from a backup"
+        unknown = Settlement(entry, CallState.UNKNOWN, code=GONE_FROM_LEDGER, message=why)
+        return Dialled(job, entry, settlement=unknown)
 
     def _begin_by(self, job: Job) -> float | None:
         """Return by when a job's request must have begun; ``None`` if it must not be sent.
@@ -196,7 +187,7 @@ class Dialler:
 
     def _send(
         self, job: Job, entry: CallEntry, sent_at: float, begin_by: float, client: VoiceInfraClient
-    ) -> Answer:
+    ) -> Dialled:
         key = bytes.fromhex(entry.key_hash)
         self._begun.add(key)
         try:
@@ -206,13 +197,14 @@ class Dialler:
             return self._not_placed(job, entry, sent_at, error)
         except CallOutcomeUnknownError as error:  # tells nothing about the rate
             self._count("calls.unknown")
-            settlement = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
-            return Answer(Dialled(job, entry, error=error), settlement)
+            unknown = Settlement(entry, CallState.UNKNOWN, code=error.code, message=str(error))
+            return Dialled(job, entry, error=error, settlement=unknown)
         self.pace.accepted(sent_at)
         self._count("calls.placed")
-        return Answer(Dialled(job, entry), Settlement(entry, CallState.ACCEPTED, call_id=placed.call_id))
+        accepted = Settlement(entry, CallState.ACCEPTED, call_id=placed.call_id)
+        return Dialled(job, entry, settlement=accepted)
 
-    def _not_placed(self, job: Job, entry: CallEntry, sent_at: float, error: CallNotPlacedError) -> Answer:
+    def _not_placed(self, job: Job, entry: CallEntry, sent_at: float, error: CallNotPlacedError) -> Dialled:
         if isinstance(error, RateLimitedError):
             wait = None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
             self.pace.rate_limited(wait, sent_at)
@@ -222,5 +214,5 @@ class Dialler:
             if not isinstance(error, TryAgainError):
                 self._count("calls.refused")
         # What decides how the campaign goes on later must not depend on the API's own choice of words.
-        settlement = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
-        return Answer(Dialled(job, entry, again=isinstance(error, TryAgainError), error=error), settlement)
+        refused = Settlement(entry, CallState.REFUSED, code=error.default_code, message=str(error))
+        return Dialled(job, entry, isinstance(error, TryAgainError), error, refused)

@@ -7,15 +7,15 @@ is then ``unknown`` until its webhook comes, and is not dialled again unless the
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
+from functools import partial
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
-from airflow_provider_voiceinfra.dialling.claim_owners import await_owner
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.outcomes import (
     How,
     OnUnknown,
@@ -41,8 +41,6 @@ from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Ca
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_number
 
-__all__ = ["CallPlacer", "How", "OnUnknown", "Pending", "Placement", "UnknownPolicy"]
-
 log = logging.getLogger(__name__)
 
 # How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
@@ -50,6 +48,8 @@ STORE_PATIENCE = 300.0
 # A request begins within this of the last look at its claim, or not at all, in seconds: after a longer pause
 # others may have given the claim up, and redialled.
 BEGIN_WITHIN = 10.0
+# How often a process that lost the race for a key looks for the winner's answer, in seconds.
+LOSERS_INTERVAL = 0.25
 _RETRY_WAITS = (
     "With an idempotency key a retry waits for the call's webhook, and dials once more only with "
     "on_unknown='redial', if none comes in time; without one it calls again."
@@ -59,11 +59,8 @@ _RETRY_WAITS = (
 class CallPlacer:
     """Places calls of one connection through the ledger.
 
-    :param ledger: where calls are claimed and settled.
-    :param client: what sends them.
-    :param conn_id: the connection's id, stored with each call.
-    :param account: the connection's account, stored with each call.
-    :param lease: how long a claim is left to its owner without a sign of life, in seconds; longer than one
+    :param conn_id: the connection's id, stored with each call, as is its ``account``.
+    :param lease: how long a claim is left to its owner without a heartbeat, in seconds; longer than one
         request may take.
     :param bounds: how long to go on with requests that placed nothing.
     :param before_send: called before each request; may wait, to keep a pace.
@@ -79,16 +76,17 @@ class CallPlacer:
         account: str | None = None,
         lease: float = 240.0,
         bounds: RetryBounds | None = None,
+        clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         before_send: Callable[[], None] = lambda: None,
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._ledger = ledger
+        self._claim = partial(ledger.claim, conn_id=conn_id, account=account)
         self._client = client
-        self._conn_id = conn_id
-        self._account = account
         self._lease = lease
         self._bounds = bounds or RetryBounds()
         self._sleep = self._bounds.sleep
+        self._clocks = clocks
         self._before_send = before_send
         self._count = count
 
@@ -101,30 +99,23 @@ class CallPlacer:
         origin: CallOrigin | None = None,
         poll_interval: float = 2.0,
     ) -> Placement:
-        """Place a call, or find out what became of it, waiting as long as that takes.
+        """Place a call, or find out what became of it, however long that takes; raises what ``step`` does.
 
         :param poll_interval: seconds between two looks while its outcome is unknown.
-        :raises CallNotPlacedError: if it is certain that nothing rang.
-        :raises CallOutcomeUnknownError: if its outcome stayed unknown.
         """
-        seen = False
-        while True:
-            result = self.step(key, call, policy, origin=origin, seen=seen)
-            if isinstance(result, Placement):
-                return result
-            seen = True
+        result = self.step(key, call, policy, origin=origin)
+        while not isinstance(result, Placement):
             self._sleep(poll_interval)
+            result = self.step(key, call, policy, origin=origin, seen=True)
+        return result
 
     def place_without_key(self, call: OutboundCall, *, origin: CallOrigin | None = None) -> Placement:
-        """Place a call under a key of its own, which nothing can take up again.
+        """Place a call under a key of its own, which nothing can take up again; raises what ``step`` does.
 
         The ledger keeps it like any other call, so that its completion is not taken for another call's.
-
-        :raises CallNotPlacedError: if it is certain that nothing rang.
-        :raises CallOutcomeUnknownError: if the call may have been placed.
         """
         call = call.validated()
-        entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin)
+        entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin=origin)
         result = self._dial(entry, call)
         if result is not None:
             return result
@@ -152,16 +143,15 @@ class CallPlacer:
         """
         call = call.validated()
         while True:
-            result: Placement | Pending | None
             if seen and self._ledger.call_by_key(key) is None:
                 raise gone_from_ledger(call)
-            entry, won = self._claim(key, call, origin)
+            entry, won = self._claim(key, call, origin=origin)
             seen = True
+            result: Placement | Pending | None = None
             if won:
                 result = self._dial(entry, call)
             elif entry.state is CallState.CLAIMED:
-                await_owner(self._ledger, entry, lease=self._lease, sleep=self._sleep)
-                continue
+                self._await_owner(entry)
             elif entry.state is CallState.ACCEPTED:
                 return placement(entry, How.ADOPTED if entry.adopted else How.TAKEN_UP)
             else:
@@ -169,8 +159,21 @@ class CallPlacer:
             if result is not None:
                 return result
 
-    def _claim(self, key: str, call: OutboundCall, origin: CallOrigin | None) -> tuple[CallEntry, bool]:
-        return self._ledger.claim(key, call, conn_id=self._conn_id, account=self._account, origin=origin)
+    def _await_owner(self, seen: CallEntry) -> None:
+        """Wait until another process has settled its claim; without a heartbeat it is unknown then."""
+        log.info("Another process is placing the call for this key; waiting for its answer.")
+        last_sign = self._clocks.passed()
+        while True:
+            entry = self._ledger.call_by_hash(seen.key_hash)
+            if entry is None or entry.state is not CallState.CLAIMED or entry.token != seen.token:
+                return
+            if entry.renewed_at != seen.renewed_at:
+                seen, last_sign = entry, self._clocks.passed()
+            elif self._clocks.passed() - last_sign > self._lease:
+                reason = f"its owner sent no heartbeat for {self._lease:g} s"
+                self._ledger.mark_unknown(entry, "owner_silent", reason)
+                return
+            self._sleep(LOSERS_INTERVAL)
 
     def _dial(self, entry: CallEntry, call: OutboundCall) -> Placement | None:
         """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again."""
@@ -181,7 +184,7 @@ class CallPlacer:
         def send() -> PlacedCall:
             nonlocal may_ring
             self._before_send()
-            begin_by = time.monotonic() + BEGIN_WITHIN
+            begin_by = self._clocks.passed() + BEGIN_WITHIN
             self._ledger.renew(entry)
             may_ring = True
             try:
@@ -197,17 +200,14 @@ class CallPlacer:
             return None
         except CallNotPlacedError as error:
             self._count("calls.refused")
-            code, message = error.code, str(error)
-            stored = self._store(lambda: self._ledger.refuse(entry, code, message))
-            if stored.state is CallState.ACCEPTED:
+            if self._refuse(entry, error.code, error).state is CallState.ACCEPTED:
                 return None  # the answer to the dial before came while the redial was refused
             raise
         except CallOutcomeUnknownError as error:
             self._keep_unknown(entry, error)
             return None
         except LedgerUnavailableError as error:  # from renew, so the request was not sent
-            reason = str(error)
-            self._store(lambda: self._ledger.refuse(entry, "ledger_unavailable", reason))
+            self._refuse(entry, "ledger_unavailable", error)
             raise
         except BaseException as error:  # killed, timed out by Airflow, interrupted
             self._abandon(entry, error, may_ring=may_ring)
@@ -218,11 +218,25 @@ class CallPlacer:
     def _keep_answer(self, entry: CallEntry, placed: PlacedCall) -> Placement | None:
         """Store that a call was accepted; ``None`` if what became of the claim has to be looked up."""
         self._count("calls.placed")
-        accepted = self._accept(entry, placed)
+        try:
+            accepted = self._store(lambda: self._ledger.accept(entry, placed.call_id))
+        except LedgerUnavailableError as error:
+            raise LedgerUnavailableError(
+                f"Call {placed.call_id} was placed, but the ledger could not be written for "
+                f"{STORE_PATIENCE:g} s, so note this id. {_RETRY_WAITS} {error}"
+            ) from error
+        except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
+            log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
+            with suppress(LedgerUnavailableError):  # its webhook will settle it
+                self._ledger.accept(entry, placed.call_id)
+            raise
         if accepted.call_id != placed.call_id:  # taken over meanwhile, or the answer cannot be this call's
             log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
             return None
         return placement(accepted, How.PLACED)
+
+    def _refuse(self, entry: CallEntry, code: str, error: Exception) -> CallEntry:
+        return self._store(lambda: self._ledger.refuse(entry, code, str(error)))
 
     def _keep_unknown(self, entry: CallEntry, error: CallOutcomeUnknownError) -> None:
         self._count("calls.unknown")
@@ -244,8 +258,8 @@ class CallPlacer:
                 log.info("Call %s was found by its webhook; its answer had been lost.", entry.call_id)
             return None
         # Not after the claim: its owner may have been told to wait for long before it sent anything.
-        deadline = entry.renewed_at + timedelta(seconds=policy.timeout)
-        if datetime.now(timezone.utc) < deadline:
+        deadline = entry.renewed_at + window
+        if self._clocks.now() < deadline:
             return Pending(entry, deadline)
         redial = policy.on_unknown is OnUnknown.REDIAL and entry.redials == 0
         if redial and entry.purged_at is None:  # of a purged call it is not known any more what it was
@@ -262,20 +276,6 @@ class CallPlacer:
                 log.warning("The redial was not placed; whether the first dial was stays unknown.")
                 raise
         raise still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
-
-    def _accept(self, entry: CallEntry, placed: PlacedCall) -> CallEntry:
-        try:
-            return self._store(lambda: self._ledger.accept(entry, placed.call_id))
-        except LedgerUnavailableError as error:
-            raise LedgerUnavailableError(
-                f"Call {placed.call_id} was placed, but the ledger could not be written for "
-                f"{STORE_PATIENCE:g} s, so note this id. {_RETRY_WAITS} {error}"
-            ) from error
-        except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
-            log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
-            with suppress(LedgerUnavailableError):  # its webhook will settle it
-                self._ledger.accept(entry, placed.call_id)
-            raise
 
     def _store(self, write: Callable[[], CallEntry]) -> CallEntry:
         return until_stored(

@@ -34,32 +34,6 @@ class RetryBounds:
     sleep: Callable[[float], None] = time.sleep
 
 
-class Pace:
-    """Keeps one process from sending faster than a given rate.
-
-    :param calls_per_second: the highest rate; ``None`` for none.
-    """
-
-    def __init__(
-        self,
-        calls_per_second: float | None,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._interval = 1.0 / calls_per_second if calls_per_second else 0.0
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._next = monotonic()
-
-    def wait(self) -> None:
-        """Wait until the next request may go."""
-        early = self._next - self._monotonic()
-        if early > 0:
-            self._sleep(early)
-        self._next = max(self._next, self._monotonic()) + self._interval
-
-
 def send_until_decided(
     send: Callable[[], Answer],
     bounds: RetryBounds,
@@ -69,9 +43,7 @@ def send_until_decided(
     """Call ``send``, again after a wait for as long as it says that nothing was placed.
 
     :param send: places a call; only after a ``TryAgainError`` that is not lasting it is called again.
-    :param bounds: how long to go on.
     :param on_again: called with each error that is waited out, and the wait in seconds.
-    :return: what ``send`` returned.
     :raises TryAgainError: the last one, when patience has run out; one that is lasting at once.
     """
     backoff = wait_random_exponential(multiplier=1.0, max=bounds.longest_wait)

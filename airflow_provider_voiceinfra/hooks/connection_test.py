@@ -36,7 +36,6 @@ def judge(connection: VoiceInfraConnection, client: Callable[[], ApiClient]) -> 
     A request that lacks every required field can only be refused: with 400 or 422 for a good key, with 401
     for a bad one.
 
-    :param connection: its values.
     :param client: makes the client; not asked for one if there is no key to try.
     :return: whether calls could be placed, and a sentence for the user, free of secrets.
     """
@@ -116,8 +115,6 @@ def _acceptance(connection: VoiceInfraConnection) -> str:
 
 
 def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:
-    if isinstance(error, ApiUnreachableError):
-        return str(error)
     if isinstance(error, RateLimitedError):
         return (
             "The API is there, but the account's rate limit is met (429), so the key was not tried. Test "
@@ -135,7 +132,7 @@ def _refusal(connection: VoiceInfraConnection, error: VoiceInfraError) -> str:
             f"The API key is not accepted (401) at {connection.base_url}. Compare the field 'API key' with "
             "the VoiceInfra dashboard, where it may have been revoked."
         )
-    if isinstance(error, CallNotPlacedError):
+    if isinstance(error, CallNotPlacedError) and not isinstance(error, ApiUnreachableError):
         return _not_the_api(connection, f"answered HTTP {error.http_status}")
     return str(error)
 

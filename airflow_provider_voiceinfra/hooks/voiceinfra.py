@@ -12,7 +12,8 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
-from airflow_provider_voiceinfra.dialling.retrying import Pace, RetryBounds
+from airflow_provider_voiceinfra.dialling.rate import FASTEST, AdaptivePace
+from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
@@ -28,9 +29,9 @@ _LEASE_MARGIN = 60.0
 
 
 @lru_cache(maxsize=64)
-def _shared_pace(conn_id: str, calls_per_second: float | None) -> Pace:
+def _shared_pace(conn_id: str, calls_per_second: float | None) -> AdaptivePace:
     """Return the pace that all hooks of this process keep together for one connection."""
-    return Pace(calls_per_second)
+    return AdaptivePace(most=calls_per_second, start=calls_per_second or FASTEST)
 
 
 class VoiceInfraHook(BaseHook):
@@ -63,10 +64,6 @@ class VoiceInfraHook(BaseHook):
 
         return VoiceInfraClient(self.connection)
 
-    @property
-    def _pace(self) -> Pace:
-        return _shared_pace(self.voiceinfra_conn_id, self.connection.max_calls_per_second)
-
     def get_conn(self) -> ApiClient:
         """Return what asks the API without placing a call; calls are placed by ``place_call`` alone."""
         from airflow_provider_voiceinfra.api.client import ApiClient
@@ -81,9 +78,10 @@ class VoiceInfraHook(BaseHook):
         from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 
         bounds = RetryBounds()
+        pace = _shared_pace(self.voiceinfra_conn_id, self.connection.max_calls_per_second)
 
-        def pace() -> None:
-            self._pace.wait()
+        def wait_for_turn() -> None:
+            pace.acquire()
             before_send()
 
         return CallPlacer(
@@ -93,16 +91,18 @@ class VoiceInfraHook(BaseHook):
             account=self.connection.account,
             lease=self.connection.timeout + bounds.patience + _LEASE_MARGIN,
             bounds=bounds,
-            before_send=pace,
+            before_send=wait_for_turn,
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
         )
 
-    def complete_call(self, call: OutboundCall) -> OutboundCall:
-        """Return a call with the connection's defaults filled in, checked.
-
-        :raises InvalidCallError: naming the field that is wrong.
-        """
-        return self.connection.completed(call)
+    def warn_of_missing_secret(self, log: Any) -> None:
+        """Say in the log of a task that places calls if nobody will learn how they go."""
+        if not self.connection.webhook_secrets:
+            log.warning(
+                "Connection %r has no webhook secret, so its webhooks are refused and nobody will learn how "
+                "its calls go; `airflow voiceinfra doctor` says what to do.",
+                self.voiceinfra_conn_id,
+            )
 
     def place_call(
         self,
@@ -135,10 +135,10 @@ class VoiceInfraHook(BaseHook):
         :raises LedgerUnavailableError: if the ledger cannot be written.
         """
         refuse_in_another_test(current_run_id())
-        call = self.complete_call(call)
+        call = self.connection.completed(call)
         if idempotency_key is None:
             return self.placer().place_without_key(call, origin=origin).call
-        from airflow_provider_voiceinfra.dialling.placing import OnUnknown, UnknownPolicy
+        from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy
 
         decided = OnUnknown(arguments.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
         policy = UnknownPolicy(arguments.seconds("unknown_timeout", unknown_timeout), decided)

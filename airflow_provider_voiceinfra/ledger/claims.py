@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallOrigin,
     CallState,
-    ClaimRequest,
+    Job,
     Settlement,
     hash_key,
 )
@@ -68,15 +68,20 @@ class CallsLedger(LedgerPart):
         :return: the call's entry, and whether the right to dial is the caller's.
         :raises IdempotencyConflictError: if the key stands for another request that may have rung.
         """
-        request = ClaimRequest(key, call, conn_id, origin or CallOrigin(), account)
-        [(entry, won)] = self.claim_many([request])
+        job = Job(key, call, origin or CallOrigin())
+        [(entry, won)] = self.claim_many([job], conn_id=conn_id, account=account)
         different = [] if won else entry.differences(call.to_request(), conn_id)
         if different:
             raise IdempotencyConflictError(key, different)
         return entry, won
 
     def claim_many(
-        self, requests: Sequence[ClaimRequest], *, owner: Ownership | None = None
+        self,
+        jobs: Sequence[Job],
+        *,
+        conn_id: str,
+        account: str | None = None,
+        owner: Ownership | None = None,
     ) -> list[tuple[CallEntry, bool]]:
         """Ask for the right to dial once for each key; it is durable before this returns.
 
@@ -84,19 +89,21 @@ class CallsLedger(LedgerPart):
         owner died between the claim and the answer. A call that was made for another request counts: a
         contact may have been changed after it had been called.
 
-        :param requests: each key once.
+        :param jobs: each key once.
+        :param conn_id: the connection that they go through.
+        :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :param owner: the campaign that all of them are of, and the process that runs it; if not set, it is
             not asked whether another process has taken the campaign over.
-        :return: for each request, in order, the call's entry, and whether the right to dial is the caller's.
+        :return: for each job, in order, the call's entry, and whether the right to dial is the caller's.
         :raises CampaignBusyError: if another process has taken the campaign over; nothing is claimed then.
         """
         found: dict[str, tuple[CallEntry, bool]] = {}
-        while left := [one for one in requests if one.token not in found]:
+        while left := [one for one in jobs if one.token not in found]:
             with self._database.writing() as connection:
                 if owner is not None:
                     hold(connection, owner)
-                found |= _claim(connection, left)
-        return [found[one.token] for one in requests]
+                found |= _claim(connection, left, conn_id, account)
+        return [found[one.token] for one in jobs]
 
     def claim_redial(self, entry: CallEntry, *, origin: CallOrigin | None = None) -> CallEntry:
         """Take the right to dial once more for a call whose outcome stayed unknown.
@@ -208,15 +215,17 @@ class CallsLedger(LedgerPart):
         return [CallEntry.from_row(row._mapping) for row in self._database.rows(query)]
 
 
-def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str, tuple[CallEntry, bool]]:
-    """Claim what may be claimed; return the calls, by the tokens of the requests, and whose they are.
+def _claim(
+    connection: Connection, jobs: Sequence[Job], conn_id: str, account: str | None
+) -> dict[str, tuple[CallEntry, bool]]:
+    """Claim what may be claimed; return the calls, by the tokens of the jobs, and whose they are.
 
-    A request that is missing there lost a race and has to look again.
+    A job that is missing there lost a race and has to look again.
     """
     # All do so in the same order, or two of them might wait for each other.
-    ordered = sorted(requests, key=lambda one: hash_key(one.key))
+    ordered = sorted(jobs, key=lambda one: hash_key(one.key))
     rows = [
-        new_claim(one.key, one.call.to_request(), one.conn_id, one.origin, one.account) | {"token": one.token}
+        new_claim(one.key, one.call.to_request(), conn_id, one.origin, account) | {"token": one.token}
         for one in ordered
     ]
     # They are read before the commit: afterwards a claim may be another's already.
@@ -233,17 +242,17 @@ def _claim(connection: Connection, requests: Sequence[ClaimRequest]) -> dict[str
 
 
 def _claim_stored(
-    connection: Connection, request: ClaimRequest, row: dict[str, Any], entry: CallEntry
+    connection: Connection, job: Job, row: dict[str, Any], entry: CallEntry
 ) -> tuple[CallEntry, bool] | None:
     """Claim a call that the ledger has already; ``None`` if somebody else was faster."""
     won = True
     if entry.state is CallState.REFUSED:
         again = {name: value for name, value in row.items() if name not in _COUNTED}
         values = {**again, **sent_now(), "dials": calls.c.dials + 1}
-    elif entry.state is CallState.CLAIMED and entry.token == request.token:
+    elif entry.state is CallState.CLAIMED and entry.token == job.token:
         # It was stored, and then the ledger did not answer.
         values = {"renewed_at": row["renewed_at"], **sent_now()}
-    elif entry.state is CallState.CLAIMED and request.origin.is_later_try_than(entry.origin):
+    elif entry.state is CallState.CLAIMED and job.origin.is_later_try_than(entry.origin):
         values, won = _OWNER_DIED, False
     else:
         return entry, False

@@ -15,6 +15,11 @@ from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 
+def new_token() -> str:
+    """Return a token that no other claim has."""
+    return uuid.uuid4().hex
+
+
 class CallState(str, Enum):
     """What is known of a call; whether it is over is not a state but the existence of its completion."""
 
@@ -144,19 +149,25 @@ class CallEntry:
 
 
 @dataclass(frozen=True)
-class ClaimRequest:
-    """Asks for the right to dial once for a key; see ``CallLedger.claim_many``.
+class Job:
+    """One call to place; ``CallLedger.claim_many`` gives the right to dial once for its key.
 
-    :param token: whose claim it becomes. If ``claim_many`` raises, the same request may be made again, and
-        finds what it has claimed; once it was answered, make another one.
+    :param origin: who asks, and which contact and attempt of a campaign it is for.
+    :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
+    :param token: whose claim it becomes. If ``claim_many`` raises, the same job may be claimed again, and
+        finds what it has claimed; once that was answered, it needs another token.
     """
 
     key: str = field(repr=False)
     call: OutboundCall
-    conn_id: str
     origin: CallOrigin
-    account: str | None = None
-    token: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
+    not_after: datetime | None = None
+    token: str = field(default_factory=new_token, repr=False)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The contact's position in its campaign, and which call to it this is, from 1."""
+        return self.origin.position or 0, self.origin.attempt or 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -27,6 +26,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallState,
     encode_request,
     hash_key,
+    new_token,
 )
 
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
@@ -117,7 +117,7 @@ def claim_values(
     """Return the values of a call that is claimed now, under a token of its own; see ``sent_now``, too."""
     return {
         "state": CallState.CLAIMED.value,
-        "token": uuid.uuid4().hex,
+        "token": new_token(),
         "conn_id": conn_id,
         "account": account,
         **{name: request.get(name) for name in ("agent_id", "from_number", "to_number")},

@@ -197,23 +197,18 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
         from airflow_provider_voiceinfra.campaigns.reporting.status import summary_in_words
 
-        connection = VoiceInfraHook(self.voiceinfra_conn_id).connection
-        check_trial_run(context["ti"].run_id, connection.base_url, self.log)
+        hook = VoiceInfraHook(self.voiceinfra_conn_id)
+        check_trial_run(context["ti"].run_id, hook.connection.base_url, self.log)
         setup = self._campaign_setup(context)
         self._execution = CampaignExecution(
             setup,
-            connection,
+            hook.connection,
             open_ledger(),
             resumed=resumed,
             may_pause=self.deferrable,
             report=self._report_progress,
         )
-        if not connection.webhook_secrets:
-            self.log.warning(
-                "Connection %r has no webhook secret, so its webhooks are refused and nobody will learn how "
-                "these calls go; `airflow voiceinfra doctor` says what to do.",
-                self.voiceinfra_conn_id,
-            )
+        hook.warn_of_missing_secret(self.log)
         result = self._execution.run()
         if isinstance(result, Pause):
             self._sleep(setup.plan.campaign_id, result)
@@ -274,17 +269,16 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         return None if arguments.is_nothing(value) else value
 
     def _reading(self) -> dict[str, Any]:
-        texts = {name: getattr(self, name) for name in ("agent_id", "from_number", "first_message")}
-        names = ("variables", "default_region", "contact_key", "columns")
-        others = {"context": self.call_context, "do_not_call": self._given("do_not_call")}
-        return {**texts, **{name: getattr(self, name) for name in names}, **others}
+        names = ["agent_id", "from_number", "first_message", "variables", "default_region", "contact_key"]
+        options = {name: getattr(self, name) for name in [*names, "columns"]}
+        return {**options, "context": self.call_context, "do_not_call": self._given("do_not_call")}
 
     def _sleep(self, campaign_id: str, pause: Pause) -> NoReturn:
         self.log.info("Nobody is to be dialled before %s; waiting in the triggerer.", pause.until)
         self.defer(
             trigger=VoiceInfraCampaignTrigger(
                 campaign_id=campaign_id,
-                until=pause.until.isoformat(),
+                deadline=pause.until.isoformat(),
                 calls=pause.calls,
                 not_before=earliest_wake_up(),
             ),

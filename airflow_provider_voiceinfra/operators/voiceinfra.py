@@ -29,8 +29,8 @@ from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_erro
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
-    VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
+    defer_until_completed,
     earliest_wake_up,
     read_event,
 )
@@ -38,12 +38,9 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_voiceinfra.dialling.placing import Pending, Placement, UnknownPolicy
+    from airflow_provider_voiceinfra.dialling.outcomes import Pending, Placement, UnknownPolicy
 
 __all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
-
-# Added to the time-out of a deferral, so that the trigger itself, which knows more, is the first to end it.
-_TRIGGER_MARGIN = timedelta(minutes=5)
 
 
 class VoiceInfraOutboundCallOperator(
@@ -160,10 +157,8 @@ class VoiceInfraOutboundCallOperator(
     def on_kill(self) -> None:
         """Dial no more; say that a call that was placed goes on, and which one."""
         self._killed = True
-        if self._call_id:
-            self.log.warning("Call %s goes on: the API cannot cancel a call.", self._call_id)
-        else:
-            self.log.warning("If a call was placed it goes on: the API cannot cancel a call.")
+        call = f"Call {self._call_id}" if self._call_id else "If a call was placed it"
+        self.log.warning("%s goes on: the API cannot cancel a call.", call)
 
     def _run(self, context: Context, *, seen: bool = False) -> Any:
         with final_errors_fail_the_task():
@@ -179,17 +174,12 @@ class VoiceInfraOutboundCallOperator(
 
     def _place(self, context: Context, *, seen: bool) -> Placement:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
-        from airflow_provider_voiceinfra.dialling.placing import OnUnknown, Pending, UnknownPolicy
+        from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, Pending, UnknownPolicy
 
         hook = VoiceInfraHook(self.voiceinfra_conn_id)
         check_trial_run(context["ti"].run_id, hook.connection.base_url, self.log)
-        call = hook.complete_call(self._call())
-        if not hook.connection.webhook_secrets:
-            self.log.warning(
-                "Connection %r has no webhook secret, so its webhooks are refused and nobody will learn how "
-                "this call goes; `airflow voiceinfra doctor` says what to do.",
-                self.voiceinfra_conn_id,
-            )
+        call = hook.connection.completed(self._call())
+        hook.warn_of_missing_secret(self.log)
         policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
         placer = hook.placer(before_send=self._refuse_if_killed)
         key, origin = self._key(context), CallOrigin.of_task(context["ti"])
@@ -226,36 +216,24 @@ class VoiceInfraOutboundCallOperator(
     def _key(self, context: Context) -> str:
         if not arguments.is_nothing(self.idempotency_key):
             return arguments.idempotency_key(self.idempotency_key)
-        ti = context["ti"]
-        return TaskIdentity.of(ti).path
+        return TaskIdentity.of(context["ti"]).path
 
     def _tell(self, placement: Placement) -> None:
         entry = placement.entry
-        if placement.how.value == "taken_up":
-            self.log.info(
-                "Call %s, accepted at %s, exists already; taking it up instead of dialling again.",
-                entry.call_id,
-                entry.answered_at,
-            )
-        elif placement.how.value == "adopted":
-            self.log.info(
-                "Call %s, begun at %s, was found by its webhook; taking it up instead of dialling again.",
-                entry.call_id,
-                entry.claimed_at,
-            )
+        story = {
+            "taken_up": f"accepted at {entry.answered_at}, exists already",
+            "adopted": f"begun at {entry.claimed_at}, was found by its webhook",
+        }.get(placement.how.value)
+        if story:
+            self.log.info("Call %s, %s; taking it up instead of dialling again.", entry.call_id, story)
 
     def _wait(self, context: Context, call_id: str) -> Any:
-        deadline = datetime.now(timezone.utc) + timedelta(seconds=self.completion_timeout)
+        timeout = timedelta(seconds=self.completion_timeout)
+        deadline = datetime.now(timezone.utc) + timeout
         record = self._look(context, call_id)
         if record is None and self.deferrable:
             self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
-            self.defer(
-                trigger=VoiceInfraCallCompletedTrigger(
-                    call_ids=[call_id], deadline=deadline.isoformat(), not_before=earliest_wake_up()
-                ),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.completion_timeout) + _TRIGGER_MARGIN,
-            )
+            defer_until_completed(self, timeout, call_ids=[call_id])
         if record is None:
             self.log.info("Waiting for the completion of call %s.", call_id)
         while record is None:

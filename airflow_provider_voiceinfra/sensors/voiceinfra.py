@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
@@ -24,17 +24,13 @@ from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_erro
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     TIMED_OUT,
-    VoiceInfraCallCompletedTrigger,
-    earliest_wake_up,
+    defer_until_completed,
     listed,
     read_event,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-# Added to the time-out of a deferral, so that the trigger itself, which knows more, is the first to end it.
-_TRIGGER_MARGIN = timedelta(minutes=5)
 
 
 class VoiceInfraCallCompletedSensor(
@@ -51,7 +47,7 @@ class VoiceInfraCallCompletedSensor(
         With ``call_id``, a call that ends otherwise fails the task, since it has no second outcome.
     :param fail_on_outcomes: outcomes that fail the task, after the record has been pushed.
     :param include_transcript: whether the record in XCom holds ``transcript``, which is long and personal.
-    :param deferrable: whether to wait in the triggerer, without a worker; recomfixed. If not set,
+    :param deferrable: whether to wait in the triggerer, without a worker; recommended. If not set,
         ``[operators] default_deferrable``.
 
     ``timeout``, ``poke_interval``, ``mode`` and ``soft_fail`` are those of every sensor, in seconds. It
@@ -165,20 +161,11 @@ class VoiceInfraCallCompletedSensor(
         return result
 
     def _defer(self, context: Context) -> NoReturn:
-        deadline = datetime.now(timezone.utc) + self._timeout()
-        matching = self.match is not None
-        self.defer(
-            trigger=VoiceInfraCallCompletedTrigger(
-                call_ids=None if matching else self._call_ids(),
-                match=self._checked_match() if matching else None,
-                since=self._since(context).isoformat() if matching else None,
-                outcomes=self.outcomes if matching else None,
-                deadline=deadline.isoformat(),
-                not_before=earliest_wake_up(),
-            ),
-            method_name="execute_complete",
-            timeout=self._timeout() + _TRIGGER_MARGIN,
-        )
+        if self.match is None:
+            defer_until_completed(self, self._timeout(), call_ids=self._call_ids())
+        since = self._since(context).isoformat()
+        match = self._checked_match()
+        defer_until_completed(self, self._timeout(), match=match, since=since, outcomes=self.outcomes)
 
     def _missing(self) -> str:
         """Return what has not come in time, and what to do, for people."""

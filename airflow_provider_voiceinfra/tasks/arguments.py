@@ -1,4 +1,7 @@
-"""Checks of what users pass to operators, sensors and hooks, made before anything rings or waits."""
+"""Checks of what users pass to operators, sensors and hooks, made before anything rings or waits.
+
+Each names the argument in its error: an ``InvalidCallError``, or a ``ValueError`` when a DAG is read.
+"""
 
 from __future__ import annotations
 
@@ -43,41 +46,34 @@ def is_literal(value: Any) -> bool:
 
 
 def seconds(name: str, value: Any) -> float:
-    """Return a duration in seconds, given as a number or a ``timedelta``.
-
-    :raises ValueError: naming the argument; when a DAG is read, not when its call has been placed already.
-    """
-    try:
-        number = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not 0 <= number <= _LONGEST:
+    """Return a duration in seconds, given as a number or a ``timedelta``."""
+    found = _as_float(value.total_seconds() if isinstance(value, timedelta) else value)
+    if not 0 <= found <= _LONGEST:
         raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {quoted(value)}")
-    return number
+    return found
 
 
 def number(name: str, value: Any, *, whole: bool = False) -> float:
     """Return a number above 0, given as such or as text, which is what a template gives.
 
     :param whole: whether it must be 1, 2, 3 and so on.
-    :raises InvalidCallError: naming the argument.
     """
-    try:
-        found = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = math.nan
+    found = _as_float(value)
     if not (0 < found < math.inf) or (whole and found != int(found)):
         kind = "a whole number from 1 on" if whole else "a number above 0"
         raise InvalidCallError(name, f"must be {kind}, not {quoted(value)}")
     return found
 
 
-def campaign_id(value: Any, ti: Any) -> str:
-    """Return the id of a campaign: the user's own, or the task instance's.
+def _as_float(value: Any) -> float:
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
-    :raises InvalidCallError: if the user's own is empty, too long, not printable, or what a template made of
-        nothing.
-    """
+
+def campaign_id(value: Any, ti: Any) -> str:
+    """Return the id of a campaign: the user's own, or the task instance's."""
     if value is None:
         own = TaskIdentity.of(ti).path
         digest = hashlib.sha256(own.encode()).hexdigest()[:16]
@@ -92,10 +88,7 @@ def campaign_id(value: Any, ti: Any) -> str:
 
 
 def moment(name: str, value: Any) -> datetime:
-    """Return a moment in UTC, given as a datetime or as text in ISO 8601.
-
-    :raises InvalidCallError: naming the argument.
-    """
+    """Return a moment in UTC, given as a datetime or as text in ISO 8601."""
     try:
         found = value if isinstance(value, datetime) else _parsed(str(value))
         if found is not None and found.tzinfo is not None:
@@ -119,13 +112,10 @@ def _parsed(text: str) -> datetime | None:
 
 
 def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None:
-    """Return outcomes as plain texts, given as a list or as one alone; ``None`` if none are given.
-
-    :raises ValueError: if it is a text that is no outcome: letter by letter, none of it would ever be met.
-    """
+    """Return outcomes as plain texts, given as a list or as one alone; ``None`` if none are given."""
     if value is None:
         return None
-    if isinstance(value, str):
+    if isinstance(value, str):  # letter by letter, none of a text that is no outcome would ever be met
         words = [outcome.value for outcome in CallOutcome]
         if value not in words:
             raise ValueError(
@@ -137,10 +127,7 @@ def outcomes(name: str, value: Collection[str] | None) -> tuple[str, ...] | None
 
 
 def doubtful_outcomes(name: str, values: Collection[str] | None) -> Iterator[str]:
-    """Yield a sentence for each outcome that the API does not document; a call may never end like that.
-
-    :param name: the argument that holds them.
-    """
+    """Yield a sentence for each outcome that the API does not document; a call may never end like that."""
     documented = [outcome.value for outcome in CallOutcome]
     for value in values or ():
         if value not in documented:
@@ -151,10 +138,7 @@ def doubtful_outcomes(name: str, values: Collection[str] | None) -> Iterator[str
 
 
 def one_of(name: str, value: Any, words: Sequence[str]) -> str:
-    """Return a value that must be one of some words.
-
-    :raises ValueError: naming the argument and the nearest word; when a DAG is read.
-    """
+    """Return a value that must be one of some words."""
     if value not in words:
         listed = " or ".join(map(repr, words))
         raise ValueError(f"{name} must be {listed}, not {quoted(value)}{nearest(value, words)}")
@@ -171,10 +155,7 @@ def nearest(value: Any, words: Sequence[str]) -> str:
 
 
 def needed(name: str, value: Any) -> None:
-    """Refuse what came to nothing although a call cannot do without it.
-
-    :raises InvalidCallError: naming the argument, and where nothing comes from.
-    """
+    """Refuse what came to nothing although a call cannot do without it."""
     if value is None or (isinstance(value, str) and is_nothing(value)):
         raise InvalidCallError(name, f"is missing: it is {value!r}, {FROM_NOTHING}")
 
@@ -191,10 +172,7 @@ def placeholders(name: str, text: Any) -> Iterator[str]:
 
 
 def mapping(name: str, value: Any) -> None:
-    """Refuse what was meant to be a mapping, but is none.
-
-    :raises InvalidCallError: naming the argument and the remedy.
-    """
+    """Refuse what was meant to be a mapping, but is none."""
     if isinstance(value, str):
         raise InvalidCallError(
             name,
@@ -207,10 +185,7 @@ def mapping(name: str, value: Any) -> None:
 
 
 def idempotency_key(value: Any) -> str:
-    """Return a key of the user's own as text.
-
-    :raises InvalidCallError: if it is empty, or what a template made of nothing: every call would share it.
-    """
+    """Return a key of the user's own as text; refuse what came to nothing: every call would share it."""
     # With render_template_as_native_obj the number of an order comes as a number.
     key = "" if value is None else str(value)
     if is_nothing(key):
@@ -221,12 +196,12 @@ def idempotency_key(value: Any) -> str:
 def call_ids(value: Any) -> list[str]:
     """Return the calls to wait for, given as one id or a list of them.
 
-    :raises InvalidCallError: if something else is given; it may be a whole record, so it is not quoted.
+    What else is given is not quoted: it may be a whole record.
     """
-    ids = [value] if isinstance(value, str) else value
-    if not isinstance(ids, Sequence):
+    if not isinstance(value, Sequence):
         raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(value).__name__}")
-    listed: list[Any] = list(ids)  # the results of a mapped task are fetched one by one, so only once
+    # The results of a mapped task are fetched one by one, so only once.
+    listed: list[Any] = [value] if isinstance(value, str) else list(value)
     for item in listed:
         if not isinstance(item, str):
             raise InvalidCallError("call_id", f"must be text or a list of texts, not {type(item).__name__}s")

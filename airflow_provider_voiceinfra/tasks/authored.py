@@ -56,10 +56,7 @@ class AuthoredArgumentsMixin:
         return _FROM_MAPPED not in self._passed and not is_nothing(value) and is_literal(value)
 
     def _refuse_vanished(self, context: Any) -> None:
-        """Refuse arguments that the author has set and that are nothing now.
-
-        :raises InvalidCallError: naming the first of them.
-        """
+        """Refuse arguments that the author has set and that are nothing now."""
         for name in self.must_not_vanish:
             for path in _nothings(getattr(self, name), (name,)):
                 if path not in self._left_out or self._came_from_a_task(name, context):
@@ -71,10 +68,7 @@ class AuthoredArgumentsMixin:
                     )
 
     def _refuse_words_for_nothing(self) -> None:
-        """Refuse the word that a template makes of a value that is not there, which a callee would hear.
-
-        :raises InvalidCallError: naming the argument, and where nothing comes from.
-        """
+        """Refuse the word that a template makes of a value that is not there, which a callee would hear."""
         for name in _TEXTS:
             value = getattr(self, name, None)
             if isinstance(value, str) and value.strip() == "None":

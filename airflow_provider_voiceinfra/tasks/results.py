@@ -12,30 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_voiceinfra.exceptions import (
-    CallOutcomeUnknownError,
-    CallRefusedError,
-    CampaignContinuedError,
-    ConfigurationError,
-    ContactsError,
-    IdempotencyConflictError,
-    InvalidCallError,
-    UnwantedOutcomeError,
-)
+from airflow_provider_voiceinfra import exceptions
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 
 # What another try of the same task would meet again.
 _FINAL = (
-    CallOutcomeUnknownError,
-    CallRefusedError,
-    CampaignContinuedError,
-    ConfigurationError,
-    ContactsError,
-    IdempotencyConflictError,
-    InvalidCallError,
-    UnwantedOutcomeError,
+    exceptions.CallOutcomeUnknownError,
+    exceptions.CallRefusedError,
+    exceptions.CampaignContinuedError,
+    exceptions.ConfigurationError,
+    exceptions.ContactsError,
+    exceptions.IdempotencyConflictError,
+    exceptions.InvalidCallError,
+    exceptions.UnwantedOutcomeError,
 )
 
 
@@ -79,4 +70,4 @@ def check_outcomes(
     if unwanted:
         # A failed task returns nothing, but whoever looks into it wants to know how the calls went.
         ti.xcom_push(key="return_value", value=result)
-        raise UnwantedOutcomeError(unwanted)
+        raise exceptions.UnwantedOutcomeError(unwanted)

@@ -47,10 +47,7 @@ class Hidden(Sequence[Any]):
 
 
 def check_list_or_location(name: str, value: object) -> None:
-    """Refuse what was meant to be a list, but is not one any more.
-
-    :raises ContactsError: naming the field and the remedy.
-    """
+    """Raise ``ContactsError`` for what was meant to be a list, but is not one any more."""
     kind = value.kind if isinstance(value, Hidden) else type(value)
     if issubclass(kind, str) and (isinstance(value, Hidden) or _is_written_out(value)):
         raise ContactsError(
@@ -66,10 +63,7 @@ def check_list_or_location(name: str, value: object) -> None:
 
 
 def check_location(name: str, value: object) -> None:
-    """Refuse what was meant to be the path or URL of a file, but is none; it may be a list of numbers.
-
-    :raises ContactsError: naming the field and the remedy.
-    """
+    """Raise ``ContactsError`` for what was meant to be a file's path or URL; it may be a list of numbers."""
     if value is None:
         return
     kind = type(value).__name__

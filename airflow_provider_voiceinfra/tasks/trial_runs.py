@@ -16,11 +16,7 @@ _TEST_MODE = "AIRFLOW_TEST_MODE"
 
 
 def refuse_in_another_test(run_id: str) -> None:
-    """Refuse to dial in a run that was made to test a task, where this is not the test.
-
-    :param run_id: the task instance's.
-    :raises ConfigurationError: if the scheduler runs this task in a test's run.
-    """
+    """Raise ``ConfigurationError`` in a run that was made to test a task, where this is not the test."""
     if run_id.startswith(TEMPORARY_RUN) and os.environ.get(_TEST_MODE) != "True":
         raise ConfigurationError(
             "nobody is called: `airflow tasks test` made this run for a test, and this is not the test: the "
@@ -30,12 +26,7 @@ def refuse_in_another_test(run_id: str) -> None:
 
 
 def check_trial_run(run_id: str, places_calls_at: str, log: Any) -> None:
-    """Refuse as above, and say of a test that its calls are real.
-
-    :param run_id: the task instance's.
-    :param places_calls_at: the connection's base URL.
-    :raises ConfigurationError: if the scheduler runs this task in a test's run.
-    """
+    """Refuse as above, and say of a test that its calls are real, and at which base URL they are placed."""
     refuse_in_another_test(run_id)
     if run_id.startswith(TEMPORARY_RUN) or _is_tested_in_process():
         log.warning(

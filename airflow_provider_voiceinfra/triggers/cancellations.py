@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.waiting.threads import in_own_thread
@@ -67,12 +66,3 @@ class CancellationWatcher:
         for woken, campaign_id in self._sleeping.items():
             if campaign_id in cancelled and not woken.done():
                 woken.set_result(None)
-
-
-_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, CancellationWatcher]] = WeakKeyDictionary()
-
-
-def shared_cancellations(ledger: CallLedger) -> CancellationWatcher:
-    """Return the watcher that all campaigns of this event loop share for one ledger."""
-    watchers = _watchers.setdefault(asyncio.get_running_loop(), {})
-    return watchers.setdefault(id(ledger), CancellationWatcher(ledger))

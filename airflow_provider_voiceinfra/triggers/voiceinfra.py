@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, TypedDict
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypedDict
 from weakref import WeakKeyDictionary
 
 from airflow.sdk.configuration import conf
@@ -15,10 +15,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.settings import Settings, load_settings
+from airflow_provider_voiceinfra.triggers.cancellations import CancellationWatcher
 from airflow_provider_voiceinfra.waiting.threads import in_own_thread
-from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher, shared_watcher
+from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.ledger.records import CallEntry, CompletionEntry
 
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 # by then, the scheduler would take the late report for the new process's and fail the task (seen on 3.3.2).
 _REPORT_MARGIN = 3.0
 
-_MODULE = "airflow_provider_voiceinfra.triggers.voiceinfra"
+# Added to the timeout of a deferral, so that the trigger itself, which knows more, is the first to end it.
+_TRIGGER_MARGIN = timedelta(minutes=5)
+
 COMPLETED = "completed"
 TIMED_OUT = "timed_out"
 _SHOWN = 5
@@ -58,13 +63,89 @@ def read_event(event: Mapping[str, Any] | None) -> CompletionEvent:
     return CompletionEvent(status=status, call_ids=[str(call_id) for call_id in call_ids])
 
 
+def defer_until_completed(task: BaseOperator, timeout: timedelta, **waiting: Any) -> NoReturn:
+    """Have a task wait in the triggerer, and go on with its ``execute_complete``.
+
+    :param timeout: how long to wait.
+    :param waiting: what for, as ``VoiceInfraCallCompletedTrigger`` takes it.
+    """
+    deadline = (datetime.now(timezone.utc) + timeout).isoformat()
+    trigger = VoiceInfraCallCompletedTrigger(**waiting, deadline=deadline, not_before=earliest_wake_up())
+    task.defer(trigger=trigger, method_name="execute_complete", timeout=timeout + _TRIGGER_MARGIN)
+
+
 def earliest_wake_up() -> str:
     """Return the moment, ISO 8601, before which a task that defers now must not be woken up."""
     delay = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0) + _REPORT_MARGIN
     return (datetime.now(timezone.utc) + timedelta(seconds=delay)).isoformat()
 
 
-class VoiceInfraCallCompletedTrigger(BaseTrigger):
+class Shared(NamedTuple):
+    """What all triggers of one event loop share, so that the ledger is asked once for all of them."""
+
+    ledger: CallLedger
+    completions: CompletionWatcher
+    cancellations: CancellationWatcher
+
+
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
+
+
+async def _opened() -> Shared:
+    """Return what the triggers of this event loop share, without holding the loop up."""
+    loop = asyncio.get_running_loop()
+    async with _locks.setdefault(loop, asyncio.Lock()):
+        if loop not in _shared:
+            settings, ledger = await in_own_thread(_open)
+            completions = CompletionWatcher(ledger, settings.poll_interval)
+            _shared[loop] = Shared(ledger, completions, CancellationWatcher(ledger))
+        return _shared[loop]
+
+
+def _open() -> tuple[Settings, CallLedger]:
+    # Loads SQLAlchemy, which would hold up the event loop; and a setting may be a command that is run.
+    from airflow_provider_voiceinfra.ledger import CallLedger
+
+    settings = load_settings()
+    return settings, CallLedger(settings.sql_alchemy_conn)
+
+
+def _seconds_to(moment: str | None) -> float | None:
+    if moment is None:
+        return None
+    return max(0.0, (datetime.fromisoformat(moment) - datetime.now(timezone.utc)).total_seconds())
+
+
+class LedgerTrigger(BaseTrigger):
+    """Fires when something has come about in the ledger, or at its deadline; holds what it was made with."""
+
+    call_ids: list[str] | None = None
+    deadline: str | None = None
+    not_before: str | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and plain JSON arguments."""
+        kwargs = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and yield one event."""
+        shared = await _opened()
+        try:
+            found = await asyncio.wait_for(self._wait(shared), _seconds_to(self.deadline))
+        except asyncio.TimeoutError:
+            found = None
+        await asyncio.sleep(_seconds_to(self.not_before) or 0.0)
+        status, call_ids = (TIMED_OUT, self.call_ids or []) if found is None else (COMPLETED, found)
+        yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
+
+    async def _wait(self, shared: Shared) -> list[str] | None:
+        """Wait; return the calls that the event is to name, or ``None`` if there is nothing to wait for."""
+        raise NotImplementedError
+
+
+class VoiceInfraCallCompletedTrigger(LedgerTrigger):
     """Fires when all of some calls are over, or when a completion record matches.
 
     :param call_ids: the calls to wait for; or
@@ -92,27 +173,8 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
         self.deadline = deadline
         self.not_before = not_before
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and plain JSON arguments."""
-        names = ("call_ids", "match", "since", "outcomes", "deadline", "not_before")
-        kwargs = {name: getattr(self, name) for name in names}
-        return f"{_MODULE}.VoiceInfraCallCompletedTrigger", kwargs
-
     def __repr__(self) -> str:
         return f"<VoiceInfraCallCompletedTrigger {self._subject()}>"
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one event."""
-        watcher, ledger = await opened()
-        call_ids = self.call_ids or []
-        self.log.info("Waiting for the completion of %s.", self._subject())
-        if self.call_ids is not None:
-            completed = await before(self.deadline, watcher.wait_for_calls(self.call_ids))
-        else:
-            completed = await before(self.deadline, self._wait_for_match(watcher, ledger, call_ids))
-        await until(self.not_before)
-        status = COMPLETED if completed else TIMED_OUT
-        yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
 
     async def on_kill(self) -> None:
         """Say that the calls go on: the API cannot cancel one (Airflow 3.3 and newer call this)."""
@@ -120,12 +182,14 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
             "No longer waiting for %s; the API cannot cancel a call, so it goes on.", self._subject()
         )
 
-    async def _wait_for_match(
-        self, watcher: CompletionWatcher, ledger: CallLedger, found_ids: list[str]
-    ) -> None:
+    async def _wait(self, shared: Shared) -> list[str]:
         # Loaded with the ledger already.
         from airflow_provider_voiceinfra.ledger.completions import MATCHABLE_COLUMNS
 
+        self.log.info("Waiting for the completion of %s.", self._subject())
+        if self.call_ids is not None:
+            await shared.completions.wait_for_calls(self.call_ids)
+            return self.call_ids
         match, outcomes = self.match or {}, self.outcomes
         since = datetime.fromisoformat(self.since) if self.since else datetime.now(timezone.utc)
         columns = {
@@ -139,10 +203,10 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
             same = all(getattr(entry, name) == value for name, value in columns.items())
             return same and (outcomes is None or entry.call_outcome in outcomes)
 
-        found = await watcher.wait_for_match(
-            wanted, lambda: ledger.find_completion(match, since=since, outcomes=outcomes)
+        found = await shared.completions.wait_for_match(
+            wanted, lambda: shared.ledger.find_completion(match, since=since, outcomes=outcomes)
         )
-        found_ids.append(found.call_id)
+        return [found.call_id]
 
     def _subject(self) -> str:
         if self.call_ids is None:
@@ -150,7 +214,7 @@ class VoiceInfraCallCompletedTrigger(BaseTrigger):
         return listed(self.call_ids)
 
 
-class VoiceInfraUnknownCallTrigger(BaseTrigger):
+class VoiceInfraUnknownCallTrigger(LedgerTrigger):
     """Fires when a call whose answer was lost has been found by its webhook, or at the deadline.
 
     :param key_hash: the hashed idempotency key of the call.
@@ -166,24 +230,17 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
         self.window = window
         self.not_before = not_before
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and plain JSON arguments."""
-        kwargs = {name: getattr(self, name) for name in ("key_hash", "deadline", "window", "not_before")}
-        return f"{_MODULE}.VoiceInfraUnknownCallTrigger", kwargs
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield one event."""
-        watcher, ledger = await opened()
+    async def _wait(self, shared: Shared) -> list[str] | None:
         call: CallEntry | None = None
 
         def find() -> str | None:
             # Read anew each time: its owner may have got an answer after all, or somebody may have redialled.
             nonlocal call
-            call = ledger.call_by_hash(self.key_hash)
+            call = shared.ledger.call_by_hash(self.key_hash)
             if call is None:
                 return "gone"
             if call.state is CallState.UNKNOWN:
-                call = ledger.adopt(call, window=timedelta(seconds=self.window))
+                call = shared.ledger.adopt(call, window=timedelta(seconds=self.window))
             return None if call.state is CallState.UNKNOWN else call.state.value
 
         def wanted(entry: CompletionEntry) -> bool:
@@ -192,54 +249,5 @@ class VoiceInfraUnknownCallTrigger(BaseTrigger):
                 for name in ("agent_id", "from_number", "to_number")
             )
 
-        settled = await before(self.deadline, watcher.wait_for_match(wanted, find)) and call is not None
-        await until(self.not_before)
-        yield TriggerEvent(CompletionEvent(status=COMPLETED if settled else TIMED_OUT, call_ids=[]))
-
-
-class _Deployment:
-    """The settings and the ledger, read once: a setting may be a command, run whenever it is read."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.opened: tuple[Settings, CallLedger] | None = None
-
-    def open(self) -> tuple[Settings, CallLedger]:
-        # Loads SQLAlchemy, which would hold up the event loop, so this runs in a thread.
-        from airflow_provider_voiceinfra.ledger import CallLedger
-
-        with self._lock:
-            if self.opened is None:
-                settings = load_settings()
-                self.opened = settings, CallLedger(settings.sql_alchemy_conn)
-            return self.opened
-
-
-_deployments: WeakKeyDictionary[asyncio.AbstractEventLoop, _Deployment] = WeakKeyDictionary()
-
-
-async def opened() -> tuple[CompletionWatcher, CallLedger]:
-    """Return this process's watcher and its ledger, without holding up the event loop."""
-    deployment = _deployments.setdefault(asyncio.get_running_loop(), _Deployment())
-    opened = deployment.opened
-    settings, ledger = await in_own_thread(deployment.open) if opened is None else opened
-    return shared_watcher(settings.sql_alchemy_conn, settings.poll_interval, lambda: ledger), ledger
-
-
-async def until(moment: str | None) -> None:
-    """Return at a moment, ISO 8601 with an offset; at once if it has passed, or there is none."""
-    if moment is not None:
-        await asyncio.sleep(max(0.0, _seconds_to(moment)))
-
-
-def _seconds_to(moment: str) -> float:
-    return (datetime.fromisoformat(moment) - datetime.now(timezone.utc)).total_seconds()
-
-
-async def before(deadline: str | None, waiting: Awaitable[object]) -> bool:
-    """Wait, at most until the deadline; return whether the waiting came to its end."""
-    try:
-        await asyncio.wait_for(waiting, None if deadline is None else max(0.0, _seconds_to(deadline)))
-    except asyncio.TimeoutError:
-        return False
-    return True
+        found = await shared.completions.wait_for_match(wanted, find)
+        return None if found == "gone" else []

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger.records import CompletionEntry
     from airflow_provider_voiceinfra.ledger.store import CallLedger
-
-
-@dataclass(frozen=True)
-class News:
-    """What has come since the last look.
-
-    :param complete: whether that is all; if not, look again at once.
-    :param restored: whether the ledger is another one than before, such as a backup of it: what came between
-        is unknown, so each call that is waited for has to be looked up anew.
-    """
-
-    entries: list[CompletionEntry]
-    complete: bool = True
-    restored: bool = False
 
 
 class Follower:
@@ -41,24 +26,24 @@ class Follower:
         """The sequence number of the completion that was seen last."""
         self._last: str | None = None
 
-    def look(self) -> News:
-        """Return what has come since the last look.
+    def look(self) -> list[CompletionEntry] | None:
+        """Return what has come since the last look; as many as the limit if there may be more.
 
+        :return: ``None`` if the ledger is another one than before, such as a backup of it: what came between
+            is unknown, so each call that is waited for has to be looked up anew.
         :raises LedgerUnavailableError: if the ledger cannot be read; the next look finds it all.
         """
         if self.cursor <= 0:
-            return self._take(self._ledger.completions_after(0, limit=self._limit), self._limit)
-        entries = self._ledger.completions_after(self.cursor - 1, limit=self._limit + 1)
-        if not entries or not self._is_last(entries[0]):
-            self.cursor, self._last = self._ledger.last_sequence(), None
-            return News([], restored=True)
-        self._last = entries[0].call_id
-        return self._take(entries[1:], self._limit)
+            found = self._ledger.completions_after(0, limit=self._limit)
+        else:
+            found = self._ledger.completions_after(self.cursor - 1, limit=self._limit + 1)
+            if not found or not self._is_last(found[0]):
+                self.cursor, self._last = self._ledger.last_sequence(), None
+                return None
+            self._last = found.pop(0).call_id
+        if found:
+            self.cursor, self._last = found[-1].sequence, found[-1].call_id
+        return found
 
     def _is_last(self, entry: CompletionEntry) -> bool:
         return entry.sequence == self.cursor and self._last in (None, entry.call_id)
-
-    def _take(self, entries: list[CompletionEntry], limit: int) -> News:
-        if entries:
-            self.cursor, self._last = entries[-1].sequence, entries[-1].call_id
-        return News(entries, complete=len(entries) < limit)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, TypeVar
-from weakref import WeakKeyDictionary
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.waiting.following import Follower
@@ -114,10 +113,9 @@ class CompletionWatcher:
 
     def _forget(self, waiter: _Waiter) -> None:
         for call_id in waiter.missing:
-            others = self._by_call.get(call_id, set())
-            others.discard(waiter)
-            if not others:
-                self._by_call.pop(call_id, None)
+            others = self._by_call.pop(call_id, set()) - {waiter}
+            if others:
+                self._by_call[call_id] = others
         self._matching.discard(waiter)
         if waiter in self._new:
             self._new.remove(waiter)
@@ -132,14 +130,19 @@ class CompletionWatcher:
                 if follower is None:
                     follower = await in_own_thread(Follower, self._ledger, BATCH)
                     self._following.set()
-                    for waiter in self._matching:  # what came since the watcher before this one ended
-                        waiter.told.set()
+                    self._wake_matching()  # for what came since the watcher before this one ended
                 await self._look_up_new_waiters()
                 await self._follow(follower)
                 self._failures = 0
             except LedgerUnavailableError as error:
-                self._tell_failure(error)
+                # A dead database must not fail tasks whose calls are going well; each has its own timeout.
+                self._failures += 1
+                log.warning("Cannot look for completions (%d times in a row): %s", self._failures, error)
             await asyncio.sleep(self._pause())
+
+    def _wake_matching(self) -> None:
+        for waiter in self._matching:
+            waiter.told.set()
 
     async def _look_up_new_waiters(self) -> None:
         waiters, self._new = self._new, []
@@ -156,18 +159,17 @@ class CompletionWatcher:
 
     async def _follow(self, follower: Follower) -> None:
         while True:
-            news = await in_own_thread(follower.look)
-            for entry in news.entries:
+            entries = await in_own_thread(follower.look)
+            for entry in entries or ():
                 self._settle(entry)
-            if news.restored:
+            if entries is None:
                 log.warning(
                     "The ledger was restored or purged; every call that is waited for is looked up anew."
                 )
                 self._new = list({waiter for waiters in self._by_call.values() for waiter in waiters})
                 await self._look_up_new_waiters()
-                for waiter in self._matching:
-                    waiter.told.set()
-            elif news.complete:
+                self._wake_matching()
+            elif len(entries) < BATCH:
                 return
 
     def _settle(self, entry: CompletionEntry) -> None:
@@ -179,30 +181,6 @@ class CompletionWatcher:
             if waiter.wanted is not None and waiter.wanted(entry):
                 waiter.told.set()
 
-    def _tell_failure(self, error: LedgerUnavailableError) -> None:
-        # Waiting goes on: a dead database must not fail ten thousand tasks whose calls are going well. Each
-        # of them still has its own time-out.
-        self._failures += 1
-        log.warning("Cannot look for completions (%d times in a row): %s", self._failures, error)
-
     def _pause(self) -> float:
         pause = self._poll_interval * 2.0 ** min(self._failures, 10)
-        return pause if not self._failures else min(pause, max(LONGEST_PAUSE, self._poll_interval))
-
-
-_watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, CompletionWatcher]] = WeakKeyDictionary()
-
-
-def shared_watcher(
-    url: str, poll_interval: float, open_ledger: Callable[[], CallLedger]
-) -> CompletionWatcher:
-    """Return the watcher that all waiters of this event loop share for one ledger.
-
-    :param url: what identifies a ledger.
-    :param poll_interval: seconds between two ticks; that of the first waiter counts.
-    :param open_ledger: opens the ledger if there is no watcher yet.
-    """
-    watchers = _watchers.setdefault(asyncio.get_running_loop(), {})
-    if url not in watchers:
-        watchers[url] = CompletionWatcher(open_ledger(), poll_interval)
-    return watchers[url]
+        return min(pause, max(LONGEST_PAUSE, self._poll_interval))

@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.campaigns.engine.runner import CampaignRunner, 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry
 from airflow_provider_voiceinfra.ledger.records import (
@@ -22,6 +22,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallOrigin,
     CallState,
     CompletionEntry,
+    Job,
     hash_key,
 )
 from tests.support.records import build

@@ -37,7 +37,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, a
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns as campaigns_table
 from airflow_provider_voiceinfra.ledger.database.schema import contacts as contacts_table
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Job
 from tests.campaigns.live import FlakyLedger, adds_up, entries, read_lines
 from tests.sandbox_process import SandboxProcess
 from tests.support.receivers import recording
@@ -301,8 +301,8 @@ def claim(ledger: CallLedger, id_: str, contact: ContactEntry, owner: Ownership 
     """Claim the first call to a contact of a campaign, as another process does."""
     key = contact.contact_key
     origin = replace(TASK, campaign_id=id_, contact_key=key, position=contact.position, attempt=1)
-    wish = ClaimRequest(attempt_key(id_, key, 1), contact.call, CONN_ID, origin)
-    [(claimed, won)] = ledger.claim_many([wish], owner=owner)
+    wish = Job(attempt_key(id_, key, 1), contact.call, origin)
+    [(claimed, won)] = ledger.claim_many([wish], conn_id=CONN_ID, owner=owner)
     assert won
     return claimed
 

@@ -14,8 +14,9 @@ from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED
 from airflow_provider_voiceinfra.campaigns.engine.runner import End
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.ledger.records import Job
 from tests.campaigns.calling_window.test_window import (
     ZONES,
     moments,

@@ -11,32 +11,23 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.dialling import storing
-from airflow_provider_voiceinfra.dialling.bookkeeping import Answer, Bookkeeper
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.bookkeeping import Bookkeeper
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Job, Settlement
 from tests.campaigns.live import CONN_ID, FlakyLedger, at_random
 from tests.support.waiting import until
 
 ORIGIN = CallOrigin("dag", "run", "task", -1, 1, "c", "key", 1, 1)
 CALL = OutboundCall("+14155550100", agent_id="agent_demo", from_number="+14155550199")
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> CallLedger:
-    ledger = CallLedger(ledger_url)
-    ledger.check()
-    return ledger
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.usefixtures("impatient"),
+]
+Make = Callable[[Any], Bookkeeper]
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ def told() -> list[Dialled]:
 
 
 @pytest.fixture
-def make(ledger: CallLedger, told: list[Dialled]) -> Iterator[Callable[[Any], Bookkeeper]]:
+def make(ledger: CallLedger, told: list[Dialled]) -> Iterator[Make]:
     made: list[Bookkeeper] = []
     campaign = ledger.campaigns.take("c", conn_id=CONN_ID, origin=ORIGIN)
     owner = Ownership("c", str(campaign.runner))
@@ -63,9 +54,9 @@ def job(key: object = "key") -> Job:
     return Job(str(key), CALL, ORIGIN)
 
 
-def accepted(one: Job, entry: CallEntry | None, call_id: str) -> Answer:
+def accepted(one: Job, entry: CallEntry | None, call_id: str) -> Dialled:
     assert entry is not None
-    return Answer(Dialled(one, entry), Settlement(entry, CallState.ACCEPTED, call_id=call_id))
+    return Dialled(one, entry, settlement=Settlement(entry, CallState.ACCEPTED, call_id=call_id))
 
 
 def state_of(ledger: CallLedger, key: object = "key") -> tuple[CallState, str | None]:
@@ -74,19 +65,15 @@ def state_of(ledger: CallLedger, key: object = "key") -> tuple[CallState, str | 
     return entry.state, entry.call_id
 
 
-def test_of_many_threads_that_claim_one_key_one_may_dial(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
-) -> None:
+def test_of_many_threads_that_claim_one_key_one_may_dial(ledger: CallLedger, make: Make) -> None:
     makers = [make(ledger) for _ in range(3)]
-    for key in range(20):
+    for key in range(8):
         with ThreadPoolExecutor(12) as pool:
             found = list(pool.map(lambda number, key=key: makers[number % 3].claim(job(key)), range(12)))
         assert sum(won for _, won in found) == 1
 
 
-def test_what_is_told_of_is_stored(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper], told: list[Dialled]
-) -> None:
+def test_what_is_told_of_is_stored(ledger: CallLedger, make: Make, told: list[Dialled]) -> None:
     books = make(ledger)
     entry, won = books.claim(job())
     assert won
@@ -97,8 +84,20 @@ def test_what_is_told_of_is_stored(
     assert told[0].entry == ledger.call_by_key("key")
 
 
+def test_a_job_that_comes_again_makes_a_claim_of_its_own(ledger: CallLedger, make: Make) -> None:
+    books, one = make(ledger), job()
+    entry, _ = books.claim(one)
+    assert entry is not None
+    books.settle(Dialled(one, entry, again=True, settlement=Settlement(entry, CallState.REFUSED)))
+    until(lambda: state_of(ledger)[0] is CallState.REFUSED)
+    again, won = books.claim(one)
+    assert won
+    assert again is not None
+    assert again.token != entry.token
+
+
 def test_a_claim_of_which_the_ledger_did_not_say_that_it_was_stored_is_still_the_callers(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+    ledger: CallLedger, make: Make
 ) -> None:
     failures = iter(["after", "before", "after"])
     books = make(FlakyLedger(ledger, lambda name: next(failures, None)))
@@ -110,7 +109,7 @@ def test_a_claim_of_which_the_ledger_did_not_say_that_it_was_stored_is_still_the
 
 def test_an_answer_outlasts_a_dead_ledger_and_its_call_id_is_in_the_log(
     ledger: CallLedger,
-    make: Callable[[Any], Bookkeeper],
+    make: Make,
     told: list[Dialled],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -129,7 +128,7 @@ def test_an_answer_outlasts_a_dead_ledger_and_its_call_id_is_in_the_log(
 
 
 def test_of_all_that_ring_while_the_ledger_is_away_each_call_id_is_in_the_log(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper], caplog: pytest.LogCaptureFixture
+    ledger: CallLedger, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     away: list[bool] = []
     flaky = FlakyLedger(ledger, lambda name: "before" if away else None)
@@ -146,9 +145,7 @@ def test_of_all_that_ring_while_the_ledger_is_away_each_call_id_is_in_the_log(
     until(lambda: state_of(ledger, 15) == (CallState.ACCEPTED, "call_15_"))
 
 
-def test_a_claim_waits_for_a_dead_ledger_until_it_is_given_up(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
-) -> None:
+def test_a_claim_waits_for_a_dead_ledger_until_it_is_given_up(ledger: CallLedger, make: Make) -> None:
     flaky = FlakyLedger(ledger, lambda name: "before")
     books = make(flaky)
     with ThreadPoolExecutor(5) as pool:
@@ -176,7 +173,7 @@ class Poisoned(FlakyLedger):
 
 
 def test_when_the_thread_breaks_nobody_waits_for_ever_and_what_rings_is_stored(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper], caplog: pytest.LogCaptureFixture
+    ledger: CallLedger, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     poisoned = Poisoned(ledger)
     books = make(poisoned)
@@ -203,7 +200,7 @@ def test_when_the_thread_breaks_nobody_waits_for_ever_and_what_rings_is_stored(
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_threads_and_a_ledger_that_fails_never_lock_each_other_out(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper], told: list[Dialled], seed: int
+    ledger: CallLedger, make: Make, told: list[Dialled], seed: int
 ) -> None:
     books = make(FlakyLedger(ledger, at_random(seed, 0.3)))
     dialled: list[str] = []
@@ -216,7 +213,7 @@ def test_many_threads_and_a_ledger_that_fails_never_lock_each_other_out(
             dialled.append(one.key)
             books.settle(accepted(one, entry, f"call_{one.key}"))
         elif chance.random() < 0.5:
-            books.settle(Answer(Dialled(one, entry)))
+            books.settle(Dialled(one, entry))
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(dial, range(150)))
@@ -228,9 +225,7 @@ def test_many_threads_and_a_ledger_that_fails_never_lock_each_other_out(
     assert len(told) >= 60
 
 
-def test_only_a_ledger_that_is_away_is_asked_again(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
-) -> None:
+def test_only_a_ledger_that_is_away_is_asked_again(ledger: CallLedger, make: Make) -> None:
     class Broken(FlakyLedger):
         def claim_many(self, requests: object) -> None:
             raise ZeroDivisionError("a bug")
@@ -241,36 +236,25 @@ def test_only_a_ledger_that_is_away_is_asked_again(
     assert not isinstance(books.broken, LedgerUnavailableError)
 
 
+@pytest.mark.parametrize("whose", ["ours", "somebody else's"])
 def test_a_claim_that_was_stored_without_a_word_and_then_given_up_is_given_back(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
+    ledger: CallLedger, make: Make, whose: str
 ) -> None:
-    """Nothing was sent for it, so whoever goes on may call."""
-    away = [True]
-    flaky = FlakyLedger(ledger, lambda name: "after" if away and name == "claim_many" else None)
-    books = make(flaky)
+    """Nothing was sent for it, so whoever goes on may call; a claim of somebody else stays."""
+    if whose != "ours":
+        ledger.claim("key", CALL, conn_id=CONN_ID, origin=ORIGIN)
+    books = make(FlakyLedger(ledger, lambda name: "after" if name == "claim_many" else None))
     books.give_up_claims()
     assert books.claim(job()) == (None, False)
     assert state_of(ledger) == (CallState.CLAIMED, None)
     books.close()
     entry = ledger.call_by_key("key")
     assert entry is not None
-    assert (entry.state, entry.error_code) == (CallState.REFUSED, "interrupted")
+    kept = (CallState.REFUSED, "interrupted") if whose == "ours" else (CallState.CLAIMED, None)
+    assert (entry.state, entry.error_code) == kept
 
 
-def test_a_claim_of_somebody_else_is_not_given_back(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
-) -> None:
-    ledger.claim("key", CALL, conn_id=CONN_ID, origin=ORIGIN)
-    books = make(FlakyLedger(ledger, lambda name: "after" if name == "claim_many" else None))
-    books.give_up_claims()
-    assert books.claim(job()) == (None, False)
-    books.close()
-    assert state_of(ledger) == (CallState.CLAIMED, None)
-
-
-def test_closing_does_not_wait_for_a_ledger_that_stays_away(
-    ledger: CallLedger, make: Callable[[Any], Bookkeeper]
-) -> None:
+def test_closing_does_not_wait_for_a_ledger_that_stays_away(ledger: CallLedger, make: Make) -> None:
     away: list[bool] = []
     books = make(FlakyLedger(ledger, lambda name: "before" if away else "after"))
     books.give_up_claims()

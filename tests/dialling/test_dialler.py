@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import http.server
 import random
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.dialling import dialler as dialler_module
-from airflow_provider_voiceinfra.dialling import storing
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Job
+from tests.api.test_client import answering, http, server
 from tests.campaigns.live import CONN_ID, Bench, FlakyLedger, at_random, numbers
 from tests.sandbox_process import SandboxProcess
+from tests.support.ledgers import ON_SQLITE
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "LONGEST_WAIT", 0.02)
-
-
-@pytest.fixture
-def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
-    return fresh_sandbox
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> CallLedger:
-    ledger = CallLedger(ledger_url)
-    ledger.check()
-    return ledger
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.usefixtures("impatient"),
+]
 
 
 @pytest.fixture
@@ -86,18 +72,33 @@ def states(ledger: CallLedger) -> dict[str, int]:
     return {state: found.count(state) for state in set(found)}
 
 
+def dial_one(dialler: Dialler, ledger: CallLedger) -> tuple[Dialled, CallEntry]:
+    """Dial somebody; return what became of it, and the call as it is stored."""
+    with closing(dialler):
+        dialler.submit(jobs(1))
+        [dialled] = all_of(dialler)
+    entry = ledger.call_by_key(dialled.job.key)
+    assert entry is not None
+    assert dialled.entry == entry
+    return dialled, entry
+
+
+@ON_SQLITE
 @pytest.mark.parametrize(
-    ("fault", "state", "code", "again"),
+    ("fault", "settings", "state", "code"),
     [
-        (None, CallState.ACCEPTED, None, False),
-        ("error_before", CallState.UNKNOWN, "server_error", False),
-        ("error_after", CallState.UNKNOWN, "server_error", False),
-        ("cut_after", CallState.UNKNOWN, "answer_lost", False),
-        ("cut_before", CallState.UNKNOWN, "answer_lost", False),
-        ("gateway_html", CallState.UNKNOWN, "server_error", False),
-        ("hang", CallState.UNKNOWN, "answer_lost", False),
-        ("bad_json_2xx", CallState.UNKNOWN, "no_call_id", False),
-        ("rate_limited", CallState.REFUSED, "rate_limited", True),
+        (None, {}, CallState.ACCEPTED, None),
+        ("error_before", {}, CallState.UNKNOWN, "server_error"),
+        ("error_after", {}, CallState.UNKNOWN, "server_error"),
+        ("cut_after", {}, CallState.UNKNOWN, "answer_lost"),
+        ("cut_before", {}, CallState.UNKNOWN, "answer_lost"),
+        ("gateway_html", {}, CallState.UNKNOWN, "server_error"),
+        ("hang", {}, CallState.UNKNOWN, "answer_lost"),
+        ("bad_json_2xx", {}, CallState.UNKNOWN, "no_call_id"),
+        ("rate_limited", {}, CallState.REFUSED, "rate_limited"),
+        (None, {"api_keys": ["vk_other"]}, CallState.REFUSED, "unauthorized"),
+        (None, {"agents": ["agent_other"]}, CallState.REFUSED, "not_found"),
+        (None, {"from_numbers": ["+14155550198"]}, CallState.REFUSED, "validation_error"),
     ],
 )
 def test_every_answer_is_stored_as_what_it_means(
@@ -105,78 +106,31 @@ def test_every_answer_is_stored_as_what_it_means(
     ledger: CallLedger,
     sandbox: SandboxProcess,
     fault: str | None,
+    settings: dict[str, Any],
     state: CallState,
     code: str | None,
-    again: bool,
 ) -> None:
+    dialler = bench.make_dialler(timeout=0.5)
+    sandbox.configure(**settings)
     if fault:
         sandbox.fault(fault)
-    with closing(bench.make_dialler(timeout=1.0)) as dialler:
-        dialler.submit(jobs(1))
-        [dialled] = all_of(dialler)
-    entry = ledger.call_by_key(dialled.job.key)
-    assert entry is not None
-    assert (entry.state, entry.error_code, dialled.again) == (state, code, again)
-    assert dialled.entry == entry
+    dialled, entry = dial_one(dialler, ledger)
+    assert (entry.state, entry.error_code, dialled.again) == (state, code, fault == "rate_limited")
     assert (dialled.error is None) is (state is CallState.ACCEPTED)
 
 
-@pytest.mark.parametrize(
-    ("settings", "code"),
-    [
-        ({"api_keys": ["vk_other"]}, "unauthorized"),
-        ({"agents": ["agent_other"]}, "not_found"),
-        ({"from_numbers": ["+14155550198"]}, "validation_error"),
-    ],
-)
-def test_every_refusal_is_stored_under_our_own_word_for_it(
-    bench: Bench, ledger: CallLedger, sandbox: SandboxProcess, settings: dict[str, Any], code: str
-) -> None:
-    dialler = bench.make_dialler()
-    sandbox.configure(**settings)
-    with closing(dialler):
-        dialler.submit(jobs(1))
-        [dialled] = all_of(dialler)
-    entry = ledger.call_by_key(dialled.job.key)
-    assert entry is not None
-    assert (entry.state, entry.error_code, dialled.again) == (CallState.REFUSED, code, False)
-
-
-class _Answers(http.server.BaseHTTPRequestHandler):
-    """An API, or a gateway before it, that refuses in words that mean something else to us."""
-
-    status, code = 403, "rate_limited"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = f'{{"error": {{"code": "{self.code}", "message": "no"}}}}'.encode()
-        self.send_response(self.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
+@ON_SQLITE
 @pytest.mark.parametrize("code", ["rate_limited", "unauthorized", "interrupted", "not_found", "unreachable"])
 @pytest.mark.parametrize(("status", "stored"), [(403, "refused"), (422, "invalid_phone")])
 def test_the_apis_own_words_do_not_decide_how_the_campaign_goes_on(
-    bench: Bench, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, code: str, status: int, stored: str
+    bench: Bench, ledger: CallLedger, code: str, status: int, stored: str
 ) -> None:
-    monkeypatch.setattr(_Answers, "status", status)
-    monkeypatch.setattr(_Answers, "code", code)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        with closing(bench.make_dialler(base_url=f"http://127.0.0.1:{server.server_address[1]}")) as dialler:
-            dialler.submit(jobs(1))
-            [dialled] = all_of(dialler)
-        server.shutdown()
-        thread.join()
-    assert dialled.entry is not None
-    assert (dialled.entry.state, dialled.entry.error_code) == (CallState.REFUSED, stored)
-    assert code in str(dialled.entry.error_message)  # for people
+    """An API, or a gateway before it, may refuse in words that mean something else to us."""
+    body = f'{{"error": {{"code": "{code}", "message": "no"}}}}'.encode()
+    with server(answering(http(status, body))) as url:
+        _, entry = dial_one(bench.make_dialler(base_url=url), ledger)
+    assert (entry.state, entry.error_code) == (CallState.REFUSED, stored)
+    assert code in str(entry.error_message)  # for people
 
 
 def test_a_429_does_not_hold_the_campaign_up_for_days_whatever_it_asks_for(
@@ -263,16 +217,12 @@ class TestPauses:
     ) -> None:
         asked: list[float] = []
 
-        class Client:
-            def place(self, call: OutboundCall, *, begin_by: float) -> PlacedCall:
-                asked.append(begin_by)
-                return PlacedCall("call_1")
-
-            def close(self) -> None:
-                """There is nothing to close."""
+        def place(call: OutboundCall, *, begin_by: float) -> PlacedCall:
+            asked.append(begin_by)
+            return PlacedCall("call_1")
 
         now = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
-        client: Any = Client()
+        client: Any = SimpleNamespace(place=place, close=lambda: None)
         clocks = Clocks(lambda: now, lambda: 1000.0)
         with closing(bench.make_dialler(make_client=lambda: client, clocks=clocks)) as dialler:
             dialler.prolong(1000.0 + alive)
@@ -293,32 +243,30 @@ class TestHolding:
             found = all_of(dialler)
             assert sum(not dialled.again for dialled in found) == seen == sandbox.counts()["requests"]
 
-    def test_dialling_goes_on_afterwards(self, bench: Bench, sandbox: SandboxProcess) -> None:
-        with closing(bench.make_dialler()) as dialler:
-            dialler.hold(True)
-            dialler.submit(jobs(5))
-            assert all(dialled.again for dialled in all_of(dialler))
-            dialler.hold(False)
-            dialler.submit(jobs(5))
-            assert not any(dialled.again for dialled in all_of(dialler))
-        assert len(sandbox.audit()["calls"]) == 5
-
-
-class TestALongSleep:
-    """Of the whole machine, say: meanwhile another process may have taken the campaign over."""
-
-    def test_nothing_is_sent_after_it_until_somebody_has_looked(
-        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess
+    @pytest.mark.parametrize(
+        ("stop", "go_on"),
+        [
+            (lambda dialler: dialler.hold(True), lambda dialler: dialler.hold(False)),
+            (
+                lambda dialler: dialler.prolong(time.monotonic() - 1),
+                lambda dialler: dialler.prolong(time.monotonic() + 30),
+            ),
+        ],
+        ids=["held", "after a sleep of the whole machine, until somebody has looked"],
+    )
+    def test_nothing_is_dialled_until_it_may_go_on(
+        self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess, stop: Any, go_on: Any
     ) -> None:
         with closing(bench.make_dialler()) as dialler:
-            dialler.prolong(time.monotonic() - 1)
+            stop(dialler)
             dialler.submit(jobs(5))
             assert all(dialled.again for dialled in all_of(dialler))
             assert sandbox.audit()["requests"] == []
             assert states(ledger) == {}
-            dialler.prolong(time.monotonic() + 30)
+            go_on(dialler)
             dialler.submit(jobs(5))
             assert not any(dialled.again for dialled in all_of(dialler))
+        assert len(sandbox.audit()["calls"]) == 5
 
 
 class TestClosing:
@@ -348,14 +296,10 @@ class TestClosing:
         dialler.submit(jobs(10))
         until(lambda: flaky.failures["claim_many"] > 3)
         dialler.close()
+        dialler.close()  # twice is no error
         assert sandbox.audit()["requests"] == []
 
-    def test_twice(self, bench: Bench) -> None:
-        dialler = bench.make_dialler()
-        dialler.close()
-        dialler.close()
-
-    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("seed", range(3))
     def test_held_let_go_and_closed_at_any_moment_it_never_hangs_or_forgets_a_call(
         self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess, seed: int
     ) -> None:
@@ -380,31 +324,20 @@ class TestClosing:
 
 
 class TestCrashes:
-    def test_of_a_worker_comes_out_of_waiting(self, bench: Bench) -> None:
-        class Client:
-            def place(self, call: OutboundCall, *, begin_by: float) -> None:
-                raise ZeroDivisionError("a bug")
-
-            def close(self) -> None:
-                """Nothing is open."""
-
-        client: Any = Client()
-        dialler = bench.make_dialler(make_client=lambda: client, threads=3)
-        with closing(dialler):
-            dialler.submit(jobs(10))
-            with pytest.raises(ZeroDivisionError):
-                all_of(dialler)
-        assert states(bench.ledger).get("claimed", 0) >= 1  # which the next process takes for unknown
-
-    def test_of_what_makes_the_clients_too(self, bench: Bench) -> None:
-        def fail() -> VoiceInfraClient:
+    @pytest.mark.parametrize("what", ["the client", "what makes the clients"])
+    def test_of_a_worker_comes_out_of_waiting(self, bench: Bench, what: str) -> None:
+        def fail(*_: object, **_options: object) -> Any:
             raise ZeroDivisionError("a bug")
 
-        dialler = bench.make_dialler(make_client=fail, threads=3)
+        client = SimpleNamespace(place=fail, close=lambda: None)
+        make_client: Any = fail if what == "what makes the clients" else lambda: client
+        dialler = bench.make_dialler(make_client=make_client, threads=3)
         with closing(dialler):
             dialler.submit(jobs(10))
             with pytest.raises(ZeroDivisionError):
                 all_of(dialler)
+        # Which the next process takes for unknown.
+        assert ("claimed" in states(bench.ledger)) is (what == "the client")
 
     def test_of_the_thread_that_writes_ends_the_campaign_and_loses_no_call(
         self, bench: Bench, ledger: CallLedger, sandbox: SandboxProcess

@@ -10,12 +10,13 @@ import statistics
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
+from tests.support.clocks import Clock
 
 Limit = Callable[[float], float]
 FORMS = ("seconds", "date", "none")
@@ -252,38 +253,48 @@ def test_most_may_be_slower_than_one_call_in_ten_seconds() -> None:
     assert len(drive(Bucket(), 100, 100, most=0.05).seen) == 5
 
 
-def test_retry_after_is_the_least_wait_of_the_whole_process() -> None:
-    clock = [100.0]
-    pace = AdaptivePace(monotonic=lambda: clock[0], rng=random.Random(1))
+def refused(start: float = 100) -> tuple[AdaptivePace, Clock]:
+    """Return a pace that has sent one request, and its clock."""
+    clock = Clock(100.0)
+    pace = AdaptivePace(start=start, monotonic=clock, rng=random.Random(1))
     assert pace.reserve() == 0
-    pace.rate_limited(7.0, clock[0])
-    assert 7.0 <= pace.reserve() <= 7.1
-    clock[0] += 6.9
+    return pace, clock
+
+
+@pytest.mark.parametrize(
+    ("told", "least", "most"),
+    [(7.0, 7.0, 7.1), (-5.0, 0.0, 3.0), (math.inf, 0.0, 3.0), (math.nan, 0.0, 3.0)],
+)
+def test_retry_after_is_the_least_wait_unless_it_is_useless(told: float, least: float, most: float) -> None:
+    pace, clock = refused(start=5)
+    pace.rate_limited(told, clock.now)
+    assert least <= pace.reserve() <= most
+    clock.now += max(0.0, least - 0.1)
     assert pace.reserve() > 0
 
 
-def test_no_burst_follows_a_429() -> None:
-    clock = [0.0]
-    pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
-    assert pace.reserve() == 0
-    pace.rate_limited(None, clock[0])
+def sent_until(pace: AdaptivePace, clock: Clock, end: float) -> list[float]:
+    """Take every slot until a moment."""
     sent = []
-    while clock[0] < 2:
+    while clock.now < end:
         if pace.reserve() == 0:
-            sent.append(clock[0])
-        clock[0] += 0.001
-    assert sent[0] >= 0.05
+            sent.append(clock.now)
+        clock.now += 0.001
+    return sent
+
+
+def test_no_burst_follows_a_429() -> None:
+    pace, clock = refused()
+    pace.rate_limited(None, clock.now)
+    sent = sent_until(pace, clock, 102.0)
+    assert sent[0] >= 100.05
     assert min(b - a for a, b in itertools.pairwise(sent)) >= 1 / pace.rate - 0.0011
 
 
 def test_429s_of_requests_that_were_under_way_count_once() -> None:
-    clock = [0.0]
-    pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
-    sent: list[Any] = []
-    while len(sent) < 10:
-        if pace.reserve() == 0:
-            sent.append(clock[0])
-        clock[0] += 0.001
+    pace, clock = refused()
+    sent = sent_until(pace, clock, 100.1)
+    assert len(sent) > 5
     pace.rate_limited(None, sent[0])
     rate = pace.rate
     for sent_at in sent[1:]:
@@ -292,14 +303,12 @@ def test_429s_of_requests_that_were_under_way_count_once() -> None:
 
 
 def test_a_429_right_after_the_wait_only_makes_the_wait_longer() -> None:
-    clock = [0.0]
-    pace = AdaptivePace(start=100, monotonic=lambda: clock[0], rng=random.Random(1))
-    assert pace.reserve() == 0
-    pace.rate_limited(None, clock[0])
+    pace, clock = refused()
+    pace.rate_limited(None, clock.now)
     first, estimate = pace.reserve(), pace.limit
-    clock[0] += first
+    clock.now += first
     assert pace.reserve() == 0
-    pace.rate_limited(None, clock[0])
+    pace.rate_limited(None, clock.now)
     assert pace.reserve() > first
     assert pace.limit == estimate
 
@@ -353,15 +362,6 @@ def test_useless_rates_are_refused(name: str, value: float) -> None:
         AdaptivePace(**{name: value})  # type: ignore[arg-type]
 
 
-def test_useless_retry_after_is_treated_as_none() -> None:
-    for told in (-5.0, math.inf, math.nan):
-        clock = [0.0]
-        pace = AdaptivePace(monotonic=lambda c=clock: c[0], rng=random.Random(1))  # type: ignore[misc]
-        assert pace.reserve() == 0
-        pace.rate_limited(told, clock[0])
-        assert pace.reserve() < 3
-
-
 class ThreadClock:
     """A clock that all threads move on whenever one of them waits."""
 
@@ -380,17 +380,14 @@ def test_threads_get_no_more_slots_than_the_rate_allows() -> None:
     pace = AdaptivePace(start=50, most=50, monotonic=clock)
     slots: list[float] = []
 
-    def work() -> None:
+    def work(_: int) -> None:
         while clock.now < 4:
             if pace.reserve() <= 0:
                 slots.append(clock.now)
                 pace.accepted(slots[-1])
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     assert 150 <= len(slots) <= 4.1 * 50 + 3
 
 
@@ -398,11 +395,7 @@ def test_a_set_event_ends_all_waits_without_taking_a_slot() -> None:
     pace = AdaptivePace(most=0.001)
     stop = threading.Event()
     assert pace.acquire(stop) is not None
-    results: list[float | None] = []
-    threads = [threading.Thread(target=lambda: results.append(pace.acquire(stop))) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    stop.set()
-    for thread in threads:
-        thread.join(timeout=5)
-    assert results == [None] * 5
+    with ThreadPoolExecutor(5) as pool:
+        waits = [pool.submit(pace.acquire, stop) for _ in range(5)]
+        stop.set()
+        assert [wait.result(5) for wait in waits] == [None] * 5

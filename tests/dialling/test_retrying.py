@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.dialling.retrying import Pace, RetryBounds, send_until_decided
+from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
@@ -47,13 +46,6 @@ def rate_limited(retry_after: float | None = None) -> RateLimitedError:
     return RateLimitedError("HTTP 429", http_status=429, retry_after=retry_after)
 
 
-def test_what_will_fail_again_until_somebody_fixes_it_is_not_tried_again(clock: Clock) -> None:
-    send, tries = failing(ApiUnreachableError("no certificate", lasting=True))
-    with pytest.raises(ApiUnreachableError):
-        send_until_decided(send, RetryBounds(sleep=clock.sleep))
-    assert (len(tries), clock.slept) == (1, [])
-
-
 def test_answer_is_returned_at_once(clock: Clock) -> None:
     send, tries = failing()
     assert send_until_decided(send, RetryBounds(sleep=clock.sleep)) == "call_1"
@@ -74,6 +66,8 @@ def test_what_placed_nothing_is_sent_again(clock: Clock, error: TryAgainError) -
 @pytest.mark.parametrize(
     "error",
     [
+        ApiUnreachableError("no certificate", lasting=True),
+        rate_limited(3600.0),  # for which patience does not last
         CallOutcomeUnknownError("cut"),
         CallNotPlacedError("no"),
         InvalidPhoneError("no"),
@@ -97,15 +91,6 @@ def test_wait_is_at_least_what_the_api_asked_for(clock: Clock, asked: float) -> 
     assert max(asked, 0.1) <= clock.slept[0] <= asked + 1.1
 
 
-def test_wait_that_patience_does_not_cover_is_not_begun(clock: Clock) -> None:
-    error = rate_limited(3600.0)
-    send, tries = failing(error)
-    with pytest.raises(RateLimitedError) as caught:
-        send_until_decided(send, RetryBounds(sleep=clock.sleep))
-    assert caught.value is error
-    assert (len(tries), clock.slept) == (1, [])
-
-
 def test_last_error_is_raised_when_patience_has_run_out(clock: Clock) -> None:
     bounds = RetryBounds(patience=60.0, longest_wait=5.0, sleep=clock.sleep)
     errors = [rate_limited() for _ in range(1000)]
@@ -116,34 +101,3 @@ def test_last_error_is_raised_when_patience_has_run_out(clock: Clock) -> None:
     assert len(tries) > 60 / 5
     assert sum(clock.slept) <= bounds.patience
     assert max(clock.slept) <= bounds.longest_wait
-
-
-def test_pace_keeps_requests_apart() -> None:
-    clock = Clock()
-    pace = Pace(4.0, sleep=clock.sleep, monotonic=clock)
-    sent = []
-    for _ in range(5):
-        pace.wait()
-        sent.append(sum(clock.slept))
-    assert sent == [0.0, 0.25, 0.5, 0.75, 1.0]
-
-
-def test_pause_is_not_made_up_for_by_a_burst() -> None:
-    clock = Clock()
-    pace = Pace(1.0, sleep=clock.sleep, monotonic=clock)
-    pace.wait()
-    clock.now += 60.0
-    start, sent = clock.now, []
-    for _ in range(3):
-        pace.wait()
-        sent.append(clock.now - start)
-    assert sent == [0.0, 1.0, 2.0]
-
-
-@pytest.mark.parametrize("rate", [None, 0.0])
-def test_no_rate_is_no_wait(rate: Any) -> None:
-    clock = Clock()
-    pace = Pace(rate, sleep=clock.sleep, monotonic=clock)
-    for _ in range(100):
-        pace.wait()
-    assert clock.slept == []

@@ -21,7 +21,7 @@ PACKAGE = "airflow_provider_voiceinfra"
 DURATIONS = [
     "dialling.placing.STORE_PATIENCE",
     "dialling.placing.BEGIN_WITHIN",
-    "dialling.claim_owners.LOSERS_INTERVAL",
+    "dialling.placing.LOSERS_INTERVAL",
     "waiting.watcher.LONGEST_PAUSE",
     "ledger.database.connect.BUSY_TIMEOUT",
     "ledger.database.postgres.IDLE_TIMEOUT",

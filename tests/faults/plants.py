@@ -29,11 +29,11 @@ def _claim_after_post(diary: Any) -> None:
             try:
                 placed = self._client.place(call)
             except CallOutcomeUnknownError as error:
-                entry, won = self._claim(key, call, origin)
+                entry, won = self._claim(key, call, origin=origin)
                 if won:
                     self._ledger.mark_unknown(entry, error.code, str(error))
             else:
-                entry, won = self._claim(key, call, origin)
+                entry, won = self._claim(key, call, origin=origin)
                 if won:
                     self._ledger.accept(entry, placed.call_id)
         return step(self, key, call, policy, origin=origin, seen=seen)

@@ -18,7 +18,8 @@ from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.dialling.placing import CallPlacer, OnUnknown, UnknownPolicy
+from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy
+from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook

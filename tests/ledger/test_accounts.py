@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -10,7 +12,7 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallOrigin,
     CallState,
-    ClaimRequest,
+    Job,
     Recorded,
 )
 from tests.ledger.conftest import ON_POSTGRES
@@ -241,8 +243,9 @@ class TestAdoption:
 
 
 def test_many_claims_hold_their_account(ledger: CallLedger) -> None:
-    wishes = [ClaimRequest(key, CALL, A[0], CallOrigin(), A[1]) for key in "ab"]
-    assert [entry.account for entry, _ in ledger.claim_many(wishes)] == [A[1]] * 2
-    become(ledger, ledger.claim_many(wishes)[0][0], "refused")
-    [(again, _)] = ledger.claim_many([ClaimRequest("a", CALL, B[0], CallOrigin(), B[1])])
+    wishes = [Job(key, CALL, CallOrigin()) for key in "ab"]
+    ask = partial(ledger.claim_many, wishes, conn_id=A[0], account=A[1])
+    assert [entry.account for entry, _ in ask()] == [A[1]] * 2
+    become(ledger, ask()[0][0], "refused")
+    [(again, _)] = ledger.claim_many([Job("a", CALL, CallOrigin())], conn_id=B[0], account=B[1])
     assert again.account == B[1]

@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Job
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import (
     CALL,
@@ -45,14 +45,12 @@ Ask = Callable[..., tuple[CallEntry, bool]]
 ORIGIN = replace(FIRST_TRY, campaign_id="c", contact_key="k", position=1, attempt=1)
 
 
-def wish(
-    key: str, call: OutboundCall = CALL, *, conn_id: str = CONN_ID, origin: CallOrigin = ORIGIN
-) -> ClaimRequest:
+def wish(key: str, call: OutboundCall = CALL, *, origin: CallOrigin = ORIGIN) -> Job:
     """Return a request for the right to dial."""
-    return ClaimRequest(key, call, conn_id, origin)
+    return Job(key, call, origin)
 
 
-def wishes(*keys: str) -> list[ClaimRequest]:
+def wishes(*keys: str) -> list[Job]:
     return [wish(key) for key in keys]
 
 
@@ -68,7 +66,7 @@ def ask(request: pytest.FixtureRequest, ledger: CallLedger) -> Ask:
             return ledger.claim(key, call, conn_id=CONN_ID, origin=origin)
         crowd = [f"crowd {next(numbers)}" for _ in range(2)]
         asked = wish(key, call, origin=origin or CallOrigin())
-        first, found, last = ledger.claim_many([wish(crowd[0]), asked, wish(crowd[1])])
+        first, found, last = ledger.claim_many([wish(crowd[0]), asked, wish(crowd[1])], conn_id=CONN_ID)
         assert ([entry.idempotency_key for entry, _ in (first, last)], first[1], last[1]) == (
             crowd,
             True,
@@ -189,16 +187,16 @@ class TestAnotherRequestForTheKey:
     def test_among_many_it_gives_the_call_that_there_is(self, ledger: CallLedger) -> None:
         # The contact was changed after it had been called.
         entry = ledger.accept(claim(ledger, origin=ORIGIN), "call_1")
-        other = wish("key", replace(CALL, to_number="+14155550102"), conn_id="another")
-        assert ledger.claim_many([other, wish("new")])[0] == (entry, False)
+        other = wish("key", replace(CALL, to_number="+14155550102"))
+        assert ledger.claim_many([other, wish("new")], conn_id="another")[0] == (entry, False)
 
 
 class TestMany:
     def test_many_more_than_one_statement_takes_come_in_their_order(self, ledger: CallLedger) -> None:
-        assert ledger.claim_many([]) == []
+        assert ledger.claim_many([], conn_id=CONN_ID) == []
         keys = [str(number) for number in range(1200)]
-        before = {entry.key_hash for entry, _ in ledger.claim_many(wishes(*keys[:600]))}
-        found = ledger.claim_many(wishes(*keys))
+        before = {entry.key_hash for entry, _ in ledger.claim_many(wishes(*keys[:600]), conn_id=CONN_ID)}
+        found = ledger.claim_many(wishes(*keys), conn_id=CONN_ID)
         assert [won for _, won in found] == [False] * 600 + [True] * 600
         assert [entry.idempotency_key for entry, _ in found] == keys
         assert {entry.key_hash for entry, _ in found[:600]} == before
@@ -208,7 +206,7 @@ class TestMany:
     def test_same_key_twice_is_won_once(self, ledger: CallLedger, refused: bool) -> None:
         if refused:
             ledger.refuse(claim(ledger, "same"), "rate_limited", "429")
-        found = ledger.claim_many(wishes("a", "same", "b", "same"))
+        found = ledger.claim_many(wishes("a", "same", "b", "same"), conn_id=CONN_ID)
         assert [won for _, won in found] == [True, True, True, False]
         assert found[1][0] == found[3][0] == stored(ledger, "same")
 
@@ -222,19 +220,21 @@ class TestOwner:
 
     def test_nothing_is_claimed_for_a_process_that_has_lost_the_campaign(self, ledger: CallLedger) -> None:
         former = self.take(ledger)
-        [(entry, won)] = ledger.claim_many(wishes("before"), owner=former)
+        [(entry, won)] = ledger.claim_many(wishes("before"), conn_id=CONN_ID, owner=former)
         assert won
         now_runs = self.take(ledger)
         with pytest.raises(CampaignBusyError, match="is being run by task"):
-            ledger.claim_many(wishes("after", "before"), owner=former)
+            ledger.claim_many(wishes("after", "before"), conn_id=CONN_ID, owner=former)
         assert ledger.call_by_key("after") is None
         assert ledger.campaigns.claims_in_flight("c") == 1
         ledger.refuse(entry, "interrupted", "it was not sent")
         assert ledger.campaigns.claims_in_flight("c") == 0
         # Nor is what was given back meanwhile.
         with pytest.raises(CampaignBusyError):
-            ledger.claim_many(wishes("before"), owner=former)
-        assert [won for _, won in ledger.claim_many(wishes("after", "before"), owner=now_runs)] == [True] * 2
+            ledger.claim_many(wishes("before"), conn_id=CONN_ID, owner=former)
+        assert [
+            won for _, won in ledger.claim_many(wishes("after", "before"), conn_id=CONN_ID, owner=now_runs)
+        ] == [True] * 2
 
     def test_no_claim_of_the_former_appears_once_a_campaign_was_taken(self, ledger: CallLedger) -> None:
         former = self.take(ledger)
@@ -242,7 +242,7 @@ class TestOwner:
 
         def go_on() -> None:
             for number in range(10_000):
-                ledger.claim_many(wishes(f"key {number}"), owner=former)
+                ledger.claim_many(wishes(f"key {number}"), owner=former, conn_id=CONN_ID)
                 claimed.append(number)
 
         with ThreadPoolExecutor(1) as pool:
@@ -261,13 +261,13 @@ class TestRaces:
     def test_of_many_at_once_one_wins_each_key(self, ledger: CallLedger, refused: bool, number: int) -> None:
         keys = [f"key {place}" for place in range(number)]
         if refused:
-            for entry, _ in ledger.claim_many(wishes(*keys)):
+            for entry, _ in ledger.claim_many(wishes(*keys), conn_id=CONN_ID):
                 ledger.refuse(entry, "rate_limited", "429")
         ledger.check()
 
         def race(seed: int) -> list[CallEntry]:
             order = random.Random(seed).sample(keys, len(keys))
-            found = ledger.claim_many(wishes(*order))
+            found = ledger.claim_many(wishes(*order), conn_id=CONN_ID)
             assert [entry.idempotency_key for entry, _ in found] == order
             return [entry for entry, won in found if won]
 
@@ -280,7 +280,7 @@ class TestRaces:
     @ON_POSTGRES
     def test_key_that_another_claims_in_the_middle_is_the_others_no_more(self, ledger: CallLedger) -> None:
         rival = Rival(ledger, "INSERT", "calls", lambda: ledger.claim("b", CALL, conn_id=CONN_ID))
-        found = ledger.claim_many(wishes("a", "b", "c"))
+        found = ledger.claim_many(wishes("a", "b", "c"), conn_id=CONN_ID)
         assert [won for _, won in found] == [True] * 3
         assert rival.result() == (found[1][0], False)
 
@@ -298,7 +298,7 @@ class TestRaces:
         rivals: list[CallEntry] = []
         claim_it = lambda: rivals.append(ledger.claim("b", CALL, conn_id=CONN_ID)[0])  # noqa: E731
         after_statement(ledger, "SELECT", "calls", claim_it, nth=2)
-        found = ledger.claim_many(wishes("a", "b", "c"))
+        found = ledger.claim_many(wishes("a", "b", "c"), conn_id=CONN_ID)
         assert [won for _, won in found] == [True, False, True]
         assert found[1][0] == rivals[0] == stored(ledger, "b")
 
@@ -307,7 +307,7 @@ class TestClaimWhoseAnswerWasLost:
     """The ledger stored the claims, and its connection broke before it could say so."""
 
     @pytest.fixture
-    def asked(self, ledger: CallLedger) -> list[ClaimRequest]:
+    def asked(self, ledger: CallLedger) -> list[Job]:
         """Return requests that were stored without an answer; the first was refused before."""
         become(ledger, claim(ledger, "a", origin=ORIGIN), "refused")
         requests = wishes("a", "b")
@@ -317,16 +317,14 @@ class TestClaimWhoseAnswerWasLost:
 
         after_commit(ledger, break_connection)
         with pytest.raises(LedgerUnavailableError):
-            ledger.claim_many(requests)
+            ledger.claim_many(requests, conn_id=CONN_ID)
         assert [stored(ledger, key).state for key in "ab"] == [CallState.CLAIMED] * 2
         return requests
 
-    def test_only_the_same_request_is_granted_again(
-        self, ledger: CallLedger, asked: list[ClaimRequest]
-    ) -> None:
-        assert [won for _, won in ledger.claim_many(wishes("a", "b"))] == [False, False]
+    def test_only_the_same_request_is_granted_again(self, ledger: CallLedger, asked: list[Job]) -> None:
+        assert [won for _, won in ledger.claim_many(wishes("a", "b"), conn_id=CONN_ID)] == [False, False]
         before = [stored(ledger, key) for key in "ab"]
-        found = ledger.claim_many([*asked, wish("c")])
+        found = ledger.claim_many([*asked, wish("c")], conn_id=CONN_ID)
         assert [won for _, won in found] == [True] * 3
         for (entry, _), claimed in zip(found, before, strict=False):
             assert entry == replace(claimed, renewed_at=entry.renewed_at, sent_at=entry.sent_at)
@@ -335,10 +333,10 @@ class TestClaimWhoseAnswerWasLost:
 
     @pytest.mark.parametrize("meanwhile", ["unknown", "redialled", "accepted"])
     def test_claim_that_was_taken_over_is_lost(
-        self, ledger: CallLedger, asked: list[ClaimRequest], meanwhile: str
+        self, ledger: CallLedger, asked: list[Job], meanwhile: str
     ) -> None:
         entry = become(ledger, stored(ledger, "b"), meanwhile)
-        found = ledger.claim_many(asked)
+        found = ledger.claim_many(asked, conn_id=CONN_ID)
         assert found[1] == (entry, False)
         assert stored(ledger, "b") == entry
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_voiceinfra.exceptions import ClaimLostError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.schema import calls
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, Settlement
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import (
     CALL,
@@ -270,8 +270,8 @@ class TestMany:
     def test_many_more_than_one_statement_takes(self, ledger: CallLedger) -> None:
         assert ledger.settle_many([]) == []
         keys = [str(number) for number in range(1200)]
-        requests = [ClaimRequest(key, CALL, CONN_ID, FIRST_TRY) for key in keys]
-        entries = [entry for entry, _ in ledger.claim_many(requests)]
+        requests = [Job(key, CALL, FIRST_TRY) for key in keys]
+        entries = [entry for entry, _ in ledger.claim_many(requests, conn_id=CONN_ID)]
         found = ledger.settle_many([accepted(entry, f"call_{n}") for n, entry in enumerate(entries)])
         assert [entry.call_id for entry in found] == [f"call_{n}" for n in range(1200)]
         assert [entry.idempotency_key for entry in found] == keys

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from tests.hooks import conftest as hooks
+from tests.hooks.conftest import ledger_url, sandbox
 from tests.sandbox_process import SandboxProcess
 
+__all__ = ["ledger_url", "sandbox"]  # fixtures
 
-@pytest.fixture
-def sandbox(fresh_sandbox: SandboxProcess) -> SandboxProcess:
-    return fresh_sandbox
+Connect = Callable[..., None]
 
 
 @pytest.fixture
@@ -22,18 +23,13 @@ def ledger(ledger_url: str) -> CallLedger:
 
 
 @pytest.fixture(autouse=True)
-def _airflow(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> None:
-    connection = {
-        "conn_type": "voiceinfra",
-        "host": sandbox.base_url,
-        "password": "vk_sandbox_key",
-        "extra": {
-            "webhook_secret": "operator-test-secret",
-            "agent_id": "agent_default",
-            "from_number": "+12025550100",
-            "timeout": 2,
-        },
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", json.dumps(connection))
+def connect(sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, ledger_url: str) -> Connect:
+    """Return what changes the extras of the connection to the sandbox; ``None`` takes one out."""
+
+    def connect(**extra: str | None) -> None:
+        hooks.connect(monkeypatch, sandbox.base_url, extra)
+
+    connect()
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
     monkeypatch.setattr(ExecutorSafeguard, "test_mode", True)
+    return connect

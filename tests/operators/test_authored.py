@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from airflow_provider_voiceinfra.operators.voiceinfra import (
 from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallCompletedSensor
 from tests.airflow_task import TaskInstance, task_context
 from tests.sandbox_process import SandboxProcess
+from tests.sensors.test_voiceinfra import Ti
 
 CALL, CAMPAIGN = VoiceInfraOutboundCallOperator, VoiceInfraCampaignOperator
 ANN = "+14155550142"
@@ -40,14 +42,16 @@ each_nothing = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def ledger_url(fresh_sqlite_url: str) -> str:
-    """Return the URL of a ledger without rows; how ledgers differ is not what is tested here."""
-    return fresh_sqlite_url
-
-
 def dag(**options: Any) -> DAG:
     return DAG("outreach", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), **options)
+
+
+def rendered(make: Callable[[], Any], *, native: bool = False) -> Any:
+    """Return a task of a DAG once its templates are filled in, with what comes to nothing."""
+    with dag(render_template_as_native_obj=native):
+        task = make()
+    task.render_template_fields({**NOTHINGS})
+    return task
 
 
 def campaign(**options: Any) -> VoiceInfraCampaignOperator:
@@ -65,10 +69,7 @@ def refusal(task: Any, ti: TaskInstance | None = None) -> str:
 def test_a_limit_that_comes_to_nothing_is_refused_before_anybody_is_called(
     sandbox: SandboxProcess, name: str, nothing: str, native: bool
 ) -> None:
-    with dag(render_template_as_native_obj=native):
-        task = campaign(**{name: "{{ " + nothing + " }}"})
-    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
-    said = refusal(task)
+    said = refusal(rendered(lambda: campaign(**{name: "{{ " + nothing + " }}"}), native=native))
     if (name, nothing, native) == ("do_not_call", "list", False):
         assert "do_not_call: is a list written out as text" in said
         return
@@ -85,9 +86,7 @@ def test_empty_text_in_the_dag_file_is_refused_too(sandbox: SandboxProcess, name
 
 @pytest.mark.parametrize("nothing", [None, [], ()], ids=repr)
 def test_what_is_nothing_in_the_dag_file_is_none(sandbox: SandboxProcess, nothing: Any) -> None:
-    with dag():
-        task = campaign(**{name: nothing for name in LIMITS if name != "campaign_id"})
-    task.render_template_fields({})
+    task = rendered(lambda: campaign(**{name: nothing for name in LIMITS if name != "campaign_id"}))
     assert task.execute(task_context())["placed"] == 1
 
 
@@ -104,14 +103,10 @@ def test_default_arguments_are_part_of_the_dag_file(sandbox: SandboxProcess) -> 
 @pytest.mark.parametrize("field", ["days", "timezone"])
 def test_a_part_of_the_window_that_comes_to_nothing_is_refused(sandbox: SandboxProcess, field: str) -> None:
     window = {"from": "00:00", "to": "24:00", field: "{{ none }}"}
-    with dag(render_template_as_native_obj=True):
-        task = campaign(calling_window=window)
-    task.render_template_fields({})
+    task = rendered(lambda: campaign(calling_window=window), native=True)
     assert f"the DAG file sets calling_window['{field}'], but it is empty" in refusal(task)
-
-    with dag():
-        task = campaign(calling_window=json.dumps({**window, field: 0}).replace("0}", "{{ none | tojson }}}"))
-    task.render_template_fields({})
+    text = json.dumps({**window, field: 0}).replace("0}", "{{ None | tojson }}}")
+    task = rendered(lambda: campaign(calling_window=text))
     assert f"calling_window: '{field}' is null; give it a value, or leave it out" in refusal(task)
     assert sandbox.counts()["requests"] == 0
 
@@ -128,9 +123,7 @@ def test_a_file_with_nothing_but_its_header_is_a_list_of_nobody(
 
 
 def test_an_entry_of_the_do_not_call_list_that_comes_to_nothing_is_refused(sandbox: SandboxProcess) -> None:
-    with dag():
-        task = campaign(do_not_call=["+14155550143", "{{ empty }}"])
-    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
+    task = rendered(lambda: campaign(do_not_call=["+14155550143", "{{ empty }}"]))
     assert "do_not_call: entry 2" in refusal(task)
     assert sandbox.counts()["requests"] == 0
 
@@ -195,9 +188,7 @@ def test_a_key_that_comes_to_nothing_does_not_become_the_run_s_own(
     sandbox: SandboxProcess, nothing: str, native: bool
 ) -> None:
     key = "{{ " + nothing + " }}"
-    with dag(render_template_as_native_obj=native):
-        task = CALL(task_id="call", to_number=ANN, idempotency_key=key)
-    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
+    task = rendered(lambda: CALL(task_id="call", to_number=ANN, idempotency_key=key), native=native)
     assert "idempotency_key: the DAG file sets idempotency_key, but it is empty" in refusal(task)
     assert sandbox.counts()["requests"] == 0
 
@@ -215,16 +206,8 @@ def test_a_key_that_comes_to_nothing_does_not_become_the_run_s_own(
 def test_a_sensor_does_not_wait_for_any_call_instead(
     mode: dict[str, Any], options: dict[str, Any], says: str
 ) -> None:
-    with dag(render_template_as_native_obj=True):
-        task = VoiceInfraCallCompletedSensor(task_id="wait", timeout=0, **options, **mode)
-    task.render_template_fields({**NOTHINGS})  # type: ignore[typeddict-item]
-
-    class Ti(TaskInstance):
-        """A task instance that the sensor's own machinery can ask for its first try."""
-
-        def get_first_reschedule_date(self, context: Any) -> None:
-            """Say that this is the first look."""
-
+    options = {"task_id": "wait", "timeout": 0, **options, **mode}
+    task = rendered(lambda: VoiceInfraCallCompletedSensor(**options), native=True)
     assert says in refusal(task, Ti())
 
 

@@ -28,6 +28,11 @@ TEMPORARY = task_command._generate_temporary_run_id()
 WARNING = "This is a test run, and its calls are real"
 
 
+@pytest.fixture(autouse=True)
+def _not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
+
+
 def operators() -> dict[str, Any]:
     return {
         "call": VoiceInfraOutboundCallOperator(task_id="call", to_number=NUMBER),
@@ -38,10 +43,7 @@ def operators() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", operators())
-def test_the_scheduler_s_tasks_of_another_task_s_test_call_nobody(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
+def test_the_scheduler_s_tasks_of_another_task_s_test_call_nobody(sandbox: SandboxProcess, kind: str) -> None:
     with pytest.raises(
         AirflowFailException, match="nobody is called: `airflow tasks test` made this run"
     ) as e:
@@ -64,9 +66,8 @@ def test_the_tested_task_calls_and_says_so(
 
 @pytest.mark.parametrize("key", ["order/1", None])
 def test_code_that_calls_by_the_hook_is_kept_out_of_another_task_s_test(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, key: str | None
+    sandbox: SandboxProcess, key: str | None
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
     call = OutboundCall(to_number=NUMBER)
     context: Any = {"run_id": TEMPORARY}
     with set_current_context(context), pytest.raises(ConfigurationError, match="nobody is called"):
@@ -78,24 +79,17 @@ def test_code_that_calls_by_the_hook_is_kept_out_of_another_task_s_test(
     assert sandbox.counts()["accepted"] == 1
 
 
-def test_a_run_of_its_own_says_nothing_of_tests(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("tested", [False, True])
+def test_a_run_says_that_it_calls_if_its_whole_dag_is_tested_and_only_then(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tested: bool
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
+    if tested:
+        supervisor: Any = SimpleNamespace()
+        comms = InProcessSupervisorComms(supervisor=supervisor)
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
     operators()["call"].execute(task_context())
     assert sandbox.counts()["accepted"] == 1
-    assert WARNING not in capfd.readouterr().out
-
-
-def test_a_whole_dag_that_is_tested_says_that_it_calls(
-    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
-    supervisor: Any = SimpleNamespace()
-    comms = InProcessSupervisorComms(supervisor=supervisor)
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms, raising=False)
-    operators()["call"].execute(task_context())
-    assert WARNING in capfd.readouterr().out
+    assert (WARNING in capfd.readouterr().out) is tested
 
 
 def test_airflow_sets_what_the_tested_task_is_told_by() -> None:

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
 
 PATIENCE = 60.0  # seconds
 POLL_SECONDS = 0.01
+
+Args = ParamSpec("Args")
+
+
+def in_loop(test: Callable[Args, Coroutine[Any, Any, None]]) -> Callable[Args, None]:
+    """Run a test in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: Args.args, **kwargs: Args.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
 )
-from tests.support.waiting import until_async
+from tests.support.waiting import in_loop, until_async
 
 CONN_ID = "voiceinfra_default"
 LATER = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
@@ -28,13 +28,9 @@ MATCH = {"to_number": "+14155550100"}
 
 
 @pytest.fixture
-def ledger(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> CallLedger:
-    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
-    monkeypatch.setenv("AIRFLOW__VOICEINFRA__POLL_INTERVAL", "0.02")
-    ledger = CallLedger(ledger_url)
+def campaigns(ledger: CallLedger) -> None:
     for number in range(40):
         ledger.campaigns.take(f"campaign {number}", conn_id=CONN_ID, origin=CallOrigin("dag", "run", "task"))
-    return ledger
 
 
 class Gate:
@@ -60,7 +56,7 @@ class Gate:
 
 
 @pytest.fixture
-def gate(ledger: CallLedger, ledger_url: str) -> Iterator[Gate]:
+def gate(campaigns: None, ledger_url: str) -> Iterator[Gate]:
     gate = Gate(ledger_url)
     yield gate
     gate.open.set()
@@ -76,33 +72,32 @@ async def give_up(waits: list[asyncio.Task[object]]) -> None:
     await asyncio.gather(*waits, return_exceptions=True)
 
 
-def test_ledger_that_hangs_leaves_the_threads_of_others_alone(gate: Gate) -> None:
+@in_loop
+async def test_ledger_that_hangs_leaves_the_threads_of_others_alone(gate: Gate) -> None:
     """Each other trigger, whoever's it is, goes on while 40 campaigns and as many calls wait for a ledger."""
 
-    async def scenario() -> None:
-        # As many threads as asyncio gives to a machine with two cores.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(6))
-        triggers: list[object] = []
-        for number in range(40):
-            triggers += [
-                VoiceInfraCampaignTrigger(f"campaign {number}", LATER, calls=1),
-                VoiceInfraCallCompletedTrigger(call_ids=[f"call_{number}"]),
-                VoiceInfraCallCompletedTrigger(match=MATCH, since=LATER),
-                VoiceInfraUnknownCallTrigger("0" * 64, LATER, 3600.0),
-            ]
-        waits = await events(triggers)
-        await until_async(lambda: gate.waiting >= 2)
-        for _ in range(6):
-            assert await asyncio.wait_for(asyncio.to_thread(lambda: "at once"), 60) == "at once"
-        assert not gate.open.is_set()
-        assert gate.waiting >= 2
-        gate.open.set()
-        await give_up(waits)
-
-    asyncio.run(scenario())
+    # As many threads as asyncio gives to a machine with two cores.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(6))
+    triggers: list[object] = []
+    for number in range(40):
+        triggers += [
+            VoiceInfraCampaignTrigger(f"campaign {number}", LATER, calls=1),
+            VoiceInfraCallCompletedTrigger(call_ids=[f"call_{number}"]),
+            VoiceInfraCallCompletedTrigger(match=MATCH, since=LATER),
+            VoiceInfraUnknownCallTrigger("0" * 64, LATER, 3600.0),
+        ]
+    waits = await events(triggers)
+    await until_async(lambda: gate.waiting >= 2)
+    for _ in range(6):
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "at once"), 60) == "at once"
+    assert not gate.open.is_set()
+    assert gate.waiting >= 2
+    gate.open.set()
+    await give_up(waits)
 
 
-def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
+@in_loop
+async def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
     ledger: CallLedger, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancellations, "INTERVAL", 0.02)
@@ -112,16 +107,13 @@ def test_campaigns_that_sleep_are_looked_after_with_one_query_a_look(
         """Return how many campaigns were asked for in each look."""
         return [count for statement, count in gate.seen if "cancelled_at IS NOT NULL" in statement]
 
-    async def scenario() -> None:
-        waits = await events([VoiceInfraCampaignTrigger(f"campaign {number}", LATER) for number in range(40)])
-        await until_async(lambda: looks()[-4:] == [40, 40, 40, 40])  # the first may come before all wait
-        ledger.campaigns.cancel("campaign 7")
-        ledger.campaigns.cancel("campaign 23")
-        await until_async(lambda: sum(wait.done() for wait in waits) == 2)
-        assert [number for number, wait in enumerate(waits) if wait.done()] == [7, 23]
-        await give_up(waits)
-        count = len(looks())
-        await asyncio.sleep(0.2)
-        assert len(looks()) <= count + 1, "one that had begun may still have been sent"
-
-    asyncio.run(scenario())
+    waits = await events([VoiceInfraCampaignTrigger(f"campaign {number}", LATER) for number in range(40)])
+    await until_async(lambda: looks()[-4:] == [40, 40, 40, 40])  # the first may come before all wait
+    ledger.campaigns.cancel("campaign 7")
+    ledger.campaigns.cancel("campaign 23")
+    await until_async(lambda: sum(wait.done() for wait in waits) == 2)
+    assert [number for number, wait in enumerate(waits) if wait.done()] == [7, 23]
+    await give_up(waits)
+    count = len(looks())
+    await asyncio.sleep(0.2)
+    assert len(looks()) <= count + 1, "one that had begun may still have been sent"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -17,9 +18,10 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.database.schema import completions, counters
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
-from airflow_provider_voiceinfra.waiting.watcher import FINDERS, CompletionWatcher, shared_watcher
+from airflow_provider_voiceinfra.waiting.watcher import FINDERS, CompletionWatcher
+from tests.campaigns.live import FlakyLedger
 from tests.support.completions import complete
-from tests.support.waiting import until_async
+from tests.support.waiting import in_loop, until_async
 
 TICK = 0.02
 
@@ -52,87 +54,76 @@ async def soon(waiting: Awaitable[object]) -> object:
     return await asyncio.wait_for(waiting, 20)
 
 
-def test_call_that_is_over_already_ends_the_wait(ledger: CallLedger) -> None:
+@pytest.mark.parametrize("wanted", [["call_1"], []], ids=["over already", "none at all"])
+def test_call_that_is_over_already_ends_the_wait(ledger: CallLedger, wanted: list[str]) -> None:
     complete(ledger, "call_1")
-    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls(["call_1"])))
+    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls(wanted)))
 
 
-def test_no_call_at_all_ends_the_wait(ledger: CallLedger) -> None:
-    asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls([])))
+@in_loop
+async def test_wait_for_several_calls_ends_with_the_last(ledger: CallLedger) -> None:
+    watcher = CompletionWatcher(ledger, TICK)
+    complete(ledger, "call_1")
+    waiting = asyncio.create_task(watcher.wait_for_calls(["call_1", "call_2", "call_3"]))
+    one_of_them = asyncio.create_task(watcher.wait_for_calls(["call_2"]))
+    await soon(asyncio.to_thread(complete, ledger, "call_2"))
+    await soon(one_of_them)
+    assert not waiting.done()
+    complete(ledger, "call_3")
+    await soon(waiting)
 
 
-def test_wait_for_several_calls_ends_with_the_last(ledger: CallLedger) -> None:
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        complete(ledger, "call_1")
-        waiting = asyncio.create_task(watcher.wait_for_calls(["call_1", "call_2", "call_3"]))
-        one_of_them = asyncio.create_task(watcher.wait_for_calls(["call_2"]))
-        await soon(asyncio.to_thread(complete, ledger, "call_2"))
-        await soon(one_of_them)
-        assert not waiting.done()
-        complete(ledger, "call_3")
-        await soon(waiting)
-
-    asyncio.run(scenario())
-
-
-def test_completions_that_come_at_any_moment_are_seen(ledger: CallLedger) -> None:
+@in_loop
+async def test_completions_that_come_at_any_moment_are_seen(ledger: CallLedger) -> None:
     """Waiters join while completions stream in, so that every order of the two occurs."""
 
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, 0.001)
-        ids = [f"call_{number}" for number in range(150)]
+    watcher = CompletionWatcher(ledger, 0.001)
+    ids = [f"call_{number}" for number in range(150)]
 
-        def stream() -> None:
-            for call_id in ids:
-                complete(ledger, call_id)
-
-        streaming = asyncio.create_task(asyncio.to_thread(stream))
-        waits = []
-        for call_id in ids:
-            waits.append(asyncio.create_task(watcher.wait_for_calls([call_id])))
-            await asyncio.sleep(0.002)
-        await soon(asyncio.gather(streaming, *waits))
-
-    asyncio.run(scenario())
-
-
-def test_thousand_waiters_cost_one_query_a_tick(ledger: CallLedger, ledger_url: str) -> None:
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        ids = [f"call_{number}" for number in range(1000)]
-        with statements(ledger_url) as seen:
-            waits = [asyncio.create_task(watcher.wait_for_calls([call_id])) for call_id in ids]
-            await until_async(lambda: len(seen) >= 23)
-        # The cursor, two lookups of 500 ids each, and then one question a tick.
-        following = [statement for statement in seen if "sequence > " in statement]
-        assert len(seen) - len(following) <= 3
-        assert len(following) >= 20
+    def stream() -> None:
         for call_id in ids:
             complete(ledger, call_id)
-        await soon(asyncio.gather(*waits))
 
-    asyncio.run(scenario())
-
-
-def test_nobody_waiting_costs_nothing(ledger: CallLedger, ledger_url: str) -> None:
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        waiting = asyncio.create_task(watcher.wait_for_calls(["call_1"]))
-        with statements(ledger_url) as seen:
-            await until_async(lambda: bool(seen))
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-            count = len(seen)
-            await asyncio.sleep(20 * TICK)
-            assert len(seen) <= count + 1, "one that had begun may still have been sent"
-        complete(ledger, "call_2")
-        await soon(watcher.wait_for_calls(["call_2"]))  # and it wakes up again
-
-    asyncio.run(scenario())
+    streaming = asyncio.create_task(asyncio.to_thread(stream))
+    waits = []
+    for call_id in ids:
+        waits.append(asyncio.create_task(watcher.wait_for_calls([call_id])))
+        await asyncio.sleep(0.002)
+    await soon(asyncio.gather(streaming, *waits))
 
 
-def test_match_takes_what_is_there_and_what_comes(ledger: CallLedger) -> None:
+@in_loop
+async def test_many_waiters_cost_one_query_a_tick(ledger: CallLedger, ledger_url: str) -> None:
+    watcher = CompletionWatcher(ledger, TICK)
+    ids = [f"call_{number}" for number in range(600)]
+    with statements(ledger_url) as seen:
+        waits = [asyncio.create_task(watcher.wait_for_calls([call_id])) for call_id in ids]
+        await until_async(lambda: len(seen) >= 23)
+    # The cursor, two lookups of at most 500 ids, and then one question a tick.
+    following = [statement for statement in seen if "sequence > " in statement]
+    assert len(seen) - len(following) <= 3
+    assert len(following) >= 20
+    for wait in waits:
+        wait.cancel()
+
+
+@in_loop
+async def test_nobody_waiting_costs_nothing(ledger: CallLedger, ledger_url: str) -> None:
+    watcher = CompletionWatcher(ledger, TICK)
+    waiting = asyncio.create_task(watcher.wait_for_calls(["call_1"]))
+    with statements(ledger_url) as seen:
+        await until_async(lambda: bool(seen))
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        count = len(seen)
+        await asyncio.sleep(20 * TICK)
+        assert len(seen) <= count + 1, "one that had begun may still have been sent"
+    complete(ledger, "call_2")
+    await soon(watcher.wait_for_calls(["call_2"]))  # and it wakes up again
+
+
+@in_loop
+async def test_match_takes_what_is_there_and_what_comes(ledger: CallLedger) -> None:
     since = datetime.now(timezone.utc)
 
     def find(to_number: str) -> Callable[[], str | None]:
@@ -145,56 +136,28 @@ def test_match_takes_what_is_there_and_what_comes(ledger: CallLedger) -> None:
     def wanted(to_number: str) -> Callable[[CompletionEntry], bool]:
         return lambda entry: entry.to_number == to_number
 
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        complete(ledger, "call_1", to_number="+14155550101")
-        first, second = "+14155550101", "+14155550102"
-        assert await soon(watcher.wait_for_match(wanted(first), find(first))) == "call_1"
-        waiting = asyncio.create_task(watcher.wait_for_match(wanted(second), find(second)))
-        await asyncio.to_thread(complete, ledger, "call_2", to_number="+14155550199")
-        await asyncio.to_thread(complete, ledger, "call_3", to_number="+14155550102")
-        assert await soon(waiting) == "call_3"
-
-    asyncio.run(scenario())
-
-
-class FailingLedger(CallLedger):
-    """A ledger whose database is down for the first few questions."""
-
-    failures = 3
-
-    def _fail(self) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise LedgerUnavailableError("The ledger's database cannot be used: it is down.")
-
-    def last_sequence(self) -> int:
-        self._fail()
-        return super().last_sequence()
-
-    def completions(self, *args: object, **kwargs: object) -> dict[str, CompletionEntry]:  # type: ignore[override]
-        self._fail()
-        return super().completions(*args, **kwargs)  # type: ignore[arg-type]
-
-    def completions_after(self, *args: object, **kwargs: object) -> list[CompletionEntry]:  # type: ignore[override]
-        self._fail()
-        return super().completions_after(*args, **kwargs)  # type: ignore[arg-type]
+    watcher = CompletionWatcher(ledger, TICK)
+    complete(ledger, "call_1", to_number="+14155550101")
+    first, second = "+14155550101", "+14155550102"
+    assert await soon(watcher.wait_for_match(wanted(first), find(first))) == "call_1"
+    waiting = asyncio.create_task(watcher.wait_for_match(wanted(second), find(second)))
+    await asyncio.to_thread(complete, ledger, "call_2", to_number="+14155550199")
+    await asyncio.to_thread(complete, ledger, "call_3", to_number="+14155550102")
+    assert await soon(waiting) == "call_3"
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3, 4])
 def test_dead_database_is_outlasted_and_told(
     ledger_url: str, caplog: pytest.LogCaptureFixture, failures: int
 ) -> None:
-    ledger = FailingLedger(ledger_url)
-    ledger.failures = failures
-    complete(ledger, "call_1")
+    complete(CallLedger(ledger_url), "call_1")
+    fails = iter(["before"] * failures)
+    ledger: Any = FlakyLedger(CallLedger(ledger_url), lambda name: next(fails, None))
     asyncio.run(soon(CompletionWatcher(ledger, TICK).wait_for_calls(["call_1"])))
     assert "Cannot look for completions (1 times in a row)" in caplog.text
 
 
-def test_dead_database_is_outlasted_by_a_match(ledger_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    ledger = FailingLedger(ledger_url)
-    ledger.failures = 0
+def test_dead_database_is_outlasted_by_a_match(ledger: CallLedger, caplog: pytest.LogCaptureFixture) -> None:
     answers: list[str | None] = [None, "call_1"]
 
     def find() -> str | None:
@@ -208,12 +171,13 @@ def test_dead_database_is_outlasted_by_a_match(ledger_url: str, caplog: pytest.L
 
 
 def test_error_that_is_none_of_the_database_ends_the_wait(ledger_url: str) -> None:
-    class BrokenLedger(CallLedger):
-        def completions_after(self, *args: object, **kwargs: object) -> list[CompletionEntry]:  # type: ignore[override]
+    def fail(name: str) -> None:
+        if name == "completions_after":
             raise ZeroDivisionError("a mistake in the code")
 
+    broken: Any = FlakyLedger(CallLedger(ledger_url), fail)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(soon(CompletionWatcher(BrokenLedger(ledger_url), TICK).wait_for_calls(["call_1"])))
+        asyncio.run(soon(CompletionWatcher(broken, TICK).wait_for_calls(["call_1"])))
 
 
 def back_up(url: str) -> Callable[[], None]:
@@ -238,68 +202,55 @@ def back_up(url: str) -> Callable[[], None]:
 
 @pytest.mark.parametrize("before", [0, 2], ids=["of an empty ledger", "of some completions"])
 @pytest.mark.parametrize("since", [1, 3, 4], ids=["fewer", "as many", "more"])
-def test_backup_that_is_restored_in_place_does_not_leave_anybody_asleep(
+@in_loop
+async def test_backup_that_is_restored_in_place_does_not_leave_anybody_asleep(
     ledger: CallLedger, ledger_url: str, caplog: pytest.LogCaptureFixture, before: int, since: int
 ) -> None:
     """Sequence numbers begin anew where the backup ended: below, at, or beyond what the watcher has seen."""
 
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        for number in range(before):
-            complete(ledger, f"old_{number}")
-        restore = back_up(ledger_url)
-        for number in range(3):
-            complete(ledger, f"lost_{number}")
-        wanted = f"new_{since - 1}"
-        call = asyncio.create_task(watcher.wait_for_calls([wanted]))
-        match = asyncio.create_task(
-            watcher.wait_for_match(lambda entry: entry.call_id == wanted, lambda: ledger.completion(wanted))
-        )
-        with statements(ledger_url) as seen:
-            await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+    watcher = CompletionWatcher(ledger, TICK)
+    for number in range(before):
+        complete(ledger, f"old_{number}")
+    restore = back_up(ledger_url)
+    for number in range(3):
+        complete(ledger, f"lost_{number}")
+    wanted = f"new_{since - 1}"
+    call = asyncio.create_task(watcher.wait_for_calls([wanted]))
+    match = asyncio.create_task(
+        watcher.wait_for_match(lambda entry: entry.call_id == wanted, lambda: ledger.completion(wanted))
+    )
+    with statements(ledger_url) as seen:
+        await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
 
-        def restored() -> None:
-            restore()
-            for number in range(since):
-                complete(ledger, f"new_{number}")
+    def restored() -> None:
+        restore()
+        for number in range(since):
+            complete(ledger, f"new_{number}")
 
-        await asyncio.to_thread(restored)
-        await soon(asyncio.gather(call, match))
-
-    asyncio.run(scenario())
+    await asyncio.to_thread(restored)
+    await soon(asyncio.gather(call, match))
     assert "The ledger was restored or purged" in caplog.text
 
 
-def test_purge_of_all_that_was_seen_does_not_leave_anybody_asleep(
+@in_loop
+async def test_purge_of_all_that_was_seen_does_not_leave_anybody_asleep(
     ledger: CallLedger, ledger_url: str
 ) -> None:
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        complete(ledger, "old")
-        waiting = asyncio.create_task(watcher.wait_for_calls(["new"]))
-        with statements(ledger_url) as seen:
-            await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
-            ledger.purge(datetime(2100, 1, 1, tzinfo=timezone.utc))
-            count = len(seen)
-            await until_async(lambda: len(seen) >= count + 5)
-        assert all("sequence > " in statement for statement in seen[count + 5 :])
-        complete(ledger, "new")
-        await soon(waiting)
-
-    asyncio.run(scenario())
+    watcher = CompletionWatcher(ledger, TICK)
+    complete(ledger, "old")
+    waiting = asyncio.create_task(watcher.wait_for_calls(["new"]))
+    with statements(ledger_url) as seen:
+        await until_async(lambda: sum("sequence > " in statement for statement in seen) >= 2)
+        ledger.purge(datetime(2100, 1, 1, tzinfo=timezone.utc))
+        count = len(seen)
+        await until_async(lambda: len(seen) >= count + 5)
+    assert all("sequence > " in statement for statement in seen[count + 5 :])
+    complete(ledger, "new")
+    await soon(waiting)
 
 
-def test_waiters_of_one_loop_share_a_watcher(ledger: CallLedger) -> None:
-    async def scenario() -> bool:
-        first = shared_watcher("url", TICK, lambda: ledger)
-        return first is shared_watcher("url", TICK, lambda: ledger) and first is not shared_watcher(
-            "another", TICK, lambda: ledger
-        )
-
-    assert asyncio.run(scenario())
-
-
-def test_match_looks_again_when_a_new_watcher_has_begun(ledger_url: str) -> None:
+@in_loop
+async def test_match_looks_again_when_a_new_watcher_has_begun(ledger_url: str) -> None:
     """What came between the end of one watcher and the beginning of the next is told by neither."""
     broken, looking, come = [True], threading.Event(), threading.Event()
 
@@ -322,18 +273,16 @@ def test_match_looks_again_when_a_new_watcher_has_begun(ledger_url: str) -> None
             return None
         return "call_1" if ledger.completion("call_1") else None
 
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        waiting = asyncio.create_task(watcher.wait_for_match(lambda entry: True, find))
-        await until_async(lambda: watcher._task is not None and watcher._task.done())
-        await asyncio.to_thread(complete, ledger, "call_1")
-        come.set()
-        assert await soon(waiting) == "call_1"
-
-    asyncio.run(scenario())
+    watcher = CompletionWatcher(ledger, TICK)
+    waiting = asyncio.create_task(watcher.wait_for_match(lambda entry: True, find))
+    await until_async(lambda: watcher._task is not None and watcher._task.done())
+    await asyncio.to_thread(complete, ledger, "call_1")
+    come.set()
+    assert await soon(waiting) == "call_1"
 
 
-def test_many_matches_take_few_threads_of_the_event_loop(ledger: CallLedger) -> None:
+@in_loop
+async def test_many_matches_take_few_threads_of_the_event_loop(ledger: CallLedger) -> None:
     busy, most, lock = 0, 0, threading.Lock()
 
     def find() -> str:
@@ -346,9 +295,6 @@ def test_many_matches_take_few_threads_of_the_event_loop(ledger: CallLedger) -> 
             busy -= 1
         return "call_1"
 
-    async def scenario() -> None:
-        watcher = CompletionWatcher(ledger, TICK)
-        await asyncio.gather(*(watcher.wait_for_match(lambda entry: True, find) for _ in range(30)))
-
-    asyncio.run(scenario())
+    watcher = CompletionWatcher(ledger, TICK)
+    await asyncio.gather(*(watcher.wait_for_match(lambda entry: True, find) for _ in range(30)))
     assert most <= FINDERS

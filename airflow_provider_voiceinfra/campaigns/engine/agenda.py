@@ -12,9 +12,8 @@ from datetime import datetime, timezone
 from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
-from airflow_provider_voiceinfra.dialling.jobs import Job
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_provider_voiceinfra.dialling.jobs import Job
-from airflow_provider_voiceinfra.ledger.records import CallEntry
+from airflow_provider_voiceinfra.ledger.records import CallEntry, Job
 
 
 @dataclass(frozen=True)

@@ -167,13 +167,13 @@ class CampaignTracker:
         """Note which calls have ended."""
         self.looked_at = self._clocks.passed()
         while True:
-            news = self._follower.look()
-            for entry in news.entries:
+            entries = self._follower.look()
+            for entry in entries or ():
                 self._end_call(entry.call_id, entry.call_outcome, entry.received_at)
-            if news.restored:
+            if entries is None:
                 log.warning("The ledger was restored or purged; every call under way is looked up anew.")
                 self._look_up([*self.lines.active, *self.lines.given_up])
-            elif news.complete:
+            elif len(entries) < _COMPLETIONS:
                 return
 
     def _end_call(self, call_id: str, outcome: str | None, received_at: datetime) -> None:

@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.campaigns.engine.obstacles import (
     Obstacles,
 )
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
@@ -29,7 +29,7 @@ from airflow_provider_voiceinfra.exceptions import (
     UnauthorizedError,
     VoiceInfraError,
 )
-from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState, Job
 from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.simulated import Clock, MemoryLedger
 

@@ -19,7 +19,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolic
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle
 from airflow_provider_voiceinfra.dialling import storing
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
-from airflow_provider_voiceinfra.dialling.jobs import Dialled, Job
+from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CampaignBusyError,
@@ -27,7 +27,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
 from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.live import AREA_CODES, ORIGIN, Bench, FlakyLedger, at_random, numbers
 from tests.campaigns.simulated import (

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
-from airflow_provider_voiceinfra.dialling.jobs import Job
+from airflow_provider_voiceinfra.ledger.records import Job
 from tests.campaigns.simulated import ORIGIN, Clock, MemoryLedger
 from tests.dialling.test_bookkeeping import ORIGIN as CONTACT
 

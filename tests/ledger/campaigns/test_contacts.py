@@ -17,7 +17,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns import loads
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt, ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.database.schema import contacts
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job
 from tests.ledger.examples import (
     CALL,
     CONN_ID,
@@ -378,7 +378,7 @@ class TestAttempts:
         origin = replace(FIRST_TRY, campaign_id="c", attempt=1)
         # More than are read at a time.
         origins = {str(number): replace(origin, position=number) for number in range(1, 602)}
-        ledger.claim_many([ClaimRequest(key, CALL, CONN_ID, one) for key, one in origins.items()])
+        ledger.claim_many([Job(key, CALL, one) for key, one in origins.items()], conn_id=CONN_ID)
         positions = []
         for one in ledger.campaigns.attempts("c"):
             positions.append(one.position)

@@ -11,7 +11,7 @@ from harness.postgres import PostgresServer
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
-from airflow_provider_voiceinfra.ledger.records import ClaimRequest
+from airflow_provider_voiceinfra.ledger.records import Job
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, complete
 from tests.ledger.racing import Rival
 
@@ -34,8 +34,8 @@ def claim_call(ledger: CallLedger) -> None:
 
 
 def claim_calls(ledger: CallLedger) -> None:
-    requests = [ClaimRequest(f"key {number} of {NUMBER}", CALL, CONN_ID, FIRST_TRY) for number in range(3)]
-    ledger.claim_many(requests)
+    requests = [Job(f"key {number} of {NUMBER}", CALL, FIRST_TRY) for number in range(3)]
+    ledger.claim_many(requests, conn_id=CONN_ID)
 
 
 def accept_one_answer_twice(ledger: CallLedger) -> None:

@@ -25,7 +25,8 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.dialling.placing import CallPlacer, UnknownPolicy
+from airflow_provider_voiceinfra.dialling.outcomes import UnknownPolicy
+from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
