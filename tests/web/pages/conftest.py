@@ -25,7 +25,7 @@ PARTIAL = {"HX-Request": "true"}
 """The header with which a page asks for a part of itself."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class FakeVisitor:
     """Somebody with just these permissions; ``None`` stands for all there are."""
 
@@ -216,6 +216,18 @@ class _Text(HTMLParser):
         # Elements without an end, such as inputs, are around nothing.
         names = [name for name, _ in self.around]
         del self.around[len(names) - 1 - names[::-1].index(tag) :]
+
+
+def shown(client: TestClient, address: str, status: int = 200) -> str:
+    """Return what a person reads of a page that is answered with a status."""
+    answer = client.get(address)
+    assert answer.status_code == status, text_of(answer.text)
+    return text_of(answer.text)
+
+
+def links_of(html: str) -> list[str]:
+    """Return where the links of a page lead."""
+    return [str(one["href"]) for one in elements_of(html, "a") if "href" in one]
 
 
 def text_of(html: str) -> str:
