@@ -43,26 +43,12 @@ def test_the_file_is_a_table_with_a_name_of_its_own_that_no_cache_keeps(
     assert tuple(row) == export.COLUMNS
     assert row == {
         "claimed_at": entry.claimed_at.isoformat(timespec="seconds"),
-        "state": "accepted",
-        "call_id": "call_1",
-        "outcome": "answered",
-        "duration_seconds": "42",
-        "to_number": NUMBER,
-        "from_number": "+12025550100",
-        "agent_id": "agent_1",
-        "conn_id": "voiceinfra_default",
-        "dag_id": "outreach",
-        "run_id": "run_1",
-        "task_id": "call",
-        "map_index": "-1",
-        "campaign_id": "night",
-        "contact_key": "k1",
-        "attempt": "2",
-        "started_at": "2026-01-02T03:04:05+00:00",
-        "ended_at": "2026-01-02T03:04:47+00:00",
-        "error_code": "",
-        "error_message": "",
-        "direction": "outbound",
+        **{"state": "accepted", "call_id": "call_1", "outcome": "answered", "duration_seconds": "42"},
+        **{"to_number": NUMBER, "from_number": "+12025550100", "agent_id": "agent_1"},
+        **{"conn_id": "voiceinfra_default", "dag_id": "outreach", "run_id": "run_1", "task_id": "call"},
+        **{"map_index": "-1", "campaign_id": "night", "contact_key": "k1", "attempt": "2"},
+        **{"started_at": "2026-01-02T03:04:05+00:00", "ended_at": "2026-01-02T03:04:47+00:00"},
+        **{"error_code": "", "error_message": "", "direction": "outbound"},
     }
 
 
@@ -72,7 +58,6 @@ def test_the_file_holds_what_the_page_lists(client: TestClient, calls: Calls) ->
     calls.place("+14155550103", outcome="voicemail", record={"duration_seconds": 7})
     listed = rows_of(client.get("calls.csv?outcome=voicemail&order=longest").text)
     assert [row["to_number"] for row in listed] == ["+14155550102", "+14155550103"]
-    assert client.get("calls.csv?digits=1").status_code == 400
 
 
 def test_without_permission_on_the_connection_numbers_are_hidden_and_contacts_left_out(
@@ -80,17 +65,13 @@ def test_without_permission_on_the_connection_numbers_are_hidden_and_contacts_le
 ) -> None:
     calls.place(NUMBER, contact_key=NUMBER, campaign_id="night")
     entry = calls.place(NUMBER, outcome=None, contact_key=NUMBER)
+    calls.refused(f"{NUMBER} is not valid")
     text = client_of(VIEWER).get("calls.csv").text
     assert NUMBER not in text
+    assert f"{NUMBER} is not valid" in client_of().get("calls.csv").text
     assert {row["to_number"] for row in rows_of(text)} == {"'+1415***0123"}
     assert {row["contact_key"] for row in rows_of(text)} == {""}
     assert str(entry.call_id) in text
-
-
-def test_a_number_in_an_error_is_hidden_as_well(client_of: Client, calls: Calls) -> None:
-    calls.refused(f"{NUMBER} is not valid")
-    assert NUMBER not in client_of(VIEWER).get("calls.csv").text
-    assert NUMBER in client_of().get("calls.csv").text
 
 
 def test_calls_that_the_visitor_may_not_see_are_left_out(client_of: Client, calls: Calls) -> None:
@@ -114,14 +95,6 @@ def test_a_cell_never_breaks_out_of_its_place(client: TestClient, calls: Calls, 
     calls.place(NUMBER, campaign_id=cell)
     (row,) = rows_of(client.get("calls.csv").text)
     assert row["campaign_id"] == cell
-
-
-def test_a_ledger_that_cannot_be_read_is_no_file(client_of: Client, tmp_path: Path) -> None:
-    broken = tmp_path / "no-ledger"
-    broken.mkdir()
-    answer = client_of(ledger=CallLedger(f"sqlite:///{broken}")).get("calls.csv")
-    assert answer.status_code == 503
-    assert "content-disposition" not in answer.headers
 
 
 def test_a_file_that_is_cut_off_says_so_and_does_not_end_well(
