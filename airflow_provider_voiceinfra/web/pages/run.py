@@ -10,7 +10,7 @@ from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.addresses import page_address
-from airflow_provider_voiceinfra.web.pages.calls.rows import rows_of, word_for
+from airflow_provider_voiceinfra.web.pages.calls.rows import rows_of, standing_word
 from airflow_provider_voiceinfra.web.pages.campaigns.view import CampaignView, poll_seconds_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
@@ -72,4 +72,4 @@ def _figures(counted: CallStatistics) -> list[tuple[str, str, int]]:
     """Return how many calls stand how: for people, by its name, and the number."""
     known = [name for name in _ORDER if name in counted.outcomes]
     others = sorted(counted.outcomes.keys() - set(known))
-    return [(word_for(name), name, counted.outcomes[name]) for name in (*known, *others)]
+    return [(standing_word(name), name, counted.outcomes[name]) for name in (*known, *others)]

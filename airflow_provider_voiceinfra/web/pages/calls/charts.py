@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages.calls.filters import Wanted
-from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, word_for
+from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, standing_word
 from airflow_provider_voiceinfra.web.pages.rendering import NONE, page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -118,7 +118,7 @@ def _volume(spans: _Spans, unit: str) -> Chart:
     names = [name for name in dict.fromkeys((*own, _OTHER)) if any(calls[name] for calls in spans.values())]
     series = [
         {
-            "label": word_for(name),
+            "label": standing_word(name),
             "colour": _COLOURS.get(name, "other"),
             "values": [calls[name] for calls in spans.values()],
         }
@@ -130,7 +130,7 @@ def _volume(spans: _Spans, unit: str) -> Chart:
         title=f"Calls per {unit}, by outcome",
         about=f"{sum(totals):,} calls over {hours}; {max(totals):,} in the busiest {unit}.",
         drawn={"kind": "stack", "unit": unit, "moments": _moments(spans), "series": series},
-        heads=[unit.capitalize(), *map(word_for, names)],
+        heads=[unit.capitalize(), *map(standing_word, names)],
         rows=[(start, *(calls[name] for name in names)) for start, calls in spans.items()],
     )
 

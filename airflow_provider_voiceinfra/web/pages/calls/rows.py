@@ -110,6 +110,6 @@ def outcome_shown(outcome: str, privacy: Privacy) -> str:
     return outcome if outcome in _OUTCOMES else privacy.text(outcome) or ""
 
 
-def word_for(standing: str) -> str:
+def standing_word(standing: str) -> str:
     """Return a standing for people; an outcome is a word already."""
     return STANDINGS[standing][0] if standing in STANDINGS else standing
