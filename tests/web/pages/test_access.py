@@ -17,18 +17,8 @@ from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
-from tests.web.pages.conftest import (
-    OP,
-    OWN,
-    PARTIAL,
-    USER,
-    VIEWER,
-    Calls,
-    Client,
-    elements_of,
-    links_of,
-    text_of,
-)
+from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Calls, Client
+from tests.web.pages.reading import elements_of, links_of, text_of
 
 VISITORS = {access.NOBODY: None, access.VIEWER: VIEWER, access.USER: USER, access.OP: OP, access.ADMIN: OP}
 CAMPAIGN = "campaign-of-the-tests"
@@ -103,6 +93,20 @@ def test_visitor_who_is_not_logged_in_is_shown_the_way_to_the_login_and_back(
     address = urlsplit(urljoin(str(answer.url), link["href"] or ""))
     assert address._replace(query="").geturl() == "http://testserver/airflow/api/v2/auth/login"
     assert parse_qs(address.query) == {"next": [f"/airflow/voiceinfra/ui/{path.partition('?')[0]}"]}
+
+
+def test_visitor_who_may_not_read_the_connection_sees_no_full_number(
+    client_of: Client, places: dict[str, str], calls: Calls
+) -> None:
+    calls.refused(f"{NUMBER} is not valid")
+    lists = [Access("GET", f"/ui/calls?{query}", {}) for query in ("order=longest", "digits=0123", "last=1")]
+    client, told = client_of(VIEWER), client_of(OP)
+    for one in (*TABLE, *lists):
+        if one.method == "GET" and one.path.startswith("/ui/"):
+            for headers in ({}, {"HX-Request": "true"}):
+                text = ask(client, one, places, headers=headers).text
+                assert NUMBER not in text, one.path
+                assert ("+1415***0123" in text) == (NUMBER in ask(told, one, places, headers=headers).text)
 
 
 def test_login_that_airflow_does_not_believe_is_shown_the_way_to_another(client_of: Client) -> None:

@@ -16,19 +16,8 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.support.completions import complete
-from tests.web.pages.conftest import (
-    OP,
-    PARTIAL,
-    VIEWER,
-    Calls,
-    Client,
-    FakeVisitor,
-    elements_of,
-    links_of,
-    shown,
-    text_of,
-    texts_of,
-)
+from tests.web.pages.conftest import OP, PARTIAL, VIEWER, Calls, Client, FakeVisitor
+from tests.web.pages.reading import Element, elements_of, links_of, shown, text_of, texts_of
 
 NUMBER, MASKED = "+14155550123", "+1415***0123"
 FROM, FROM_MASKED = "+12025550100", "+1202***0100"
@@ -72,7 +61,8 @@ def webhook(ledger: CallLedger, call_id: str, *, conn_id: str = "voiceinfra_defa
 
 
 def test_all_that_is_known_of_a_call_is_shown(client: TestClient, calls: Calls) -> None:
-    told = shown(client, address(calls.place(NUMBER, call=TOLD, record=SAID)))
+    entry = calls.place(NUMBER, call=TOLD, record=SAID)
+    told = shown(client, address(entry))
     for part in (
         *(f"Call to {NUMBER}", "answered", "42 s", "agent_1", FROM, "call_1", "voiceinfra_default", "key-1"),
         *("They will come.", "Good morning from the clinic.", "Be brief with them."),
@@ -82,30 +72,19 @@ def test_all_that_is_known_of_a_call_is_shown(client: TestClient, calls: Calls) 
         *("Ended 2026-01-02 03:04:47 UTC", "Claimed", "Sent", "Answered by the API", "Webhook received"),
     ):
         assert part in told
-
-
-def test_call_is_found_by_its_call_id_too(client: TestClient, calls: Calls) -> None:
-    entry = calls.place()
-    assert text_of(client.get("call?id=call_1").text) == shown(client, address(entry))
-
-
-def test_part_of_the_page_is_the_page_without_its_frame(client: TestClient, calls: Calls) -> None:
-    entry = calls.place(NUMBER)
+    assert shown(client, "call?id=call_1") == told
     part = client.get(address(entry), headers=PARTIAL).text
     assert "<html" not in part
     assert "They will come." in part
-
-
-def test_speakers_are_told_apart(client: TestClient, calls: Calls) -> None:
-    page = client.get(address(calls.place())).text
-    assert [one["class"] for one in elements_of(page, "li")] == ["agent", "caller"]
+    speakers = [one["class"] for one in elements_of(part, "li") if "class" in one]
+    assert speakers == ["agent", "caller"]
 
 
 HEBREW = "\u05d1\u05d5\u05e7\u05e8 \u05d8\u05d5\u05d1"
 """Good morning, from right to left."""
 
 
-def has_own_direction(around: list[tuple[str, dict[str, str | None]]]) -> bool:
+def has_own_direction(around: list[Element]) -> bool:
     return any(name == "bdi" or attributes.get("dir") == "auto" for name, attributes in around)
 
 
@@ -193,10 +172,10 @@ def test_error_is_shown_without_numbers_to_those_who_may_not_read_the_connection
 
 
 def test_what_came_through_another_connection_needs_permission_on_both(
-    client_of: Client, calls: Calls, ledger: CallLedger
+    client_of: Client, calls: Calls
 ) -> None:
     entry = calls.place(outcome=None, conn_id="sales", account=ACCOUNT, call=TOLD)
-    webhook(ledger, "call_1", conn_id="support", **SAID)
+    webhook(calls.ledger, "call_1", conn_id="support", **SAID)
     for one, other in (("sales", "support"), ("support", "sales")):
         told = shown(client_of(FakeVisitor(connections=[one])), address(entry))
         assert not [part for part in PERSONAL if part in told]
@@ -232,13 +211,11 @@ def test_completion_without_a_call_is_shown_to_those_who_may_read_its_connection
     assert client_of(FakeVisitor(connections=["another"])).get(where).status_code == 404
 
 
-def test_call_that_was_not_placed_from_here_says_which_way_it_went(
-    client: TestClient, calls: Calls, ledger: CallLedger
-) -> None:
+def test_call_that_was_not_placed_from_here_says_which_way_it_went(client: TestClient, calls: Calls) -> None:
     calls.place(NUMBER)  # from FROM
-    webhook(ledger, "in", from_number=NUMBER, to_number=FROM)
-    webhook(ledger, "other", from_number="+12025550199", to_number=NUMBER)
-    webhook(ledger, "bare")
+    webhook(calls.ledger, "in", from_number=NUMBER, to_number=FROM)
+    webhook(calls.ledger, "other", from_number="+12025550199", to_number=NUMBER)
+    webhook(calls.ledger, "bare")
     told = shown(client, "call?id=in")
     assert f"Call from {NUMBER} to {FROM}" in told
     assert "it came in, to a number that calls are placed from here" in told
@@ -314,10 +291,10 @@ def test_call_without_an_outcome_says_what_that_means_and_what_to_do(
 
 @pytest.mark.parametrize("outcome", ["open", "claimed", "refused", "unknown"])
 def test_outcome_is_not_taken_for_what_is_known_as_long_as_there_is_none(
-    client: TestClient, calls: Calls, ledger: CallLedger, outcome: str
+    client: TestClient, calls: Calls, outcome: str
 ) -> None:
     entry = calls.place(outcome=outcome)
-    webhook(ledger, "inbound", call_outcome=outcome)
+    webhook(calls.ledger, "inbound", call_outcome=outcome)
     for where in (address(entry), "call?id=inbound"):
         assert "what-to-do" not in client.get(where).text
         assert f"Outcome {outcome} Duration" in shown(client, where)
@@ -369,9 +346,9 @@ def test_redialled_call_says_that_the_phone_may_have_rung_before(
     assert "Earlier dial" in told
 
 
-def test_purged_call_says_what_is_left(client: TestClient, calls: Calls, ledger: CallLedger) -> None:
+def test_purged_call_says_what_is_left(client: TestClient, calls: Calls) -> None:
     entry = calls.place(NUMBER, call=TOLD, record=SAID)
-    ledger.purge(datetime.now(timezone.utc) + timedelta(days=1))
+    calls.ledger.purge(datetime.now(timezone.utc) + timedelta(days=1))
     page = client.get(address(entry)).text
     assert not [part for part in PERSONAL if part in page]
     told = text_of(page)

@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.web.pages.call.record_values import (
     fields_of,
 )
 from airflow_provider_voiceinfra.web.pages.rendering import _environment
-from tests.web.pages.conftest import elements_of, text_of
+from tests.web.pages.reading import elements_of, text_of
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages.calls import charts as pages
-from tests.web.pages.conftest import PARTIAL, Calls, Client, FakeVisitor, elements_of, text_of
+from tests.web.pages.conftest import PARTIAL, Calls, Client, FakeVisitor
+from tests.web.pages.reading import elements_of, text_of
 
 NUMBER = "+14155550123"
 START = datetime(2026, 3, 1, 22, tzinfo=timezone.utc)

@@ -22,18 +22,8 @@ from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.web.pages.campaigns import page as pages
 from tests.ledger.examples import running, seen_from
 from tests.support.progress import PROGRESS
-from tests.web.pages.conftest import (
-    OP,
-    OWN,
-    PARTIAL,
-    USER,
-    VIEWER,
-    Client,
-    FakeVisitor,
-    elements_of,
-    links_of,
-    text_of,
-)
+from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Client, FakeVisitor
+from tests.web.pages.reading import elements_of, links_of, text_of
 
 EDITS_NO_DAG = FakeVisitor("nobody_of_note", editable_dags=())
 
