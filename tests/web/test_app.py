@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import string
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,14 +20,13 @@ import pytest
 import requests
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from harness.processes import end, free_port, spawn, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
-from airflow_provider_voiceinfra.settings import Settings
-from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.receiver import secrets
 from airflow_provider_voiceinfra.web.receiver.secrets import (
     CACHE_SECONDS,
@@ -218,14 +217,11 @@ def test_flood_of_made_up_ids_reaches_airflow_a_bounded_number_of_times(
 
 
 def test_flood_looks_the_same_for_every_id_and_holds_up_no_genuine_webhook(
-    serve: Callable[..., Server], ledger_url: str
+    serve: Callable[..., Server], make_app: MakeApp
 ) -> None:
     known = {"met_before": (SECRET,), "listed": (SECRET,)}
     kept = CachedSecrets(known.get, names=lambda: ["listed"])
-    app = create_app(
-        ledger=CallLedger(ledger_url), secrets_for=kept, settings=Settings(sql_alchemy_conn=ledger_url)
-    )
-    server = serve(app)
+    server = serve(make_app(secrets_for=kept))
 
     def post(conn_id: str, number: int = 0, secret: str = "another-secret") -> tuple[int, Any]:
         body = completion(f"call_{number}")
@@ -376,14 +372,11 @@ def test_connection_is_read_and_an_unreadable_one_is_not_taken_for_a_missing_one
 
 
 @ON_SQLITE
-def test_unreadable_connection_is_answered_503(make_app: MakeApp, ledger_url: str) -> None:
+def test_unreadable_connection_is_answered_503(make_app: MakeApp) -> None:
     def find(_: str) -> None:
         raise ConnectionsUnavailableError("MetastoreBackend: OperationalError")
 
-    app = create_app(
-        ledger=CallLedger(ledger_url), secrets_for=find, settings=Settings(sql_alchemy_conn=ledger_url)
-    )
-    with TestClient(app) as client:
+    with TestClient(make_app(secrets_for=find)) as client:
         body = completion()
         answer = client.post("/webhooks", content=body, headers=signed(body))
     assert answer.status_code == 503
@@ -394,51 +387,40 @@ def test_unreadable_connection_is_answered_503(make_app: MakeApp, ledger_url: st
 # --- in a process of its own -------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def stand_alone(ledger_url: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start `uvicorn --factory` with nothing but environment variables; return its URL."""
-    processes = []
+    processes: list[subprocess.Popen[bytes]] = []
 
     def start(**environment: str) -> str:
         port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "--factory", "--port", str(port)]
-        processes.append(
-            subprocess.Popen(
-                [*command, "airflow_provider_voiceinfra.web.app:create_app"],
-                env={
-                    "PATH": os.environ["PATH"],
-                    **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
-                    "AIRFLOW_HOME": str(tmp_path / "home"),
-                    "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
-                    **environment,
-                },
-                cwd=Path(__file__).parents[2],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while True:
-            assert processes[-1].poll() is None, "the receiver ended"
-            assert time.monotonic() < deadline, "the receiver does not answer"
-            try:
-                requests.get(url + "/health", timeout=60)
-            except requests.ConnectionError:
-                time.sleep(0.1)
-            else:
-                return url
+        app = "airflow_provider_voiceinfra.web.app:create_app"
+        command = [sys.executable, "-m", "uvicorn", "--factory", "--port", str(port), app]
+        env = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        env |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url}
+        process = spawn(command, env=env | environment, log=tmp_path / "log", cwd=Path(__file__).parents[2])
+        processes.append(process)
+
+        def answers() -> bool:
+            assert process.poll() is None, "the receiver ended"
+            with suppress(requests.ConnectionError):
+                return bool(requests.get(f"http://127.0.0.1:{port}/health", timeout=60).content)
+            return False
+
+        wait_for("the receiver", answers, 120)
+        return f"http://127.0.0.1:{port}"
 
     yield start
     for process in processes:
-        process.terminate()
-        process.wait(30)
+        end(process)
+
+
+def deliver(url: str, conn_id: str = "voiceinfra_default", secret: str = SECRET) -> int:
+    """Send a webhook, and return the status of its answer."""
+    headers = signed(completion(), secret)
+    return requests.post(
+        f"{url}/webhooks/{conn_id}", data=completion(), headers=headers, timeout=60
+    ).status_code
 
 
 def test_receiver_runs_on_its_own_with_two_environment_variables(
@@ -446,21 +428,15 @@ def test_receiver_runs_on_its_own_with_two_environment_variables(
 ) -> None:
     extra = {"webhook_secret": SECRET}
     url = stand_alone(AIRFLOW_CONN_VOICEINFRA_DEFAULT=json.dumps({"conn_type": "voiceinfra", "extra": extra}))
-    body = completion()
-    assert requests.post(url + "/webhooks", data=body, headers=signed(body), timeout=30).status_code == 200
+    assert deliver(url) == 200
     assert ledger.completion("call_1") is not None
-    wrong = requests.post(url + "/webhooks/nobody", data=body, headers=signed(body), timeout=30)
-    assert wrong.status_code == 401
+    assert deliver(url, "nobody") == 401
 
 
 @ON_SQLITE
 def test_metadata_database_that_is_down_is_no_missing_connection(stand_alone: Callable[..., str]) -> None:
-    url = stand_alone(
-        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://nobody:no@127.0.0.1:1/airflow"
-    )
-    body = completion()
-    answer = requests.post(url + "/webhooks", data=body, headers=signed(body), timeout=60)
-    assert answer.status_code == 503
+    down = "postgresql+psycopg2://nobody:no@127.0.0.1:1/airflow"
+    assert deliver(stand_alone(AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=down)) == 503
 
 
 METADATA = """
@@ -514,13 +490,7 @@ def of_teams(metadata: dict[str, str]) -> dict[str, str]:
 def test_receiver_on_its_own_finds_connections_of_a_metadata_database_also_in_a_flood(
     stand_alone: Callable[..., str], ledger: CallLedger, metadata: dict[str, str]
 ) -> None:
-    url = stand_alone(**metadata)
-    body = completion()
-
-    def post(conn_id: str, secret: str = SECRET) -> int:
-        headers = signed(body, secret)
-        return requests.post(f"{url}/webhooks/{conn_id}", data=body, headers=headers, timeout=60).status_code
-
+    post = partial(deliver, stand_alone(**metadata))
     while post("nobody") != 401:  # until Airflow is loaded there, which takes long on a busy machine
         pass
     made_up = [f"made_up_{number}" for number in range(MAX_UNKNOWN_LOOKUPS + 200)]
@@ -542,12 +512,9 @@ def test_connections_of_teams_are_found_by_their_id(
 ) -> None:
     url = stand_alone(**of_teams, _AIRFLOW_PROCESS_CONTEXT=context)
     expected = {"of_all": 200, "of_blue": 200, "of_green": 200, "nobody": 401, "_green___of_green": 401}
-    body = completion()
     for conn_id, status in {**expected, "twice": 503}.items():
-        answer = requests.post(f"{url}/webhooks/{conn_id}", data=body, headers=signed(body), timeout=60)
-        assert (conn_id, answer.status_code) == (conn_id, status)
-    wrong = signed(body, "another-secret")
-    assert requests.post(f"{url}/webhooks/of_blue", data=body, headers=wrong, timeout=60).status_code == 401
+        assert deliver(url, conn_id) == status, conn_id
+    assert deliver(url, "of_blue", "another-secret") == 401
 
 
 SEEN = """
