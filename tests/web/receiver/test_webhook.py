@@ -250,6 +250,7 @@ def test_while_the_ledger_is_down_the_sender_is_asked_to_come_again(
     assert CallLedger(url).completion("call_1") is not None
 
 
+@ON_SQLITE
 def test_unreachable_postgresql_is_answered_503(make_app: MakeApp, serve: Serve) -> None:
     server = serve(make_app("postgresql://nobody:nothing@127.0.0.1:1/ledger"))
     assert post(server, BODY, signed(BODY)).status_code == 503
