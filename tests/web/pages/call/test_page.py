@@ -324,6 +324,8 @@ def test_candidates_of_a_hidden_connection_are_only_counted(client_of: Client, l
     told = shown(client_of(FakeVisitor(connections=["voiceinfra_default"])), address(entry))
     assert "2 webhooks that could be its own came through connections that you may not read" in told
     assert "one & only" not in told
+    # Their numbers are the call's: who may not see that one learns nothing of them.
+    assert "could be its own" not in shown(client_of(VIEWER), address(entry))
 
 
 def test_adopted_call_says_how_its_id_was_learned(client: TestClient, ledger: CallLedger) -> None:
