@@ -284,6 +284,10 @@ def test_each_secret_is_tried(connect: Connect, receiver_url: str) -> None:
     assert findings["webhook secret"].verdict is Verdict.OK
     assert findings["test delivery, secret 1 of 2"].verdict is Verdict.OK
     assert_failed(findings["test delivery, secret 2 of 2"], "answers 401")
+    connect(secret=None)
+    findings = found(receiver_url)
+    assert findings["test delivery"].verdict is Verdict.SKIPPED
+    assert "no webhook secret to sign it with" in findings["test delivery"].found
 
 
 def test_no_secret_and_no_key_are_ever_shown(connect: Connect, receiver_url: str) -> None:
