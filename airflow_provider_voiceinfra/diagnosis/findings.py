@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+TYPE_A_SECRET = "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'."
+
 
 class Verdict(str, Enum):
     """How a check went."""

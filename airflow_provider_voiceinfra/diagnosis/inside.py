@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.connection import (
     LEAST_SECRET_LENGTH,
     VoiceInfraConnection,
 )
-from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
+from airflow_provider_voiceinfra.diagnosis.findings import TYPE_A_SECRET, Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
 from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, short_secret, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
@@ -28,35 +28,41 @@ def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None
     """Look whether the connection exists and is well formed."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    name = "connection"
+    variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     try:
         connection = read_connection(conn_id)
     except AirflowNotFoundException:
-        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
         if variable in os.environ:
             # Airflow then says "not found", as if it were not there at all.
+            found = f"{variable} is set and cannot be read"
             remedy = "It must be a JSON object or a URI; see docs/connection.md for an example."
-            return Finding(name, Verdict.FAILED, f"{variable} is set and cannot be read", remedy), None
-        remedy = (
-            f"Add one of type {CONN_TYPE!r} in Admin > Connections, with `airflow connections add`, or as an "
-            "environment variable AIRFLOW_CONN_.... Another one is tested by `airflow voiceinfra doctor "
-            "--conn-id`."
-        )
-        return Finding(name, Verdict.FAILED, f"there is no connection {conn_id!r}", remedy), None
+        else:
+            found = f"there is no connection {conn_id!r}"
+            remedy = (
+                f"Add one of type {CONN_TYPE!r} in Admin > Connections, with `airflow connections add`, or "
+                "as an environment variable AIRFLOW_CONN_.... Another one is tested by `airflow voiceinfra "
+                "doctor --conn-id`."
+            )
     except ConfigurationError as error:
-        return Finding(name, Verdict.FAILED, str(error), "Correct the field that is named."), None
+        found, remedy = str(error), "Correct the field that is named."
     except Exception as error:  # noqa: BLE001  whatever a secrets backend or a wrong key raises
+        found = f"it cannot be read ({type(error).__name__})"
         remedy = (
             "Airflow itself cannot read it. Look whether [core] fernet_key is the one that saved it, "
             "and at the secrets backend, if there is one."
         )
-        return Finding(name, Verdict.FAILED, f"it cannot be read ({type(error).__name__})", remedy), None
-    found = f"{conn_id!r} is well formed; the API is at {connection.base_url}"
-    if connection.unknown_extras:
-        found = f"{found}; it has {unknown_extras(connection)}, which nothing reads"
-        remedy = f"Remove what is not meant, or name it as one of {', '.join(EXTRAS)}."
-        return Finding(name, Verdict.WARNING, found, remedy), connection
-    return Finding(name, Verdict.OK, found), connection
+    else:
+        return _well_formed(connection), connection
+    return Finding("connection", Verdict.FAILED, found, remedy), None
+
+
+def _well_formed(connection: VoiceInfraConnection) -> Finding:
+    found = f"{connection.conn_id!r} is well formed; the API is at {connection.base_url}"
+    if not connection.unknown_extras:
+        return Finding("connection", Verdict.OK, found)
+    found = f"{found}; it has {unknown_extras(connection)}, which nothing reads"
+    remedy = f"Remove what is not meant, or name it as one of {', '.join(EXTRAS)}."
+    return Finding("connection", Verdict.WARNING, found, remedy)
 
 
 def check_defaults(connection: VoiceInfraConnection) -> Finding:
@@ -95,15 +101,9 @@ def check_settings() -> tuple[Finding, Settings | None]:
         remedy = "Correct the setting that is named, in airflow.cfg or as AIRFLOW__VOICEINFRA__..."
         return Finding("settings", Verdict.FAILED, str(error), remedy), None
     if settings.allow_unsigned_webhooks:
-        return (
-            Finding(
-                "settings",
-                Verdict.WARNING,
-                "allow_unsigned_webhooks is on: who finds the URL can make calls look completed",
-                "Turn it off as soon as every connection has a webhook secret.",
-            ),
-            settings,
-        )
+        found = "allow_unsigned_webhooks is on: who finds the URL can make calls look completed"
+        remedy = "Turn it off as soon as every connection has a webhook secret."
+        return Finding("settings", Verdict.WARNING, found, remedy), settings
     return Finding("settings", Verdict.OK, "section [voiceinfra] is well formed"), settings
 
 
@@ -127,37 +127,24 @@ def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
 
 def check_webhook_secret(connection: VoiceInfraConnection, settings: Settings) -> Finding:
     """Look whether webhooks of this connection can be verified."""
-    name, secrets = "webhook secret", connection.webhook_secrets
+    secrets = connection.webhook_secrets
+    verdict, remedy = Verdict.WARNING, ""
     if not secrets and settings.allow_unsigned_webhooks:
-        return Finding(
-            name,
-            Verdict.WARNING,
-            "none is set, and unsigned webhooks are taken",
-            "Type a secret into the vendor's dashboard and the same one into the connection.",
-        )
-    if not secrets:
-        return Finding(
-            name,
-            Verdict.FAILED,
-            "none is set, so every webhook is answered 401 and no call will ever be known to be over",
-            "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'.",
-        )
-    if len(secrets) > 1 and _holds_plus(connection.conn_id):
-        return Finding(
-            name,
-            Verdict.WARNING,
-            f"a + in the connection's URI is a space, so there are {len(secrets)} secrets",
-            "If it belongs to the secret, write it %2B; if several are meant, write %20 between them.",
-        )
-    if min(map(len, secrets)) < LEAST_SECRET_LENGTH:
-        return Finding(
-            name,
-            Verdict.WARNING,
-            short_secret(connection),
-            "Replace what is too short by a long random one, here and in the vendor's dashboard.",
-        )
-    found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
-    return Finding(name, Verdict.OK, found)
+        found = "none is set, and unsigned webhooks are taken"
+        remedy = "Type a secret into the vendor's dashboard and the same one into the connection."
+    elif not secrets:
+        verdict, remedy = Verdict.FAILED, TYPE_A_SECRET
+        found = "none is set, so every webhook is answered 401 and no call will ever be known to be over"
+    elif len(secrets) > 1 and _holds_plus(connection.conn_id):
+        found = f"a + in the connection's URI is a space, so there are {len(secrets)} secrets"
+        remedy = "If it belongs to the secret, write it %2B; if several are meant, write %20 between them."
+    elif min(map(len, secrets)) < LEAST_SECRET_LENGTH:
+        found = short_secret(connection)
+        remedy = "Replace what is too short by a long random one, here and in the vendor's dashboard."
+    else:
+        verdict = Verdict.OK
+        found = "one is set" if len(secrets) == 1 else f"{len(secrets)} are set, as while rotating"
+    return Finding("webhook secret", verdict, found, remedy)
 
 
 def _holds_plus(conn_id: str) -> bool:

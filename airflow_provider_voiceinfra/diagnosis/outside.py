@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.diagnosis.findings import Finding, Verdict
+from airflow_provider_voiceinfra.diagnosis.findings import TYPE_A_SECRET, Finding, Verdict
 from airflow_provider_voiceinfra.webhooks import signing
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def webhook_url(address: str, conn_id: str) -> str:
 def check_default_address() -> Finding:
     """Look whether the vendor could use the address that this process's configuration gives."""
     if not _base_url():
-        return Finding(
-            _ADDRESS, Verdict.WARNING, "[api] base_url is not set, so the address is a guess", _SET_BASE_URL
-        )
+        found = "[api] base_url is not set, so the address is a guess"
+        return Finding(_ADDRESS, Verdict.WARNING, found, _SET_BASE_URL)
     return check_address(default_address())
 
 
@@ -76,14 +75,9 @@ def check_address(address: str) -> Finding:
     elif parts.scheme == "http":
         problem = "is plain http"
     else:
-        found = f"{address}; the vendor sends to {address}/webhooks/<conn_id>"
-        return Finding(_ADDRESS, Verdict.OK, found)
-    return Finding(
-        _ADDRESS,
-        Verdict.WARNING,
-        f"the vendor needs a public https address, and {address} {problem}",
-        _SET_BASE_URL,
-    )
+        return Finding(_ADDRESS, Verdict.OK, f"{address}; the vendor sends to {address}/webhooks/<conn_id>")
+    found = f"the vendor needs a public https address, and {address} {problem}"
+    return Finding(_ADDRESS, Verdict.WARNING, found, _SET_BASE_URL)
 
 
 def check_receiver(address: str, *, patience: float = math.inf) -> Finding:
@@ -98,32 +92,28 @@ def check_receiver(address: str, *, patience: float = math.inf) -> Finding:
     except Exception as error:  # noqa: BLE001  # nobody can list what an answer without sense may raise
         return Finding(name, *_not_reached(address, error))
     answer = _json_object(body)
+    verdict, remedy = Verdict.FAILED, ""
     if answer.get("service") != SERVICE:
         # Airflow's own page answers 200 with HTML for every path that it does not know.
-        return Finding(
-            name,
-            Verdict.FAILED,
-            f"{address}/health is answered {status}, but not by the receiver: the plugin is not mounted here",
+        found = (
+            f"{address}/health is answered {status}, but not by the receiver: the plugin is not mounted here"
+        )
+        remedy = (
             "Install this package where the API server runs and restart it; `airflow plugins` must list "
             "voiceinfra. The address ends in /voiceinfra, with nothing behind it; if [api] base_url has a "
             "path, that comes before it. A stand-alone receiver has an address of its own, which "
-            "`airflow voiceinfra doctor --receiver-url` tests.",
+            "`airflow voiceinfra doctor --receiver-url` tests."
         )
-    if status != 200:
-        return Finding(
-            name,
-            Verdict.FAILED,
-            f"the receiver answers {status}: it is there, and says that it cannot work",
-            "Look into its log; most often it cannot write to the ledger.",
-        )
-    if answer.get("version") != __version__:
-        return Finding(
-            name,
-            Verdict.WARNING,
-            f"the receiver answers, and is of another version than the one installed here, {__version__}",
-            "Install the same version everywhere, and restart what was running meanwhile.",
-        )
-    return Finding(name, Verdict.OK, f"the receiver answers at {address}/health")
+    elif status != 200:
+        found = f"the receiver answers {status}: it is there, and says that it cannot work"
+        remedy = "Look into its log; most often it cannot write to the ledger."
+    elif answer.get("version") != __version__:
+        verdict = Verdict.WARNING
+        found = f"the receiver answers, and is of another version than the one installed here, {__version__}"
+        remedy = "Install the same version everywhere, and restart what was running meanwhile."
+    else:
+        verdict, found = Verdict.OK, f"the receiver answers at {address}/health"
+    return Finding(name, verdict, found, remedy)
 
 
 def check_deliveries(
@@ -137,16 +127,11 @@ def check_deliveries(
     """
     secrets = connection.webhook_secrets
     if not secrets:
-        yield Finding(
-            "test delivery",
-            Verdict.SKIPPED,
-            "there is no webhook secret to sign it with",
-            "Type a secret into the vendor's dashboard and the same one into the field 'Webhook secret'.",
-        )
+        found = "there is no webhook secret to sign it with"
+        yield Finding("test delivery", Verdict.SKIPPED, found, TYPE_A_SECRET)
     for number, secret in enumerate(secrets, start=1):
         name = "test delivery" if len(secrets) == 1 else f"test delivery, secret {number} of {len(secrets)}"
-        found = _deliver(connection.conn_id, secret, address, ledger, patience)
-        yield Finding(name, *found)
+        yield Finding(name, *_deliver(connection.conn_id, secret, address, ledger, patience))
 
 
 def _deliver(

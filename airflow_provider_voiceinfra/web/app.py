@@ -94,7 +94,7 @@ def create_app(
 
     @app.get("/health")
     async def get_health() -> JSONResponse:
-        return health.answer(await health.ask())
+        return await health.answer()
 
     if with_pages:
         # Jinja and the pages are of no use to a receiver on its own.
@@ -143,19 +143,16 @@ class _Health:
         threading.Thread(target=self._warm_up, name="voiceinfra-warm-up", daemon=True).start()
         yield
 
-    @staticmethod
-    def answer(ok: bool) -> JSONResponse:
+    async def answer(self) -> JSONResponse:
+        """Say whether it can, waiting in a thread of its own, and not for long."""
+        try:
+            ok = await self._worker.run(self.is_ok)
+        except (BusyError, TooSlowError) as exc:
+            log.error("The receiver cannot write to the ledger: %s", exc)
+            ok = False
         status = "ok" if ok else "ledger_unavailable"
         known_to_all = {"service": "voiceinfra", "status": status, "version": __version__}
         return JSONResponse(known_to_all, 200 if ok else 503)
-
-    async def ask(self) -> bool:
-        """Return whether it can, waiting in a thread of its own, and not for long."""
-        try:
-            return bool(await self._worker.run(self.is_ok))
-        except (BusyError, TooSlowError) as exc:
-            log.error("The receiver cannot write to the ledger: %s", exc)
-            return False
 
     def is_ok(self) -> bool:
         """Return whether it can; all who ask at the same time wait for one answer."""

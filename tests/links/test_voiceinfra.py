@@ -55,36 +55,22 @@ def link() -> str:
     return VoiceInfraRecordingLink().get_link(operator, ti_key=key)
 
 
-def test_it_is_the_xcom_s_own_value(supervisor: Supervisor) -> None:
-    supervisor.stored = ADDRESS
-
-    assert link() == ADDRESS
-
-
-def test_it_asks_for_its_own_task_instance_only(supervisor: Supervisor) -> None:
-    link()
-
-    (asked,) = supervisor.asked
-    assert (asked.key, asked.dag_id, asked.run_id, asked.task_id, asked.map_index) == (
-        "recording_url",
-        "d",
-        "r",
-        "t",
-        2,
-    )
-
-
-@pytest.mark.parametrize("pushed", [None, "", ["a", "b"], 7], ids=repr)
-def test_it_is_empty_if_no_address_was_pushed(supervisor: Supervisor, pushed: object) -> None:
+@pytest.mark.parametrize(
+    ("pushed", "shown"), [(ADDRESS, ADDRESS), *((one, "") for one in (None, "", ["a", "b"], 7))], ids=repr
+)
+def test_it_is_the_address_that_its_own_task_instance_pushed(
+    supervisor: Supervisor, pushed: object, shown: str
+) -> None:
     supervisor.stored = pushed
-
-    assert link() == ""
+    assert link() == shown
+    (asked,) = supervisor.asked
+    assert (asked.key, asked.dag_id, asked.run_id) == ("recording_url", "d", "r")
+    assert (asked.task_id, asked.map_index) == ("t", 2)
 
 
 def test_a_failing_look_up_is_not_an_empty_link(supervisor: Supervisor) -> None:
     # Airflow would store the empty link over the address; an error makes it store nothing.
     supervisor.broken = True
-
     with pytest.raises(ConnectionError):
         link()
 
@@ -101,23 +87,13 @@ def finalize(task: BaseOperator | None = None) -> None:
     task_runner.finalize(ti, TaskInstanceState.SKIPPED, context, structlog.get_logger())
 
 
-def test_airflow_stores_the_link_and_a_pushed_address_stays(supervisor: Supervisor) -> None:
-    supervisor.stored = ADDRESS
-
+@pytest.mark.parametrize(("broken", "pushes"), [(False, 1), (True, 0)], ids=["read", "could not be read"])
+def test_what_airflow_stores_at_the_end_erases_no_address(
+    supervisor: Supervisor, broken: bool, pushes: int
+) -> None:
+    supervisor.stored, supervisor.broken = ADDRESS, broken
     finalize()
-
-    assert supervisor.stored == ADDRESS
-    assert supervisor.pushes == 1
-
-
-def test_airflow_stores_nothing_over_an_address_that_could_not_be_read(supervisor: Supervisor) -> None:
-    supervisor.stored = ADDRESS
-    supervisor.broken = True
-
-    finalize()
-
-    assert supervisor.stored == ADDRESS
-    assert supervisor.pushes == 0
+    assert (supervisor.stored, supervisor.pushes) == (ADDRESS, pushes)
 
 
 OURS = [
@@ -132,7 +108,6 @@ def test_a_task_of_ours_that_pushed_no_address_asks_airflow_for_none(
 ) -> None:
     # Airflow logs an error for each XCom that is looked for and is not there.
     finalize(copy.copy(task))
-
     assert supervisor.asked == []
 
 
@@ -142,9 +117,7 @@ def test_the_address_that_a_task_of_ours_pushed_stays(supervisor: Supervisor, ta
     assert isinstance(task, RecordingMixin)
     task.push_recording(ti, ADDRESS)
     supervisor.stored = ti.xcoms["recording_url"]
-
     finalize(task)
-
     assert supervisor.stored == ADDRESS
 
 
@@ -153,7 +126,6 @@ def test_what_is_no_address_is_not_pushed(address: object) -> None:
     ti, task = TaskInstance(), copy.copy(OURS[0])
     assert isinstance(task, RecordingMixin)
     task.push_recording(ti, address)
-
     assert ti.xcoms == {}
 
 

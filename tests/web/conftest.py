@@ -57,9 +57,9 @@ def ledger(ledger_url: str) -> CallLedger:
 def make_app(ledger_url: str) -> Callable[..., FastAPI]:
     """Return a maker of receivers; options are those of the settings."""
 
-    def make(url: str = ledger_url, **options: Any) -> FastAPI:
+    def make(url: str = ledger_url, *, secrets_for: Any = CONNECTIONS.get, **options: Any) -> FastAPI:
         settings = Settings(sql_alchemy_conn=url, **{"max_webhook_bytes": MAX_BYTES, **options})
-        return create_app(ledger=CallLedger(url), secrets_for=CONNECTIONS.get, settings=settings)
+        return create_app(ledger=CallLedger(url), secrets_for=secrets_for, settings=settings)
 
     return make
 

@@ -22,11 +22,8 @@ CALL = OutboundCall("+14155550123", agent_id="agent_1", from_number="+1415555010
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str, api_key: str, **extra: str) -> None:
-    values = {
-        "conn_type": "voiceinfra",
-        "password": api_key,
-        "extra": {"webhook_secret": of(conn_id), **extra},
-    }
+    extras = {"webhook_secret": of(conn_id), **extra}
+    values = {"conn_type": "voiceinfra", "password": api_key, "extra": extras}
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(values))
 
 
@@ -41,9 +38,8 @@ def claim(ledger: CallLedger, conn_id: str) -> CallEntry:
 
 
 def deliver(server: Server, conn_id: str, body: bytes) -> str:
-    answer = requests.post(
-        f"{server.url}/webhooks/{conn_id}", data=body, headers=signed(body, of(conn_id)), timeout=30
-    )
+    headers = signed(body, of(conn_id))
+    answer = requests.post(f"{server.url}/webhooks/{conn_id}", data=body, headers=headers, timeout=30)
     assert answer.status_code == 200
     return str(answer.json()["status"])
 
@@ -69,8 +65,7 @@ def test_webhook_of_another_account_completes_nothing(
         assert deliver(server, "conn_b", forged) == "kept"
     assert ledger.completion("call_1") is None
     [kept] = ledger.deliveries.kept()
-    assert (kept.conn_id, kept.body) == ("conn_b", forged)
-    assert kept.reason == "other_account"
+    assert (kept.conn_id, kept.body, kept.reason) == ("conn_b", forged, "other_account")
     assert deliver(server, "conn_a", genuine) == "recorded"
     found = ledger.completion("call_1")
     assert found is not None

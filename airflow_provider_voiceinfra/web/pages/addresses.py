@@ -9,34 +9,22 @@ import base64
 import hashlib
 import secrets
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from fastapi import Request
 
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
+
 # The hashed key of a call, and places in a list, which hold such keys. A key is often made of a campaign's
 # id and a phone number: whoever sees its hash, or may ask for one, can try all numbers that a mask leaves
 # open.
 SEALED = ("key", "after", "before")
 _PURPOSE = b"voiceinfra pages: names of calls in addresses\n"
-
-
-class TaskPlace(Protocol):
-    """A task instance, as the origin of a call or a campaign has it; every part may be missing."""
-
-    @property
-    def dag_id(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def run_id(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def task_id(self) -> str | None: ...  # noqa: D102
-
-    @property
-    def map_index(self) -> int | None: ...  # noqa: D102
 
 
 def page_address(page: str, **query: str | int | None) -> str:
@@ -50,14 +38,14 @@ def page_address(page: str, **query: str | int | None) -> str:
     return f"{page}?{urlencode(asked | sealed)}" if asked else page
 
 
-def run_address(place: TaskPlace) -> str | None:
+def run_address(place: CallOrigin | CampaignEntry) -> str | None:
     """Return where Airflow shows the DAG run that something comes from, relative to a page."""
     if place.dag_id is None or place.run_id is None:
         return None
     return f"../../dags/{quote(place.dag_id, safe='')}/runs/{quote(place.run_id, safe='')}"
 
 
-def task_address(place: TaskPlace) -> str | None:
+def task_address(place: CallOrigin | CampaignEntry) -> str | None:
     """Return where Airflow shows the task instance that something comes from, relative to a page."""
     run = run_address(place)
     if run is None or place.task_id is None:

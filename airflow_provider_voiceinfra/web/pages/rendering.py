@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from airflow_provider_voiceinfra import __version__
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, run_address, task_address
+from airflow_provider_voiceinfra.web.pages.call.record_values import as_json, depth_of, word_for
 from airflow_provider_voiceinfra.webhooks.reasons import in_words
 
 _POLICY = {
@@ -84,6 +85,9 @@ def _environment() -> Environment:
         "data": data,
         "outcome_class": outcome_class,
         "in_words": in_words,
+        "as_json": as_json,
+        "depth": depth_of,
+        "word": word_for,
     }
     environment.globals.update(
         NONE=NONE, page_address=page_address, run_address=run_address, task_address=task_address

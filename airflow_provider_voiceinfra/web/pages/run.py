@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
+from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallStatistics
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.web.pages.addresses import page_address
-from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, rows_of
-from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
+from airflow_provider_voiceinfra.web.pages.calls.rows import rows_of, standing_word
+from airflow_provider_voiceinfra.web.pages.campaigns.view import CampaignView, poll_seconds_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -22,27 +21,12 @@ MOST_CALLS = 25
 MOST_CAMPAIGNS = 20
 MOST_COUNTED = 10_000
 """How many calls the figures are about, at most."""
-POLL_SECONDS = 5
 
 _LONGEST_ID = 250  # as Airflow's own columns
-_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
 # Outcomes in the order in which they are always named; others follow.
 _ORDER = ("answered", "voicemail", "failed", OPEN, *(state.value for state in CallState))
 
 router = APIRouter(route_class=PageRoute)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number of calls.
-
-    :param name: for people.
-    :param outcome: an outcome, or what is known as long as there is none.
-    """
-
-    name: str
-    outcome: str
-    number: int
 
 
 @router.get("/run")
@@ -56,7 +40,7 @@ def show_run(request: Request, dag_id: str, run_id: str) -> Response:
     wanted = scope.filter(dag_id=dag_id, run_id=run_id)
     found = scope.ledger.lists.page_of_calls(wanted, limit=MOST_CALLS)
     campaigns = scope.ledger.lists.campaigns_of_run(dag_id, run_id, limit=MOST_CAMPAIGNS)
-    views = [view_of(entry) for entry in campaigns]
+    views = [CampaignView(entry, utc_now()) for entry in campaigns]
     counted = scope.ledger.lists.call_statistics(wanted, limit=MOST_COUNTED) if found.calls else None
     return page(
         request,
@@ -72,7 +56,7 @@ def show_run(request: Request, dag_id: str, run_id: str) -> Response:
         counted=counted,
         figures=_figures(counted) if counted else [],
         here=page_address("run", dag_id=dag_id, run_id=run_id),
-        poll_seconds=POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
+        poll_seconds=poll_seconds_of(views),
     )
 
 
@@ -84,10 +68,8 @@ def _check(name: str, value: str) -> None:
         )
 
 
-def _figures(counted: CallStatistics) -> list[Figure]:
+def _figures(counted: CallStatistics) -> list[tuple[str, str, int]]:
+    """Return how many calls stand how: for people, by its name, and the number."""
     known = [name for name in _ORDER if name in counted.outcomes]
     others = sorted(counted.outcomes.keys() - set(known))
-    return [
-        Figure(STANDINGS[name][0] if name in STANDINGS else name, name, counted.outcomes[name])
-        for name in (*known, *others)
-    ]
+    return [(standing_word(name), name, counted.outcomes[name]) for name in (*known, *others)]

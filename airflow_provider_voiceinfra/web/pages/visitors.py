@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from fastapi import Depends, HTTPException, Request
 
 from airflow_provider_voiceinfra import teams
-
-
-class Visitor(Protocol):
-    """Somebody who is logged in to Airflow."""
-
-    @property
-    def name(self) -> str:
-        """What they are called, for logs."""
-        ...
-
-    def may_see_pages(self) -> bool:
-        """Return whether plugins' pages are shown to them at all."""
-        ...
-
-    def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
-        """Return those of these connections that they may read."""
-        ...
-
-    def may_edit_connection(self, conn_id: str) -> bool:
-        """Return whether they may change a connection."""
-        ...
-
-    def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
-        """Return those of these DAGs that they may read."""
-        ...
-
-    def may_edit_runs_of(self, dag_id: str) -> bool:
-        """Return whether they may change the runs of a DAG, as by marking one as failed."""
-        ...
-
 
 VisitorOf = Callable[..., Any]
 """A FastAPI dependency that returns the visitor of a request, or raises the 401 or 403 that answers it."""
@@ -51,13 +22,13 @@ def airflow_visitor() -> VisitorOf:
     logged_in = Depends(get_user)
 
     def visitor(user: Any = logged_in) -> Visitor:
-        return AirflowVisitor(user)
+        return Visitor(user)
 
     return visitor
 
 
-class AirflowVisitor:
-    """A user of Airflow, with the permissions that its auth manager gives.
+class Visitor:
+    """Somebody who is logged in to Airflow, with the permissions that its auth manager gives.
 
     :param user: as the auth manager knows them.
     """
@@ -81,14 +52,8 @@ class AirflowVisitor:
 
     def readable_connections(self, conn_ids: Collection[str]) -> set[str]:
         """Return those of these connections that they may read."""
-
-        def ask(wanted: set[str], **of: str | None) -> Collection[str]:
-            found: Collection[str] = self._manager.filter_authorized_connections(
-                conn_ids=wanted, user=self._user, **of
-            )
-            return found
-
-        return _allowed(conn_ids, teams.of_connections, ask)
+        ask = partial(self._manager.filter_authorized_connections, user=self._user)
+        return _allowed(conn_ids, teams.of_connections, lambda wanted, **of: ask(conn_ids=wanted, **of))
 
     def may_edit_connection(self, conn_id: str) -> bool:
         """Return whether they may change a connection."""
@@ -103,25 +68,17 @@ class AirflowVisitor:
 
     def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
         """Return those of these DAGs that they may read."""
-
-        def ask(wanted: set[str], **of: str | None) -> Collection[str]:
-            found: Collection[str] = self._manager.filter_authorized_dag_ids(
-                dag_ids=wanted, user=self._user, **of
-            )
-            return found
-
-        return _allowed(dag_ids, teams.of_dags, ask)
+        ask = partial(self._manager.filter_authorized_dag_ids, user=self._user)
+        return _allowed(dag_ids, teams.of_dags, lambda wanted, **of: ask(dag_ids=wanted, **of))
 
     def may_edit_runs_of(self, dag_id: str) -> bool:
         """Return whether they may change the runs of a DAG, as by marking one as failed."""
         from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
         def ask(wanted: set[str], **of: Any) -> Collection[str]:
+            details, runs = DagDetails(id=dag_id, **of), DagAccessEntity.RUN
             may = self._manager.is_authorized_dag(
-                method="PUT",
-                access_entity=DagAccessEntity.RUN,
-                details=DagDetails(id=dag_id, **of),
-                user=self._user,
+                method="PUT", access_entity=runs, details=details, user=self._user
             )
             return wanted if may else ()
 

@@ -110,8 +110,7 @@ class CachedSecrets:
         self._find = find
         self._names = KnownNames(names, clock)
         self._lock = threading.Lock()
-        self._found: TTLCache[str, tuple[str, ...]] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
-        self._missing: TTLCache[str, None] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
+        self._found: TTLCache[str, tuple[str, ...] | None] = TTLCache(CACHE_SIZE, CACHE_SECONDS, timer=clock)
         self._familiar: LRUCache[str, bool] = LRUCache(CACHE_SIZE)
         self._unknown: TTLCache[object, None] = TTLCache(MAX_UNKNOWN_LOOKUPS, CACHE_SECONDS, timer=clock)
         self._turns = threading.BoundedSemaphore(UNKNOWN_AT_ONCE)
@@ -127,8 +126,6 @@ class CachedSecrets:
         with self._lock:
             with suppress(KeyError):
                 return self._found[conn_id]
-            if conn_id in self._missing:
-                return None
             is_familiar = conn_id in self._familiar
         if is_familiar or teams.in_variables(conn_id) or conn_id in self._names:
             return self._look_up(conn_id)
@@ -137,10 +134,8 @@ class CachedSecrets:
     def _look_up(self, conn_id: str) -> tuple[str, ...] | None:
         secrets = self._find(conn_id)
         with self._lock:
-            if secrets is None:
-                self._missing[conn_id] = None
-            else:
-                self._found[conn_id] = secrets
+            self._found[conn_id] = secrets
+            if secrets is not None:
                 self._familiar[conn_id] = True
         return secrets
 

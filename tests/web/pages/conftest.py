@@ -1,10 +1,9 @@
-"""What the tests of the pages share: a ledger with calls in it, visitors, and a browser without a screen."""
+"""What the tests of the pages share: a ledger with calls in it, visitors, and clients for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ PARTIAL = {"HX-Request": "true"}
 """The header with which a page asks for a part of itself."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class FakeVisitor:
     """Somebody with just these permissions; ``None`` stands for all there are."""
 
@@ -79,17 +78,12 @@ def client_of(ledger: CallLedger) -> Iterator[Client]:
                 raise visitor
             return visitor
 
-        settings = Settings(sql_alchemy_conn="sqlite:////nowhere.db")
-        app = create_app(
-            **{
-                "ledger": ledger,
-                "settings": settings,
-                "secrets_for": lambda _: ("secret-of-the-tests",),
-                "with_pages": True,
-                "visitor": found,
-                **options,
-            }
-        )
+        defaults: dict[str, Any] = {
+            "ledger": ledger,
+            "settings": Settings(sql_alchemy_conn="sqlite:////nowhere.db"),
+            "secrets_for": lambda _: ("secret-of-the-tests",),
+        }
+        app = create_app(**{**defaults, **options}, with_pages=True, visitor=found)
         opened.append(TestClient(app, base_url="http://testserver/ui/", follow_redirects=False))
         return opened[-1]
 
@@ -117,59 +111,46 @@ class Calls:
         to_number: str = "+14155550123",
         *,
         outcome: str | None = "answered",
-        conn_id: str = "voiceinfra_default",
-        account: str | None = None,
-        call: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
-        **origin: Any,
+        **claim: Any,
     ) -> CallEntry:
         """Place a call, and end it if an outcome is given.
 
-        :param account: of the connection.
-        :param call: further fields of the request.
         :param record: further fields of the completion.
-        :param origin: where it comes from; by default a task of the DAG ``outreach``.
+        :param claim: its ``conn_id`` and the ``account`` of that; ``call``, further fields of the request;
+            where it comes from, by default a task of the DAG ``outreach``.
         """
-        entry = self._claim(to_number, conn_id, call or {}, origin, account)
+        entry = self._claim(to_number, **claim)
         entry = self.ledger.accept(entry, f"{self.prefix}call_{self.number}")
         if outcome is not None:
             self.complete(entry, call_outcome=outcome, **(record or {}))
         return entry
 
-    def refused(
-        self,
-        message: str,
-        to_number: str = "+14155550123",
-        *,
-        conn_id: str = "voiceinfra_default",
-        **origin: Any,
-    ) -> CallEntry:
+    def refused(self, message: str, to_number: str = "+14155550123", **origin: Any) -> CallEntry:
         """Let the API refuse a call."""
-        entry = self._claim(to_number, conn_id, {}, origin)
+        entry = self._claim(to_number, **origin)
         self.ledger.refuse(entry, "invalid_phone", message)
         return entry
 
-    def unknown(
-        self, to_number: str = "+14155550123", *, conn_id: str = "voiceinfra_default", **origin: Any
-    ) -> CallEntry:
+    def unknown(self, to_number: str = "+14155550123", **origin: Any) -> CallEntry:
         """Lose the answer to a call."""
-        entry = self._claim(to_number, conn_id, {}, origin)
+        entry = self._claim(to_number, **origin)
         self.ledger.mark_unknown(entry, "timeout", "no answer came within 30 s")
         return entry
 
     def _claim(
         self,
         to_number: str,
-        conn_id: str,
-        call: dict[str, Any],
-        origin: dict[str, Any],
+        conn_id: str = "voiceinfra_default",
+        call: dict[str, Any] | None = None,
         account: str | None = None,
+        **origin: Any,
     ) -> CallEntry:
         self.number += 1
         whence = {"dag_id": "outreach", "run_id": "run_1", "task_id": "call", "map_index": -1, **origin}
         entry, _ = self.ledger.claim(
             f"{self.prefix}key-{self.number}",
-            OutboundCall(to_number, "agent_1", "+12025550100", **call),
+            OutboundCall(to_number, "agent_1", "+12025550100", **(call or {})),
             conn_id=conn_id,
             origin=CallOrigin(**whence),
             account=account,
@@ -194,46 +175,3 @@ class Calls:
 @pytest.fixture
 def calls(ledger: CallLedger) -> Calls:
     return Calls(ledger)
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.text: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.around: list[tuple[str, dict[str, str | None]]] = []
-        self.parts: list[tuple[str, list[tuple[str, dict[str, str | None]]]]] = []
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        self.parts.append((data, list(self.around)))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self.around.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        # Elements without an end, such as inputs, are around nothing.
-        names = [name for name, _ in self.around]
-        del self.around[len(names) - 1 - names[::-1].index(tag) :]
-
-
-def text_of(html: str) -> str:
-    """Return what a person reads of a page."""
-    parser = _Text()
-    parser.feed(html)
-    return " ".join(" ".join(parser.text).split())
-
-
-def texts_of(html: str) -> list[tuple[str, list[tuple[str, dict[str, str | None]]]]]:
-    """Return each piece of text of a page, with the names and attributes of the elements around it."""
-    parser = _Text()
-    parser.feed(html)
-    return parser.parts
-
-
-def elements_of(html: str, name: str) -> list[dict[str, str | None]]:
-    """Return the attributes of all elements of a name."""
-    parser = _Text()
-    parser.feed(html)
-    return [attributes for tag, attributes in parser.elements if tag == name]

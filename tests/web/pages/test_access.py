@@ -17,7 +17,8 @@ from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
-from tests.web.pages.conftest import OP, OWN, USER, VIEWER, Calls, Client, elements_of, text_of
+from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Calls, Client
+from tests.web.pages.reading import elements_of, links_of, text_of
 
 VISITORS = {access.NOBODY: None, access.VIEWER: VIEWER, access.USER: USER, access.OP: OP, access.ADMIN: OP}
 CAMPAIGN = "campaign-of-the-tests"
@@ -55,18 +56,13 @@ def ask(
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("one", TABLE, ids=lambda one: f"{one.method} {one.route}")
-def test_each_role_gets_what_the_table_says(
-    one: Access, role: str, client_of: Client, places: dict[str, str]
+def test_each_role_gets_what_the_table_says_and_no_other_method(
+    role: str, client_of: Client, places: dict[str, str]
 ) -> None:
-    assert ask(client_of(VISITORS[role]), one, places).status_code == one.answers[role]
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_every_other_method_is_refused(role: str, client_of: Client, places: dict[str, str]) -> None:
     known = {(one.method, one.route) for one in TABLE}
     client = client_of(VISITORS[role])
     for one in TABLE:
+        assert ask(client, one, places).status_code == one.answers[role], (one.method, one.path)
         for method in METHODS:
             if (method, one.route) not in known:
                 answer = ask(client, one, places, method)
@@ -84,23 +80,9 @@ def test_visitor_who_is_not_logged_in_gets_no_byte_of_data(client_of: Client, pl
             assert len(text) < 400, one.path
 
 
-@pytest.mark.parametrize(
-    ("path", "login", "back"),
-    [
-        (
-            "calls?outcome=failed",
-            "http://testserver/airflow/api/v2/auth/login",
-            "/airflow/voiceinfra/ui/calls",
-        ),
-        (
-            "static/pages.js",
-            "http://testserver/airflow/api/v2/auth/login",
-            "/airflow/voiceinfra/ui/static/pages.js",
-        ),
-    ],
-)
+@pytest.mark.parametrize("path", ["calls?outcome=failed", "static/pages.js"])
 def test_visitor_who_is_not_logged_in_is_shown_the_way_to_the_login_and_back(
-    client_of: Client, path: str, login: str, back: str
+    client_of: Client, path: str
 ) -> None:
     app = FastAPI()
     app.mount("/airflow/voiceinfra", client_of(None).app)
@@ -109,16 +91,28 @@ def test_visitor_who_is_not_logged_in_is_shown_the_way_to_the_login_and_back(
     assert "not logged in" in text_of(answer.text)
     [link] = elements_of(answer.text, "a")
     address = urlsplit(urljoin(str(answer.url), link["href"] or ""))
-    assert address._replace(query="").geturl() == login
-    assert parse_qs(address.query) == {"next": [back]}
+    assert address._replace(query="").geturl() == "http://testserver/airflow/api/v2/auth/login"
+    assert parse_qs(address.query) == {"next": [f"/airflow/voiceinfra/ui/{path.partition('?')[0]}"]}
+
+
+def test_visitor_who_may_not_read_the_connection_sees_no_full_number(
+    client_of: Client, places: dict[str, str], calls: Calls
+) -> None:
+    calls.refused(f"{NUMBER} is not valid")
+    lists = [Access("GET", f"/ui/calls?{query}", {}) for query in ("order=longest", "digits=0123", "last=1")]
+    client, told = client_of(VIEWER), client_of(OP)
+    for one in (*TABLE, *lists):
+        if one.method == "GET" and one.path.startswith("/ui/"):
+            for headers in ({}, {"HX-Request": "true"}):
+                text = ask(client, one, places, headers=headers).text
+                assert NUMBER not in text, one.path
+                assert ("+1415***0123" in text) == (NUMBER in ask(told, one, places, headers=headers).text)
 
 
 def test_login_that_airflow_does_not_believe_is_shown_the_way_to_another(client_of: Client) -> None:
     answer = client_of(HTTPException(403, "Invalid JWT token")).get("calls")
     assert answer.status_code == 403
-    assert [link["href"] for link in elements_of(answer.text, "a")] == [
-        "../../api/v2/auth/login?next=%2Fui%2Fcalls"
-    ]
+    assert links_of(answer.text) == ["../../api/v2/auth/login?next=%2Fui%2Fcalls"]
 
 
 def test_every_route_is_in_the_table(client: TestClient) -> None:
@@ -163,7 +157,10 @@ def test_nothing_is_changed_for_another_site(
     if one.path.endswith("resume"):
         ledger.campaigns.cancel(CAMPAIGN)
     before = ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)
-    assert ask(client, one, places, headers=headers).status_code == 403
+    answer = ask(client, one, places, headers=headers)
+    assert answer.status_code == 403
+    unknown = {**places, "campaign": "unknown", "delivery": "77"}
+    assert ask(client, one, unknown, headers=headers).text == answer.text
     assert (ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)) == before
 
 
@@ -178,6 +175,26 @@ def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, plac
         assert headers["x-content-type-options"] == "nosniff", one.path
         assert headers["referrer-policy"] == "no-referrer", one.path
         assert "no-store" in headers["cache-control"] or "static" in one.path, one.path
+
+
+@pytest.mark.parametrize("headers", [{}, PARTIAL], ids=["page", "part"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", path) for path in ("calls", "calls.csv", "charts", "campaigns", "campaign?id=spring")),
+        *(("GET", f"call?key={seal('0' * 64)}"), ("GET", "call?id=call_1"), ("GET", "run?dag_id=d&run_id=r")),
+        *(("POST", "campaign/cancel"), ("POST", "campaign/resume")),
+    ],
+)
+def test_without_a_ledger_every_page_says_so(
+    client_of: Client, method: str, path: str, headers: dict[str, str]
+) -> None:
+    client = client_of(ledger=CallLedger("sqlite:////no/such/folder/ledger.db"))
+    data = {"id": "spring"} if method == "POST" else None
+    answer = client.request(method, path, data=data, headers=OWN | headers)
+    assert answer.status_code == 503
+    assert "The ledger of calls cannot be used at present" in text_of(answer.text)
+    assert "content-disposition" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["calls?dag_id=%00", "call?id=a%00", "run?dag_id=a&run_id=%00"])

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -18,6 +19,7 @@ from fastapi import FastAPI
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.receiver.webhook import RETRY_AFTER_SECONDS
 from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
+from tests.support.ledgers import ON_SQLITE
 from tests.support.waiting import until
 from tests.web.conftest import MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
 
@@ -53,100 +55,85 @@ def stored(ledger: CallLedger) -> tuple[int, int]:
     return ledger.last_sequence(), len(ledger.deliveries.kept(include_replayed=True))
 
 
-@pytest.mark.parametrize(
-    "form", ["{0}", "{1}", "sha256={0}", "sha256={1}"], ids=["hex", "HEX", "sha256=hex", "sha256=HEX"]
-)
-def test_each_way_of_writing_the_digest_is_taken(server: Server, ledger: CallLedger, form: str) -> None:
-    body = completion()
-    digest = sign(SECRET, body)
-    answer = post(server, body, {SIGNATURE_HEADER: form.format(digest, digest.upper())})
-    assert (answer.status_code, answer.json()) == (200, {"status": "recorded"})
-    entry = ledger.completion("call_1")
-    assert entry is not None
-    assert (entry.body, entry.conn_id) == (body, "voiceinfra_default")
-
-
 BODY = completion()
 DIGEST = sign(SECRET, BODY)
 
 
-@pytest.mark.parametrize(
-    "signature",
-    [
-        pytest.param(sign("another-secret", BODY), id="wrong key"),
-        pytest.param(sign(SECRET, BODY + b" "), id="of another body"),
-        pytest.param(DIGEST[:-1], id="cut short"),
-        pytest.param(DIGEST + "0", id="too long"),
-        pytest.param(f"{DIGEST[:32]} {DIGEST[32:]}", id="space inside"),
-        pytest.param(f"sha256= {DIGEST}", id="space after the prefix"),
-        pytest.param(f"SHA256={DIGEST}", id="prefix in capitals"),
-        pytest.param(f"sha512={DIGEST}", id="other prefix"),
-        pytest.param(f"v1,{DIGEST}", id="prefix of another vendor"),
-        pytest.param(f"{DIGEST},{DIGEST}", id="joined by a proxy"),
-        pytest.param(
-            base64.b64encode(hmac.new(SECRET.encode(), BODY, hashlib.sha256).digest()).decode(), id="base64"
-        ),
-        pytest.param("", id="empty"),
-        pytest.param("sha256=", id="prefix only"),
-        pytest.param("é" * 64, id="non-ASCII"),
-        pytest.param("\u00b2" * 64, id="digits of another kind"),
-        pytest.param(None, id="missing"),
-    ],
-)
-def test_any_other_signature_is_refused_and_nothing_is_stored(
-    server: Server, ledger: CallLedger, signature: str | None
-) -> None:
-    headers: dict[str, bytes] = {} if signature is None else {SIGNATURE_HEADER: signature.encode("latin-1")}
-    answer = requests.post(server.url + "/webhooks", data=BODY, headers=headers, timeout=60)  # type: ignore[arg-type]
-    assert (answer.status_code, answer.json()) == REFUSED
-    assert stored(ledger) == (0, 0)
+def test_each_way_of_writing_the_digest_is_taken(server: Server, ledger: CallLedger) -> None:
+    for number, form in enumerate(("{0}", "{1}", "sha256={0}", "sha256={1}")):
+        body = completion(f"call_{number}")
+        digest = sign(SECRET, body)
+        answer = post(server, body, {SIGNATURE_HEADER: form.format(digest, digest.upper())})
+        assert (answer.status_code, answer.json()) == (200, {"status": "recorded"}), form
+        entry = ledger.completion(f"call_{number}")
+        assert entry is not None
+        assert (entry.body, entry.conn_id) == (body, "voiceinfra_default")
 
 
-def test_two_signature_headers_are_refused_even_if_both_are_right(server: Server, ledger: CallLedger) -> None:
+OTHER_SIGNATURES = {
+    "wrong key": sign("another-secret", BODY),
+    "of another body": sign(SECRET, BODY + b" "),
+    "cut short": DIGEST[:-1],
+    "too long": DIGEST + "0",
+    "space inside": f"{DIGEST[:32]} {DIGEST[32:]}",
+    "space after the prefix": f"sha256= {DIGEST}",
+    "prefix in capitals": f"SHA256={DIGEST}",
+    "other prefix": f"sha512={DIGEST}",
+    "prefix of another vendor": f"v1,{DIGEST}",
+    "joined by a proxy": f"{DIGEST},{DIGEST}",
+    "base64": base64.b64encode(hmac.new(SECRET.encode(), BODY, hashlib.sha256).digest()).decode(),
+    "empty": "",
+    "prefix only": "sha256=",
+    "non-ASCII": "é" * 64,
+    "digits of another kind": "\u00b2" * 64,
+}
+
+
+@ON_SQLITE
+def test_any_other_signature_is_refused_and_nothing_is_stored(server: Server, ledger: CallLedger) -> None:
+    for name, signature in OTHER_SIGNATURES.items():
+        headers: Any = {SIGNATURE_HEADER: signature.encode("latin-1")}
+        answer = post(server, BODY, headers)
+        assert (answer.status_code, answer.json()) == REFUSED, name
+    missing, altered = (
+        post(server, BODY, {}),
+        post(server, BODY.replace(b"answered", b"failed"), signed(BODY)),
+    )
+    for answer in (missing, altered):
+        assert (answer.status_code, answer.json()) == REFUSED
     header = f"{SIGNATURE_HEADER}: {DIGEST}"
-    request = raw_post(BODY, header, header, f"Content-Length: {len(BODY)}")
-    assert raw(server, request).startswith(b"HTTP/1.1 401")
+    twice = raw_post(BODY, header, header, f"Content-Length: {len(BODY)}")
+    assert raw(server, twice).startswith(b"HTTP/1.1 401")
     assert stored(ledger) == (0, 0)
 
 
-def test_altered_body_is_refused(server: Server, ledger: CallLedger) -> None:
-    answer = post(server, BODY.replace(b"answered", b"failed"), signed(BODY))
-    assert (answer.status_code, answer.json()) == REFUSED
-    assert stored(ledger) == (0, 0)
+@ON_SQLITE
+def test_while_secrets_rotate_both_are_good(server: Server) -> None:
+    for secret in (SECRET, NEXT_SECRET):
+        assert post(server, BODY, signed(BODY, secret), "/webhooks/rotating").status_code == 200
 
 
-@pytest.mark.parametrize("secret", [SECRET, NEXT_SECRET])
-def test_while_secrets_rotate_both_are_good(server: Server, secret: str) -> None:
-    assert post(server, BODY, signed(BODY, secret), "/webhooks/rotating").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/webhooks/nobody_knows_it",
-        "/webhooks/no_secret",
-        "/webhooks/a%2Fb",
-        "/webhooks/%00",
-        "/webhooks/%ff%fe",
-        "/webhooks//",
-        "/webhooks/..%2f..%2fetc",
-        "/webhooks/" + "x" * 10_000,
-        "/webhooks/voiceinfra_default/",
-    ],
+PATHS = (
+    *("/webhooks/nobody_knows_it", "/webhooks/no_secret", "/webhooks/a%2Fb", "/webhooks/%00"),
+    *("/webhooks/%ff%fe", "/webhooks//", "/webhooks/..%2f..%2fetc", "/webhooks/" + "x" * 10_000),
+    "/webhooks/voiceinfra_default/",
 )
+
+
+@ON_SQLITE
 def test_unknown_connections_and_those_without_secret_answer_like_a_wrong_signature(
-    server: Server, ledger: CallLedger, path: str
+    server: Server, ledger: CallLedger
 ) -> None:
     wrong = post(server, BODY, signed(BODY, "another-secret"))
-    answer = raw(
-        server, raw_post(BODY, f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}", path=path)
-    )
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 401")
-    assert body == wrong.content
+    for path in PATHS:
+        headers = (f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}")
+        head, _, body = raw(server, raw_post(BODY, *headers, path=path)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 401"), path
+        assert body == wrong.content, path
     assert stored(ledger) == (0, 0)
 
 
+@ON_SQLITE
 def test_path_without_connection_is_the_default_one(server: Server, ledger: CallLedger) -> None:
     for number, path in enumerate(("/webhooks", "/webhooks/", "/webhooks/voiceinfra_default")):
         body = completion(f"call_{number}")
@@ -155,6 +142,7 @@ def test_path_without_connection_is_the_default_one(server: Server, ledger: Call
     assert ledger.last_sequence() == 3
 
 
+@ON_SQLITE
 def test_unsigned_webhooks_are_taken_only_if_allowed_and_no_secret_is_set(
     make_app: MakeApp, serve: Serve
 ) -> None:
@@ -166,28 +154,24 @@ def test_unsigned_webhooks_are_taken_only_if_allowed_and_no_secret_is_set(
     assert post(server, BODY, {}, "/webhooks/nobody_knows_it").status_code == 401
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
-    "lengths",
-    [
-        pytest.param((MAX_BYTES + 1, MAX_BYTES + 1), id="honest"),
-        pytest.param((10**12, 10), id="boasting"),
-        pytest.param((None, MAX_BYTES + 1), id="not announced"),
-    ],
+    ("announced", "sent"),
+    [(MAX_BYTES + 1, MAX_BYTES + 1), (10**12, 10), (None, MAX_BYTES + 1)],
+    ids=["honest", "boasting", "not announced"],
 )
 def test_too_large_body_is_refused(
-    server: Server, ledger: CallLedger, lengths: tuple[int | None, int]
+    server: Server, ledger: CallLedger, announced: int | None, sent: int
 ) -> None:
-    announced, sent = lengths
-    body = b"x" * sent
+    body, length = b"x" * sent, f"Content-Length: {announced}"
     if announced is None:
-        chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-        request = raw_post(chunks, f"{SIGNATURE_HEADER}: {DIGEST}", "Transfer-Encoding: chunked")
-    else:
-        request = raw_post(body, f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {announced}")
+        body, length = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), "Transfer-Encoding: chunked"
+    request = raw_post(body, f"{SIGNATURE_HEADER}: {DIGEST}", length)
     assert raw(server, request).startswith(b"HTTP/1.1 413")
     assert stored(ledger) == (0, 0)
 
 
+@ON_SQLITE
 def test_body_of_exactly_the_limit_is_taken_also_in_chunks(server: Server, ledger: CallLedger) -> None:
     body = completion(padding="")
     body = completion(padding="x" * (MAX_BYTES - len(body)))
@@ -199,6 +183,7 @@ def test_body_of_exactly_the_limit_is_taken_also_in_chunks(server: Server, ledge
     assert ledger.last_sequence() == 1
 
 
+@ON_SQLITE
 def test_sender_that_hangs_up_leaves_nothing_behind(
     server: Server, ledger: CallLedger, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,6 +196,7 @@ def test_sender_that_hangs_up_leaves_nothing_behind(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+@ON_SQLITE
 def test_sender_that_asks_before_it_sends_is_answered(server: Server) -> None:
     head = raw_post(
         b"", f"{SIGNATURE_HEADER}: {DIGEST}", f"Content-Length: {len(BODY)}", "Expect: 100-continue"
@@ -222,10 +208,11 @@ def test_sender_that_asks_before_it_sends_is_answered(server: Server) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/voiceinfra_default"])
-def test_other_methods_are_not_allowed(server: Server, method: str, path: str) -> None:
-    assert requests.request(method, server.url + path, timeout=20).status_code == 405
+@ON_SQLITE
+def test_other_methods_are_not_allowed(server: Server) -> None:
+    for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        for path in ("/webhooks", "/webhooks/voiceinfra_default"):
+            assert requests.request(method, server.url + path, timeout=20).status_code == 405, method
 
 
 def test_repetitions_at_the_same_moment_make_one_record(server: Server, ledger: CallLedger) -> None:
@@ -236,22 +223,19 @@ def test_repetitions_at_the_same_moment_make_one_record(server: Server, ledger: 
     assert stored(ledger) == (1, 0)
 
 
-def test_record_of_a_call_that_is_not_stored_yet_is_recorded(server: Server, ledger: CallLedger) -> None:
-    assert ledger.call_by_id("call_1") is None
-    assert post(server, BODY, signed(BODY)).json() == {"status": "recorded"}
+def test_signed_but_unusable_webhook_is_kept_once(server: Server, ledger: CallLedger) -> None:
+    bodies = [b"", b"not json", b"[]", b'{"event": "call.completed"}', completion(event="call.started")]
+    for body in bodies:
+        for _ in range(3):
+            answer = post(server, body, signed(body))
+            assert (answer.status_code, answer.json()) == (200, {"status": "kept"}), body
+    assert [kept.body for kept in ledger.deliveries.kept()] == bodies[::-1]
+    assert {(kept.conn_id, kept.event) for kept in ledger.deliveries.kept()} == {
+        ("voiceinfra_default", "call.completed")
+    }
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"not json", b"[]", b'{"event": "call.completed"}', completion(event="call.started")]
-)
-def test_signed_but_unusable_webhook_is_kept_once(server: Server, ledger: CallLedger, body: bytes) -> None:
-    for _ in range(3):
-        answer = post(server, body, signed(body))
-        assert (answer.status_code, answer.json()) == (200, {"status": "kept"})
-    [kept] = ledger.deliveries.kept()
-    assert (kept.body, kept.conn_id, kept.event) == (body, "voiceinfra_default", "call.completed")
-
-
+@ON_SQLITE
 def test_while_the_ledger_is_down_the_sender_is_asked_to_come_again(
     make_app: MakeApp, serve: Serve, ledger_url: str, tmp_path: Path
 ) -> None:
@@ -266,6 +250,7 @@ def test_while_the_ledger_is_down_the_sender_is_asked_to_come_again(
     assert CallLedger(url).completion("call_1") is not None
 
 
+@ON_SQLITE
 def test_unreachable_postgresql_is_answered_503(make_app: MakeApp, serve: Serve) -> None:
     server = serve(make_app("postgresql://nobody:nothing@127.0.0.1:1/ledger"))
     assert post(server, BODY, signed(BODY)).status_code == 503
@@ -278,6 +263,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
         yield caplog
 
 
+@ON_SQLITE
 def test_logs_hold_no_secret_number_signature_or_body(
     make_app: MakeApp, serve: Serve, everything_logged: pytest.LogCaptureFixture
 ) -> None:

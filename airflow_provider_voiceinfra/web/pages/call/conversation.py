@@ -60,11 +60,6 @@ def conversation(transcript: Any) -> list[Turn]:
     return [Turn(_json(transcript))]
 
 
-def is_conversation(turns: Iterable[Turn]) -> bool:
-    """Return whether it is known of any turn who spoke."""
-    return any(turn.who is not None for turn in turns)
-
-
 def _spoken(text: str) -> list[Turn]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").split("\n")
     if len(lines) == 1:

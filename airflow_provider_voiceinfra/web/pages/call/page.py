@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CompletionEntry
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, unseal
-from airflow_provider_voiceinfra.web.pages.call.view import MOST_ATTEMPTS, view_of
+from airflow_provider_voiceinfra.web.pages.call.view import MOST_ATTEMPTS, CallView
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -29,16 +29,14 @@ def show_call(request: Request, key: str = "", id: str = "") -> Response:
         )
     scope = Scope.of(request)
     entry, completion = _by_key(scope, key) if key else _by_id(scope, id)
-    view = view_of(scope, entry, completion)
-    recording = view.recording
+    view = CallView(scope, entry, completion)
     return page(
         request,
         "call.html",
-        media=recording.origin if recording else None,
+        media=view.recording_origin,
         title="A call",
         current="calls",
         view=view,
-        recording=recording,
         here=page_address("call", key=entry.key_hash) if key and entry else page_address("call", id=id),
         most_attempts=MOST_ATTEMPTS,
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
 
 # An address that means the same to every browser: no credentials, no backslash, and nothing that would end an
 # attribute or a part of the content security policy.
@@ -16,22 +14,10 @@ _ADDRESS = re.compile(
 _LONGEST = 4000
 
 
-@dataclass(frozen=True)
-class Recording:
-    """A recording of a call.
+def origin_of(address: str) -> str | None:
+    """Return where a recording is loaded from, such as ``https://recordings.example``.
 
-    :param address: as the webhook has it.
-    :param origin: where it is loaded from, such as ``https://recordings.example``; ``None`` if the address is
-        none that can be played or followed.
+    :return: ``None`` if the address is none that can be played or followed.
     """
-
-    address: str
-    origin: str | None
-
-    @classmethod
-    def of(cls, value: Any) -> Recording | None:
-        """Return the recording that a webhook's ``recording_url`` stands for; ``None`` if there is none."""
-        if not isinstance(value, str) or not value.strip():
-            return None
-        found = _ADDRESS.fullmatch(value) if len(value) <= _LONGEST else None
-        return cls(value, found.group(1).lower() if found else None)
+    found = _ADDRESS.fullmatch(address) if len(address) <= _LONGEST else None
+    return found.group(1).lower() if found else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.masking import Privacy
-from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conversation, is_conversation
-from airflow_provider_voiceinfra.web.pages.call.record_values import Shown, fields_of, shown
-from airflow_provider_voiceinfra.web.pages.call.recordings import Recording
+from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conversation
+from airflow_provider_voiceinfra.web.pages.call.record_values import fields_of
+from airflow_provider_voiceinfra.web.pages.call.recordings import origin_of
 from airflow_provider_voiceinfra.web.pages.calls.rows import CallRow, outcome_shown, rows_of
 from airflow_provider_voiceinfra.webhooks.reasons import UnusableRecordError
 
@@ -30,48 +29,31 @@ _ENDS = ("call_outcome", "duration_seconds")
 _DOCUMENTED = (*_TOLD_AS_THEY_ARE, *_TIMES, *_ENDS, "recording_url", "from_number", "to_number", "agent_id")
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Webhooks that could be those of a call whose answer was lost.
-
-    :param shown: those that the visitor may read.
-    :param hidden: how many others there are.
-    """
-
-    shown: list[CompletionEntry]
-    hidden: int
-
-
-@dataclass(frozen=True)
 class CallView:
     """One call, or one webhook that belongs to no call of ours.
 
+    :param scope: what the visitor may see; the call is a part of it.
     :param entry: the call; ``None`` for one that was not placed from here.
-    :param completion: what its webhook brought; with its body if that may be read.
-    :param row: the call as a table shows it; ``None`` if there is no call.
-    :param closed: the connections that the visitor would have to read to see all of it.
-    :param attempts: calls to the same contact; ``None`` if even that they are the same is hidden.
-    :param candidates: what could be its webhook; ``None`` if it needs none.
-    :param is_inbound: whether it was not placed from here, and went to a number that calls are placed from.
+    :param completion: its webhook, if that has come; without its body.
     """
 
-    entry: CallEntry | None
-    completion: CompletionEntry | None
-    row: CallRow | None
-    closed: list[str]
-    attempts: list[CallRow] | None
-    candidates: Candidates | None
-    is_inbound: bool = False
-
-    @property
-    def may_read(self) -> bool:
+    def __init__(self, scope: Scope, entry: CallEntry | None, completion: CompletionEntry | None) -> None:
+        conns = dict.fromkeys(one.conn_id for one in (entry, completion) if one is not None)
+        self.closed = [conn_id for conn_id in conns if not scope.may_read(conn_id)]
+        """The connections that the visitor would have to read to see all of it."""
+        self.may_read = not self.closed
         """Whether numbers, and what was said, are shown."""
-        return not self.closed
+        if completion is not None and self.may_read:
+            completion = scope.ledger.completion(completion.call_id) or completion
+        self.entry, self.completion = entry, completion
+        self._scope = scope
+        self._privacy = Privacy(show_numbers=self.may_read, include_transcript=self.may_read)
 
-    @property
-    def privacy(self) -> Privacy:
-        """What may be shown of it."""
-        return Privacy(show_numbers=self.may_read, include_transcript=self.may_read)
+    @cached_property
+    def row(self) -> CallRow | None:
+        """The call as a table shows it; ``None`` if there is no call."""
+        found = self._scope.ledger.lists.listed_call(self.entry.key_hash) if self.entry else None
+        return rows_of(self._scope, [found])[0] if found else None
 
     @property
     def standing(self) -> str:
@@ -79,7 +61,12 @@ class CallView:
         if self.row is not None:
             return self.row.standing
         outcome = self.completion.call_outcome if self.completion else None
-        return outcome_shown(outcome, self.privacy) if outcome else "over"
+        return outcome_shown(outcome, self._privacy) if outcome else "over"
+
+    @property
+    def pending(self) -> str | None:
+        """What is known of our call as long as there is no outcome."""
+        return self.row.standing if self.row is not None and self.row.call.outcome is None else None
 
     @property
     def word(self) -> str:
@@ -89,59 +76,33 @@ class CallView:
     @property
     def is_open(self) -> bool:
         """Whether the API has taken it, and its end is still to come."""
-        return self.standing == OPEN and self.completion is None and self.purged_at is None
+        return self.pending == OPEN and self.completion is None and self.purged_at is None
 
     @property
-    def is_unknown(self) -> bool:
-        """Whether it is not known if it was placed."""
-        return self.row is not None and self.row.is_unknown
+    def is_inbound(self) -> bool:
+        """Whether it was not placed from here, and went to a number that calls are placed from."""
+        completion = self.completion
+        return not self.entry and completion is not None and completion.to_number in self._scope.own_numbers
 
     @property
     def purged_at(self) -> datetime | None:
         """When its personal data was deleted."""
         return self.entry.purged_at if self.entry else None
 
-    @property
-    def to_number(self) -> str | None:
-        """Who was called."""
-        return self._number("to_number")
+    def own(self, name: str) -> str | None:
+        """Return a field of the call, or else of its webhook."""
+        found: str | None = getattr(self.entry, name, None) or getattr(self.completion, name, None)
+        return found
+
+    def number(self, name: str) -> str | None:
+        """Return a field that holds a number, as far as that is shown."""
+        return self._privacy.number(self.own(name))
 
     @property
-    def from_number(self) -> str | None:
-        """Which number it came from."""
-        return self._number("from_number")
-
-    @property
-    def agent_id(self) -> str | None:
-        """The agent that talks."""
-        return self._own("agent_id")
-
-    @property
-    def call_id(self) -> str | None:
-        """The API's id of it."""
-        return self._own("call_id")
-
-    @property
-    def conn_id(self) -> str | None:
-        """The connection that it went through."""
-        return self._own("conn_id")
-
-    @property
-    def error(self) -> str | None:
-        """Why it was not placed, or why that is not known."""
-        return self.privacy.text(self.entry.error_message) if self.entry else None
-
-    @property
-    def error_code(self) -> str | None:
-        """The API's code for that."""
-        return self.privacy.text(self.entry.error_code) if self.entry else None
-
-    @property
-    def given(self) -> list[tuple[str, Shown]]:
+    def given(self) -> dict[str, Any]:
         """What the agent was given for this call."""
         request = (self.entry.request if self.entry and self.may_read else None) or {}
-        values = ((label, request.get(name)) for name, label in _TOLD_THE_AGENT.items())
-        return [(label, shown(value)) for label, value in values if value]
+        return {label: value for name, label in _TOLD_THE_AGENT.items() if (value := request.get(name))}
 
     @property
     def has_told(self) -> bool:
@@ -186,15 +147,20 @@ class CallView:
         return self.completion is not None and self.may_read and self.record is None
 
     @property
-    def summary(self) -> Shown | None:
+    def summary(self) -> Any:
         """What the API's summary says."""
-        found = (self.record or {}).get("summary")
-        return shown(found) if found else None
+        return (self.record or {}).get("summary")
 
     @property
-    def recording(self) -> Recording | None:
-        """Where its recording is."""
-        return Recording.of((self.record or {}).get("recording_url"))
+    def recording_url(self) -> str | None:
+        """The address of its recording, as the webhook has it."""
+        found = (self.record or {}).get("recording_url")
+        return found if isinstance(found, str) and found.strip() else None
+
+    @property
+    def recording_origin(self) -> str | None:
+        """Where its recording is loaded from; ``None`` if it is not played."""
+        return origin_of(self.recording_url or "")
 
     @cached_property
     def turns(self) -> list[Turn]:
@@ -203,16 +169,18 @@ class CallView:
 
     @property
     def is_conversation(self) -> bool:
-        """Whether it is known who said what."""
-        return is_conversation(self.turns)
+        """Whether it is known of any turn who spoke."""
+        return any(turn.who is not None for turn in self.turns)
 
     @property
-    def extracted(self) -> list[tuple[str, Shown]]:
+    def extracted(self) -> Mapping[str, Any]:
         """What the agent was asked to find out, under whatever name the API gives it."""
-        return fields_of({name: value for name, value in self._rest.items() if _is_extracted(value)})
+        return fields_of(
+            {name: value for name, value in self._rest.items() if isinstance(value, (dict, list))}
+        )
 
     @property
-    def others(self) -> list[tuple[str, Shown]]:
+    def others(self) -> Mapping[str, Any]:
         """The fields of its webhook that are shown nowhere else."""
         return fields_of({name: value for name, value in self._rest.items() if not _is_extracted(value)})
 
@@ -230,61 +198,29 @@ class CallView:
             return getattr(self.completion, _TIMES[name]) is not None
         if name in _ENDS:
             return bool(getattr(self.completion, name) == value)
-        return name in _DOCUMENTED and bool(self._own(name) == value)
+        return name in _DOCUMENTED and bool(self.own(name) == value)
 
-    def _own(self, name: str) -> str | None:
-        """Return what the call has, or else its webhook."""
-        found: str | None = getattr(self.entry, name, None) or getattr(self.completion, name, None)
-        return found
+    @cached_property
+    def attempts(self) -> list[CallRow] | None:
+        """Calls to the same contact; ``None`` if even that they are the same is hidden."""
+        scope, entry = self._scope, self.entry
+        # Outside campaigns it is by the whole number that calls are found, which a mask must not tell apart.
+        by_number = entry is None or entry.origin.campaign_id is None or entry.origin.position is None
+        if entry is None or (by_number and not self.may_read):
+            return None
+        return rows_of(scope, scope.ledger.lists.calls_to_contact(entry, limit=MOST_ATTEMPTS))
 
-    def _number(self, name: str) -> str | None:
-        return self.privacy.number(self._own(name))
+    @property
+    def candidates(self) -> tuple[list[CompletionEntry], int | None]:
+        """Webhooks that could be its own and that the visitor may read; how many others, if that is shown."""
+        scope, entry = self._scope, self.entry
+        # Their numbers are this call's: who may not see that one must not meet it there.
+        if entry is None or entry.state is not CallState.UNKNOWN or not scope.may_read(entry.conn_id):
+            return [], None
+        found = scope.ledger.completions(scope.ledger.candidates(entry), with_body=False)
+        readable = [one for one in found.values() if scope.may_read(one.conn_id)]
+        return sorted(readable, key=lambda one: one.received_at), len(found) - len(readable)
 
 
 def _is_extracted(value: Any) -> bool:
     return isinstance(value, (dict, list))
-
-
-def view_of(scope: Scope, entry: CallEntry | None, completion: CompletionEntry | None) -> CallView:
-    """Return what to show of a call that the visitor may see.
-
-    :param entry: the call, if it was placed from here.
-    :param completion: its webhook, if that has come; without its body.
-    """
-    conns = dict.fromkeys(one.conn_id for one in (entry, completion) if one is not None)
-    closed = [conn_id for conn_id in conns if not scope.privacy(conn_id).include_transcript]
-    if completion is not None and not closed:
-        completion = scope.ledger.completion(completion.call_id) or completion
-    row = None
-    if entry is not None and (found := scope.ledger.lists.listed_call(entry.key_hash)) is not None:
-        [row] = rows_of(scope, [found])
-    return CallView(
-        entry=entry,
-        completion=completion,
-        row=row,
-        closed=closed,
-        attempts=_attempts(scope, entry, may_read=not closed),
-        candidates=_candidates(scope, entry),
-        is_inbound=completion is not None and entry is None and completion.to_number in scope.own_numbers,
-    )
-
-
-def _attempts(scope: Scope, entry: CallEntry | None, *, may_read: bool) -> list[CallRow] | None:
-    # Outside campaigns it is by the whole number that calls are found, which a mask must not tell apart.
-    by_number = entry is None or entry.origin.campaign_id is None or entry.origin.position is None
-    if entry is None or (by_number and not may_read):
-        return None
-    calls = scope.ledger.lists.calls_to_contact(entry, limit=MOST_ATTEMPTS)
-    visible = {key: scope.shows(*key) for key in {(call.origin.dag_id, call.conn_id) for call in calls}}
-    return rows_of(scope, [call for call in calls if visible[call.origin.dag_id, call.conn_id]])
-
-
-def _candidates(scope: Scope, entry: CallEntry | None) -> Candidates | None:
-    if entry is None or entry.state is not CallState.UNKNOWN:
-        return None
-    # Their numbers are this call's: who may not see that one must not meet it there.
-    if not scope.may_read(entry.conn_id):
-        return None
-    found = scope.ledger.completions(scope.ledger.candidates(entry), with_body=False)
-    readable = [one for one in found.values() if scope.may_read(one.conn_id)]
-    return Candidates(sorted(readable, key=lambda one: one.received_at), len(found) - len(readable))

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from airflow_provider_voiceinfra.ledger.lists.values import CallStatistics
 from airflow_provider_voiceinfra.web.pages.calls.filters import Wanted
-from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS
+from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS, standing_word
 from airflow_provider_voiceinfra.web.pages.rendering import NONE, page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope
@@ -33,9 +33,12 @@ _COLOURS = {
     "claimed": "other",
 }
 _MOST_OWN = 10  # outcomes that are shown one by one; an API that invents more has them put together
-_HOURS = 7 * 24  # as many bars as can be told apart
+_MOST_SPANS = 7 * 24  # as many bars as can be told apart
 _SECONDS = 120  # spans up to here are told in seconds, longer ones in minutes
-_DAY = timedelta(days=1)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+
+_Spans = dict[datetime, Counter[str]]
+"""Calls by standing, for the start of each hour or day."""
 
 router = APIRouter(route_class=PageRoute)
 
@@ -58,14 +61,6 @@ class Chart:
     heads: list[str]
     rows: list[tuple[Any, ...]]
     moments: bool = True
-
-
-@dataclass(frozen=True)
-class _Span:
-    """An hour or a day, with its calls by standing."""
-
-    start: datetime
-    calls: Counter[str]
 
 
 @router.get("/charts")
@@ -103,75 +98,58 @@ def _charts(found: CallStatistics) -> list[Chart]:
     return [*charts, _durations(found)] if found.durations else charts
 
 
-def _spans(hours: list[tuple[datetime, dict[str, int]]]) -> tuple[list[_Span], str]:
+def _spans(hours: list[tuple[datetime, dict[str, int]]]) -> tuple[_Spans, str]:
     """Return the hours without a gap between them, or the days if there were too many hours."""
-    first, last = hours[0][0], hours[-1][0]
-    step = timedelta(hours=1)
-    if (last - first) / step < _HOURS:
-        known = {hour: Counter(calls) for hour, calls in hours}
-        number = round((last - first) / step) + 1
-        starts = [first + step * index for index in range(number)]
-        return [_Span(start, known.get(start, Counter())) for start in starts], "hour"
-    days: dict[datetime, Counter[str]] = defaultdict(Counter)
+    unit, step = "hour", _HOUR
+    if (hours[-1][0] - hours[0][0]) / _HOUR >= _MOST_SPANS:
+        unit, step = "day", _DAY
+    found: _Spans = defaultdict(Counter)
     for hour, calls in hours:
-        days[hour.replace(hour=0)].update(calls)
-    if (last - first) / _DAY < _HOURS:
-        start = min(days)
-        number = round((max(days) - start) / _DAY) + 1
-        return [_Span(day, days[day]) for day in (start + _DAY * index for index in range(number))], "day"
-    return [_Span(day, days[day]) for day in sorted(days)], "day"
+        found[hour if unit == "hour" else hour.replace(hour=0)].update(calls)
+    first, number = min(found), round((max(found) - min(found)) / step) + 1
+    if number <= _MOST_SPANS:
+        return {start: found[start] for start in (first + step * index for index in range(number))}, unit
+    return dict(sorted(found.items())), unit
 
 
-def _volume(spans: list[_Span], unit: str) -> Chart:
+def _volume(spans: _Spans, unit: str) -> Chart:
     own = _own(spans)
-    spans = [_Span(span.start, _gathered(span.calls, own)) for span in spans]
-    names = [name for name in dict.fromkeys((*own, _OTHER)) if any(span.calls[name] for span in spans)]
+    spans = {start: _gathered(calls, own) for start, calls in spans.items()}
+    names = [name for name in dict.fromkeys((*own, _OTHER)) if any(calls[name] for calls in spans.values())]
     series = [
         {
-            "label": _word(name),
+            "label": standing_word(name),
             "colour": _COLOURS.get(name, "other"),
-            "values": [span.calls[name] for span in spans],
+            "values": [calls[name] for calls in spans.values()],
         }
         for name in names
     ]
-    total = sum(sum(span.calls.values()) for span in spans)
-    busiest = max(sum(span.calls.values()) for span in spans)
+    totals, hours = [calls.total() for calls in spans.values()], _number(len(spans), unit)
     return Chart(
         name="volume",
         title=f"Calls per {unit}, by outcome",
-        about=f"{total:,} calls over {_number(len(spans), unit)}; {busiest:,} in the busiest {unit}.",
+        about=f"{sum(totals):,} calls over {hours}; {max(totals):,} in the busiest {unit}.",
         drawn={"kind": "stack", "unit": unit, "moments": _moments(spans), "series": series},
-        heads=[unit.capitalize(), *(_word(name) for name in names)],
-        rows=[(span.start, *(span.calls[name] for name in names)) for span in spans],
+        heads=[unit.capitalize(), *map(standing_word, names)],
+        rows=[(start, *(calls[name] for name in names)) for start, calls in spans.items()],
     )
 
 
-def _answers(spans: list[_Span], unit: str) -> Chart:
-    values = [_answered_percent(span.calls) for span in spans]
+def _answers(spans: _Spans, unit: str) -> Chart:
+    over = [_over(calls) for calls in spans.values()]
+    values = [_answered_percent(calls) for calls in spans.values()]
     known = [value for value in values if value is not None]
     between = f"between {min(known):g}% and {max(known):g}%" if known else "not known, for no call is over"
-    drawn = {
-        "kind": "share",
-        "unit": unit,
-        "moments": _moments(spans),
-        "series": [
-            {
-                "label": "answered",
-                "colour": "answered",
-                "values": values,
-                "behind": [_over(span.calls) for span in spans],
-            }
-        ],
-    }
+    series = [{"label": "answered", "colour": "answered", "values": values, "behind": over}]
     return Chart(
         name="answers",
         title=f"Answer rate per {unit}",
         about=f"The share of calls that were answered, of those that are over: {between}.",
-        drawn=drawn,
+        drawn={"kind": "share", "unit": unit, "moments": _moments(spans), "series": series},
         heads=[unit.capitalize(), "Answered", "Of so many calls"],
         rows=[
-            (span.start, NONE if value is None else f"{value:g}%", _over(span.calls))
-            for span, value in zip(spans, values, strict=True)
+            (start, NONE if value is None else f"{value:g}%", number)
+            for start, value, number in zip(spans, values, over, strict=True)
         ],
     )
 
@@ -192,9 +170,9 @@ def _durations(found: CallStatistics) -> Chart:
     )
 
 
-def _own(spans: list[_Span]) -> list[str]:
+def _own(spans: _Spans) -> list[str]:
     """Return the standings that are shown one by one, those that are known first."""
-    total: Counter[str] = sum((span.calls for span in spans), Counter())
+    total: Counter[str] = sum(spans.values(), Counter())
     unforeseen = [name for name, _ in total.most_common() if name not in _COLOURS]
     return [*(name for name in _COLOURS if total[name]), *unforeseen][:_MOST_OWN]
 
@@ -206,12 +184,8 @@ def _gathered(calls: Counter[str], own: list[str]) -> Counter[str]:
     return gathered
 
 
-def _moments(spans: list[_Span]) -> list[str]:
-    return [span.start.isoformat(timespec="seconds") for span in spans]
-
-
-def _word(name: str) -> str:
-    return STANDINGS[name][0] if name in STANDINGS else name
+def _moments(spans: _Spans) -> list[str]:
+    return [start.isoformat(timespec="seconds") for start in spans]
 
 
 def _number(number: int, unit: str) -> str:

@@ -61,21 +61,6 @@ _Choice = TypeVar("_Choice", bound=Enum)
 
 
 @dataclass(frozen=True)
-class Chip:
-    """One part of a filter, and how to get rid of it.
-
-    :param name: the field.
-    :param value: for people; a moment for the fields of time.
-    :param without: the address of the list without it.
-    """
-
-    name: str
-    label: str
-    value: str | datetime
-    without: str
-
-
-@dataclass(frozen=True)
 class Wanted:
     """Which calls a visitor asks for.
 
@@ -122,16 +107,13 @@ class Wanted:
         return {name: value for name in LABELS if (value := getattr(self, name)) is not None}
 
     @property
-    def chips(self) -> list[Chip]:
-        """The parts of the filter, for people."""
-        return [
-            Chip(name, LABELS[name], _told(name, value), self._without(name).address())
-            for name, value in self.filter.items()
-        ]
-
-    def _without(self, name: str) -> Wanted:
-        rest: dict[str, Any] = {name: None}
-        return replace(self, **rest)
+    def chips(self) -> list[tuple[str, str, str | datetime, str]]:
+        """The parts of the filter: field, label, value for people, and the address of the list without it."""
+        found = []
+        for name, value in self.filter.items():
+            rest: dict[str, Any] = {name: None}
+            found.append((name, LABELS[name], _told(name, value), replace(self, **rest).address()))
+        return found
 
     def address(self, page: str = "calls", **more: str | None) -> str:
         """Return the address of a page that asks for the same.

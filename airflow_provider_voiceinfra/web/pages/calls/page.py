@@ -70,81 +70,38 @@ class Place:
         return self.last or self.before is not None
 
 
-@dataclass(frozen=True)
-class Column:
-    """The head of a column that sorts.
-
-    :param direction: as ``aria-sort`` has it; ``None`` if another column sorts.
-    :param address: where a click leads.
-    :param title: what a click does.
-    """
-
-    direction: str | None
-    address: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Sorting:
-    """The heads of the columns that sort."""
-
-    time: Column
-    duration: Column
-
-
-@dataclass(frozen=True)
-class Further:
-    """A search that stopped at its bound before the page was full.
-
-    :param so_far: how far it came, for people.
-    :param address: what a script asks for to go on.
-    :param by_hand: the same for a person.
-    :param goes_on: whether the script does so by itself.
-    :param delay: after how many milliseconds.
-    """
-
-    so_far: str
-    address: str
-    by_hand: str
-    goes_on: bool
-    is_backwards: bool
-    delay: int = _DELAY
-
-
 @router.get("/calls")
 def calls(request: Request) -> Response:
     """Show a page of calls; while a page is being filled, the part of it that has been found since."""
     wanted, place = Wanted.read(request.query_params), Place.read(request)
     scope = Scope.of(request)
     found = page_of(scope, wanted, place)
-    goes_on = is_partial(request) and "shown" in request.query_params
+    number = place.shown + len(found.calls)
+    # A search may come to its bound with the very call that fills the page.
+    unfinished = found.searched_to is not None and number < PAGE
+    partial = is_partial(request)
     shown: dict[str, Any] = {
         "title": "Calls",
         "current": "calls",
         "wanted": wanted,
         "rows": rows_of(scope, found.calls),
-        "found": _count(place.shown + len(found.calls), found),
-        "shown": place.shown + len(found.calls),
-        "pager": _pager(wanted, place, found),
-        "search": _further(wanted, place, found),
+        "found": _count(number, unfinished),
+        "shown": number,
+        "pager": _pager(wanted, place, found, unfinished),
+        "search": _further(wanted, place, found, number) if unfinished else None,
         "is_backwards": place.is_backwards,
-        "goes_on": goes_on,
+        "goes_on": partial and "shown" in request.query_params,
     }
-    if goes_on:
+    if shown["goes_on"]:
         return page(request, "_calls_more.html", **shown)
-    shown |= {
-        "partial": is_partial(request),
-        "sorting": _sorting(wanted),
-        "unknown": _unknown(scope, wanted),
-    }
-    if not is_partial(request):
-        shown |= {"choices": _choices(scope, wanted)}
+    shown |= {"partial": partial, "sorting": _sorting(wanted), "unknown": _unknown(scope, wanted)}
+    if not partial:
+        return page(request, "calls.html", **shown, choices=_choices(scope, wanted))
     answer = page(request, "calls.html", **shown)
-    if is_partial(request):
-        # Without the fields that were left empty, so that the address can be read and passed on.
-        answer.headers["HX-Push-Url"] = wanted.address(
-            after=place.after, before=place.before, last="1" if place.last else None
-        )
+    # Without the fields that were left empty, so that the address can be read and passed on.
+    answer.headers["HX-Push-Url"] = wanted.address(
+        after=place.after, before=place.before, last="1" if place.last else None
+    )
     return answer
 
 
@@ -177,22 +134,16 @@ def _whole(text: str | None, most: int) -> int:
     return min(int(text), most) if text and text.isascii() and text.isdigit() and len(text) < 9 else 0
 
 
-def _is_unfinished(shown: int, found: CallsPage) -> bool:
-    # A search may come to its bound with the very call that fills the page.
-    return found.searched_to is not None and shown < PAGE
-
-
-def _count(number: int, found: CallsPage) -> str:
+def _count(number: int, unfinished: bool) -> str:
     calls = "1 call" if number == 1 else f"{number} calls"
-    if _is_unfinished(number, found):
+    if unfinished:
         return f"{calls} found so far; not all calls have been looked at yet."
     return f"{calls} on this page." if number else "No calls."
 
 
-def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | None]:
+def _pager(wanted: Wanted, place: Place, found: CallsPage, unfinished: bool) -> dict[str, str | None]:
     """Return where the pages around a page are; ``None`` stands for a page that is not there."""
     # As long as the page is being filled, what lies beyond its end is not another page's.
-    unfinished = _is_unfinished(place.shown + len(found.calls), found)
     back = found.before if not (unfinished and place.is_backwards) else None
     onwards = found.after if not unfinished or place.is_backwards else None
     return {
@@ -203,19 +154,19 @@ def _pager(wanted: Wanted, place: Place, found: CallsPage) -> dict[str, str | No
     }
 
 
-def _further(wanted: Wanted, place: Place, found: CallsPage) -> Further | None:
-    if not _is_unfinished(place.shown + len(found.calls), found):
-        return None
-    before, after = (found.before, None) if place.is_backwards else (None, found.after)
+def _further(wanted: Wanted, place: Place, found: CallsPage, number: int) -> dict[str, Any]:
+    """Return how far an unfinished search came, and where a script and a person go on with it."""
+    beyond: dict[str, Any] = {"before": found.before} if place.is_backwards else {"after": found.after}
     goes_on = place.round < MOST_ROUNDS
-    shown, following = place.shown + len(found.calls), place.round + 1 if goes_on else 0
-    return Further(
-        so_far=_so_far(wanted, place, found),
-        address=wanted.address(before=before, after=after, shown=str(shown), round=str(following)),
-        by_hand=wanted.address(before=before, after=after),
-        goes_on=goes_on,
-        is_backwards=place.is_backwards,
-    )
+    following = place.round + 1 if goes_on else 0
+    return {
+        "so_far": _so_far(wanted, place, found),
+        "address": wanted.address(**beyond, shown=str(number), round=str(following)),
+        "by_hand": wanted.address(**beyond),
+        "goes_on": goes_on,
+        "is_backwards": place.is_backwards,
+        "delay": _DELAY,
+    }
 
 
 def _so_far(wanted: Wanted, place: Place, found: CallsPage) -> str:
@@ -225,18 +176,21 @@ def _so_far(wanted: Wanted, place: Place, found: CallsPage) -> str:
     return Markup("Searched {} to {}.").format(way, moment(found.searched_to))
 
 
-def _sorting(wanted: Wanted) -> Sorting:
-    return Sorting(
-        time=_column(wanted, Order.NEWEST, Order.OLDEST),
-        duration=_column(wanted, Order.LONGEST, Order.SHORTEST),
-    )
+def _sorting(wanted: Wanted) -> dict[str, dict[str, str | None]]:
+    """Return the heads of the columns that sort."""
+    return {
+        "time": _column(wanted, Order.NEWEST, Order.OLDEST),
+        "duration": _column(wanted, Order.LONGEST, Order.SHORTEST),
+    }
 
 
-def _column(wanted: Wanted, falling: Order, rising: Order) -> Column:
+def _column(wanted: Wanted, falling: Order, rising: Order) -> dict[str, str | None]:
+    """Return how ``aria-sort`` says that a column sorts, where a click leads, and what it does."""
     directions = {falling: "descending", rising: "ascending"}
     following = rising if wanted.order is falling else falling
     address = replace(wanted, order=following).address()
-    return Column(directions.get(wanted.order), address, f"Show the {following.value} first")
+    title = f"Show the {following.value} first"
+    return {"direction": directions.get(wanted.order), "address": address, "title": title}
 
 
 def _unknown(scope: Scope, wanted: Wanted) -> dict[str, Any] | None:

@@ -82,23 +82,19 @@ class CallRow:
     @property
     def word(self) -> str:
         """Its standing, for people."""
-        return self._in_words[0]
+        if self.call.outcome is not None:
+            return self.standing
+        return STANDINGS.get(self.standing, _OVER)[0]
 
     @property
     def meaning(self) -> str:
         """What its standing means; empty for an outcome, which says it."""
-        return self._in_words[1]
+        return "" if self.call.outcome is not None else STANDINGS.get(self.standing, _OVER)[1]
 
     @property
     def is_unknown(self) -> bool:
         """Whether somebody has to look after it."""
-        return self.standing == CallState.UNKNOWN.value and self.call.outcome is None
-
-    @property
-    def _in_words(self) -> tuple[str, str]:
-        if self.call.outcome is not None:
-            return self.standing, ""
-        return STANDINGS.get(self.standing, _OVER)
+        return self.call.outcome is None and self.standing == CallState.UNKNOWN.value
 
 
 def rows_of(scope: Scope, calls: Iterable[ListedCall]) -> list[CallRow]:
@@ -112,3 +108,8 @@ def rows_of(scope: Scope, calls: Iterable[ListedCall]) -> list[CallRow]:
 def outcome_shown(outcome: str, privacy: Privacy) -> str:
     """Return an outcome as it may be shown; the API could write anything into it."""
     return outcome if outcome in _OUTCOMES else privacy.text(outcome) or ""
+
+
+def standing_word(standing: str) -> str:
+    """Return a standing for people; an outcome is a word already."""
+    return STANDINGS[standing][0] if standing in STANDINGS else standing

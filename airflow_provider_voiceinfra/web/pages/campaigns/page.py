@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import Response
 
-from airflow_provider_voiceinfra.campaigns.reporting.status import CampaignStatus
 from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
@@ -17,15 +17,13 @@ from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignFilter, C
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.web.pages.addresses import page_address, unseal
 from airflow_provider_voiceinfra.web.pages.campaigns.airflow_tasks import task_state
-from airflow_provider_voiceinfra.web.pages.campaigns.view import view_of
+from airflow_provider_voiceinfra.web.pages.campaigns.view import CampaignView, poll_seconds_of
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
 
 PAGE_SIZE = 25
-LIST_POLL_SECONDS = 5
 _LONGEST_TEXT = 250
-_UNDER_WAY = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def list_campaigns(
     text = text.replace("\0", "").strip()[:_LONGEST_TEXT]
     behind, ahead = _place("after", after), _place("before", before)
     found = _page_of(scope, state, text, behind, ahead)
-    views = [view_of(entry) for entry in found.campaigns]
+    views = [CampaignView(entry, utc_now()) for entry in found.campaigns]
 
     def address(**place: str | None) -> str:
         return page_address("campaigns", state=state or None, text=text or None, **place)
@@ -59,7 +57,7 @@ def list_campaigns(
         first=address() if after or before else None,
         newer=address(before=found.before) if found.before else None,
         older=address(after=found.after) if found.after else None,
-        poll_seconds=LIST_POLL_SECONDS if any(view.state in _UNDER_WAY for view in views) else None,
+        poll_seconds=poll_seconds_of(views),
         # Who looks on is not told every few seconds how long the list is.
         notice=request.headers.get("hx-trigger") not in (None, "campaigns"),
     )
@@ -82,14 +80,14 @@ def cancel(request: Request, id: Annotated[str, Form()]) -> Response:
     entry = _changeable(scope, id, "cancel")
     changed = scope.ledger.campaigns.cancel(entry.campaign_id)
     entry = scope.ledger.campaigns.get(entry.campaign_id) or entry
+    said, moment = "Nothing was changed: the campaign was over before it could be cancelled.", None
     if changed:
         log.info("Campaign %r was cancelled by %r.", mask_numbers_in(entry.campaign_id), scope.visitor.name)
-        return _campaign(request, scope, entry, notice="The campaign is cancelled.")
-    if entry.cancelled_at is not None:
-        notice = "Nothing was changed: the campaign was cancelled before, at"
-        return _campaign(request, scope, entry, notice=notice, notice_at=entry.cancelled_at)
-    notice = "Nothing was changed: the campaign was over before it could be cancelled."
-    return _campaign(request, scope, entry, notice=notice)
+        said = "The campaign is cancelled."
+    elif entry.cancelled_at is not None:
+        said = "Nothing was changed: the campaign was cancelled before, at"
+        moment = entry.cancelled_at
+    return _campaign(request, scope, entry, notice=said, notice_at=moment)
 
 
 @router.post("/campaign/resume", dependencies=[Depends(require_own_page)])
@@ -99,13 +97,12 @@ def resume(request: Request, id: Annotated[str, Form()]) -> Response:
     entry = _changeable(scope, id, "resume")
     changed = scope.ledger.campaigns.uncancel(entry.campaign_id)
     entry = scope.ledger.campaigns.get(entry.campaign_id) or entry
-    if not changed:
-        return _campaign(request, scope, entry, notice="Nothing was changed: the campaign is not cancelled.")
-    shown = mask_numbers_in(entry.campaign_id)
-    log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
-    return _campaign(
-        request, scope, entry, notice=f"The cancellation is taken back. {_status(entry).after_resuming()}"
-    )
+    said = "Nothing was changed: the campaign is not cancelled."
+    if changed:
+        shown = mask_numbers_in(entry.campaign_id)
+        log.info("The cancellation of campaign %r was taken back by %r.", shown, scope.visitor.name)
+        said = f"The cancellation is taken back. {CampaignView(entry, utc_now()).after_resuming()}"
+    return _campaign(request, scope, entry, notice=said)
 
 
 def _campaign(
@@ -123,10 +120,11 @@ def _campaign(
     :param notice: what has become of what the visitor asked for, ``notice_at`` the moment that it ends with.
     """
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
-    counts = None if entry.progress else scope.ledger.campaigns.count_contacts(entry.campaign_id)
-    # One that runs, or is over, says so itself.
-    asks_airflow = _status(entry).state in (CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
-    view = view_of(entry, counts, task=task_state(entry) if asks_airflow else None)
+    counts = {} if entry.progress else scope.ledger.campaigns.count_contacts(entry.campaign_id)
+    view = CampaignView(entry, utc_now(), counts=counts)
+    if view.state in (CampaignState.WAITING, CampaignState.NO_HEARTBEAT):
+        # One that runs, or is over, says so itself.
+        view = replace(view, task=task_state(entry))
     return page(
         request,
         "campaign.html",
@@ -153,10 +151,6 @@ def _no_place(name: str) -> HTTPException:
     return HTTPException(
         400, f"{name}: this is no place in the list of campaigns; begin anew with the first page."
     )
-
-
-def _status(entry: CampaignEntry) -> CampaignStatus:
-    return CampaignStatus(entry, utc_now())
 
 
 def _page_of(scope: Scope, state: str, text: str, after: str | None, before: str | None) -> CampaignsPage:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow_provider_voiceinfra.campaigns import outcomes
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.status import WAITING_WORDS, CampaignStatus, overview
-from airflow_provider_voiceinfra.dialling.clocks import utc_now
-from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry, SkipReason
+from airflow_provider_voiceinfra.ledger.campaigns.records import SkipReason
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 
 BAR_WIDTH = 1000
@@ -20,6 +20,7 @@ RESUME = '"Resume"'
 # How often a page asks for news, in seconds.
 _WHILE_RUNNING = 2
 _WHILE_ASLEEP = 10
+_OF_A_LIST = 5
 _UNDER_WAY = "under way"
 _LEFT_OUT = {
     SkipReason.INVALID: "not valid, such as a number that is none",
@@ -56,43 +57,25 @@ class Part:
 
 
 @dataclass(frozen=True)
-class CampaignView:
+class CampaignView(CampaignStatus):
     """One campaign, as the list and its own page show it.
 
-    :param shown: all there is to say, from ``overview``.
-    :param parts: the bar's colours, from the left; none if it is not known how many contacts there are.
+    :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
     """
 
     bar_width: ClassVar[int] = BAR_WIDTH
 
-    status: CampaignStatus
-    shown: Mapping[str, Any]
-    parts: list[Part]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def entry(self) -> CampaignEntry:
-        """The campaign itself."""
-        return self.status.entry
+    @cached_property
+    def shown(self) -> Mapping[str, Any]:
+        """All there is to say of it."""
+        return overview(self, self.counts, resume=RESUME)
 
-    @property
-    def state(self) -> CampaignState:
-        """What it is up to."""
-        return self.status.state
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its figures are of this moment."""
-        return self.status.is_alive
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended, and does not go on."""
-        return self.status.is_over
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether its task has failed before the campaign's end."""
-        return self.status.has_failed
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The bar's colours, from the left; none if it is not known how many contacts there are."""
+        return list(_parts(self.shown))
 
     @property
     def state_told(self) -> str:
@@ -143,11 +126,8 @@ class CampaignView:
     @property
     def left_out(self) -> list[tuple[int, str]]:
         """How many rows were left out, and why."""
-        return [
-            (number, _LEFT_OUT.get(reason, reason))
-            for reason, number in self.shown["skipped"].items()
-            if number
-        ]
+        skipped = self.shown["skipped"].items()
+        return [(number, _LEFT_OUT.get(reason, reason)) for reason, number in skipped if number]
 
     @property
     def obstacle(self) -> str | None:
@@ -155,23 +135,11 @@ class CampaignView:
         obstacle = self.shown["obstacle"]
         return None if obstacle is None else _OBSTACLES[Obstacle(obstacle)]
 
-    @property
-    def task_name(self) -> str | None:
-        """Its task, with the index of a mapped one."""
-        return None if self.entry.task_id is None else self.entry.task.name
 
-
-def view_of(
-    entry: CampaignEntry, counts: Mapping[str, int] | None = None, *, task: str | None = None
-) -> CampaignView:
-    """Return what to show of a campaign.
-
-    :param counts: its contacts by why they are skipped; used while it has said nothing of itself.
-    :param task: the state of its task instance, as Airflow calls it.
-    """
-    status = CampaignStatus(entry, utc_now(), task)
-    shown = overview(status, counts or {}, resume=RESUME)
-    return CampaignView(status, shown, list(_parts(shown)))
+def poll_seconds_of(views: Iterable[CampaignView]) -> int | None:
+    """Return after how many seconds there may be news of a list; ``None`` if nobody dials, or may again."""
+    changing = (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.NO_HEARTBEAT)
+    return _OF_A_LIST if any(view.state in changing for view in views) else None
 
 
 def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:

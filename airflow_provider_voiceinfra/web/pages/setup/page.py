@@ -13,18 +13,14 @@ from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
 from airflow_provider_voiceinfra.diagnosis.inside import check_connection
 from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, default_address
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
+from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
 from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds, find_conn_ids
-from airflow_provider_voiceinfra.web.pages.setup.view import (
-    body_of,
-    findings_of_all,
-    stray_of,
-    views_of,
-)
+from airflow_provider_voiceinfra.web.pages.setup.view import body_of, findings_of_all, stray_of, views_of
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
 from airflow_provider_voiceinfra.webhooks.reasons import in_words
 from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay
@@ -66,18 +62,14 @@ def show_setup(
         conn_ids = _readable(scope.visitor, every)
         if show is not None:
             return _delivery(request, scope, show)
-        findings, settings = findings_of_all()
-        return _setup(
-            request,
-            every,
-            findings=findings,
-            views=views_of(scope.visitor, conn_ids, every, settings, scope.ledger),
-            stray=stray_of(scope.ledger),
-            kept=_kept(scope, conn_ids, older_than=older_than, replayed=replayed),
-        )
+        stray, kept = stray_of(scope.ledger), _kept(scope, conn_ids, older_than=older_than, replayed=replayed)
+        return _setup(request, every, conn_ids, scope.ledger, stray=stray, kept=kept)
     except (LedgerError, ConfigurationError) as error:
+        # Then this page is needed most: it shows what can be said without.
         log.error("The page Setup can say nothing of webhooks: %s", error)
-        return _without_ledger(request, wanted)
+        every = find_conn_ids(wanted)
+        conn_ids = _readable(request.state.visitor, every)
+        return _setup(request, every, conn_ids, None, status=503, stray=None, kept=None)
 
 
 @checks.post("/setup/check", dependencies=[Depends(require_own_page)])
@@ -108,27 +100,21 @@ def replay_delivery(request: Request, id: Annotated[str, Form()]) -> Response:
     return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), notice=notice)
 
 
-def _setup(request: Request, every: ConnIds, *, status: int = 200, **shown: Any) -> Response:
+def _setup(
+    request: Request, every: ConnIds, conn_ids: list[str], ledger: CallLedger | None, **shown: Any
+) -> Response:
+    findings, settings = findings_of_all()
     return page(
         request,
         "setup.html",
-        status=status,
         title="Setup",
         current="setup",
         is_complete=every.is_complete,
+        findings=findings,
+        views=views_of(request.state.visitor, conn_ids, every, settings, ledger),
         notice=None,
         **shown,
     )
-
-
-def _without_ledger(request: Request, wanted: Set[str]) -> Response:
-    """Show what can be said while the ledger cannot be used, which is when this page is needed most."""
-    visitor = request.state.visitor
-    every = find_conn_ids(wanted)
-    conn_ids = _readable(visitor, every)
-    findings, settings = findings_of_all()
-    views = views_of(visitor, conn_ids, every, settings, None)
-    return _setup(request, every, status=503, findings=findings, views=views, stray=None, kept=None)
 
 
 def _conn_ids(scope: Scope, wanted: Set[str] = frozenset()) -> ConnIds:
@@ -195,15 +181,9 @@ def _kept(
 
 
 def _delivery(request: Request, scope: Scope, delivery_id: int) -> Response:
-    delivery = _readable_delivery(scope, delivery_id)
-    return page(
-        request,
-        "delivery.html",
-        title="A kept delivery",
-        current="setup",
-        kept=delivery,
-        body=body_of(delivery),
-    )
+    kept = _readable_delivery(scope, delivery_id)
+    title = "A kept delivery"
+    return page(request, "delivery.html", title=title, current="setup", kept=kept, body=body_of(kept))
 
 
 def _readable_delivery(scope: Scope, delivery_id: int) -> KeptDelivery:
@@ -225,11 +205,12 @@ def _replay_one(scope: Scope, id: str) -> str:
     _require_edit(scope.visitor, delivery.conn_id)
     receipt = replay(delivery, scope.ledger)
     log.info("Delivery %d was replayed by %r: %s", delivery.id, scope.visitor.name, receipt.outcome.value)
-    if receipt.outcome is Outcome.KEPT:
-        return f"Delivery {delivery.id} still cannot be used, and stays: {in_words(receipt.reason or '')}."
-    if receipt.outcome is Outcome.DUPLICATE:
-        return f"Delivery {delivery.id} says what the ledger knows already; it is done with."
-    return f"Delivery {delivery.id} is recorded as the completion of its call."
+    said = {
+        Outcome.KEPT: f"still cannot be used, and stays: {in_words(receipt.reason or '')}",
+        Outcome.DUPLICATE: "says what the ledger knows already; it is done with",
+        Outcome.RECORDED: "is recorded as the completion of its call",
+    }
+    return f"Delivery {delivery.id} {said[receipt.outcome]}."
 
 
 def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
@@ -237,11 +218,9 @@ def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
     if not editable:
         _require_edit(scope.visitor, conn_ids[0])
     listed = scope.ledger.deliveries.listed(editable, limit=MOST_REPLAYED)
-    outcomes = []
-    for one in reversed(listed):  # in the order in which they came
-        delivery = scope.ledger.deliveries.get(one.id)
-        if delivery is not None:
-            outcomes.append(replay(delivery, scope.ledger).outcome)
+    # In the order in which they came; one may be purged meanwhile.
+    found = map(scope.ledger.deliveries.get, [one.id for one in reversed(listed)])
+    outcomes = [replay(delivery, scope.ledger).outcome for delivery in found if delivery is not None]
     used = sum(outcome is not Outcome.KEPT for outcome in outcomes)
     log.info("%d deliveries were replayed by %r; %d of use", len(outcomes), scope.visitor.name, used)
     notice = f"{len(outcomes)} tried again: {used} could be used, {len(outcomes) - used} stay as they are."

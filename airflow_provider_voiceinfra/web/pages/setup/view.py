@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
@@ -21,7 +20,7 @@ from airflow_provider_voiceinfra.diagnosis.outside import (
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION, LastRejection
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry, KeptDelivery
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
@@ -66,7 +65,7 @@ class ConnectionView:
     :param element: what its elements are called, since ids of connections may hold anything.
     :param webhook_url: for the vendor's dashboard.
     :param findings: what can be seen without sending anything.
-    :param last_received: when its newest completion came.
+    :param last: its newest completion.
     :param rejection: the last webhook that was rejected.
     :param may_edit: whether the visitor may test it.
     """
@@ -75,17 +74,20 @@ class ConnectionView:
     element: str
     webhook_url: str
     findings: list[Finding]
-    last_received: datetime | None
-    last_call_id: str | None
+    last: CompletionEntry | None
     rejection: LastRejection | None
-    rejection_remedy: str | None
     may_edit: bool
+
+    @property
+    def rejection_remedy(self) -> str | None:
+        """What to do about the webhook that was rejected."""
+        return _REMEDIES.get(self.rejection.reason) if self.rejection else None
 
     @property
     def works_since(self) -> bool:
         """Whether a webhook was verified after the last that was rejected."""
-        received, rejection = self.last_received, self.rejection
-        return received is not None and rejection is not None and received > rejection.rejected_at
+        last, rejection = self.last, self.rejection
+        return last is not None and rejection is not None and last.received_at > rejection.rejected_at
 
 
 def findings_of_all() -> tuple[list[Finding], Settings | None]:
@@ -113,23 +115,18 @@ def views_of(
     """
     rejected = {one.conn_id: one for one in ledger.deliveries.rejections()} if ledger else {}
     address = default_address()
-    views = []
-    for number, conn_id in enumerate(conn_ids):
-        last = ledger.lists.last_completion(conn_id) if ledger else None
-        rejection = rejected.get(conn_id)
-        view = ConnectionView(
+    return [
+        ConnectionView(
             conn_id=conn_id,
             element=f"c{number}",
             webhook_url=webhook_url(address, conn_id),
             findings=_findings(conn_id, every, settings),
-            last_received=last.received_at if last else None,
-            last_call_id=last.call_id if last else None,
-            rejection=rejection,
-            rejection_remedy=_REMEDIES.get(rejection.reason) if rejection else None,
+            last=ledger.lists.last_completion(conn_id) if ledger else None,
+            rejection=rejected.get(conn_id),
             may_edit=visitor.may_edit_connection(conn_id),
         )
-        views.append(view)
-    return views
+        for number, conn_id in enumerate(conn_ids)
+    ]
 
 
 def stray_of(ledger: CallLedger) -> tuple[LastRejection, str] | None:

@@ -10,32 +10,38 @@ import pytest
 from airflow_provider_voiceinfra.web.pages.call.record_values import (
     MOST_DEPTH,
     MOST_VALUES,
-    Shown,
+    as_json,
+    depth_of,
     fields_of,
-    shown,
 )
+from airflow_provider_voiceinfra.web.pages.rendering import _environment
+from tests.web.pages.reading import elements_of, text_of
+
+
+def shown(value: Any) -> str:
+    """Return the HTML of a value."""
+    macros: Any = _environment().get_template("_call_macros.html").module
+    return str(macros.value(value, "Data"))
 
 
 def test_object_is_a_list_of_names_and_values() -> None:
-    assert shown({"lead_score": 7, "wishes": ["morning", 1.5]}) == Shown(
-        fields=[
-            ("lead_score", Shown(text="7")),
-            ("wishes", Shown(items=[Shown(text="morning"), Shown(text="1.5")])),
-        ]
-    )
+    html = shown({"lead_score": 7, "wishes": ["morning", 1.5]})
+    assert text_of(html) == "lead_score 7 wishes morning 1.5"
+    assert [len(elements_of(html, name)) for name in ("dl", "ul", "pre")] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
     ("value", "word"),
-    [(True, "yes"), (False, "no"), (None, "(none)"), ("", "(empty)"), ([], "(empty)"), ({}, "(empty)")],
+    [
+        *((True, "yes"), (False, "no"), (None, "(none)"), ("", "(empty)"), ([], "(empty)"), ({}, "(empty)")),
+        *((0, "0"), (1, "1"), ("yes", "yes"), ("(none)", "(none)"), (10**20, "1" + "0" * 20)),
+    ],
+    ids=repr,
 )
-def test_value_without_a_text_is_told_in_a_word(value: Any, word: str) -> None:
-    assert shown(value) == Shown(text=word, is_word=True)
-
-
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (1, "1"), ("yes", "yes"), (10**20, "1" + "0" * 20)])
-def test_number_and_text_are_not_taken_for_a_word(value: Any, text: str) -> None:
-    assert shown(value) == Shown(text=text)
+def test_value_is_text_or_told_in_a_word(value: Any, word: str) -> None:
+    html = shown(value)
+    assert text_of(html) == word
+    assert bool(elements_of(html, "span")) == (word.startswith("(") and value != word)
 
 
 def nested(depth: int) -> Any:
@@ -45,18 +51,11 @@ def nested(depth: int) -> Any:
     return value
 
 
-def depth_of(one: Shown) -> int:
-    inner = [*one.items, *(value for _, value in one.fields)]
-    return 1 + max(map(depth_of, inner), default=0)
-
-
 def test_what_is_nested_too_deep_for_a_page_is_shown_as_json() -> None:
-    one = shown(nested(49))
-    assert depth_of(one) == MOST_DEPTH + 1
-    while one.items:
-        [one] = one.items
-    assert one.json is not None
-    assert json.loads(one.json) == nested(49 - MOST_DEPTH)
+    html = shown(nested(49))
+    assert len(elements_of(html, "ul")) == MOST_DEPTH
+    assert elements_of(html, "pre")
+    assert json.loads(text_of(html)) == nested(49 - MOST_DEPTH)
 
 
 @pytest.mark.parametrize(
@@ -65,21 +64,19 @@ def test_what_is_nested_too_deep_for_a_page_is_shown_as_json() -> None:
     ids=range(3),
 )
 def test_what_is_too_long_for_a_page_is_shown_as_json(value: Any) -> None:
-    one = shown(value)
-    assert one.json is not None
-    assert json.loads(one.json) == value
+    html = shown(value)
+    assert [len(elements_of(html, name)) for name in ("dl", "ul", "pre")] == [0, 0, 1]
+    assert json.loads(text_of(html)) == value
 
 
 def test_json_of_a_megabyte_does_not_grow() -> None:
     value = [*nested(45), [1] * 400_000]
-    one = shown(value)
-    assert one.json is not None
-    assert len(one.json) <= len(json.dumps(value))
+    assert depth_of(value) == 0
+    assert len(as_json(value)) <= len(json.dumps(value))
 
 
 def test_too_many_fields_are_shown_as_json_together() -> None:
     values = {f"field_{number}": number for number in range(MOST_VALUES + 1)}
-    [(_, one)] = fields_of(values)
-    assert one.json is not None
-    assert json.loads(one.json) == values
+    [(_, one)] = fields_of(values).items()
+    assert json.loads(text_of(shown(one))) == values
     assert len(fields_of(dict(list(values.items())[:MOST_VALUES]))) == MOST_VALUES

@@ -55,14 +55,12 @@ def test_it_is_that_of_the_very_task_instance(ledger: CallLedger, tasks: Any) ->
     tasks("failed", -1)
     tasks("success", -1, run_id="r2")
     tasks("deferred", 0)
-
     assert task_state(campaign(ledger)) == "failed"
     assert task_state(campaign(ledger, map_index=0)) == "deferred"
 
 
 def test_it_is_not_known_of_one_that_is_not_there_or_has_none(ledger: CallLedger, tasks: Any) -> None:
     tasks(None, 1)
-
     assert task_state(campaign(ledger, map_index=1)) is None
     assert task_state(campaign(ledger, map_index=2)) is None
     assert task_state(campaign(ledger, task_id=None)) is None
@@ -75,5 +73,4 @@ def test_it_is_not_known_if_airflows_database_cannot_be_asked(
         raise RuntimeError("no database")
 
     monkeypatch.setattr("airflow.utils.session.create_session", fail)
-
     assert task_state(campaign(ledger)) is None

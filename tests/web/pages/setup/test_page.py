@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -17,28 +17,18 @@ from airflow_provider_voiceinfra.api.transport import Deadline
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
+from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
 from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
 from tests.support.completions import completion_body
 from tests.test_diagnosis import api, http_server, serving
-from tests.web.pages.conftest import (
-    OP,
-    OWN,
-    PARTIAL,
-    USER,
-    VIEWER,
-    Calls,
-    Client,
-    FakeVisitor,
-    elements_of,
-    text_of,
-)
+from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Calls, Client, FakeVisitor
+from tests.web.pages.reading import elements_of, links_of, shown, text_of
 
-SECRET = "a-long-secret-of-no-meaning"
+SECRET = "secret-of-the-tests"  # which the receiver of these tests knows
 API_KEY = "vk_good_key_of_no_meaning"
 BASE_URL = "https://airflow.example.com/af"
 READER = FakeVisitor("reader", editable_connections=())
 """Somebody who may read every connection, and change none."""
-HOSTILE = "<script>alert('x')</script>\"onload=\"y"
 STARTED = b'{"event": "call.started", "call_id": "call_9", "to_number": "+14155550123"}'
 
 
@@ -52,7 +42,7 @@ def _deployment(ledger: CallLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 Connect = Callable[..., None]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Return what defines a connection; one of the default id is there already."""
 
@@ -66,38 +56,22 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 @pytest.fixture
-def unconnected(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT")
-
-
-@pytest.fixture
 def metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return what stores connections, by their types, in a metadata database of Airflow's."""
-    from airflow.models.connection import Connection
-    from sqlalchemy import Column, MetaData, String, Table, create_engine
+    from sqlalchemy import create_engine
     from sqlalchemy.orm import sessionmaker
 
     def store(**types: str) -> None:
         engine = create_engine(f"sqlite:///{tmp_path / 'airflow.db'}")
-        # Only what is asked for: the whole schema takes Airflow many seconds to build.
-        schema = MetaData()
-        table = Table(
-            Connection.__tablename__, schema, Column("conn_id", String), Column("conn_type", String)
-        )
-        schema.create_all(engine)
         with engine.begin() as connection:
-            for conn_id, conn_type in types.items():
-                connection.execute(table.insert().values(conn_id=conn_id, conn_type=conn_type))
+            # Only what is asked for: the whole schema takes Airflow many seconds to build.
+            connection.exec_driver_sql("CREATE TABLE connection (conn_id TEXT, conn_type TEXT)")
+            for row in types.items():
+                connection.exec_driver_sql("INSERT INTO connection VALUES (?, ?)", row)
         monkeypatch.setattr("airflow.settings.SQL_ALCHEMY_CONN", str(engine.url))
         monkeypatch.setattr("airflow.settings.Session", sessionmaker(engine))
 
     return store
-
-
-def shown(client: TestClient, address: str = "setup", status: int = 200) -> str:
-    answer = client.get(address)
-    assert answer.status_code == status, text_of(answer.text)
-    return text_of(answer.text)
 
 
 def card(client: TestClient, conn_id: str, address: str = "setup") -> str:
@@ -125,9 +99,7 @@ def keep(ledger: CallLedger, body: bytes = STARTED, conn_id: str = "voiceinfra_d
 # --- Connections ------------------------------------------------------------------------------------------
 
 
-def test_webhook_url_can_be_copied_and_is_under_the_path_of_airflow(
-    client: TestClient, connect: Connect
-) -> None:
+def test_webhook_url_can_be_copied_and_is_under_the_path_of_airflow(client: TestClient) -> None:
     html = client.get("setup").text
     [field] = [one for one in elements_of(html, "input") if "readonly" in one]
     assert field["value"] == f"{BASE_URL}/voiceinfra/webhooks/voiceinfra_default"
@@ -135,34 +107,10 @@ def test_webhook_url_can_be_copied_and_is_under_the_path_of_airflow(
     assert button["data-copy"] == field["id"]
 
 
-def test_no_secret_and_no_key_are_ever_shown(client: TestClient, connect: Connect) -> None:
-    connect("rotating", secret=f"{SECRET} another-long-secret")
-    html = client.get("setup").text
-    assert not [word for word in (SECRET, "another-long-secret", API_KEY) if word in html]
-
-
-@pytest.mark.parametrize(
-    ("secret", "words"),
-    [
-        (SECRET, "webhook secret : one is set"),
-        (f"{SECRET} another-long-secret-of-no-meaning", "2 are set, as while rotating"),
-        (None, "none is set, so every webhook is answered 401"),
-        ("short", "shorter than 16 characters"),
-    ],
-    ids=["one", "two", "none", "short"],
-)
-def test_state_of_the_secret_is_told(
-    client: TestClient, connect: Connect, secret: str | None, words: str
-) -> None:
-    connect(secret=secret)
-    assert words in card(client, "voiceinfra_default")
-
-
 def test_connections_are_found_wherever_they_are(
     client: TestClient,
     connect: Connect,
     calls: Calls,
-    ledger: CallLedger,
     metadata: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -171,115 +119,72 @@ def test_connections_are_found_wherever_they_are(
     monkeypatch.setenv("AIRFLOW_CONN_AS_URI", "voiceinfra://:key@/")
     monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", '{"conn_type": "voiceinfra", ')
     metadata(stored="voiceinfra", elsewhere="postgres")
-    calls.place(conn_id="that_called")
-    ledger.deliveries.note_rejection("that_was_turned_away", RejectionReason.WRONG_SIGNATURE.value)
+    connect("Sales")  # shown under the id that was used, not that of its variable
+    for conn_id in ("that_called", "Sales"):
+        calls.place(conn_id=conn_id)
+    calls.ledger.deliveries.note_rejection("that_was_turned_away", RejectionReason.WRONG_SIGNATURE.value)
     found = [url.rpartition("/")[2] for url in urls(client) if url]
     assert found == [
-        "voiceinfra_default",
-        *("as_uri", "in_a_variable", "misspelt", "stored", "that_called", "that_was_turned_away"),
+        *("voiceinfra_default", "Sales", "as_uri", "in_a_variable", "misspelt", "stored"),
+        *("that_called", "that_was_turned_away"),
     ]
     assert "AIRFLOW_CONN_MISSPELT is set and cannot be read" in card(client, "misspelt")
 
 
-def test_variable_is_shown_under_the_id_that_was_used(
-    client: TestClient, connect: Connect, calls: Calls
-) -> None:
-    connect("Sales")
-    calls.place(conn_id="Sales")
-    assert [url.rpartition("/")[2] for url in urls(client) if url] == ["voiceinfra_default", "Sales"]
-
-
 def test_page_says_if_airflows_database_cannot_be_asked(
-    client: TestClient, connect: Connect, metadata: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    client: TestClient, metadata: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = "metadata database could not be asked"
     metadata()
-    assert words not in shown(client)
+    assert words not in shown(client, "setup")
     monkeypatch.setattr("airflow.settings.SQL_ALCHEMY_CONN", "sqlite:////no/such/folder/airflow.db")
-    assert words in shown(client)
+    assert words in shown(client, "setup")
 
 
-def test_default_connection_is_shown_even_if_it_is_missing(client: TestClient, unconnected: None) -> None:
+def test_missing_default_connection_is_shown_and_is_no_fault_beside_another(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT")
     told = card(client, "voiceinfra_default")
     assert "failed connection : there is no connection 'voiceinfra_default'" in told
     assert "Admin > Connections" in told
-
-
-def test_missing_default_connection_is_no_fault_beside_another(
-    client: TestClient, unconnected: None, connect: Connect
-) -> None:
     connect("sales")
     told = card(client, "voiceinfra_default")
     assert "skipped connection : there is none of this id, and none is needed" in told
     assert "failed" not in told
 
 
-def test_connection_of_a_secrets_backend_is_shown_if_asked_for(client: TestClient, connect: Connect) -> None:
+def test_connection_of_a_secrets_backend_is_shown_if_asked_for(client: TestClient) -> None:
     assert f"{BASE_URL}/voiceinfra/webhooks/in%20vault%2F1" in urls(client, "setup?conn_id=+in+vault/1+")
-    assert "A connection is not here" in shown(client)
+    assert "A connection is not here" in shown(client, "setup")
 
 
-def test_connection_that_airflow_cannot_decrypt_is_a_finding(
+def test_what_can_be_seen_without_sending_anything_is_found_at_once_and_no_secret_is_shown(
     client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: str) -> None:
-        raise RuntimeError("the words of a key")
-
-    monkeypatch.setattr("airflow_provider_voiceinfra.deployment.airflow_connection", fail)
-    told = card(client, "voiceinfra_default")
-    assert "it cannot be read (RuntimeError)" in told
-    assert "fernet_key" in told
-    assert "the words of a key" not in told
-
-
-@pytest.mark.parametrize(
-    ("base_url", "words"),
-    [
-        (BASE_URL, f"ok receiver address : {BASE_URL}/voiceinfra"),
-        ("", "[api] base_url is not set"),
-        ("http://airflow.example.com", "is plain http"),
-        ("https://localhost", "is one of this machine or of a private network"),
-        ("https://10.0.0.1", "is one of this machine or of a private network"),
-        ("airflow.example.com", "is not an address"),
-    ],
-    ids=["good", "none", "http", "loopback", "private", "no address"],
-)
-def test_what_is_missing_in_the_address_is_said(
-    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch, base_url: str, words: str
-) -> None:
-    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
-    assert words in shown(client)
-
-
-def test_a_receiver_elsewhere_is_mentioned(client: TestClient, connect: Connect) -> None:
-    assert "outside Airflow, the webhook URLs below are not the right ones" in shown(client)
-
-
-def test_settings_and_ledger_are_looked_at_at_once(client: TestClient, connect: Connect) -> None:
-    told = shown(client)
-    assert "ok settings : section [voiceinfra] is well formed" in told
-    assert re.search(r"ok ledger : sqlite \S+ can be written", told)
-
-
-def test_looking_sends_nothing(client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was sent")
 
     monkeypatch.setattr("requests.sessions.Session.request", refuse)
-    assert client.get("setup").status_code == 200
+    connect("rotating", secret=f"{SECRET} another-long-secret")
+    told = shown(client, "setup")
+    assert "ok settings : section [voiceinfra] is well formed" in told
+    assert re.search(r"ok ledger : sqlite \S+ can be written", told)
+    assert f"ok receiver address : {BASE_URL}/voiceinfra" in told
+    assert "webhook secret : one is set" in card(client, "voiceinfra_default")
+    page = client.get("setup").text
+    assert not [word for word in (SECRET, "another-long-secret", API_KEY) if word in page]
 
 
 # --- Webhooks ---------------------------------------------------------------------------------------------
 
 
-def test_last_webhook_leads_to_its_call(client: TestClient, connect: Connect, calls: Calls) -> None:
+def test_last_webhook_leads_to_its_call(client: TestClient, calls: Calls) -> None:
     assert "none has come so far" in card(client, "voiceinfra_default")
     calls.place()
     last = calls.place()
     assert f"about {last.call_id}" in card(client, "voiceinfra_default")
-    assert f"call?id={last.call_id}" in [
-        one.get("href") for one in elements_of(client.get("setup").text, "a")
-    ]
+    assert f"call?id={last.call_id}" in links_of(client.get("setup").text)
 
 
 @pytest.mark.parametrize(
@@ -292,10 +197,9 @@ def test_last_webhook_leads_to_its_call(client: TestClient, connect: Connect, ca
         (RejectionReason.TOO_LARGE.value, "raise [voiceinfra] max_webhook_bytes"),
         ("a reason of another version", "a reason of another version"),
     ],
-    ids=["wrong", "missing", "malformed", "no secret", "too large", "other"],
 )
 def test_last_rejection_says_why_and_what_to_do(
-    client: TestClient, connect: Connect, ledger: CallLedger, reason: str, remedy: str
+    client: TestClient, ledger: CallLedger, reason: str, remedy: str
 ) -> None:
     for _ in range(3):
         ledger.deliveries.note_rejection("voiceinfra_default", reason)
@@ -305,24 +209,20 @@ def test_last_rejection_says_why_and_what_to_do(
 
 
 def test_every_reason_for_a_rejection_of_a_connection_has_a_remedy() -> None:
-    from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
-
     assert {*RejectionReason} - {RejectionReason.UNKNOWN_CONNECTION} == _REMEDIES.keys()
 
 
-def test_rejection_before_a_webhook_that_was_verified_is_history(
-    client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
-) -> None:
-    ledger.deliveries.note_rejection("voiceinfra_default", RejectionReason.WRONG_SIGNATURE.value)
+def test_rejection_before_a_webhook_that_was_verified_is_history(client: TestClient, calls: Calls) -> None:
+    calls.ledger.deliveries.note_rejection("voiceinfra_default", RejectionReason.WRONG_SIGNATURE.value)
     assert "verified again" not in card(client, "voiceinfra_default")
     calls.place()
     assert "verified again" in card(client, "voiceinfra_default")
 
 
-def test_misspelt_webhook_url_is_told(client_of: Client, connect: Connect) -> None:
+def test_misspelt_webhook_url_is_told(client_of: Client) -> None:
     client = client_of(secrets_for={"voiceinfra_default": (SECRET,)}.get)
     assert client.post("http://testserver/webhooks/voiceinfra_defualt", content=STARTED).status_code == 401
-    told = shown(client)
+    told = shown(client, "setup")
     assert "there is no such connection of type voiceinfra: 'voiceinfra_defualt' (at least 1 so far)" in told
     assert "correct the webhook URL in the vendor's dashboard" in told
 
@@ -330,9 +230,9 @@ def test_misspelt_webhook_url_is_told(client_of: Client, connect: Connect) -> No
 # --- Checks -----------------------------------------------------------------------------------------------
 
 
-@contextmanager
+@pytest.fixture
 def served(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Serve the application that a client asks, at the address that its own settings name."""
+    """Serve the application that the client asks, at the address that its own settings name."""
     outer = FastAPI()
     outer.mount("/voiceinfra", client.app)
     with serving(outer) as address:
@@ -347,33 +247,21 @@ def press(client: TestClient, what: str, conn_id: str = "voiceinfra_default", st
     return text_of(answer.text)
 
 
-def test_everything_is_checked_without_a_call(
-    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = client_of(secrets_for=lambda _: (SECRET,))
-    with http_server(api(400)) as address, served(client, monkeypatch):
+CHECKED = ("connection", "API key", "settings", "ledger", "webhook secret", "receiver", "test delivery")
+
+
+def test_everything_is_checked_without_a_call(client: TestClient, connect: Connect, served: str) -> None:
+    with http_server(api(400)) as address:
         connect(host=address)
         told = press(client, "check")
-    for name in (
-        "connection",
-        "API key",
-        "settings",
-        "ledger",
-        "webhook secret",
-        "receiver",
-        "test delivery",
-    ):
-        assert f"ok {name} :" in told
+    assert [name for name in CHECKED if f"ok {name} :" not in told] == []
     assert "It works, with a remark." in told  # since the vendor cannot reach this machine
     assert not [word for word in (SECRET, API_KEY) if word in told]
 
 
-def test_check_says_what_is_wrong_and_what_to_do(
-    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = client_of(secrets_for=lambda _: ("another secret",))
-    with http_server(api(401)) as address, served(client, monkeypatch):
-        connect(host=address)
+def test_check_says_what_is_wrong_and_what_to_do(client: TestClient, connect: Connect, served: str) -> None:
+    with http_server(api(401)) as address:
+        connect(host=address, secret="a-secret-that-the-receiver-lacks")
         told = press(client, "check")
     assert "Something has to be fixed." in told
     assert "failed API key : The API key is not accepted" in told
@@ -381,41 +269,25 @@ def test_check_says_what_is_wrong_and_what_to_do(
 
 
 def test_test_delivery_arrives_and_leaves_nothing_open(
-    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, served: str, ledger: CallLedger
 ) -> None:
-    connect(secret=f"{SECRET} another-long-secret-of-no-meaning")
-    client = client_of(secrets_for=lambda _: (SECRET, "another-long-secret-of-no-meaning"))
-    with served(client, monkeypatch):
-        told = press(client, "test")
+    told = press(client, "test")
     assert "Everything is in order." in told
-    assert "ok test delivery, secret 1 of 2 : a signed webhook arrived" in told
-    assert "ok test delivery, secret 2 of 2 : a signed webhook arrived" in told
+    assert "ok test delivery : a signed webhook arrived" in told
     assert ledger.deliveries.kept() == []
-    assert len(ledger.deliveries.kept(include_replayed=True)) == 2
+    assert len(ledger.deliveries.kept(include_replayed=True)) == 1
 
 
-def test_only_worker_of_a_server_can_ask_itself(
-    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import requests
-
-    client = client_of(secrets_for=lambda _: (SECRET,))
-    with served(client, monkeypatch) as address:
-        answer = requests.post(
-            f"{address}/voiceinfra/ui/setup/test",
-            data={"conn_id": "voiceinfra_default"},
-            headers=OWN | PARTIAL,
-            timeout=30,
-        )
+def test_only_worker_of_a_server_can_ask_itself(served: str) -> None:
+    address, data = f"{served}/voiceinfra/ui/setup/test", {"conn_id": "voiceinfra_default"}
+    answer = requests.post(address, data=data, headers=OWN | PARTIAL, timeout=30)
     assert "a signed webhook arrived in this ledger" in answer.text
 
 
 def test_address_that_cannot_be_reached_from_here_is_explained(
-    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with http_server(api(200)) as address:
-        pass
-    monkeypatch.setenv("AIRFLOW__API__BASE_URL", address)
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://127.0.0.1:1")
     told = press(client, "test")
     assert "cannot be reached from this machine" in told
     assert "may merely not be let out to its own public address" in told
@@ -439,16 +311,14 @@ def test_checks_wait_for_less_long_than_a_call_would(
 
 
 @pytest.mark.parametrize("what", ["check", "test"])
-def test_connection_that_does_not_exist_can_be_tested(
-    client: TestClient, connect: Connect, what: str
-) -> None:
+def test_connection_that_does_not_exist_can_be_tested(client: TestClient, what: str) -> None:
     assert "there is no connection 'nowhere'" in press(client, what, "nowhere")
 
 
 @pytest.mark.parametrize("what", ["check", "test"])
 @pytest.mark.parametrize("conn_id", ["x" * 251, ""], ids=["long", "empty"])
 def test_conn_id_that_cannot_be_one_is_refused_with_the_field(
-    client: TestClient, connect: Connect, what: str, conn_id: str
+    client: TestClient, what: str, conn_id: str
 ) -> None:
     assert "conn_id" in press(client, what, conn_id, 400)
 
@@ -456,37 +326,30 @@ def test_conn_id_that_cannot_be_one_is_refused_with_the_field(
 # --- Kept deliveries --------------------------------------------------------------------------------------
 
 
-def test_kept_deliveries_are_listed_newest_first(
-    client: TestClient, connect: Connect, ledger: CallLedger
-) -> None:
+def test_kept_deliveries_are_listed_newest_first(client: TestClient, ledger: CallLedger) -> None:
     ids = [keep(ledger, STARTED + b" " * number) for number in range(3)]
-    links = [
-        one["href"] for one in elements_of(client.get("setup").text, "a") if "show=" in str(one.get("href"))
-    ]
+    links = [one for one in links_of(client.get("setup").text) if "show=" in one]
     assert links == [f"setup?show={one}" for one in reversed(ids)]
-    told = shown(client)
-    assert "call.started" in told
-    assert "the event header says something else" in told
-    assert f" {len(STARTED)} " in told
+    told = shown(client, "setup")
+    for words in ("call.started", "the event header says something else", f" {len(STARTED)} "):
+        assert words in told
 
 
 def test_long_list_of_deliveries_goes_on_page_by_page(
-    client: TestClient, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "KEPT_ON_A_PAGE", 2)
     ids = [keep(ledger, STARTED + b" " * number) for number in range(5)]
     address = "setup"
     found: list[int] = []
     while address and len(found) <= len(ids):
-        links = [str(one.get("href")) for one in elements_of(client.get(address).text, "a")]
+        links = links_of(client.get(address).text)
         found += [int(one.rpartition("=")[2]) for one in links if "show=" in one]
         address = next((one.partition("#")[0] for one in links if "older_than=" in one), "")
     assert found == ids[::-1]
 
 
-def test_content_of_a_delivery_is_shown_on_demand_only(
-    client: TestClient, connect: Connect, ledger: CallLedger
-) -> None:
+def test_content_of_a_delivery_is_shown_on_demand_only(client: TestClient, ledger: CallLedger) -> None:
     number = keep(ledger)
     assert "+14155550123" not in client.get("setup").text
     assert '"to_number": "+14155550123"' in shown(client, f"setup?show={number}")
@@ -504,9 +367,7 @@ def test_content_of_a_delivery_is_shown_on_demand_only(
     ],
     ids=["no UTF-8", "half a pair", "deep", "NaN", "long", "markup"],
 )
-def test_any_content_can_be_shown(
-    client: TestClient, connect: Connect, ledger: CallLedger, body: bytes, words: str
-) -> None:
+def test_any_content_can_be_shown(client: TestClient, ledger: CallLedger, body: bytes, words: str) -> None:
     number = keep(ledger, body)
     answer = client.get(f"setup?show={number}")
     assert answer.status_code == 200
@@ -521,10 +382,11 @@ def replay(client: TestClient, id: str | int, status: int = 200) -> str:
     return text_of(answer.text)
 
 
-def test_replay_says_what_became_of_it(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
+def test_replay_says_what_became_of_it(client: TestClient, ledger: CallLedger) -> None:
     recorded = keep(ledger, completion_body("call_1"), event="call.completed")
     assert f"Delivery {recorded} is recorded as the completion of its call." in replay(client, recorded)
     assert ledger.completion("call_1") is not None
+    assert f"Delivery {recorded} says what the ledger knows already" in replay(client, recorded)
     assert f"setup?show={recorded}" not in client.get("setup").text
     assert f"setup?show={recorded}" in client.get("setup?replayed=true").text
     useless = keep(ledger)
@@ -532,38 +394,23 @@ def test_replay_says_what_became_of_it(client: TestClient, connect: Connect, led
     assert f"setup?show={useless}" in client.get("setup").text
 
 
-def test_delivery_that_was_replayed_before_says_so(
-    client: TestClient, connect: Connect, ledger: CallLedger
-) -> None:
-    number = keep(ledger, completion_body("call_1"), event="call.completed")
-    replay(client, number)
-    assert f"Delivery {number} says what the ledger knows already" in replay(client, number)
-
-
-def test_result_of_a_replay_is_announced(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
-    answer = client.post("setup/replay", data={"id": str(keep(ledger))}, headers=OWN | PARTIAL)
-    [told] = [one for one in elements_of(answer.text, "div") if "hx-swap-oob" in one]
-    assert told["id"] == "deliveries-notice"
-    page = client.get("setup").text
-    [place] = [one for one in elements_of(page, "div") if one.get("id") == "deliveries-notice"]
-    assert place["role"] == "status"
-
-
-def test_all_are_replayed_in_the_order_in_which_they_came(
-    client: TestClient, connect: Connect, ledger: CallLedger
+def test_all_are_replayed_in_the_order_in_which_they_came_and_the_result_is_announced(
+    client: TestClient, ledger: CallLedger
 ) -> None:
     for outcome in ("answered", "failed"):
-        body = json.dumps({"call_id": "call_1", "call_outcome": outcome}).encode()
-        keep(ledger, body, event="call.completed")
-    told = replay(client, "all")
-    assert "2 tried again: 1 could be used, 1 stay as they are." in told
+        keep(ledger, completion_body("call_1", outcome), event="call.completed")
+    places = {one.get("id"): one for one in elements_of(client.get("setup").text, "div")}
+    answer = client.post("setup/replay", data={"id": "all"}, headers=OWN | PARTIAL)
+    [told] = [one for one in elements_of(answer.text, "div") if "hx-swap-oob" in one]
+    assert (told["id"], places[told["id"]]["role"]) == ("deliveries-notice", "status")
+    assert "2 tried again: 1 could be used, 1 stay as they are." in text_of(answer.text)
     entry = ledger.completion("call_1")
     assert entry is not None
     assert entry.call_outcome == "answered"
 
 
 def test_replay_of_very_many_says_that_there_are_more(
-    client: TestClient, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "MOST_REPLAYED", 2)
     for number in range(3):
@@ -571,14 +418,12 @@ def test_replay_of_very_many_says_that_there_are_more(
     assert "airflow voiceinfra deliveries --replay all" in replay(client, "all")
 
 
-@pytest.mark.parametrize("id", ["", "x", "-1", "1.0", "²", "9" * 30, "<script>", "ALL"])
-def test_number_of_a_delivery_that_is_none_is_refused_with_the_field(
-    client: TestClient, connect: Connect, id: str
-) -> None:
-    assert "id" in replay(client, id, 400)
+def test_number_of_a_delivery_that_is_none_is_refused_with_the_field(client: TestClient) -> None:
+    for id in ("", "x", "-1", "1.0", "²", "9" * 30, "<script>", "ALL"):
+        assert "id" in replay(client, id, 400), id
 
 
-def test_unknown_delivery_is_not_found(client: TestClient, connect: Connect) -> None:
+def test_unknown_delivery_is_not_found(client: TestClient) -> None:
     assert "There is no such delivery" in replay(client, 77, 404)
     assert "There is no such delivery" in shown(client, "setup?show=77", 404)
 
@@ -586,15 +431,11 @@ def test_unknown_delivery_is_not_found(client: TestClient, connect: Connect) -> 
 @pytest.mark.parametrize(
     "query",
     [
-        "show=x",
-        "show=0",
-        "show=99999999999999999999",
-        "older_than=-1",
-        "replayed=perhaps",
+        *("show=x", "show=0", "show=99999999999999999999", "older_than=-1", "replayed=perhaps"),
         f"conn_id={'x' * 300}",
     ],
 )
-def test_bad_parameter_is_refused_with_the_field(client: TestClient, connect: Connect, query: str) -> None:
+def test_bad_parameter_is_refused_with_the_field(client: TestClient, query: str) -> None:
     assert query.partition("=")[0] in shown(client, f"setup?{query}", 400)
 
 
@@ -603,7 +444,7 @@ def test_bad_parameter_is_refused_with_the_field(client: TestClient, connect: Co
 
 @pytest.mark.parametrize("visitor", [VIEWER, USER], ids=["viewer", "user"])
 def test_visitor_who_may_read_no_connection_learns_which_permission_is_missing(
-    client_of: Client, connect: Connect, visitor: FakeVisitor, ledger: CallLedger
+    client_of: Client, visitor: FakeVisitor, ledger: CallLedger
 ) -> None:
     number = keep(ledger)
     client = client_of(visitor)
@@ -613,16 +454,14 @@ def test_visitor_who_may_read_no_connection_learns_which_permission_is_missing(
         assert "voiceinfra_default" not in told
 
 
-def test_visitor_sees_only_what_they_may_read(
-    client_of: Client, connect: Connect, ledger: CallLedger, calls: Calls
-) -> None:
+def test_visitor_sees_only_what_they_may_read(client_of: Client, connect: Connect, calls: Calls) -> None:
     connect("sales")
-    ledger.deliveries.note_rejection("sales", RejectionReason.WRONG_SIGNATURE.value)
+    calls.ledger.deliveries.note_rejection("sales", RejectionReason.WRONG_SIGNATURE.value)
     calls.place(conn_id="sales")
-    hidden = keep(ledger, conn_id="sales")
+    hidden = keep(calls.ledger, conn_id="sales")
     client = client_of(FakeVisitor(connections=("voiceinfra_default",), editable_connections=()))
     assert urls(client, "setup?conn_id=sales") == [f"{BASE_URL}/voiceinfra/webhooks/voiceinfra_default"]
-    assert "sales" not in shown(client)
+    assert "sales" not in shown(client, "setup")
     assert "There is no such delivery" in shown(client, f"setup?show={hidden}", 404)
 
 
@@ -639,9 +478,7 @@ def test_buttons_are_there_only_for_those_who_may_edit(
     assert sorted(map(str, half)) == ["setup/check", "setup/replay", "setup/replay", "setup/test"]
 
 
-def test_visitor_who_may_not_edit_changes_nothing(
-    client_of: Client, connect: Connect, ledger: CallLedger
-) -> None:
+def test_visitor_who_may_not_edit_changes_nothing(client_of: Client, ledger: CallLedger) -> None:
     number = keep(ledger, completion_body("call_1"), event="call.completed")
     client = client_of(READER)
     for what in ("check", "test"):
@@ -665,34 +502,9 @@ def test_replay_of_all_takes_only_those_that_may_be_edited(
 # --- What else can go wrong -------------------------------------------------------------------------------
 
 
-def test_hostile_words_are_shown_as_text(
-    client: TestClient, connect: Connect, calls: Calls, ledger: CallLedger
-) -> None:
-    calls.place(conn_id=HOSTILE)
-    keep(ledger, conn_id=HOSTILE, reason=f"{HOSTILE} reason", event=f"{HOSTILE} event")
-    ledger.deliveries.note_rejection(HOSTILE, f"{HOSTILE} rejected")
-    ledger.deliveries.note_rejection("", f"{HOSTILE} stray")
-    html = client.get("setup").text
-    told = text_of(html)
-    for words in (
-        HOSTILE,
-        f"{HOSTILE} reason",
-        f"{HOSTILE} event",
-        f"{HOSTILE} rejected",
-        f"{HOSTILE} stray",
-    ):
-        assert words in told
-    assert "<script>alert" not in html
-    assert not [one for one in elements_of(html, "section") if "onload" in one]
-
-
 @pytest.mark.parametrize("address", ["setup", "setup?show=1"])
 def test_page_helps_while_the_ledger_is_down(
-    client: TestClient,
-    connect: Connect,
-    ledger: CallLedger,
-    monkeypatch: pytest.MonkeyPatch,
-    address: str,
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     url = "sqlite:////no/such/folder/ledger.db"
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", url)
@@ -705,37 +517,32 @@ def test_page_helps_while_the_ledger_is_down(
 
 
 def test_page_without_ledger_is_for_those_who_may_read_connections_only(
-    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+    client_of: Client, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone() -> None:
         raise LedgerUnavailableError("the database is away")
 
     monkeypatch.setattr(ledger.deliveries, "rejections", gone)
-    assert "permission to read connections" in shown(client_of(VIEWER), status=403)
+    assert "permission to read connections" in shown(client_of(VIEWER), "setup", 403)
 
 
 @pytest.mark.parametrize("what", ["test", "replay"])
 def test_change_while_the_ledger_is_down_is_answered_503(
-    client_of: Client, connect: Connect, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, what: str
+    client: TestClient, served: str, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    number = keep(ledger)
+    data = {"conn_id": "voiceinfra_default", "id": str(keep(ledger))}
 
     def gone(*_: object, **__: object) -> None:
         raise LedgerUnavailableError("the database is away")
 
     for name in ("get", "listed", "rejections"):
         monkeypatch.setattr(ledger.deliveries, name, gone)
-    client = client_of(secrets_for=lambda _: (SECRET,))
-    data = {"conn_id": "voiceinfra_default", "id": str(number)}
-    with served(client, monkeypatch):
-        answer = client.post(f"setup/{what}", data=data, headers=OWN | PARTIAL)
+    answer = client.post(f"setup/{what}", data=data, headers=OWN | PARTIAL)
     assert answer.status_code == 503
     assert "ledger" in text_of(answer.text)
 
 
-def test_setting_that_cannot_be_used_is_named(
-    client_of: Client, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_setting_that_cannot_be_used_is_named(client_of: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
-    told = shown(client_of(ledger=None, settings=None), status=503)
+    told = shown(client_of(ledger=None, settings=None), "setup", 503)
     assert "failed settings : The ledger is a SQLite file, but CeleryExecutor" in told
