@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import gzip
 import io
@@ -72,7 +71,7 @@ class FlakyLedger:
         ``"after"`` it was done, as when a connection breaks during a commit; ``None`` if it works.
     """
 
-    def __init__(self, ledger: CallLedger, fails: Callable[[str], str | None]) -> None:
+    def __init__(self, ledger: LedgerPart, fails: Callable[[str], str | None]) -> None:
         self._ledger: Any = ledger
         self._fails = fails
         self._lock = threading.Lock()
@@ -81,8 +80,8 @@ class FlakyLedger:
     def __getattr__(self, name: str) -> Any:
         work = getattr(self._ledger, name)
         if isinstance(work, LedgerPart):
-            part = copy.copy(self)
-            part._ledger = work
+            part = FlakyLedger(work, self._fails)
+            part._lock, part.failures = self._lock, self.failures
             return part
         if not callable(work):
             return work

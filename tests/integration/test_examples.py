@@ -237,7 +237,7 @@ def test_appointment_reminders_call_only_where_the_hour_is_decent(deployment: De
         "appointment_reminders",
         calling_window=f"{opens:%H:%M}-{closes:%H:%M}",
         # Until then those elsewhere wait for their hour, which does not come.
-        hours=45 / 3600,
+        hours=60 / 3600,
     )
 
     assert played.state == "success"

@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CampaignBusyError,
     LedgerUnavailableError,
+    VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
@@ -286,6 +287,16 @@ class TestApiOutOfReach:
             assert told["contacts"] == 40
             assert told.get("expired", 0) == 0
 
+    def test_after_a_long_time_it_fails_and_the_next_try_calls_everybody(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(obstacles, "PATIENCE", SECOND)
+        called = bench.load(numbers(5))
+        with pytest.raises(VoiceInfraError, match="cannot be reached"):
+            bench.run(bench.plan(), base_url=f"http://127.0.0.1:{free_port()}/v1")
+        assert bench.run(bench.plan(), origin=NEXT_TRY) is End.FINISHED
+        assert bench.dialled() == dict.fromkeys(called, 1)
+
 
 class TestLedgerThatFails:
     @pytest.mark.parametrize("seed", range(2))
@@ -303,6 +314,20 @@ class TestLedgerThatFails:
         assert flaky.failures.total() > 0
         assert bench.dialled() == {number: 2 if number.endswith("7") else 1 for number in called}
         assert bench.summary(plan).get("unknown", 0) == 0
+
+    def test_with_lost_answers_as_well(self, bench: Bench) -> None:
+        bench.load(numbers(30))
+        faults = ["cut_after", "error_before", "bad_json_2xx", "rate_limited", "webhook_early"]
+        bench.sandbox.configure(call_seconds=0.05, fault_rate=0.4, faults=faults)
+        plan = bench.plan(max_active_calls=6, unknown_timeout=2 * SECOND)
+        with bench.running(plan, FlakyLedger(bench.ledger, at_random(7, 0.2))) as ended:
+            pass
+        assert ended == [End.FINISHED]
+        assert max(bench.dialled().values()) == 1
+        unknown = bench.summary(plan).get("unknown", 0)
+        assert len(bench.dialled()) + unknown == 30
+        requests = bench.sandbox.audit()["requests"]
+        assert unknown == sum(request["fault"] == "error_before" for request in requests)
 
     @pytest.mark.parametrize("cancel", [False, True], ids=["goes on", "is cancelled"])
     def test_it_is_away_for_a_while_and_nobody_is_dialled_meanwhile(self, bench: Bench, cancel: bool) -> None:
