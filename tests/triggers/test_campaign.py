@@ -127,7 +127,9 @@ def test_outlasts_a_dead_ledger(ledger: CallLedger, how: str) -> None:
         happens = [in_thread(complete, ledger, call_id), back()]
     trigger = VoiceInfraCampaignTrigger("campaign", later(0.5 if how == "moment" else 60), calls=1)
     with broken.context() as broken:
-        for name in ("cancelled_campaigns", "open_calls", "last_sequence", "completions_after"):
+        for name in ("cancelled", "open_calls"):
+            broken.setattr(CampaignsLedger, name, away)
+        for name in ("last_sequence", "completions_after"):
             broken.setattr(CallLedger, name, away)
         fired, status = asyncio.run(while_running(trigger, *happens))
     assert not any(fired)

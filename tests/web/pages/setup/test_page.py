@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.api.transport import Deadline
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
 from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
 from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
@@ -519,10 +520,10 @@ def test_page_helps_while_the_ledger_is_down(
 def test_page_without_ledger_is_for_those_who_may_read_connections_only(
     client_of: Client, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone() -> None:
+    def gone(_: object) -> None:
         raise LedgerUnavailableError("the database is away")
 
-    monkeypatch.setattr(ledger.deliveries, "rejections", gone)
+    monkeypatch.setattr(DeliveriesLedger, "rejections", gone)
     assert "permission to read connections" in shown(client_of(VIEWER), "setup", 403)
 
 
@@ -536,7 +537,7 @@ def test_change_while_the_ledger_is_down_is_answered_503(
         raise LedgerUnavailableError("the database is away")
 
     for name in ("get", "listed", "rejections"):
-        monkeypatch.setattr(ledger.deliveries, name, gone)
+        monkeypatch.setattr(DeliveriesLedger, name, gone)
     answer = client.post(f"setup/{what}", data=data, headers=OWN | PARTIAL)
     assert answer.status_code == 503
     assert "ledger" in text_of(answer.text)
