@@ -55,13 +55,16 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_AIRFLOW_HOME, ignore_errors=True)
 
 
-# What one process runs as a whole, in order: those with a real Airflow share it; the others have a server for
-# all tests of a file. Whatever is not named goes to any process.
+# What one process runs as a whole, in order: those with a real Airflow share it; the others make something
+# once that takes seconds. Whatever is not named goes to any process.
 TOGETHER = {
     "tests/integration/browser/test_under_a_path.py": "the Airflow under a path",
     "tests/integration/browser/": "the Airflow of the browser",
     "tests/integration/": "the Airflow of the DAGs",
     "tests/faults/test_faults.py": "faults",
+    "tests/web/test_app.py": "a metadata database",
+    "tests/test_packaging.py": "a package",
+    "tests/test_import_cost.py": "processes that import",
 }
 
 
