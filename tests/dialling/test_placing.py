@@ -982,7 +982,7 @@ def racer(pipe: Connection, ledger_url: str, base_url: str, keys: list[str], see
 
 
 def test_many_processes_race_for_many_keys_and_each_key_rings_once(stage: Stage) -> None:
-    keys = [f"key {number}" for number in range(120)]
+    keys = [f"key {number}" for number in range(60)]
     racers = []
     for seed in range(8):
         pipe, theirs = processes.Pipe()
