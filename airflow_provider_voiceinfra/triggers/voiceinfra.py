@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from inspect import signature
@@ -140,9 +141,9 @@ class LedgerTrigger(BaseTrigger):
         status, call_ids = (TIMED_OUT, self.call_ids or []) if found is None else (COMPLETED, found)
         yield TriggerEvent(CompletionEvent(status=status, call_ids=call_ids))
 
+    @abstractmethod
     async def _wait(self, shared: Shared) -> list[str] | None:
         """Wait; return the calls that the event is to name, or ``None`` if there is nothing to wait for."""
-        raise NotImplementedError
 
 
 class VoiceInfraCallCompletedTrigger(LedgerTrigger):
