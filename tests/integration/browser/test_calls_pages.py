@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import pytest
 from harness.processes import wait_for
-from playwright.sync_api import Frame, Locator, Page, expect
+from playwright.sync_api import Frame, Locator, Page, Route, expect
 
 from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import (
@@ -74,6 +74,7 @@ def open_calls(page: Page) -> Frame:
     frame = open_from_menu(page, *CALLS)
     frame.get_by_label("DAG", exact=True).fill(DAG)
     frame.get_by_label("DAG", exact=True).press("Enter")
+    frame.wait_for_url(lambda url: f"dag_id={DAG}" in url)  # the calls of all DAGs may look alike
     expect(frame.locator("#found")).to_have_text("50 calls on this page.")
     expect(rows(frame, "Calls").filter(has_text=DAG)).to_have_count(50)
     return frame
@@ -260,6 +261,27 @@ def test_who_presses_next_as_soon_as_a_page_is_there_gets_the_one_after_it(open_
     with same_document(frame):
         frame.get_by_role("link", name="Next").click()
         expect(frame.locator("#found")).to_have_text("20 calls on this page.")
+
+
+def test_answer_that_comes_late_does_not_take_the_place_of_what_was_asked_for_after_it(
+    open_page: OpenPage,
+) -> None:
+    page = open_page("op")
+    frame = open_calls(page)
+    held: list[Route] = []
+    page.route("**/calls?*outcome=failed*", lambda route: held.append(route))
+    with same_document(frame):
+        with page.expect_request("**/calls?*outcome=failed*"):
+            outcome_field(frame).select_option("failed")
+        frame.get_by_role("link", name="Next").click()
+        expect(frame.get_by_role("link", name="Previous")).to_be_visible()
+        for route in held:
+            route.continue_()
+        assert held
+        page.wait_for_load_state("networkidle")
+        assert frame.get_by_role("link", name="Previous").is_visible()
+        assert "outcome" not in query(frame)
+    page.unroute_all()
 
 
 def test_airflow_follows_addresses_however_fast_they_change(open_page: OpenPage) -> None:
