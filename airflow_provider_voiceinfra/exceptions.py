@@ -150,6 +150,10 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's database cannot be reached or written."""
 
 
+class UnstorableValueError(LedgerError, ValueError):
+    """The ledger's database cannot hold a value; to try again would not help."""
+
+
 class IdempotencyConflictError(LedgerError):
     """The idempotency key was used before, for a request that differs.
 

@@ -48,6 +48,8 @@ STORE_PATIENCE = 300.0
 # A request begins within this of the last look at its claim, or not at all, in seconds: after a longer pause
 # others may have given the claim up, and redialled.
 BEGIN_WITHIN = 10.0
+# A claim that is older is looked at again before its first request, in seconds, as after a wait for the rate.
+FRESH_FOR = 0.25
 # How often a process that lost the race for a key looks for the winner's answer, in seconds.
 LOSERS_INTERVAL = 0.25
 _RETRY_WAITS = (
@@ -115,8 +117,9 @@ class CallPlacer:
         The ledger keeps it like any other call, so that its completion is not taken for another call's.
         """
         call = call.validated()
+        asked_at = self._clocks.passed()
         entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin=origin)
-        result = self._dial(entry, call)
+        result = self._dial(entry, call, asked_at)
         if result is not None:
             return result
         entry = self._ledger.call_by_hash(entry.key_hash) or entry
@@ -145,11 +148,12 @@ class CallPlacer:
         while True:
             if seen and self._ledger.call_by_key(key) is None:
                 raise gone_from_ledger(call)
+            asked_at = self._clocks.passed()
             entry, won = self._claim(key, call, origin=origin)
             seen = True
             result: Placement | Pending | None = None
             if won:
-                result = self._dial(entry, call)
+                result = self._dial(entry, call, asked_at)
             elif entry.state is CallState.CLAIMED:
                 self._await_owner(entry)
             elif entry.state is CallState.ACCEPTED:
@@ -175,17 +179,24 @@ class CallPlacer:
                 return
             self._sleep(LOSERS_INTERVAL)
 
-    def _dial(self, entry: CallEntry, call: OutboundCall) -> Placement | None:
-        """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again."""
+    def _dial(self, entry: CallEntry, call: OutboundCall, asked_at: float) -> Placement | None:
+        """Send the request of a claim that is ours; ``None`` if its outcome has to be looked up again.
+
+        :param asked_at: when the claim was asked for, in seconds of ``Clocks.passed``.
+        """
         number = mask_number(call.to_number)
         log.info("Placing a call to %s with agent %s.", number, call.agent_id)
         may_ring = False
+        looked_at: float | None = asked_at
 
         def send() -> PlacedCall:
-            nonlocal may_ring
+            nonlocal may_ring, looked_at
             self._before_send()
-            begin_by = self._clocks.passed() + BEGIN_WITHIN
-            self._ledger.renew(entry)
+            passed = self._clocks.passed()
+            if looked_at is None or passed - looked_at > FRESH_FOR:
+                looked_at = passed
+                self._ledger.renew(entry)
+            begin_by, looked_at = looked_at + BEGIN_WITHIN, None
             may_ring = True
             try:
                 return self._client.place(call, begin_by=begin_by)
@@ -269,7 +280,8 @@ class CallPlacer:
                 policy.timeout,
             )
             try:
-                return self._dial(self._ledger.claim_redial(entry, origin=origin), call)
+                asked_at = self._clocks.passed()
+                return self._dial(self._ledger.claim_redial(entry, origin=origin), call, asked_at)
             except ClaimLostError:
                 return None
             except CallNotPlacedError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func,
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
-from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
+from airflow_provider_voiceinfra.ledger.records import Arrival, CallEntry, Settlement
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
-    add_completion,
+    add_completions,
     in_state,
-    insert_or_nothing,
+    insert_missing,
     now,
     owned_call_ids,
     same_number,
@@ -42,17 +42,16 @@ def with_foreign_completion(connection: Connection, settlements: Sequence[Settle
     return found
 
 
-def is_foreign(connection: Connection, call_id: str, conn_id: str, account: str | None) -> bool:
-    """Return whether a call of the ledger was placed through a connection of another account."""
-    query = select(calls.c.key_hash).where(calls.c.call_id == call_id, ~same_account(calls, conn_id, account))
-    return connection.execute(query).first() is not None
+def keep_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep deliveries as they came, unless the same bytes of their connection are kept already."""
 
+    def digest(row: Mapping[str, Any]) -> str:
+        return hashlib.sha256(row["conn_id"].encode() + b"\n" + row["body"]).hexdigest()
 
-def keep_delivery(connection: Connection, body: bytes, conn_id: str, **values: Any) -> None:
-    """Keep a delivery as it came, unless the same bytes of its connection are kept already."""
-    digest = hashlib.sha256(conn_id.encode() + b"\n" + body).hexdigest()
-    row = {"digest": digest, "body": body, "conn_id": conn_id, **values}
-    insert_or_nothing(connection, deliveries, row)
+    if rows:
+        connection.execute(
+            insert_missing(connection, deliveries), [{"digest": digest(row), **row} for row in rows]
+        )
 
 
 def give_back_completion(connection: Connection, entry: CallEntry, call_id: str) -> None:
@@ -77,7 +76,7 @@ def give_back_completion(connection: Connection, entry: CallEntry, call_id: str)
 def make_room(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
     """Keep another account's completion aside if its call can only be of the account of this one.
 
-    That is so if a call has the id, which is of this account then: see ``is_foreign``. While none has it, as
+    That is so if a call has the id, which is of this account then: see ``arrivals``. While none has it, as
     long as an answer is not stored yet, or if it was lost, this account must wait for such a call, and the
     other must not.
 
@@ -116,9 +115,9 @@ def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, 
 
 
 def _keep_aside(connection: Connection, foreign: Row[Any]) -> None:
-    theirs = {name: getattr(foreign, name) for name in ("account", "call_id", "received_at")}
-    reason = KeptReason.OTHER_ACCOUNT.value
-    keep_delivery(connection, foreign.body, foreign.conn_id, reason=reason, **theirs)
+    names = ("body", "conn_id", "account", "call_id", "received_at")
+    theirs = {name: getattr(foreign, name) for name in names}
+    keep_deliveries(connection, [{**theirs, "reason": KeptReason.OTHER_ACCOUNT.value}])
     connection.execute(delete(completions).where(completions.c.call_id == foreign.call_id))
 
 
@@ -128,8 +127,8 @@ def _use(connection: Connection, delivery: Row[Any]) -> bool:
     except UnusableRecordError:
         return False
     is_end = is_completed_event(delivery.event) and is_completed_event(record.payload.get("event"))
-    own = (delivery.body, delivery.conn_id, delivery.account)
-    if not is_end or not add_completion(connection, record, *own):
+    if not is_end:
         return False
+    add_completions(connection, [Arrival(delivery.body, delivery.conn_id, delivery.account, record)])
     connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(replayed_at=now()))
     return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, select
@@ -69,7 +70,8 @@ class CallsLedger(LedgerPart):
         :raises IdempotencyConflictError: if the key stands for another request that may have rung.
         """
         job = Job(key, call, origin or CallOrigin())
-        [(entry, won)] = self.claim_many([job], conn_id=conn_id, account=account)
+        claim_many = partial(self.claim_many, conn_id=conn_id, account=account)
+        entry, won = self._database.group(("claims", conn_id, account), claim_many)(job)
         different = [] if won else entry.differences(call.to_request(), conn_id)
         if different:
             raise IdempotencyConflictError(key, different)
@@ -89,7 +91,7 @@ class CallsLedger(LedgerPart):
         owner died between the claim and the answer. A call that was made for another request counts: a
         contact may have been changed after it had been called.
 
-        :param jobs: each key once.
+        :param jobs: of several for one key, at most one gets the right.
         :param conn_id: the connection that they go through.
         :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :param owner: the campaign that all of them are of, and the process that runs it; if not set, it is
@@ -138,15 +140,18 @@ class CallsLedger(LedgerPart):
 
     def accept(self, entry: CallEntry, call_id: str) -> CallEntry:
         """Store the API's answer; see ``settle_many``."""
-        return self.settle_many([Settlement(entry, CallState.ACCEPTED, call_id=call_id)])[0]
+        return self._settle(Settlement(entry, CallState.ACCEPTED, call_id=call_id))
 
     def refuse(self, entry: CallEntry, code: str, message: str) -> CallEntry:
         """Store that nothing was placed, so that the key may be tried again; see ``settle_many``."""
-        return self.settle_many([Settlement(entry, CallState.REFUSED, code=code, message=message)])[0]
+        return self._settle(Settlement(entry, CallState.REFUSED, code=code, message=message))
 
     def mark_unknown(self, entry: CallEntry, code: str, message: str) -> CallEntry:
         """Store that the call may or may not have been placed; see ``settle_many``."""
-        return self.settle_many([Settlement(entry, CallState.UNKNOWN, code=code, message=message)])[0]
+        return self._settle(Settlement(entry, CallState.UNKNOWN, code=code, message=message))
+
+    def _settle(self, settlement: Settlement) -> CallEntry:
+        return self._database.group("settlements", self.settle_many)(settlement)
 
     def settle_many(self, settlements: Sequence[Settlement]) -> list[CallEntry]:
         """Store what became of calls; it is durable before this returns.

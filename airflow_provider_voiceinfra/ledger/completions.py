@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
-from airflow_provider_voiceinfra.ledger.accounts import is_foreign, make_room
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
+from airflow_provider_voiceinfra.ledger.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.records import (
+    Arrival,
+    CallEntry,
+    CallState,
+    CompletionEntry,
+    Recorded,
+    Stored,
+)
 from airflow_provider_voiceinfra.ledger.rows import (
     WITHOUT_BODY,
-    add_completion,
     lock_call_ids,
     now,
     owned_call_ids,
@@ -35,28 +41,25 @@ class CompletionsLedger(LedgerPart):
     def complete(
         self, record: CompletionRecord, body: bytes, *, conn_id: str, account: str | None = None
     ) -> Recorded:
-        """Store a completion; it is durable before this returns.
+        """Store a completion; see ``take_in``.
 
         :param record: the record as read from the body.
         :param body: the raw bytes as received.
         :param conn_id: the connection whose webhook brought it.
         :param account: that connection's account, see ``VoiceInfraConnection.account``.
-        :return: whether it is new, what is there already, or that the call is another account's.
+        :return: whether it is new, there already, or kept as it came since it cannot be this call's.
         """
-        known = self.completion(record.call_id)  # what the vendor repeats needs no lock
-        if known is not None and known.is_same(body, conn_id, account):
-            return Recorded.DUPLICATE
+        return self.take_in([Arrival(body, conn_id, account, record)])[0].recorded
+
+    def take_in(self, arrivals: Sequence[Arrival]) -> list[Stored]:
+        """Store genuine webhooks in one transaction; they are durable before this returns.
+
+        What is no completion, or of no use as one, is kept as it came; the same bytes are kept once.
+
+        :return: what became of each, in order.
+        """
         with self._database.writing() as connection:
-            lock_call_ids(connection, [record.call_id])
-            known = _completion(connection, record.call_id)
-            if known is not None and known.is_same(body, conn_id, account):
-                return Recorded.DUPLICATE
-            if is_foreign(connection, record.call_id, conn_id, account):
-                return Recorded.FOREIGN
-            if known is not None and not make_room(connection, record, conn_id, account):
-                return Recorded.DIFFERENT
-            added = add_completion(connection, record, body, conn_id, account)
-        return Recorded.NEW if added else Recorded.DIFFERENT
+            return take_in(connection, arrivals)
 
     def completion(self, call_id: str) -> CompletionEntry | None:
         """Return the completion of a call, with its body."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, update
 
-from airflow_provider_voiceinfra.ledger.accounts import keep_delivery
+from airflow_provider_voiceinfra.ledger.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.ledger.records import Arrival, KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 
 _KEPT = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
@@ -40,10 +40,9 @@ class DeliveriesLedger(LedgerPart):
         :param event: the event header, if there was one.
         :param call_id: the call that it is about, if that could be read.
         """
-        values = {"account": account, "reason": reason, "call_id": call_id, "received_at": now()}
-        event = event[:255] if event else None
+        arrival = Arrival(body, conn_id, account, reason=reason, event=event, call_id=call_id)
         with self._database.writing() as connection:
-            keep_delivery(connection, body, conn_id, event=event, **values)
+            take_in(connection, [arrival])
 
     def kept(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
         """Return kept deliveries, newest first.

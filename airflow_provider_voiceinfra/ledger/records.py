@@ -42,6 +42,8 @@ class Recorded(str, Enum):
     """The call has a record already, and this one says something else."""
     FOREIGN = "foreign"
     """The call was placed through a connection of another account."""
+    USELESS = "useless"
+    """It is no completion, or one that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,39 @@ class Settlement:
     call_id: str | None = None
     code: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A genuine webhook that is to be stored, as a completion or as it came.
+
+    :param body: the raw bytes as received.
+    :param conn_id: the connection whose webhook brought it.
+    :param account: that connection's account, see ``VoiceInfraConnection.account``.
+    :param record: the completion as read from the body; ``None`` if it cannot be used as one.
+    :param reason: why it cannot be, see ``webhooks.reasons``.
+    :param event: the event header, if there was one.
+    :param call_id: the call that it is about, if that could be read.
+    """
+
+    body: bytes = field(repr=False)
+    conn_id: str
+    account: str | None = None
+    record: CompletionRecord | None = field(default=None, repr=False)
+    reason: str = ""
+    event: str | None = None
+    call_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of an arrival.
+
+    :param claimed_at: when its call was claimed, aware UTC; ``None`` if no call has its id so far.
+    """
+
+    recorded: Recorded
+    claimed_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, case, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, storable_text
+from airflow_provider_voiceinfra.calls import storable_text
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
@@ -21,6 +22,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
     database_time,
 )
 from airflow_provider_voiceinfra.ledger.records import (
+    Arrival,
     CallEntry,
     CallOrigin,
     CallState,
@@ -41,11 +43,12 @@ def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str,
     write the values into the statement.
     """
     # Without the option a driver that forgets the number with its cursor, as psycopg does, would answer -1.
-    statement = _insert_missing(connection, table).execution_options(preserve_rowcount=True)
+    statement = insert_missing(connection, table).execution_options(preserve_rowcount=True)
     return connection.execute(statement.values(**values)).rowcount == 1
 
 
-def _insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Return the statement that adds rows whose unique values are not there yet."""
     # Inline: a row that is not added has no new id to be asked for.
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing().inline()
@@ -100,7 +103,8 @@ def swap(
 
 def in_state(*states: CallState) -> ColumnElement[bool]:
     """Return the condition for calls in one of some states."""
-    return calls.c.state.in_([state.value for state in states])
+    # Not IN, whose values cannot be bound in a statement that is executed many times at once.
+    return or_(*(calls.c.state == state.value for state in states))
 
 
 def change(
@@ -160,26 +164,36 @@ def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -
 
     All who claim many do so in the order of the hashes, or two of them might wait for each other.
     """
-    connection.execute(_insert_missing(connection, calls).values(**sent_now()), list(claims))
+    added = insert_missing(connection, calls).values(**sent_now())
+    filled = added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at)
     own = {claim["token"]: claim for claim in claims}
-    filled = select(calls.c.token, calls.c.claimed_at, calls.c.sent_after, calls.c.sent_at)
-    rows = rows_with(connection.execute, filled, calls.c.key_hash, [claim["key_hash"] for claim in claims])
+    rows = connection.execute(filled, list(claims))
+    return {row.token: CallEntry.from_row({**own[row.token], **row._mapping}) for row in rows}
+
+
+def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None:
+    """Add completions of calls that have none, under the next sequence numbers.
+
+    The caller has locked the ids of their calls.
+    """
+    added = insert_missing(connection, completions).values(stored_at=database_time())
+    first = _next_sequences(connection, len(arrivals))
+    rows = [_completion_values(one, first + place) for place, one in enumerate(arrivals)]
+    stored = connection.execute(added.returning(completions.c.call_id), rows).all()
+    if len(stored) != len(rows):  # a lost record would be worse than one that has to be sent again
+        raise LedgerUnavailableError(
+            "The ledger has taken only some of several completions; nothing is stored."
+        )
+
+
+def _completion_values(arrival: Arrival, sequence: int) -> dict[str, Any]:
+    record = arrival.record
+    assert record is not None
     return {
-        row.token: CallEntry.from_row({**own[row.token], **row._mapping})
-        for row in rows
-        # The same request may have been stored before, when the ledger did not answer.
-        if row.token in own and row.claimed_at == own[row.token]["claimed_at"]
-    }
-
-
-def add_completion(
-    connection: Connection, record: CompletionRecord, body: bytes, conn_id: str, account: str | None
-) -> bool:
-    """Add a completion under the next sequence number; return whether it was: not if its call has one."""
-    values = {
         "call_id": record.call_id,
-        "conn_id": conn_id,
-        "account": account,
+        "sequence": sequence,
+        "conn_id": arrival.conn_id,
+        "account": arrival.account,
         "agent_id": _short(record.text("agent_id"), 255),
         "from_number": _short(record.text("from_number"), 64),
         "to_number": _short(record.text("to_number"), 64),
@@ -188,23 +202,24 @@ def add_completion(
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "received_at": now(),
-        "stored_at": database_time(),
-        "body": body,
+        "body": arrival.body,
     }
-    if insert_or_nothing(connection, completions, {**values, "sequence": _next_sequence(connection)}):
-        return True
-    # The number may be taken, as after a restore of some tables only.
-    highest = connection.execute(select(func.max(completions.c.sequence))).scalar() or 0
-    connection.execute(update(counters).where(_COUNTER, counters.c.value < highest).values(value=highest))
-    return insert_or_nothing(connection, completions, {**values, "sequence": _next_sequence(connection)})
 
 
-def _next_sequence(connection: Connection) -> int:
+def _next_sequences(connection: Connection, number: int) -> int:
+    """Return the first of so many sequence numbers that nobody else gets."""
     # Counting up locks the counter until the commit, so that numbers become visible in their
     # order: who follows them misses none, whichever transaction commits first.
-    connection.execute(update(counters).where(_COUNTER).values(value=counters.c.value + 1))
-    value: int = connection.execute(select(counters.c.value).where(_COUNTER)).scalar_one()
-    return value
+    # The counter may lag behind, as after a restore of some tables only.
+    highest = select(func.coalesce(func.max(completions.c.sequence), 0)).scalar_subquery()
+    behind = counters.c.value < highest
+    counted = (
+        update(counters)
+        .where(_COUNTER)
+        .values(value=case((behind, highest), else_=counters.c.value) + number)
+    )
+    last: int = connection.execute(counted.returning(counters.c.value)).scalar_one()
+    return last - number + 1
 
 
 def _short(text: str | None, length: int) -> str | None:

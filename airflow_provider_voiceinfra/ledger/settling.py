@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_foreign_completion
 from airflow_provider_voiceinfra.ledger.database.schema import calls
@@ -39,13 +39,44 @@ def settle_undisputed(connection: Connection, settlements: Sequence[Settlement])
     disputed = {call_id for call_id, times in Counter(call_ids).items() if times > 1}
     disputed |= owned_call_ids(connection, call_ids)
     disputed |= with_foreign_completion(connection, settlements)
+    alike: dict[tuple[Any, ...], dict[int, Settlement]] = defaultdict(dict)
+    for place, one in enumerate(settlements):
+        if one.call_id not in disputed:
+            alike[_awaiting(one), one.entry.unsettled_since is not None][place] = one
+    done: dict[int, CallEntry] = {}
+    for (states, _), ones in alike.items():
+        done |= _settle_alike(connection, ones, states)
+    return done
+
+
+def _settle_alike(
+    connection: Connection, ones: Mapping[int, Settlement], states: tuple[CallState, ...]
+) -> dict[int, CallEntry]:
+    """Store what became of calls that are in one of the states; return those that were, by their places."""
+    values = {place: _settled_values(one) for place, one in ones.items()}
+    changed = update(calls).where(
+        calls.c.key_hash == bindparam("its_key"), calls.c.token == bindparam("its_token"), in_state(*states)
+    )
     # All do so in the same order, or two of them might wait for each other.
-    done = {}
-    for place, one in sorted(enumerate(settlements), key=lambda numbered: numbered[1].entry.key_hash):
-        if one.call_id not in disputed and swap(connection, one.entry, _awaiting(one), _settled_values(one)):
-            done[place] = one.entry.key_hash
-    stored = read_calls(connection, list(done.values()))
-    return {place: stored[key_hash] for place, key_hash in done.items()}
+    ordered = sorted(ones, key=lambda place: ones[place].entry.key_hash)
+    rows = [
+        {"its_key": ones[place].entry.key_hash, "its_token": ones[place].entry.token, **values[place]}
+        for place in ordered
+    ]
+    connection.execute(changed, rows)
+    # Which of them did change only the rows can say: a driver counts those of many statements together.
+    stored = read_calls(connection, [row["its_key"] for row in rows])
+    return {
+        place: stored[one.entry.key_hash]
+        for place, one in ones.items()
+        if one.entry.key_hash in stored and _shows(stored[one.entry.key_hash], one, values[place])
+    }
+
+
+def _shows(stored: CallEntry, one: Settlement, values: Mapping[str, Any]) -> bool:
+    """Return whether a call is as a settlement leaves it."""
+    names = ("state", "call_id", "error_code", "error_message", "answered_at")
+    return stored.token == one.entry.token and all(getattr(stored, name) == values[name] for name in names)
 
 
 def settle_disputed(connection: Connection, one: Settlement) -> CallEntry:

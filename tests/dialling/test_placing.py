@@ -87,6 +87,15 @@ def make_placer(ledger_url: str, base_url: str, **options: Any) -> CallPlacer:
     return CallPlacer(CallLedger(ledger_url), client, conn_id=CONN_ID, **options)
 
 
+@pytest.fixture
+def waited_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every claim be so old by its request that it is looked at again."""
+    monkeypatch.setattr(placing, "FRESH_FOR", -1.0)
+
+
+WAITED = pytest.mark.usefixtures("waited_for_the_rate")
+
+
 @contextmanager
 def raises(kind: type[Exception]) -> Iterator[Any]:
     """Expect an error of exactly this class that tells no secret."""
@@ -324,6 +333,7 @@ class TestErrorTable:
 
 
 class TestUnknown:
+    @WAITED
     def test_deadline_counts_from_the_last_request_and_nobody_redials_before(self, stage: Stage) -> None:
         pending = stage.lose_answer()
         assert pending.entry == stage.entry
@@ -728,6 +738,7 @@ class TestLosers:
         placed = stage.place(REDIAL_NOW, SECOND_TRY, count=answered)
         assert (placed.how, placed.call.call_id) == (How.TAKEN_UP, "call_1")
 
+    @WAITED
     def test_claim_that_was_taken_over_before_the_request_is_not_sent(self, stage: Stage) -> None:
         def take_over() -> None:
             redial = stage.ledger.claim_redial(
@@ -739,22 +750,26 @@ class TestLosers:
         assert (placed.how, placed.call.call_id) == (How.TAKEN_UP, "call_of_the_other")
         assert stage.requests == 0
 
+    @pytest.mark.parametrize("look", ["claim", "renew"])
     def test_owner_that_is_paused_after_its_last_look_does_not_dial_after_others_have(
-        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, look: str
     ) -> None:
         monkeypatch.setattr(placing, "BEGIN_WITHIN", 0.1)
-        renew = CallLedger.renew
+        monkeypatch.setattr(placing, "FRESH_FOR", -1.0 if look == "renew" else 60.0)
         others: list[Placement] = []
+        placer = stage.placer()
+        attribute, owner = ("_claim", placer) if look == "claim" else ("renew", placer._ledger)
+        looks = getattr(owner, attribute)
 
-        def paused(self: CallLedger, entry: CallEntry) -> None:
-            renew(self, entry)
+        def paused(*args: Any, **options: Any) -> Any:
+            found = looks(*args, **options)
             if not others:
                 begun = time.monotonic()
                 others.append(stage.place(REDIAL_NOW, SECOND_TRY))
                 until(lambda: time.monotonic() > begun + 0.1)
+            return found
 
-        placer = stage.placer()
-        monkeypatch.setattr(placer._ledger, "renew", paused.__get__(placer._ledger))
+        monkeypatch.setattr(owner, attribute, paused)
         placed = placer.place(KEY, CALL, WAIT, origin=FIRST_TRY)
         assert (placed.how, placed.call) == (How.TAKEN_UP, others[0].call)
         assert stage.rang == [others[0].call.call_id]
@@ -896,6 +911,7 @@ class TestLedgerOutage:
         assert (outage.ledger.calls(), outage.requests) == ([], 0)
         assert outage.place().how is How.PLACED
 
+    @WAITED
     def test_before_the_request_nothing_is_sent_and_the_key_may_be_tried_again(self, outage: Outage) -> None:
         options = {"before_send": outage.begin, "bounds": outage.soon_over()}
         outage.fail(LedgerUnavailableError, WAIT, FIRST_TRY, **options)

@@ -297,7 +297,7 @@ class TestRaces:
         become(ledger, claim(ledger, "b"), "refused")
         rivals: list[CallEntry] = []
         claim_it = lambda: rivals.append(ledger.claim("b", CALL, conn_id=CONN_ID)[0])  # noqa: E731
-        after_statement(ledger, "SELECT", "calls", claim_it, nth=2)
+        after_statement(ledger, "SELECT", "calls", claim_it)
         found = ledger.claim_many(wishes("a", "b", "c"), conn_id=CONN_ID)
         assert [won for _, won in found] == [True, False, True]
         assert found[1][0] == rivals[0] == stored(ledger, "b")

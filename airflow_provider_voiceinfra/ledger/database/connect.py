@@ -5,14 +5,30 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Executable, Row, Select, create_engine, event, exc
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Executable,
+    Row,
+    Select,
+    Transaction,
+    create_engine,
+    event,
+    exc,
+)
 
-from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerUnavailableError
+from airflow_provider_voiceinfra.exceptions import (
+    ConfigurationError,
+    LedgerUnavailableError,
+    UnstorableValueError,
+)
 from airflow_provider_voiceinfra.ledger.database import migrate, postgres
+from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
 
@@ -37,6 +53,7 @@ class Database:
         self._ready = False
         self._lock = threading.Lock()
         self._parents: list[Engine] = []
+        self._groups: dict[Hashable, GroupCommit[Any, Any]] = {}
 
     def upgrade(self) -> bool:
         """Create or upgrade the tables; return whether anything had to be done.
@@ -52,6 +69,16 @@ class Database:
         self._parents.append(self.engine)
         self.engine = _engine(self._url, self._pool)
         self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._groups = {}
+
+    def group(
+        self, name: Hashable, store: Callable[[Sequence[Item]], Sequence[Result]]
+    ) -> GroupCommit[Item, Result]:
+        """Return what stores items of this process's threads together, under a name.
+
+        :param store: see ``GroupCommit``; of the first who names the group.
+        """
+        return self._groups.setdefault(name, GroupCommit(store))
 
     def rows(self, query: Executable) -> Sequence[Row[Any]]:
         """Return what a query finds, in a transaction of its own; see ``reading``."""
@@ -82,13 +109,28 @@ class Database:
     def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
         with _errors_for_people():
             self._prepare()
-            with (
-                self.engine.connect().execution_options(**{migrate.WRITING: writing}) as connection,
-                connection.begin(),
-            ):
-                if connection.dialect.name == "postgresql":
-                    postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried)
+            connection, transaction = self._begin(writing, unhurried)
+            with connection, transaction:
                 yield connection
+
+    def _begin(self, writing: bool, unhurried: bool, *, again: bool = True) -> tuple[Connection, Transaction]:
+        """Begin a transaction; a connection that the server has ended meanwhile is replaced."""
+        connection = self.engine.connect().execution_options(**{migrate.WRITING: writing})
+        try:
+            transaction = connection.begin()
+            if connection.dialect.name == "postgresql":
+                # The first round trip, so there is no need for ``pool_pre_ping``, which would be one more.
+                postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried)
+        except exc.DBAPIError as error:
+            connection.close()
+            if not (again and error.connection_invalidated):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection, transaction
+        return self._begin(writing, unhurried, again=False)
 
     def _prepare(self) -> None:
         if self._ready:
@@ -128,6 +170,10 @@ def _errors_for_people() -> Iterator[None]:
         yield
     except exc.IntegrityError:
         raise  # a race was lost, which whoever writes counts on
+    except exc.DataError as error:
+        raise UnstorableValueError(
+            f"The ledger's database cannot hold a value: {_first_line(error)}."
+        ) from error
     # SQLite's own errors come unwrapped from what is done before the first transaction.
     except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
         raise unavailable(error) from error
@@ -135,12 +181,15 @@ def _errors_for_people() -> Iterator[None]:
 
 def unavailable(error: Exception) -> LedgerUnavailableError:
     """Return the error for people: the driver's words without the statement and its values."""
-    cause = getattr(error, "orig", None) or error
-    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     return LedgerUnavailableError(
-        f"The ledger's database cannot be used: {first_line}. Check that it is running, reachable and "
-        "writable from here, and the setting [voiceinfra] sql_alchemy_conn."
+        f"The ledger's database cannot be used: {_first_line(error)}. Check that it is running, "
+        "reachable and writable from here, and the setting [voiceinfra] sql_alchemy_conn."
     )
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
 def _engine(url: URL, pool: Pool) -> Engine:
@@ -153,7 +202,6 @@ def _engine(url: URL, pool: Pool) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
-            pool_pre_ping=True,
             pool_size=kept,
             max_overflow=pool.connections - kept,
             pool_timeout=pool.wait,

@@ -1,0 +1,89 @@
+"""What genuine webhooks make of the ledger, many of them in one transaction of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from airflow_provider_voiceinfra.ledger.accounts import keep_deliveries, make_room
+from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
+from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
+from airflow_provider_voiceinfra.ledger.records import Arrival, CompletionEntry, Recorded, Stored
+from airflow_provider_voiceinfra.ledger.rows import add_completions, lock_call_ids, now
+from airflow_provider_voiceinfra.webhooks.reasons import KeptReason
+
+_REASONS = {
+    Recorded.FOREIGN: KeptReason.OTHER_ACCOUNT.value,
+    Recorded.DIFFERENT: KeptReason.OTHER_RECORD.value,
+}
+
+
+def take_in(connection: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
+    """Record completions and keep the rest; return what became of each, in order."""
+    lock_call_ids(connection, [one.record.call_id for one in arrivals if one.record is not None])
+    stored: dict[int, Stored] = {}
+    left = dict(enumerate(arrivals))
+    while left:
+        # Of several about one call, each is to find what the one before has stored.
+        among: dict[str | int, int] = {}
+        for place, one in left.items():
+            among.setdefault(one.record.call_id if one.record else place, place)
+        stored |= _record(connection, {place: left.pop(place) for place in among.values()})
+    _keep(connection, arrivals, stored)
+    return [stored[place] for place in range(len(arrivals))]
+
+
+def _record(connection: Connection, arrivals: Mapping[int, Arrival]) -> dict[int, Stored]:
+    """Record completions, of which no two are of one call."""
+    call_ids = [one.record.call_id for one in arrivals.values() if one.record is not None]
+    known = {
+        row.call_id: CompletionEntry(**row._mapping)
+        for row in rows_with(connection.execute, select(completions), completions.c.call_id, call_ids)
+    }
+    owner = select(calls.c.call_id, calls.c.conn_id, calls.c.account, calls.c.claimed_at)
+    owners = {row.call_id: row for row in rows_with(connection.execute, owner, calls.c.call_id, call_ids)}
+    stored, new = {}, []
+    for place, one in arrivals.items():
+        if one.record is None:
+            stored[place] = Stored(Recorded.USELESS)
+            continue
+        call = owners.get(one.record.call_id)
+        recorded = _judge(connection, one, known.get(one.record.call_id), call)
+        stored[place] = Stored(recorded, call and call.claimed_at)
+        if recorded is Recorded.NEW:
+            new.append(one)
+    if new:
+        add_completions(connection, new)
+    return stored
+
+
+def _judge(
+    connection: Connection, arrival: Arrival, known: CompletionEntry | None, call: Row[Any] | None
+) -> Recorded:
+    own = (arrival.conn_id, arrival.account)
+    if known is not None and known.is_same(arrival.body, *own):
+        return Recorded.DUPLICATE
+    if (
+        call is not None
+        and call.conn_id != arrival.conn_id
+        and (arrival.account is None or (call.account or "") != arrival.account)
+    ):
+        return Recorded.FOREIGN
+    assert arrival.record is not None
+    if known is not None and not make_room(connection, arrival.record, *own):
+        return Recorded.DIFFERENT
+    return Recorded.NEW
+
+
+def _keep(connection: Connection, arrivals: Sequence[Arrival], stored: Mapping[int, Stored]) -> None:
+    rows = []
+    for place, one in enumerate(arrivals):
+        reason = one.reason if one.record is None else _REASONS.get(stored[place].recorded)
+        if reason is not None:
+            row = {"body": one.body, "conn_id": one.conn_id, "account": one.account, "reason": reason}
+            call_id = one.call_id if one.record is None else one.record.call_id
+            event = one.event[:255] if one.event else None
+            rows.append({**row, "event": event, "call_id": call_id, "received_at": now()})
+    keep_deliveries(connection, rows)
