@@ -47,11 +47,11 @@ def _record(connection: Connection, arrivals: Mapping[int, Arrival]) -> dict[int
     stored, new = {}, []
     for place, one in arrivals.items():
         if one.record is None:
-            stored[place] = Stored(Recorded.USELESS)
+            stored[place] = Stored(Recorded.USELESS, reason=one.reason)
             continue
         call = owners.get(one.record.call_id)
         recorded = _judge(connection, one, known.get(one.record.call_id), call)
-        stored[place] = Stored(recorded, call and call.claimed_at)
+        stored[place] = Stored(recorded, call and call.claimed_at, _REASONS.get(recorded, ""))
         if recorded is Recorded.NEW:
             new.append(one)
     if new:
@@ -78,12 +78,19 @@ def _judge(
 
 
 def _keep(connection: Connection, arrivals: Sequence[Arrival], stored: Mapping[int, Stored]) -> None:
-    rows = []
-    for place, one in enumerate(arrivals):
-        reason = one.reason if one.record is None else _REASONS.get(stored[place].recorded)
-        if reason is not None:
-            row = {"body": one.body, "conn_id": one.conn_id, "account": one.account, "reason": reason}
-            call_id = one.call_id if one.record is None else one.record.call_id
-            event = one.event[:255] if one.event else None
-            rows.append({**row, "event": event, "call_id": call_id, "received_at": now()})
-    keep_deliveries(connection, rows)
+    keep_deliveries(
+        connection,
+        [
+            {
+                "body": one.body,
+                "conn_id": one.conn_id,
+                "account": one.account,
+                "reason": stored[place].reason,
+                "event": one.event[:255] if one.event else None,
+                "call_id": one.call_id if one.record is None else one.record.call_id,
+                "received_at": now(),
+            }
+            for place, one in enumerate(arrivals)
+            if stored[place].reason or one.record is None
+        ],
+    )

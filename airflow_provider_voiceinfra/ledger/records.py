@@ -213,10 +213,12 @@ class Stored:
     """What became of an arrival.
 
     :param claimed_at: when its call was claimed, aware UTC; ``None`` if no call has its id so far.
+    :param reason: why it was kept as it came; empty if it was not.
     """
 
     recorded: Recorded
     claimed_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)

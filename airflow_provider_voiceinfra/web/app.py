@@ -33,7 +33,7 @@ from airflow_provider_voiceinfra.web.receiver.webhook import (
     LEDGER_CONNECTIONS,
     Once,
     Receiver,
-    build_router,
+    build_routes,
     place_of,
 )
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
@@ -76,8 +76,13 @@ def create_app(
         API server can serve them.
     :param visitor: the dependency that returns who asks for a page; if not set, Airflow's login.
     """
-    kept = secrets_for or CachedSecrets(names=lambda: _known_names(receiver))
-    receiver = Receiver(Once(lambda: settings or load_settings()), _opened(ledger, "receiver"), kept)
+    cached = CachedSecrets(names=lambda: _known_names(receiver))
+    receiver = Receiver(
+        Once(lambda: settings or load_settings()),
+        _opened(ledger, "receiver"),
+        secrets_for or cached,
+        remembered=cached.remembered,
+    )
     health = _Health(receiver.ledger)
 
     app = FastAPI(
@@ -90,7 +95,7 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a vendor that follows no redirect would lose the webhook
     app.add_middleware(CloseUnread)
-    app.include_router(build_router(receiver))
+    app.router.routes.extend(build_routes(receiver))
 
     @app.get("/health")
     async def get_health() -> JSONResponse:

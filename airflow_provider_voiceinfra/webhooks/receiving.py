@@ -6,10 +6,9 @@ this returns. Unknown calls are not settled here: whoever waits for one adopts i
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
 from functools import cached_property
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, is_completed_event
-from airflow_provider_voiceinfra.exceptions import LedgerError
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery, Recorded
+from airflow_provider_voiceinfra.ledger.records import Arrival, KeptDelivery, Recorded, Stored
 from airflow_provider_voiceinfra.webhooks import signing
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason, UnusableRecordError
 
@@ -27,11 +25,10 @@ if TYPE_CHECKING:
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
-_USELESS = {Recorded.FOREIGN: KeptReason.OTHER_ACCOUNT, Recorded.DIFFERENT: KeptReason.OTHER_RECORD}
+# Of a value that nobody foresaw; sent again it would fail again, so it is kept until we can read it.
+_UNFORESEEN = (ValueError, TypeError, LookupError, ArithmeticError)
 # A connection that is unknown, or has no secret, costs the same time as one that has.
 _NOBODYS_SECRET = ("nobody-signs-with-this",)
-
-log = logging.getLogger(__name__)
 
 
 class Outcome(str, Enum):
@@ -77,12 +74,14 @@ class Receipt:
     :param reason: why it was kept or rejected, see ``webhooks.reasons``.
     :param call_id: the call that it is about, if that could be read.
     :param record: what is new in the ledger by it, if anything is.
+    :param claimed_at: when its call was claimed, aware UTC, if the ledger knows that call by now.
     """
 
     outcome: Outcome
     reason: str | None = None
     call_id: str | None = None
     record: CompletionRecord | None = field(default=None, repr=False, compare=False)
+    claimed_at: datetime | None = field(default=None, compare=False)
 
 
 def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> RejectionReason | None:
@@ -115,35 +114,25 @@ def verify(
     return None if genuine else RejectionReason.WRONG_SIGNATURE
 
 
-def store(delivery: Delivery, ledger: CallLedger) -> Receipt:
-    """Record a genuine delivery, or keep it; it is durable once this returns.
+def store(deliveries: Sequence[Delivery], ledger: CallLedger) -> list[Receipt]:
+    """Record genuine deliveries, or keep them, in one transaction; they are durable once this returns.
 
-    :raises LedgerError: if it could not be stored; the sender has to send it again.
+    :raises LedgerError: if they could not be stored; their senders have to send them again.
     """
-    receipt = _record(delivery, ledger)
-    if receipt.outcome is Outcome.KEPT:
-        ledger.deliveries.keep(
-            delivery.body,
-            conn_id=delivery.conn_id,
-            account=delivery.account,
-            reason=receipt.reason or "",
-            event=_plain(delivery.event),
-            call_id=receipt.call_id,
-        )
-    return receipt
+    arrivals = [_read(delivery) for delivery in deliveries]
+    try:
+        return _store(arrivals, ledger)
+    except _UNFORESEEN:  # one of them has to be kept; none of the others fails for it
+        return [_store_alone(arrival, ledger) for arrival in arrivals]
 
 
-def report(delivery: Delivery, receipt: Receipt, ledger: CallLedger | None) -> None:
-    """Report to the metrics what became of a delivery; its sender should have the answer before.
-
-    :param ledger: knows when the call was placed; without it, how long it took is not reported.
-    """
+def report(delivery: Delivery, receipt: Receipt) -> None:
+    """Report to the metrics what became of a delivery; its sender should have the answer before."""
     if receipt.outcome is Outcome.REJECTED:
         # Nobody is known to have sent it, so its conn_id may be anything and makes no tag.
         metrics.count("webhooks.rejected")
         return
-    if receipt.record is not None:
-        _report_completion(receipt.record, delivery.conn_id, ledger)
+    _report_completion(receipt, delivery.conn_id)
     names = {Outcome.RECORDED: "accepted", Outcome.DUPLICATE: "duplicate", Outcome.KEPT: "kept"}
     metrics.count(f"webhooks.{names[receipt.outcome]}", conn_id=delivery.conn_id)
 
@@ -154,52 +143,65 @@ def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
     :return: ``recorded`` or ``duplicate`` if it was of use, ``kept`` with the reason if it still is not.
     :raises LedgerError: if it could not be stored; it stays as it is.
     """
-    receipt = _record(Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account), ledger)
+    arrival = _read(Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account))
+    if arrival.record is None:
+        return Receipt(Outcome.KEPT, arrival.reason, arrival.call_id)
+    receipt = _store_alone(arrival, ledger)
     if receipt.outcome is not Outcome.KEPT:
         ledger.deliveries.mark_replayed(kept.id)
-    if receipt.record is not None:
-        _report_completion(receipt.record, kept.conn_id, ledger)
+    _report_completion(receipt, kept.conn_id)
     return receipt
 
 
-def _record(delivery: Delivery, ledger: CallLedger) -> Receipt:
-    """Record a genuine delivery, or say why it has to be kept."""
+def _read(delivery: Delivery) -> Arrival:
+    """Return a genuine delivery as the ledger takes it: with its record, or the reason to keep it."""
+    arrival = Arrival(delivery.body, delivery.conn_id, delivery.account, event=_plain(delivery.event))
     other = None if is_completed_event(delivery.event) else KeptReason.OTHER_EVENT_HEADER
     try:
         record = CompletionRecord.from_body(delivery.body, datetime.now(timezone.utc))
     except UnusableRecordError as exc:
-        return Receipt(Outcome.KEPT, (other or exc.reason).value)
+        return replace(arrival, reason=(other or exc.reason).value)
     # Header and body must not contradict, but both may say nothing.
     if other is None and not is_completed_event(record.payload.get("event")):
         other = KeptReason.OTHER_EVENT_FIELD
     if other is not None:
-        return Receipt(Outcome.KEPT, other.value, record.call_id)
+        return replace(arrival, reason=other.value, call_id=record.call_id)
+    return replace(arrival, record=record)
+
+
+def _store(arrivals: Sequence[Arrival], ledger: CallLedger) -> list[Receipt]:
+    stored = ledger.take_in(arrivals)
+    return [_receipt(*both) for both in zip(arrivals, stored, strict=True)]
+
+
+def _store_alone(arrival: Arrival, ledger: CallLedger) -> Receipt:
     try:
-        recorded = ledger.complete(record, delivery.body, conn_id=delivery.conn_id, account=delivery.account)
-    except (ValueError, TypeError, LookupError, ArithmeticError) as exc:
-        # A value that nobody foresaw: sent again it would fail again, so it is kept until we can read it.
+        [receipt] = _store([arrival], ledger)
+    except _UNFORESEEN as exc:
         reason = f"{KeptReason.UNFORESEEN_VALUE.value}:{type(exc).__name__}"
-        return Receipt(Outcome.KEPT, reason, record.call_id)
-    if recorded in _USELESS:
-        return Receipt(Outcome.KEPT, _USELESS[recorded].value, record.call_id)
-    if recorded is Recorded.DUPLICATE:
-        return Receipt(Outcome.DUPLICATE, call_id=record.call_id)
-    return Receipt(Outcome.RECORDED, call_id=record.call_id, record=record)
+        call_id = arrival.call_id if arrival.record is None else arrival.record.call_id
+        [receipt] = _store([replace(arrival, record=None, reason=reason, call_id=call_id)], ledger)
+    return receipt
 
 
-def _report_completion(record: CompletionRecord, conn_id: str, ledger: CallLedger | None) -> None:
+def _receipt(arrival: Arrival, stored: Stored) -> Receipt:
+    call_id = arrival.call_id if arrival.record is None else arrival.record.call_id
+    if stored.recorded is Recorded.NEW:
+        return Receipt(Outcome.RECORDED, None, call_id, arrival.record, stored.claimed_at)
+    if stored.recorded is Recorded.DUPLICATE:
+        return Receipt(Outcome.DUPLICATE, call_id=call_id)
+    return Receipt(Outcome.KEPT, stored.reason, call_id)
+
+
+def _report_completion(receipt: Receipt, conn_id: str) -> None:
+    record = receipt.record
+    if record is None:
+        return
     outcome = record.outcome if record.outcome in _KNOWN_OUTCOMES else "other"
     metrics.count("calls.completed", conn_id=conn_id, outcome=outcome or "other")
-    if ledger is None:
-        return
-    try:
-        call = ledger.call_by_id(record.call_id)
-    except LedgerError:
-        # The record is durable; a figure is not worth having it sent again.
-        log.warning("The time from placing to completion was not reported: the ledger could not be read")
-        return
-    if call is not None and record.received_at is not None:
-        metrics.time("calls.placing_to_completion", record.received_at - call.claimed_at, conn_id=conn_id)
+    if receipt.claimed_at is not None and record.received_at is not None:
+        duration = record.received_at - receipt.claimed_at
+        metrics.time("calls.placing_to_completion", duration, conn_id=conn_id)
 
 
 def _plain(text: str | None) -> str | None:

@@ -13,7 +13,8 @@ import pytest
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger import CallLedger, rows
+from airflow_provider_voiceinfra.ledger.records import Arrival, Stored
 from airflow_provider_voiceinfra.webhooks import receiving
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason
 from airflow_provider_voiceinfra.webhooks.receiving import (
@@ -67,8 +68,8 @@ def receive(
 ) -> Receipt:
     """Take a delivery all the way, as the receiver does."""
     rejection = verify(delivery, secrets, allow_unsigned=allow_unsigned)
-    receipt = Receipt(Outcome.REJECTED, rejection.value) if rejection else store(delivery, ledger)
-    report(delivery, receipt, ledger)
+    receipt = Receipt(Outcome.REJECTED, rejection.value) if rejection else store([delivery], ledger)[0]
+    report(delivery, receipt)
     return receipt
 
 
@@ -182,12 +183,53 @@ def test_unreadable_time_costs_no_record(ledger: CallLedger, text: str, readable
 def test_values_that_nobody_foresaw_are_kept_until_they_can_be_read(
     ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    take_in = CallLedger.take_in
+
+    def stumble(self: CallLedger, arrivals: Sequence[Arrival]) -> list[Stored]:
+        if any(one.record is not None and one.record.call_id == "call_1" for one in arrivals):
+            raise TypeError("a value that nobody foresaw")
+        return take_in(self, arrivals)
+
     with monkeypatch.context() as stumbling:
-        stumbling.setattr(CallLedger, "complete", Mock(side_effect=TypeError("a value that nobody foresaw")))
-        assert deliver(ledger, body_of()).outcome is Outcome.KEPT
+        stumbling.setattr(CallLedger, "take_in", stumble)
+        among = [Delivery("vendor", body_of(f"call_{number}")) for number in range(4)]
+        outcomes = [receipt.outcome for receipt in store(among, ledger)]
+    assert outcomes == [Outcome.RECORDED, Outcome.KEPT, Outcome.RECORDED, Outcome.RECORDED]
     [kept] = ledger.deliveries.kept()
     assert kept.reason == "unforeseen_value:TypeError"
     assert replay(kept, ledger).outcome is Outcome.RECORDED
+
+
+def test_value_that_the_database_cannot_hold_is_kept_and_costs_no_other_delivery_anything(
+    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_short", lambda text, length: text)
+    too_long = Delivery("vendor", body_of("call_2", agent_id="a" * 300))
+    among = [Delivery("vendor", body_of("call_1")), too_long, Delivery("vendor", body_of("call_3"))]
+    outcomes = [receipt.outcome for receipt in store(among, ledger)]
+    holds_any_length = ledger._database.engine.dialect.name == "sqlite"
+    assert outcomes[1] is (Outcome.RECORDED if holds_any_length else Outcome.KEPT)
+    assert outcomes[0] is outcomes[2] is Outcome.RECORDED
+    assert [kept.reason for kept in ledger.deliveries.kept()] == (
+        [] if holds_any_length else ["unforeseen_value:UnstorableValueError"]
+    )
+
+
+def test_deliveries_that_come_together_fare_as_if_one_came_after_the_other(ledger: CallLedger) -> None:
+    first, second = body_of("call_1"), body_of("call_1", call_outcome="failed")
+    bodies = [first, body_of("call_2"), b"junk", second, first, b"junk", body_of("call_3")]
+    receipts = store([Delivery("vendor", body) for body in bodies], ledger)
+    assert [(one.outcome, one.call_id) for one in receipts] == [
+        (Outcome.RECORDED, "call_1"),
+        (Outcome.RECORDED, "call_2"),
+        (Outcome.KEPT, None),
+        (Outcome.KEPT, "call_1"),
+        (Outcome.DUPLICATE, "call_1"),
+        (Outcome.KEPT, None),
+        (Outcome.RECORDED, "call_3"),
+    ]
+    assert sorted(kept.reason for kept in ledger.deliveries.kept()) == ["not_json", "other_record"]
+    assert [one.sequence for one in ledger.completions_after(0)] == [1, 2, 3]
 
 
 def test_nothing_is_answered_before_it_is_durable(tmp_path: Any) -> None:

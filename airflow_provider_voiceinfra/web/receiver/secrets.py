@@ -131,6 +131,14 @@ class CachedSecrets:
             return self._look_up(conn_id)
         return self._look_up_unknown(conn_id)
 
+    def remembered(self, conn_id: str) -> tuple[str, ...] | None:
+        """Return the same at once.
+
+        :raises KeyError: if it would have to be looked up.
+        """
+        with self._lock:
+            return self._found[conn_id]
+
     def _look_up(self, conn_id: str) -> tuple[str, ...] | None:
         secrets = self._find(conn_id)
         with self._lock:

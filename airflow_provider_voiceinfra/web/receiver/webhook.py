@@ -5,24 +5,27 @@ An answer reveals nothing to an unauthenticated sender: neither which connection
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.settings import Settings
+from airflow_provider_voiceinfra.web.receiver import storing
 from airflow_provider_voiceinfra.web.receiver.rejections import Rejections
 from airflow_provider_voiceinfra.web.receiver.secrets import SecretsFor
+from airflow_provider_voiceinfra.web.receiver.storing import Storing
 from airflow_provider_voiceinfra.web.workers import BusyError, TooSlowError, Workers
 from airflow_provider_voiceinfra.webhooks import receiving, signing
 from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
@@ -34,15 +37,16 @@ if TYPE_CHECKING:
 RETRY_AFTER_SECONDS = 10
 # How long a delivery waits to be verified, and then to be stored: a sender takes slowness for a failure.
 ANSWER_SECONDS = 10.0
-# Threads that verify, and as many that store: what waits for the ledger keeps nobody from being refused.
+# Threads that verify by what has to be looked up: what waits for the ledger keeps nobody from being refused.
 THREADS = 16
-# Deliveries that may wait for a thread of each kind, with their bodies in memory.
+# Deliveries that may wait to be verified, and as many to be stored, with their bodies in memory.
 MAX_WAITING = 512
-# What is left to do once a delivery was answered; what finds no room here is left undone.
-AFTER_THREADS = 3
-MOST_AFTER = 128
-LEDGER_CONNECTIONS = THREADS + AFTER_THREADS + 2
-"""How many connections to the ledger all of it takes at most; one more each for its health and for names."""
+# Transactions whose deliveries are still to be reported to the metrics; what finds no room is left out.
+MOST_UNREPORTED = 64
+# A body of so many bytes is verified at once, without a thread, by a secret that is at hand.
+SMALL_BODY = 65_536
+LEDGER_CONNECTIONS = storing.THREADS + 3
+"""Connections to the ledger at most: beside those that store, for rejections, its health, and for names."""
 
 T = TypeVar("T")
 
@@ -68,19 +72,23 @@ class Receiver:
     """What a delivery needs; everything is looked up when the first one comes, in threads of its own.
 
     :param secrets_for: returns the webhook secrets of a connection, ``None`` if there is no such connection.
+    :param remembered: the same, at once; raises ``KeyError`` if they would have to be looked up.
     """
 
     settings: Once[Settings]
     ledger: Once[CallLedger]
     secrets_for: SecretsFor
+    remembered: SecretsFor
     rejections: Rejections = field(init=False)
+    _storing: Storing = field(init=False)
     _verifying: Workers = field(default_factory=lambda: _workers("verify", THREADS, MAX_WAITING))
-    _storing: Workers = field(default_factory=lambda: _workers("store", THREADS, MAX_WAITING))
-    _reporting: Workers = field(default_factory=lambda: _workers("report", AFTER_THREADS - 1, MOST_AFTER))
+    _reporting: Workers = field(default_factory=lambda: _workers("report", 1, MOST_UNREPORTED))
     _noting: Workers = field(default_factory=lambda: _workers("note", 1, 1))
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.rejections = Rejections(self.ledger, self.secrets_for)
+        self._storing = Storing(self._store, self._report, seconds=ANSWER_SECONDS, most_waiting=MAX_WAITING)
 
     @property
     def is_overloaded(self) -> bool:
@@ -107,40 +115,52 @@ class Receiver:
         rejection = receiving.shape_rejection(delivery, allow_unsigned=allow_unsigned)
         account = None
         if rejection is None:
-            rejection, account = await self._verifying.run(self._verify, delivery, allow_unsigned)
+            rejection, account = await self._verify(delivery, allow_unsigned)
         if rejection is not None:
             return Receipt(Outcome.REJECTED, rejection.value)
-        receipt: Receipt = await self._storing.run(self._store, replace(delivery, account=account))
-        return receipt
+        return await self._storing.store(replace(delivery, account=account))
 
-    async def after(self, delivery: Delivery, receipt: Receipt) -> None:
-        """Do what is left to do once a delivery has been answered; if there is no time for it, it is left."""
-        if receipt.outcome is Outcome.REJECTED:
-            await self._note(delivery.conn_id, receipt.reason or "")
+    async def after_rejection(self, delivery: Delivery, receipt: Receipt) -> None:
+        """Remember and report a rejection that was answered; if there is no time for it, it is left."""
+        reason = receipt.reason or ""
         with suppress(BusyError, TooSlowError):
-            if receipt.record is not None:
-                try:
-                    await self._reporting.run(self._report, delivery, receipt)
-                    return
-                except BusyError:
-                    log.info("How long a call took is not reported: the ledger is too slow at present")
-            await self._verifying.run(receiving.report, delivery, receipt, None)
+            if self.rejections.is_due(delivery.conn_id, reason):
+                await self._noting.run(self.rejections.write, delivery.conn_id, reason)
+        await self._report_each([delivery], [receipt])
 
-    async def _note(self, conn_id: str, reason: str) -> None:
-        if self.rejections.is_due(conn_id, reason):
-            with suppress(BusyError, TooSlowError):
-                await self._noting.run(self.rejections.write, conn_id, reason)
+    async def _verify(
+        self, delivery: Delivery, allow_unsigned: bool
+    ) -> tuple[RejectionReason | None, str | None]:
+        if len(delivery.body) <= SMALL_BODY:
+            with suppress(KeyError):
+                return _verified(delivery, self.remembered(delivery.conn_id), allow_unsigned)
+        found: tuple[RejectionReason | None, str | None] = await self._verifying.run(
+            lambda: _verified(delivery, self.secrets_for(delivery.conn_id), allow_unsigned)
+        )
+        return found
 
-    def _verify(self, delivery: Delivery, allow_unsigned: bool) -> tuple[RejectionReason | None, str | None]:
-        secrets = self.secrets_for(delivery.conn_id)
-        account = secrets.account if isinstance(secrets, WebhookSecrets) else None
-        return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
+    def _store(self, deliveries: Sequence[Delivery]) -> list[Receipt]:
+        return receiving.store(deliveries, self.ledger())
 
-    def _store(self, delivery: Delivery) -> Receipt:
-        return receiving.store(delivery, self.ledger())
+    def _report(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
+        task = asyncio.create_task(self._report_each(deliveries, receipts))
+        self._tasks.add(task)  # the loop itself holds it only weakly
+        task.add_done_callback(self._tasks.discard)
 
-    def _report(self, delivery: Delivery, receipt: Receipt) -> None:
-        receiving.report(delivery, receipt, self.ledger())
+    async def _report_each(self, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> None:
+        def report() -> None:
+            for delivery, receipt in zip(deliveries, receipts, strict=True):
+                receiving.report(delivery, receipt)
+
+        with suppress(BusyError, TooSlowError):
+            await self._reporting.run(report)
+
+
+def _verified(
+    delivery: Delivery, secrets: tuple[str, ...] | None, allow_unsigned: bool
+) -> tuple[RejectionReason | None, str | None]:
+    account = secrets.account if isinstance(secrets, WebhookSecrets) else None
+    return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
 
 
 def _workers(name: str, threads: int, most_waiting: int) -> Workers:
@@ -151,16 +171,14 @@ class _BodyTooLargeError(Exception):
     """The body is larger than the limit."""
 
 
-def build_router(receiver: Receiver) -> APIRouter:
+def build_routes(receiver: Receiver) -> list[Route]:
     """Return the routes of the receiver."""
-    router = APIRouter(redirect_slashes=False)
 
-    @router.post("/webhooks")
-    @router.post("/webhooks/{conn_id:path}")
     async def receive(request: Request) -> Response:
         return await _receive(request, receiver)
 
-    return router
+    # Starlette's own: what FastAPI's do beyond that, for parameters and documentation, is of no use here.
+    return [Route(path, receive, methods=["POST"]) for path in ("/webhooks", "/webhooks/{conn_id:path}")]
 
 
 async def _receive(request: Request, receiver: Receiver) -> Response:
@@ -188,7 +206,7 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
     except Exception as exc:  # noqa: BLE001  whatever it is, the sender has to try again, and learns no more
         log.error("A webhook could not be stored, for an error of ours: %s", place_of(exc))
         return _try_again()
-    return _answer(delivery, receipt, BackgroundTask(receiver.after, delivery, receipt))
+    return _answer(delivery, receipt, receiver)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -203,8 +221,9 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _answer(delivery: Delivery, receipt: Receipt, later: BackgroundTask) -> Response:
+def _answer(delivery: Delivery, receipt: Receipt, receiver: Receiver) -> Response:
     if receipt.outcome is Outcome.REJECTED:
+        later = BackgroundTask(receiver.after_rejection, delivery, receipt)
         # What nobody is known to have signed may be any text: shown short, quoted, and without numbers.
         shown = mask_numbers_in(delivery.conn_id[:64])
         log.warning("A webhook for connection %r was rejected: %s", shown, in_words(receipt.reason or ""))
@@ -218,7 +237,7 @@ def _answer(delivery: Delivery, receipt: Receipt, later: BackgroundTask) -> Resp
             delivery.conn_id,
             in_words(receipt.reason or ""),
         )
-    return JSONResponse({"status": receipt.outcome.value}, background=later)
+    return JSONResponse({"status": receipt.outcome.value})
 
 
 def _try_again() -> Response:
