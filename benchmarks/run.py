@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import traceback
@@ -144,12 +145,12 @@ def take(report: dict[str, Any], result: Result) -> None:
 
 def described(row: type[Row], result: Result) -> str:
     """Return what there is to say of a row."""
-    parts = [f"## {row.name}", row.what]
+    parts = [f"## {row.name}", wrapped(row.what)]
     used = counted(result.rounds, row.rounds, machine.BUSY)
     if used:
         parts.append(table([HEAD, *(cells(line, used) for line in row.lines)]))
-        parts.append(rounds_said(row, result, used))
-    parts += result.notes
+        parts.append(wrapped(rounds_said(row, result, used)))
+    parts += map(wrapped, result.notes)
     if result.error:
         parts.append("FAILED:\n\n```\n" + result.error.strip() + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -173,13 +174,25 @@ def rounds_said(row: type[Row], result: Result, used: Sequence[Round]) -> str:
 def heading(folder: Path) -> str:
     """Return what is measured where."""
     load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
-    return (
-        "# Results of `make bench`\n\n"
-        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}.\n"
-        f"{machine.versions()}.\n{machine.hardware(folder)}; load average before: {load}.\n\n"
-        "Each figure is the median of the rounds, with the least and the greatest behind it. Ours and what it\n"
-        "is compared with are measured in turn within each round; a ratio is the median of the rounds' ratios.\n"
+    return "\n\n".join(
+        [
+            "# Results of `make bench`",
+            wrapped(f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}."),
+            wrapped(f"{machine.versions()}."),
+            wrapped(f"{machine.hardware(folder)}; load average before: {load}."),
+            wrapped(
+                "Each figure is the median of the rounds, with the least and the greatest behind it. Ours and "
+                "what it is compared with are measured in turn within each round; a ratio is the median of "
+                "the rounds' ratios."
+            ),
+            "",
+        ]
     )
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines that a terminal shows whole."""
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 class Output:

@@ -40,7 +40,7 @@ class Imports(Row):
 
     name = "imports"
     what = (
-        "Processor time that importing all operators adds to a DAG file, beside what `import airflow.sdk`\n"
+        "Processor time that importing all operators adds to a DAG file, beside what `import airflow.sdk` "
         f"takes in the same process (peer). Each round is the median of {PROCESSES} processes."
     )
     lines: ClassVar = (
