@@ -45,7 +45,7 @@ class Imports(Row):
     )
     lines: ClassVar = (
         Line("operators, triggers' base class loaded before", "ms", (Aim(AT_MOST, 0.01, "peer"),)),
-        Line("operators, with what they load of Airflow", "ms"),
+        Line("operators, with what they load of Airflow", "ms", (Aim(AT_MOST, 0.01, "peer"),)),
     )
     seconds = 120
     rounds = 5
