@@ -27,8 +27,9 @@ SEED_START ?= 0
 DATABASE ?= sqlite
 PLANT ?=
 FAMILY ?=
+ONLY ?=
 
-.PHONY: help demo demo-stop test unit test-kills faults check format test-matrix bench constraints clean
+.PHONY: help demo demo-stop test unit test-kills faults check format test-matrix bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -76,7 +77,11 @@ format: $(STAMP) ## fix what ruff can fix by itself
 test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
 	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
 
-bench: $(STAMP) ## run the benchmarks and print their tables, which takes some hours
+bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an hour; ONLY=name for one of them
+	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
+	@$(VENV_PYTHON) benchmarks/run.py $(addprefix --only ,$(ONLY))
+
+bench-long: $(STAMP) ## run the long benchmarks and print their tables, which takes some hours
 	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
 

@@ -32,6 +32,7 @@ class AirflowApi:
     def __init__(self, base_url: str, username: str, password: str) -> None:
         self.base_url = base_url
         self._credentials = {"username": username, "password": password}
+        self.token = ""
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy between this machine and itself
         self._session.headers["Accept"] = "application/json"
@@ -41,7 +42,8 @@ class AirflowApi:
         answer = self._session.post(f"{self.base_url}/auth/token", json=self._credentials, timeout=30)
         if answer.status_code != 201:
             raise ApiError("POST", "/auth/token", answer)
-        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self.token = str(answer.json()["access_token"])
+        self._session.headers["Authorization"] = f"Bearer {self.token}"
 
     def request(
         self,
