@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
-from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
 from airflow_provider_voiceinfra.ledger.records import Arrival, CallEntry, Settlement
 from airflow_provider_voiceinfra.ledger.rows import (
@@ -23,6 +23,10 @@ from airflow_provider_voiceinfra.ledger.rows import (
 )
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
+_EARLY = having(
+    select(completions.c.call_id, completions.c.conn_id, completions.c.account), completions.c.call_id
+)
+
 
 def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:
     """Return the condition for rows of the same connection, or of another one of the same account."""
@@ -33,9 +37,8 @@ def same_account(table: FromClause, conn_id: str, account: str | None) -> Column
 def with_foreign_completion(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
     """Return the ids of those answered calls of which there is a completion, but another account's."""
     owners = {one.call_id: one.entry for one in settlements if one.call_id is not None}
-    early = select(completions.c.call_id, completions.c.conn_id, completions.c.account)
     found = set()
-    for row in rows_with(connection.execute, early, completions.c.call_id, list(owners)):
+    for row in rows_of(connection.execute, _EARLY, list(owners)):
         entry = owners[row.call_id]
         if row.conn_id != entry.conn_id and (entry.account is None or row.account != entry.account):
             found.add(row.call_id)
@@ -50,7 +53,8 @@ def keep_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -
 
     if rows:
         connection.execute(
-            insert_missing(connection, deliveries), [{"digest": digest(row), **row} for row in rows]
+            insert_missing(connection.dialect.name, deliveries),
+            [{"digest": digest(row), **row} for row in rows],
         )
 
 

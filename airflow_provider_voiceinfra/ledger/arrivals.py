@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from airflow_provider_voiceinfra.ledger.accounts import keep_deliveries, make_room
-from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import Arrival, CompletionEntry, Recorded, Stored
 from airflow_provider_voiceinfra.ledger.rows import add_completions, lock_call_ids, now
@@ -18,6 +18,11 @@ _REASONS = {
     Recorded.FOREIGN: KeptReason.OTHER_ACCOUNT.value,
     Recorded.DIFFERENT: KeptReason.OTHER_RECORD.value,
 }
+
+_KNOWN = having(select(completions), completions.c.call_id)
+_OWNERS = having(
+    select(calls.c.call_id, calls.c.conn_id, calls.c.account, calls.c.claimed_at), calls.c.call_id
+)
 
 
 def take_in(connection: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
@@ -39,11 +44,9 @@ def _record(connection: Connection, arrivals: Mapping[int, Arrival]) -> dict[int
     """Record completions, of which no two are of one call."""
     call_ids = [one.record.call_id for one in arrivals.values() if one.record is not None]
     known = {
-        row.call_id: CompletionEntry(**row._mapping)
-        for row in rows_with(connection.execute, select(completions), completions.c.call_id, call_ids)
+        row.call_id: CompletionEntry(**row._mapping) for row in rows_of(connection.execute, _KNOWN, call_ids)
     }
-    owner = select(calls.c.call_id, calls.c.conn_id, calls.c.account, calls.c.claimed_at)
-    owners = {row.call_id: row for row in rows_with(connection.execute, owner, calls.c.call_id, call_ids)}
+    owners = {row.call_id: row for row in rows_of(connection.execute, _OWNERS, call_ids)}
     stored, new = {}, []
     for place, one in arrivals.items():
         if one.record is None:

@@ -5,14 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, func, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Table,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
@@ -36,6 +50,34 @@ WITHOUT_BODY = [column for column in completions.c if column.name != "body"]
 _COUNTER = counters.c.name == COMPLETIONS_COUNTER
 
 
+# What is executed for every call and webhook is made once: making a statement takes longer than SQLite needs.
+_WITH_KEYS = having(select(calls), calls.c.key_hash)
+_OWNERS = having(select(calls.c.key_hash, calls.c.call_id), calls.c.call_id)
+# Counting up locks the counter until the commit, so that numbers become visible in their
+# order: who follows them misses none, whichever transaction commits first.
+# The counter may lag behind, as after a restore of some tables only.
+_HIGHEST = select(func.coalesce(func.max(completions.c.sequence), 0)).scalar_subquery()
+_LAST = case((counters.c.value < _HIGHEST, _HIGHEST), else_=counters.c.value)
+_COUNT_UP = (
+    update(counters)
+    .where(_COUNTER)
+    .values(value=_LAST + bindparam("number", type_=BigInteger))
+    .returning(counters.c.value)
+)
+
+
+@cache
+def _claiming(dialect: str) -> Executable:
+    added = insert_missing(dialect, calls).values(**sent_now())
+    return added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at)
+
+
+@cache
+def _completing(dialect: str) -> Executable:
+    added = insert_missing(dialect, completions).values(stored_at=database_time())
+    return added.returning(completions.c.call_id)
+
+
 def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
     """Add a row, unless its key or another unique value is there already; return whether it was added.
 
@@ -43,14 +85,14 @@ def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str,
     write the values into the statement.
     """
     # Without the option a driver that forgets the number with its cursor, as psycopg does, would answer -1.
-    statement = insert_missing(connection, table).execution_options(preserve_rowcount=True)
+    statement = insert_missing(connection.dialect.name, table).execution_options(preserve_rowcount=True)
     return connection.execute(statement.values(**values)).rowcount == 1
 
 
-def insert_missing(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_missing(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
     """Return the statement that adds rows whose unique values are not there yet."""
     # Inline: a row that is not added has no new id to be asked for.
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing().inline()
 
 
@@ -76,7 +118,7 @@ def read_call(connection: Connection, key_hash: str) -> CallEntry:
 
 def read_calls(connection: Connection, key_hashes: Sequence[str]) -> dict[str, CallEntry]:
     """Return those of some calls that are there, by their hashes."""
-    rows = rows_with(connection.execute, select(calls), calls.c.key_hash, key_hashes)
+    rows = rows_of(connection.execute, _WITH_KEYS, key_hashes)
     return {row.key_hash: CallEntry.from_row(row._mapping) for row in rows}
 
 
@@ -84,10 +126,8 @@ def owned_call_ids(
     connection: Connection, call_ids: Sequence[str], *, besides: CallEntry | None = None
 ) -> set[str]:
     """Return those of some ids that a call has, other than one."""
-    others = select(calls.c.call_id)
-    if besides:
-        others = others.where(calls.c.key_hash != besides.key_hash)
-    return {row.call_id for row in rows_with(connection.execute, others, calls.c.call_id, call_ids)}
+    rows = rows_of(connection.execute, _OWNERS, call_ids)
+    return {row.call_id for row in rows if besides is None or row.key_hash != besides.key_hash}
 
 
 def swap(
@@ -164,10 +204,8 @@ def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -
 
     All who claim many do so in the order of the hashes, or two of them might wait for each other.
     """
-    added = insert_missing(connection, calls).values(**sent_now())
-    filled = added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at)
     own = {claim["token"]: claim for claim in claims}
-    rows = connection.execute(filled, list(claims))
+    rows = connection.execute(_claiming(connection.dialect.name), list(claims))
     return {row.token: CallEntry.from_row({**own[row.token], **row._mapping}) for row in rows}
 
 
@@ -176,10 +214,9 @@ def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None
 
     The caller has locked the ids of their calls.
     """
-    added = insert_missing(connection, completions).values(stored_at=database_time())
     first = _next_sequences(connection, len(arrivals))
     rows = [_completion_values(one, first + place) for place, one in enumerate(arrivals)]
-    stored = connection.execute(added.returning(completions.c.call_id), rows).all()
+    stored = connection.execute(_completing(connection.dialect.name), rows).all()
     if len(stored) != len(rows):  # a lost record would be worse than one that has to be sent again
         raise LedgerUnavailableError(
             "The ledger has taken only some of several completions; nothing is stored."
@@ -208,17 +245,7 @@ def _completion_values(arrival: Arrival, sequence: int) -> dict[str, Any]:
 
 def _next_sequences(connection: Connection, number: int) -> int:
     """Return the first of so many sequence numbers that nobody else gets."""
-    # Counting up locks the counter until the commit, so that numbers become visible in their
-    # order: who follows them misses none, whichever transaction commits first.
-    # The counter may lag behind, as after a restore of some tables only.
-    highest = select(func.coalesce(func.max(completions.c.sequence), 0)).scalar_subquery()
-    behind = counters.c.value < highest
-    counted = (
-        update(counters)
-        .where(_COUNTER)
-        .values(value=case((behind, highest), else_=counters.c.value) + number)
-    )
-    last: int = connection.execute(counted.returning(counters.c.value)).scalar_one()
+    last: int = connection.execute(_COUNT_UP, {"number": number}).scalar_one()
     return last - number + 1
 
 

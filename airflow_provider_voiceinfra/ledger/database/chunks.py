@@ -5,9 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select
+from sqlalchemy import ColumnElement, Row, Select, bindparam
 
 VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+
+
+def having(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
+    """Return a query for the rows that have one of some values in a column, for ``rows_of``."""
+    return query.where(column.in_(bindparam("wanted", expanding=True)))
+
+
+def rows_of(
+    execute: Callable[[Select[Any], dict[str, Any]], Iterable[Row[Any]]],
+    query: Select[Any],
+    values: Sequence[Any],
+) -> Iterator[Row[Any]]:
+    """Yield the rows of a query that ``having`` made.
+
+    :param execute: executes a query, in whichever transaction.
+    """
+    for start in range(0, len(values), VALUES_AT_ONCE):
+        yield from execute(query, {"wanted": values[start : start + VALUES_AT_ONCE]})
 
 
 def rows_with(
@@ -20,5 +38,4 @@ def rows_with(
 
     :param execute: executes a query, in whichever transaction.
     """
-    for start in range(0, len(values), VALUES_AT_ONCE):
-        yield from execute(query.where(column.in_(values[start : start + VALUES_AT_ONCE])))
+    return rows_of(lambda made, wanted: execute(made.params(wanted)), having(query, column), values)
