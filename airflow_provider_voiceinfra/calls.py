@@ -10,22 +10,18 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_number, quoted
 from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
+from airflow_provider_voiceinfra.webhooks.moments import parse_time
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
-_PLAIN_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
-)
-_DATE_AND_TIME = re.compile(r"\d{4}-?\d{2}-?\d{2}[Tt ]\d{2}[\d:.,]*\s?([Zz]|[+-][\d:]{2,5})?", re.ASCII)
 MAX_CALL_ID_LENGTH = 255
 MAX_AGENT_ID_LENGTH = 255
 MAX_DEPTH = 50
@@ -245,12 +241,12 @@ class CompletionRecord:
     @property
     def started_at(self) -> datetime | None:
         """When the call started, aware UTC; ``None`` if the API did not say so in ISO 8601."""
-        return _parse_time(self.text("start_time"))
+        return parse_time(self.text("start_time"))
 
     @property
     def ended_at(self) -> datetime | None:
         """When the call ended, aware UTC; ``None`` if the API did not say so in ISO 8601."""
-        return _parse_time(self.text("end_time"))
+        return parse_time(self.text("end_time"))
 
     def to_dict(self, *, include_transcript: bool = False) -> dict[str, Any]:
         """Return the record as plain JSON, as tasks find it in XCom; what Airflow cannot hold is text there.
@@ -268,30 +264,6 @@ class CompletionRecord:
 def is_completed_event(event: object) -> bool:
     """Return whether a webhook's header or field for the event is a completion's; both may be absent."""
     return event is None or (isinstance(event, str) and event.strip() in ("", COMPLETED_EVENT))
-
-
-def _parse_time(text: str | None) -> datetime | None:
-    # The parser also takes a bare time for today's, and "now" for now.
-    if text is None or _DATE_AND_TIME.fullmatch(text) is None:
-        return None
-    with suppress(ValueError, OverflowError):
-        # The form that nearly all have, which the standard library reads in a twentieth of the time.
-        if _PLAIN_TIME.fullmatch(text):
-            return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
-    # Imported late: every other part of this module works without it.
-    import pendulum
-
-    try:
-        moment = pendulum.parse(text)
-    # An hour that does not exist and the like are a ValueError; some odd forms end in errors of other kinds.
-    except (ValueError, OverflowError, TypeError, LookupError, AttributeError):
-        return None
-    if not isinstance(moment, datetime):
-        return None
-    try:
-        return moment.astimezone(timezone.utc)
-    except (ValueError, OverflowError):  # a moment before year 1 or after 9999 in UTC
-        return None
 
 
 def _storable(value: Any, depth: int) -> Any:

@@ -15,8 +15,8 @@ from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.dialling.bookkeeping import Bookkeeper
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled
-from airflow_provider_voiceinfra.dialling.placing import BEGIN_WITHIN
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
+from airflow_provider_voiceinfra.dialling.sending import BEGIN_WITHIN
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
     CallOutcomeUnknownError,

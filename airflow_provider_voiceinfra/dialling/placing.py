@@ -1,4 +1,4 @@
-"""Claim, POST, accept: the only module that can ring a phone under an idempotency key.
+"""Claim, POST, accept: places one call under an idempotency key, or finds out what became of it.
 
 The gap that it cannot close: a process may die between sending the request and storing the answer. The call
 is then ``unknown`` until its webhook comes, and is not dialled again unless the user asked for that.
@@ -28,6 +28,7 @@ from airflow_provider_voiceinfra.dialling.outcomes import (
     unknown_without_key,
 )
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
+from airflow_provider_voiceinfra.dialling.sending import Request
 from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
@@ -45,11 +46,6 @@ log = logging.getLogger(__name__)
 
 # How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
 STORE_PATIENCE = 300.0
-# A request begins within this of the last look at its claim, or not at all, in seconds: after a longer pause
-# others may have given the claim up, and redialled.
-BEGIN_WITHIN = 10.0
-# A claim that is older is looked at again before its first request, in seconds, as after a wait for the rate.
-FRESH_FOR = 0.25
 # How often a process that lost the race for a key looks for the winner's answer, in seconds.
 LOSERS_INTERVAL = 0.25
 _RETRY_WAITS = (
@@ -186,26 +182,9 @@ class CallPlacer:
         """
         number = mask_number(call.to_number)
         log.info("Placing a call to %s with agent %s.", number, call.agent_id)
-        may_ring = False
-        looked_at: float | None = asked_at
-
-        def send() -> PlacedCall:
-            nonlocal may_ring, looked_at
-            self._before_send()
-            passed = self._clocks.passed()
-            if looked_at is None or passed - looked_at > FRESH_FOR:
-                looked_at = passed
-                self._ledger.renew(entry)
-            begin_by, looked_at = looked_at + BEGIN_WITHIN, None
-            may_ring = True
-            try:
-                return self._client.place(call, begin_by=begin_by)
-            except CallNotPlacedError:
-                may_ring = False
-                raise
-
+        request = Request(self._ledger, self._client, entry, call, asked_at, self._clocks, self._before_send)
         try:
-            placed = send_until_decided(send, self._bounds, on_again=self._tell_again)
+            placed = send_until_decided(request.send, self._bounds, on_again=self._tell_again)
         except ClaimLostError:
             log.warning("The claim for the call to %s was taken over; looking up what became of it.", number)
             return None
@@ -221,7 +200,7 @@ class CallPlacer:
             self._refuse(entry, "ledger_unavailable", error)
             raise
         except BaseException as error:  # killed, timed out by Airflow, interrupted
-            self._abandon(entry, error, may_ring=may_ring)
+            self._abandon(entry, error, may_ring=request.may_ring)
             raise
         log.info("The API accepted the call to %s as %s.", number, placed.call_id)
         return self._keep_answer(entry, placed)

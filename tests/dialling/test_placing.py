@@ -24,7 +24,7 @@ from harness.postgres import PostgresServer
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.dialling import placing
+from airflow_provider_voiceinfra.dialling import placing, sending
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.outcomes import (
     How,
@@ -90,7 +90,7 @@ def make_placer(ledger_url: str, base_url: str, **options: Any) -> CallPlacer:
 @pytest.fixture
 def waited_for_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every claim be so old by its request that it is looked at again."""
-    monkeypatch.setattr(placing, "FRESH_FOR", -1.0)
+    monkeypatch.setattr(sending, "FRESH_FOR", -1.0)
 
 
 WAITED = pytest.mark.usefixtures("waited_for_the_rate")
@@ -754,8 +754,8 @@ class TestLosers:
     def test_owner_that_is_paused_after_its_last_look_does_not_dial_after_others_have(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch, look: str
     ) -> None:
-        monkeypatch.setattr(placing, "BEGIN_WITHIN", 0.1)
-        monkeypatch.setattr(placing, "FRESH_FOR", -1.0 if look == "renew" else 60.0)
+        monkeypatch.setattr(sending, "BEGIN_WITHIN", 0.1)
+        monkeypatch.setattr(sending, "FRESH_FOR", -1.0 if look == "renew" else 60.0)
         others: list[Placement] = []
         placer = stage.placer()
         attribute, owner = ("_claim", placer) if look == "claim" else ("renew", placer._ledger)

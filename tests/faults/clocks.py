@@ -20,7 +20,8 @@ PACKAGE = "airflow_provider_voiceinfra"
 # place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
 DURATIONS = [
     "dialling.placing.STORE_PATIENCE",
-    "dialling.placing.BEGIN_WITHIN",
+    "dialling.sending.BEGIN_WITHIN",
+    "dialling.sending.FRESH_FOR",
     "dialling.placing.LOSERS_INTERVAL",
     "waiting.watcher.LONGEST_PAUSE",
     "ledger.database.connect.BUSY_TIMEOUT",

@@ -146,6 +146,11 @@ class TestUnusable:
 
 
 class TestUrl:
+    def test_sqlite_that_is_too_old_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connect, "OLDEST_SQLITE", (99, 0))
+        with pytest.raises(ConfigurationError, match=r"takes 3\.35 or newer"):
+            CallLedger(f"sqlite:///{tmp_path}/ledger.db")
+
     @pytest.mark.parametrize(
         ("url", "message"),
         [

@@ -33,6 +33,7 @@ from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
 
 BUSY_TIMEOUT = 30.0
+OLDEST_SQLITE = (3, 35)  # the first one that returns what a statement has written
 _DRIVERS = ("pysqlite", *postgres.DRIVERS)
 
 _databases: dict[tuple[str, Pool], Database] = {}
@@ -216,6 +217,11 @@ def _engine(url: URL, pool: Pool) -> Engine:
     if engine.dialect.driver not in _DRIVERS:
         raise ConfigurationError(f"{named}, a driver that is not supported; name none: {backend}://...")
     if backend == "sqlite":
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise ConfigurationError(
+                f"{named}, and this Python has SQLite {sqlite3.sqlite_version}; it takes 3.35 or newer. Use "
+                "PostgreSQL, or a Python with a newer SQLite."
+            )
         _tame_sqlite(engine, patience)
     return engine
 
