@@ -28,7 +28,7 @@ from airflow_provider_voiceinfra.dialling.outcomes import (
     unknown_without_key,
 )
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
-from airflow_provider_voiceinfra.dialling.sending import Request
+from airflow_provider_voiceinfra.dialling.sending import BEGIN_WITHIN, Request
 from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 STORE_PATIENCE = 300.0
 # How often a process that lost the race for a key looks for the winner's answer, in seconds.
 LOSERS_INTERVAL = 0.25
+# Nobody redials sooner after a claim, whatever time-out was asked for: until then its owner, if it was only
+# paused, could still send its request.
+REDIAL_AFTER = BEGIN_WITHIN
 _RETRY_WAITS = (
     "With an idempotency key a retry waits for the call's webhook, and dials once more only with "
     "on_unknown='redial', if none comes in time; without one it calls again."
@@ -248,7 +251,10 @@ class CallPlacer:
                 log.info("Call %s was found by its webhook; its answer had been lost.", entry.call_id)
             return None
         # Not after the claim: its owner may have been told to wait for long before it sent anything.
-        deadline = entry.renewed_at + window
+        patience = policy.timeout
+        if policy.on_unknown is OnUnknown.REDIAL:
+            patience = max(patience, REDIAL_AFTER)
+        deadline = entry.renewed_at + timedelta(seconds=patience)
         if self._clocks.now() < deadline:
             return Pending(entry, deadline)
         redial = policy.on_unknown is OnUnknown.REDIAL and entry.redials == 0

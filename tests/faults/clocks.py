@@ -23,6 +23,7 @@ DURATIONS = [
     "dialling.sending.BEGIN_WITHIN",
     "dialling.sending.FRESH_FOR",
     "dialling.placing.LOSERS_INTERVAL",
+    "dialling.placing.REDIAL_AFTER",
     "waiting.watcher.LONGEST_PAUSE",
     "ledger.database.connect.BUSY_TIMEOUT",
     "ledger.database.postgres.IDLE_TIMEOUT",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
-from airflow_provider_voiceinfra.ledger.records import Recorded
+from airflow_provider_voiceinfra.ledger.records import Arrival, Recorded, Stored
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from tests.faults.plan import SCALE
 from tests.faults.points import mark_of
@@ -55,13 +55,13 @@ def _answer_after_xcom(diary: Any) -> None:
 
 def _ack_before_commit(diary: Any) -> None:
     """Answer a webhook before its record is committed."""
-    complete = CallLedger.complete
+    take_in = CallLedger.take_in
 
-    def later(self: CallLedger, *args: Any, **kwargs: Any) -> Recorded:
-        threading.Thread(target=complete, args=(self, *args), kwargs=kwargs).start()
-        return Recorded.NEW
+    def later(self: CallLedger, arrivals: Sequence[Arrival]) -> list[Stored]:
+        threading.Thread(target=take_in, args=(self, arrivals)).start()
+        return [Stored(Recorded.NEW) for _ in arrivals]
 
-    CallLedger.complete = later  # type: ignore[method-assign]
+    CallLedger.take_in = later  # type: ignore[method-assign]
 
 
 def _redial_ignores_answer(diary: Any) -> None:

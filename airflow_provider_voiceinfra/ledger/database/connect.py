@@ -141,6 +141,7 @@ class Database:
             raise LedgerUnavailableError("The ledger's tables are being upgraded; try again in a moment.")
         try:
             if not self._ready:
+                self.engine.dispose()  # the server may have ended what an earlier attempt has left
                 migrate.upgrade(self.engine, patience=patience)
                 self._ready = True
         finally:
