@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -86,12 +86,13 @@ class OutboundCall:
 
     def to_request(self) -> dict[str, Any]:
         """Return the JSON object that the API takes; fields without a value are left out."""
-        request = {item.name: getattr(self, item.name) for item in fields(self)}
-        if self.variables:
-            # As JSON will give them back: a tuple is a list and a key is text, or the request that a retry
-            # makes would differ from the one that is stored.
-            request["variables"] = json.loads(json.dumps(dict(self.variables)))
-        return {name: value for name, value in request.items() if value not in (None, "", {})}
+        request = {name: value for name, value in vars(self).items() if value or value not in (None, "", {})}
+        variables = dict(request.pop("variables", {}))
+        # As JSON will give them back: a tuple is a list and a key is text, or the request that a retry makes
+        # would differ from the one that is stored. Plain text, as in most lists of contacts, stays as it is.
+        if not all(isinstance(text, str) and text.isascii() for pair in variables.items() for text in pair):
+            variables = json.loads(json.dumps(variables))
+        return {**request, "variables": variables} if variables else request
 
 
 def usable_call_id(value: object) -> str | None:

@@ -57,6 +57,22 @@ class TestOutboundCall:
         request = make_call(first_message=empty, context=empty, variables=empty)
         assert set(request.to_request()) == {"to_number", "agent_id", "from_number"}
 
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {"name": "Ann", "time": "10:30"},
+            {"name": "Zoë", "city": "東京"},
+            {"name": "\ud83d\ude00"},  # two halves that JSON puts together
+            {"n": 1, "x": 2.5, "yes": True, "none": None},
+            {"list": (1, "a"), "deep": {"b": (2,)}},
+            {"outcome": CallOutcome.FAILED},
+        ],
+    )
+    def test_variables_are_the_same_after_they_were_stored(self, variables: Any) -> None:
+        request = make_call(variables=variables).to_request()
+        assert json.loads(json.dumps(request)) == request
+        assert request["variables"] == json.loads(json.dumps(variables))
+
     def test_variables_are_sent_as_json_gives_them_back(self) -> None:
         variables = MappingProxyType({"slots": (9, 10), "names": {1: "a", "b": 2}})
         request = make_call(variables=variables).validated().to_request()

@@ -20,11 +20,13 @@ SLOWEST = 0.1
 # Never count on more than this, in calls per second.
 FASTEST = 10_000.0
 # Until the first 429 the rate doubles in so many seconds.
-_START_DOUBLING = 2.0
+_START_DOUBLING = 1.0
 # After a 429 the rate is this part of the estimate, and more by the second part for each second of the pause.
 _SETTLED, _MADE_UP = 0.98, 0.05
 # Seconds of sending until it rises, give or take a tenth, and from then on until it has doubled.
 _CALM, _DOUBLING = 7.5, 8.0
+# It does not rise before so many calls either: each rise ends in a 429, which is to be a small part of them.
+_CALM_CALLS = 40.0
 # The burst that a limiter is taken to allow, in seconds of its limit.
 _BURST = 1.0
 # How many seconds of sending an estimate weighs as much as; more below so many calls per second.
@@ -41,7 +43,7 @@ _MEMORY = 20.0
 # The longest wait after 429s in a row if the API names none, in seconds.
 _LONGEST_WAIT = 30.0
 # The part of the slots of so many seconds that must have been taken for the rate to rise.
-_USED, _USE_SPAN = 0.6, 0.5
+_USED, _USE_SPAN = 0.6, 0.4
 # How much lateness of a thread is made up for, in seconds; what is later is lost, so that nothing bursts.
 _SLACK = 0.03
 
@@ -50,7 +52,7 @@ class AdaptivePace:
     """Decides for all threads of a process when the next call is sent, just below an unknown limit.
 
     :param most: never faster than this, in calls per second; ``None`` leaves it to the 429s.
-    :param start: the first rate, in calls per second; it doubles every 2 s until the first 429.
+    :param start: the first rate, in calls per second; it doubles every second until the first 429.
     :param monotonic: a clock in seconds.
     :param rng: keeps several processes from moving in step.
     """
@@ -59,7 +61,7 @@ class AdaptivePace:
         self,
         *,
         most: float | None = None,
-        start: float = 5.0,
+        start: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
@@ -208,7 +210,7 @@ class AdaptivePace:
         self._refused += 1
         self._cut_at = now
         self._age = 0.0
-        self._calm = _CALM * self._random.uniform(0.9, 1.1)
+        self._calm = max(_CALM, _CALM_CALLS / self._base) * self._random.uniform(0.9, 1.1)
         self._count = 0
         self._accepted.clear()
 
@@ -216,7 +218,9 @@ class AdaptivePace:
         """Return what this process can have, in calls per second, after a 429."""
         base, rate, passed = self._base, self._rate(), self._passed(now)
         if not self._learned:
-            return max(passed, 0.4 * rate)
+            # A few calls before the first 429 say little, and the rate that they began with says nothing.
+            self._trust = min(_TRUST, self._count)
+            return max(passed, (rate - 0.5 * base) / 2.0)
         early = self._age < self._calm
         span = now - self._cut_at
         self._row = self._row + 1 if early else 0

@@ -281,9 +281,12 @@ def hash_key(idempotency_key: str) -> str:
     return hashlib.sha256(idempotency_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True)
+
+
 def encode_request(request: Mapping[str, Any]) -> bytes:
     """Return a request in the one form in which requests are stored and compared."""
-    return json.dumps(request, sort_keys=True, ensure_ascii=True).encode()
+    return _ENCODER.encode(request).encode()
 
 
 def decode_request(stored: bytes) -> dict[str, Any]:

@@ -194,6 +194,33 @@ def test_reaches_95_percent_of_the_limit_with_at_most_2_percent_429s(limit: int,
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("limit", [4, *LIMITS])
+def test_start_is_paid_with_few_429s(limit: int, form: str) -> None:
+    for seed in _seeds(limit)[:3]:
+        run = drive(Bucket(), limit, 180, form=form, seed=seed)
+        assert run.refused(0, 180) <= 0.02
+        # It may be as fast as the limit from the beginning on, and has found it long before these 15 s.
+        assert run.per_second(0, 15) >= 0.7 * limit
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_429s_remain_few_where_hardly_any_calls_are_allowed(limit: int, form: str) -> None:
+    for seed in range(6):
+        run = drive(Bucket(), limit, 300, form=form, seed=seed)
+        assert run.between(0, 15).count(False) <= 12 / limit
+        assert run.refused(15, 300) <= 0.04
+        assert run.per_second(15, 300) >= 0.85 * limit
+
+
+def test_rate_doubles_every_second_until_the_first_429() -> None:
+    run = drive(Bucket(), 1000, 6, threads=1000)
+    for second in range(6):
+        # Between 10 * 2**n and twice that, on average 14.4 times 2**n.
+        assert run.per_second(second, second + 1) == pytest.approx(14.4 * 2**second, rel=0.15)
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize("limit", LIMITS)
 def test_finds_a_changed_limit_again_within_15_seconds(limit: int, factor: float, form: str) -> None:

@@ -65,7 +65,7 @@ def variables_of(values: Mapping[str, Any] | None, without: frozenset[str]) -> d
     """
     if values is None:
         return {}
-    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+    if not isinstance(values, Mapping) or not all([isinstance(name, str) for name in values]):
         raise InvalidCallError("variables", "must be a mapping from names to values")
     variables = {}
     for name, value in values.items():

@@ -154,29 +154,31 @@ class ContactReader:
         check_names(columns, rows.place)
 
     def _checked(self, number: int, row: Mapping[str, Any], seen: set[int]) -> ContactEntry:
-        shown = None
+        to_number = None
         try:
             row = self._renaming.row(row)
             written = filled(row.get("to_number"))
             if written is None:
                 raise InvalidCallError("to_number", "is empty")
             to_number = self._numbers.normalise(written)
-            shown = mask_number(to_number)
             digits = int(to_number[1:])
             if digits in self._do_not_call:
                 rule = "is on the do-not-call list"
+                shown = mask_number(to_number)
                 return SkippedRow.of(number, SkipReason.DO_NOT_CALL, "to_number", rule, shown)
             by_number = self._key == "to_number"
             key = to_number if by_number else key_of(self._key, row.get(self._key))
             mark = digits if by_number else mark_of(key)
             if mark in seen:
                 rule = "is that of an earlier row"
+                shown = mask_number(to_number)
                 return SkippedRow.of(number, SkipReason.DUPLICATE, self._key, rule, shown)
             request, zone = self._call(to_number, row).to_request(), _own_text("timezone", row)
             if zone is not None:
                 zone_named(zone)
         except InvalidCallError as exc:
-            return SkippedRow.of(number, SkipReason.INVALID, exc.field, exc.rule, shown)
+            named = mask_number(to_number) if to_number else None
+            return SkippedRow.of(number, SkipReason.INVALID, exc.field, exc.rule, named)
         seen.add(mark)
         return ContactEntry(0, number, key, request, zone)
 

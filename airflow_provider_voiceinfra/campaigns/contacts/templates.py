@@ -41,8 +41,10 @@ class Template:
         :raises InvalidCallError: naming the column that is empty or holds neither text nor a number.
         """
         return "".join(
-            literal if name is None else literal + self._value(name, row.get(name))
-            for literal, name in self._parts
+            [
+                literal if name is None else literal + self._value(name, row.get(name))
+                for literal, name in self._parts
+            ]
         )
 
     def _value(self, name: str, value: object) -> str:

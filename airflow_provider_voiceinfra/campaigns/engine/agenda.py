@@ -133,7 +133,7 @@ class Agenda:
             attempt=attempt,
         )
         key = attempt_key(self._plan.campaign_id, contact.contact_key, attempt)
-        return [Job(key, call, origin, not_after)]
+        return [Job(key, call, origin, not_after, token="")]  # which it gets when it is claimed
 
     def _put_off(self, contact: ContactEntry, attempt: int, opens: datetime | None) -> None:
         if opens is not None:

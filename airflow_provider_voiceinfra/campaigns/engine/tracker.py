@@ -62,6 +62,8 @@ class CampaignTracker:
         self._rang: dict[int, str] = {}
         # Before the calls are read, so that no completion falls between the two.
         self._follower = Follower(ledger, _COMPLETIONS)
+        # Calls that were accepted since the last look for completions: theirs may have come before that.
+        self._accepted: list[str] = []
         self._sought: dict[str, int] = {}
         # Calls that were waited for in vain, by id or hashed key: not once more, whatever their times say.
         self._let_go: set[str] = before._let_go if before else set()
@@ -128,7 +130,6 @@ class CampaignTracker:
 
     def take_dialled(self, found: Iterable[Dialled]) -> None:
         """Note what became of jobs."""
-        accepted = []
         for dialled in found:
             self.moved_at = self._clocks.passed()
             del self.lines.placing[dialled.job.key]
@@ -142,22 +143,20 @@ class CampaignTracker:
             if dialled.again or entry is None:
                 self.agenda.put(None, position, attempt, WaitingFor.AGAIN)
             else:
-                accepted += self._settle(entry, position, attempt, new=dialled.error is None)
-        self._look_up(accepted)  # a webhook may come before the answer is stored
+                self._settle(entry, position, attempt, new=dialled.error is None)
 
-    def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> list[str]:
-        """Note what became of a call; return its id if it may be over already."""
+    def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> None:
+        """Note what became of a call."""
         if entry.state is CallState.REFUSED:
             self.counts.contact_done(self._rang.pop(position, REFUSED))
         elif entry.state is CallState.ACCEPTED and entry.call_id:
             self._rang.pop(position, None)
             self.lines.active[entry.call_id] = self._call(position, attempt, entry.answered_at)
+            self._accepted.append(entry.call_id)
             if new:
                 self.counts.call_placed()
-            return [entry.call_id]
         else:
             self._await_answer(entry, position, attempt)
-        return []
 
     def _look_up(self, call_ids: list[str]) -> None:
         for found in self._ledger.completions(call_ids, with_body=False).values():
@@ -166,6 +165,9 @@ class CampaignTracker:
     def take_completions(self) -> None:
         """Note which calls have ended."""
         self.looked_at = self._clocks.passed()
+        # A webhook may come before the answer is stored, and is then passed by the follower already.
+        accepted, self._accepted = self._accepted, []
+        self._look_up(accepted)
         while True:
             entries = self._follower.look()
             for entry in entries or ():

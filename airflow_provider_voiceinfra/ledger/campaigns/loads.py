@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from airflow_provider_voiceinfra.ledger.campaigns.bulk import add_rows
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import busy, change_as_runner
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason, attempt_key
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
@@ -17,7 +18,9 @@ from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns,
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import encode_request, hash_key
 
-_BATCH = 2000
+# Rows of one transaction: so many that the pages of an index, whose order is by chance, are not written for a
+# few rows each, and so few that whoever waits for the database does so for a part of a second.
+_BATCH = 10_000
 
 
 class ContactLoads(LedgerPart):
@@ -39,11 +42,11 @@ class ContactLoads(LedgerPart):
             contacts meanwhile, which are those that count.
         """
         number, first = self._begin_load(campaign_id, runner)
-        batch, rows = _Batch(campaign_id, number, first), iter(found)
-        while entries := list(islice(rows, _BATCH)):
+        batch, entries = _Batch(campaign_id, number, first), iter(found)
+        while rows := batch.rows(islice(entries, _BATCH)):
             with self._database.writing() as connection:
                 _hold_load(connection, campaign_id, number, runner, self._now())
-                batch.store(connection, entries)
+                batch.store(connection, rows)
         with self._database.writing() as connection:
             _hold_load(connection, campaign_id, number, runner, self._now())
             if number > 1:
@@ -75,8 +78,12 @@ class _Batch:
         self._number = number
         self._position = position
 
-    def store(self, connection: Connection, entries: Sequence[ContactEntry]) -> None:
-        rows = {row["contact_hash"]: row for row in map(self._row, entries)}
+    def rows(self, entries: Iterable[ContactEntry]) -> dict[str, dict[str, Any]]:
+        """Return the rows of contacts, without their positions, by their hashes; the last one counts."""
+        return {row["contact_hash"]: row for row in map(self._row, entries)}
+
+    def store(self, connection: Connection, rows: Mapping[str, dict[str, Any]]) -> None:
+        """Store rows."""
         known = self._known(connection, list(rows)) if self._number > 1 else set()
         new = [row for digest, row in rows.items() if digest not in known]
         former = self._former_positions(connection, new) if self._number > 1 else {}
@@ -85,7 +92,7 @@ class _Batch:
                 self._position += 1
             row["position"] = former.get(row["contact_hash"], self._position)
         if new:
-            connection.execute(insert(contacts), new)
+            add_rows(connection, contacts, new)
         again = [{f"new_{name}": value for name, value in rows[digest].items()} for digest in known]
         if again:
             connection.execute(_UPDATE, again)
