@@ -51,6 +51,7 @@ class Placing(Row):
         """Start the API and the databases, and import what places calls."""
         api = subprocess.Popen(
             [sys.executable, str(Path(__file__).parents[1] / "bare_api.py")],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
