@@ -41,6 +41,8 @@ LOG = ROOT / "benchmarks" / "results" / "run.log"
 # Rounds beyond those wanted, at most, in place of those in which the machine was busy; and how many there
 # have to be before the row's time ends it.
 MORE_ROUNDS, FEWEST_ROUNDS = 3, 3
+# For a row to stop what it has started once its time is over, in seconds.
+GRACE = 90.0
 
 
 # ---- in the process of one row
@@ -97,7 +99,7 @@ def run_row(row: type[Row], show: Any) -> Result:
     with tempfile.TemporaryDirectory(prefix="voiceinfra-bench-") as home, child(row.name, home) as process:
         timers = [
             threading.Timer(row.seconds, process.terminate),
-            threading.Timer(row.seconds + 30, process.kill),
+            threading.Timer(row.seconds + GRACE, process.kill),
         ]
         for timer in timers:
             timer.start()

@@ -144,7 +144,7 @@ def postgres_commits(url: str) -> tuple[Callable[[str], None], Callable[[str], N
     """Return the same for PostgreSQL."""
     import psycopg
 
-    database = psycopg.connect(url.replace("postgresql+psycopg2", "postgresql"), autocommit=True)
+    database = psycopg.connect(url, autocommit=True)
     database.execute("CREATE TABLE calls (key TEXT PRIMARY KEY, state TEXT)")
     return (
         lambda key: (database.execute("INSERT INTO calls VALUES (%s, 'claimed')", (key,)), None)[1],

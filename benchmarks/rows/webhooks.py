@@ -112,7 +112,7 @@ class InAirflow(Webhooks):
     def open(self, stack: ExitStack) -> None:
         """Start an API server for each database, with an asset."""
         new = databases(stack)
-        metadata_url = new["PostgreSQL"]()
+        metadata_url = new["PostgreSQL"]().replace("postgresql:", "postgresql+psycopg2:", 1)
         servers = {
             database: ApiServer(
                 temporary(stack, "airflow"), metadata_url=metadata_url, ledger_url=new[database]()
