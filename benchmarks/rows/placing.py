@@ -19,9 +19,9 @@ from framework import AT_LEAST, Aim, Line, Measured, Row
 from servers import DATABASES, connection, databases, temporary
 
 THREADS = 32
-SECONDS = 0.6  # of each turn
-WARM_UP = 0.2
-TURNS = 4
+SECONDS = 1.2  # of each turn
+WARM_UP = 0.3
+TURNS = 2
 CALL = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": "+12125550101"}
 
 Work = Callable[[], None]

@@ -12,7 +12,7 @@ from servers import DATABASES, ApiServer, databases, temporary, uvicorn
 
 CONNECTIONS = (1, 8, 32)
 MOST = CONNECTIONS[-1]
-SECONDS = 2.0
+SECONDS = 2.4
 # To Airflow's asset events: each takes one or two connections of a pool of 15, so with 16 they halt.
 EVENTS = 12
 
