@@ -57,7 +57,7 @@ def measure_row(row: Row, tell: Any) -> None:
         quiet, longest = 0, 0.0
         for number in range(row.rounds + MORE_ROUNDS):
             is_late = time.monotonic() + 1.25 * longest > deadline
-            if quiet >= row.rounds or (number >= FEWEST_ROUNDS and is_late):
+            if quiet >= row.rounds or (number >= min(FEWEST_ROUNDS, row.rounds) and is_late):
                 break
             machine.await_quiet(us)
             began, usage = time.monotonic(), machine.Usage(us)
@@ -113,7 +113,7 @@ def run_row(row: type[Row], show: Any) -> Result:
     result.seconds = time.monotonic() - began
     if process.returncode and result.error is None:
         result.error = f"its process ended with {process.returncode} after {result.seconds:.0f} s"
-    if len(result.rounds) >= FEWEST_ROUNDS and result.seconds >= row.seconds:
+    if len(result.rounds) >= min(FEWEST_ROUNDS, row.rounds) and result.seconds >= row.seconds:
         result.error = None  # a round more, in place of one in which the machine was busy, took too long
     return result
 
