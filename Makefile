@@ -84,6 +84,7 @@ bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an
 bench-long: $(STAMP) ## run the long benchmarks and print their tables, which takes some hours
 	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
+	@BENCH_LONG=1 $(VENV_PYTHON) benchmarks/run.py
 
 constraints: $(STAMP) ## write constraints/*.txt anew
 	scripts/constraints.sh $(VENV)

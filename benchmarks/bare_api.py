@@ -1,13 +1,14 @@
 """An API that accepts every call at once, and costs as little as it can; for benchmarks.
 
-Run as ``python bare_api.py`` it prints the port that it listens on. The package's sandbox checks and records
-what it is asked, and so is slower than what is measured here.
+Run as ``python bare_api.py`` it prints the port that it listens on, and ends when its standard input does.
+The package's sandbox checks and records what it is asked, and so is slower than what is measured here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from typing import Any
 
 import uvloop
@@ -39,10 +40,11 @@ class Api(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve until this process is ended."""
+    """Serve until whoever started this process is gone."""
     server = await asyncio.get_running_loop().create_server(Api, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    await asyncio.to_thread(sys.stdin.read)
+    server.close()
 
 
 if __name__ == "__main__":

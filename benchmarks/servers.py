@@ -28,7 +28,7 @@ class DurablePostgres(PostgresServer):
 
 
 def databases(stack: ExitStack) -> dict[str, Callable[[], str]]:
-    """Return, for each of ``DATABASES``, what makes an empty one and returns its URL.
+    """Return, for each of ``DATABASES``, what makes an empty one and returns its URL, without a driver.
 
     :param stack: stops the server, and removes the files.
     """
@@ -41,8 +41,13 @@ def databases(stack: ExitStack) -> dict[str, Callable[[], str]]:
     numbers = itertools.count()
     return {
         "SQLite": lambda: f"sqlite:///{folder}/ledger{next(numbers)}.db",
-        "PostgreSQL": lambda: server.create_database(f"ledger{next(numbers)}"),
+        "PostgreSQL": lambda: without_driver(server.create_database(f"ledger{next(numbers)}")),
     }
+
+
+def without_driver(url: str) -> str:
+    """Return a URL as the documentation recommends it, by which the ledger chooses its driver."""
+    return url.replace("postgresql+psycopg2", "postgresql", 1)
 
 
 def temporary(stack: ExitStack, name: str) -> Path:

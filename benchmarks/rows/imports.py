@@ -26,7 +26,7 @@ for step in sys.argv[1:]:
     times.append(time.process_time())
 print(*((late - early) * 1000 for early, late in zip(times, times[1:])))
 """
-PROCESSES = 3
+PROCESSES = 5
 
 
 def probe(*steps: str) -> list[float]:
@@ -48,7 +48,6 @@ class Imports(Row):
         Line("operators, with what they load of Airflow", "ms", (Aim(AT_MOST, 0.01, "peer"),)),
     )
     seconds = 120
-    rounds = 5
 
     def open(self, stack: ExitStack) -> None:
         """Have Python and Airflow write what they keep."""

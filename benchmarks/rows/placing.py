@@ -19,9 +19,9 @@ from framework import AT_LEAST, Aim, Line, Measured, Row
 from servers import DATABASES, connection, databases, temporary
 
 THREADS = 32
-SECONDS = 0.6  # of each turn
-WARM_UP = 0.2
-TURNS = 4
+SECONDS = 1.2  # of each turn
+WARM_UP = 0.3
+TURNS = 2
 CALL = {"agent_id": "agent_demo", "from_number": "+14155550199", "to_number": "+12125550101"}
 
 Work = Callable[[], None]
@@ -51,6 +51,7 @@ class Placing(Row):
         """Start the API and the databases, and import what places calls."""
         api = subprocess.Popen(
             [sys.executable, str(Path(__file__).parents[1] / "bare_api.py")],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -143,7 +144,7 @@ def postgres_commits(url: str) -> tuple[Callable[[str], None], Callable[[str], N
     """Return the same for PostgreSQL."""
     import psycopg
 
-    database = psycopg.connect(url.replace("postgresql+psycopg2", "postgresql"), autocommit=True)
+    database = psycopg.connect(url, autocommit=True)
     database.execute("CREATE TABLE calls (key TEXT PRIMARY KEY, state TEXT)")
     return (
         lambda key: (database.execute("INSERT INTO calls VALUES (%s, 'claimed')", (key,)), None)[1],

@@ -12,7 +12,7 @@ from servers import DATABASES, ApiServer, databases, temporary, uvicorn
 
 CONNECTIONS = (1, 8, 32)
 MOST = CONNECTIONS[-1]
-SECONDS = 2.0
+SECONDS = 2.4
 # To Airflow's asset events: each takes one or two connections of a pool of 15, so with 16 they halt.
 EVENTS = 12
 
@@ -112,7 +112,7 @@ class InAirflow(Webhooks):
     def open(self, stack: ExitStack) -> None:
         """Start an API server for each database, with an asset."""
         new = databases(stack)
-        metadata_url = new["PostgreSQL"]()
+        metadata_url = new["PostgreSQL"]().replace("postgresql:", "postgresql+psycopg2:", 1)
         servers = {
             database: ApiServer(
                 temporary(stack, "airflow"), metadata_url=metadata_url, ledger_url=new[database]()
