@@ -125,6 +125,9 @@ def child(name: str, home: str) -> Iterator[subprocess.Popen[str]]:
     left_out = ("AIRFLOW", "PYTHONDONTWRITEBYTECODE")
     env = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     env |= {"AIRFLOW_HOME": home, "no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost"}
+    # What rows start is of this checkout, whatever is installed.
+    paths = [str(ROOT), str(ROOT / "scripts"), *filter(None, [env.get("PYTHONPATH")])]
+    env["PYTHONPATH"] = os.pathsep.join(paths)
     command = [sys.executable, __file__, "--row", name]
     LOG.parent.mkdir(exist_ok=True)
     with LOG.open("a") as log:
