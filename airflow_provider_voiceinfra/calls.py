@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
@@ -142,17 +143,21 @@ def check_number(name: str, number: object) -> None:
             f"{mask_number(str(number))} is not in E.164 form: a plus sign, the country code and the number, "
             "digits only, such as +1 and ten more digits",
         )
+    if not _is_possible(number):
+        raise InvalidCallError(
+            name, f"{mask_number(number)} cannot be a phone number: wrong country code or length"
+        )
+
+
+@lru_cache(maxsize=1024)  # a call is checked where it comes in, and again where it is placed
+def _is_possible(number: str) -> bool:
     # Imported late: its tables are of no use to a process that only parses DAG files.
     import phonenumbers
 
     try:
-        possible = phonenumbers.is_possible_number(phonenumbers.parse(number))
+        return phonenumbers.is_possible_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
-        possible = False
-    if not possible:
-        raise InvalidCallError(
-            name, f"{mask_number(number)} cannot be a phone number: wrong country code or length"
-        )
+        return False
 
 
 def _check_variables(variables: object) -> None:

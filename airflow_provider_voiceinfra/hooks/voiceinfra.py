@@ -95,6 +95,10 @@ class VoiceInfraHook(BaseHook):
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
         )
 
+    @cached_property
+    def _placer(self) -> CallPlacer:
+        return self.placer()
+
     def warn_of_missing_secret(self, log: Any) -> None:
         """Say in the log of a task that places calls if nobody will learn how they go."""
         if not self.connection.webhook_secrets:
@@ -137,13 +141,13 @@ class VoiceInfraHook(BaseHook):
         refuse_in_another_test(current_run_id())
         call = self.connection.completed(call)
         if idempotency_key is None:
-            return self.placer().place_without_key(call, origin=origin).call
+            return self._placer.place_without_key(call, origin=origin).call
         from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy
 
         decided = OnUnknown(arguments.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
         policy = UnknownPolicy(arguments.seconds("unknown_timeout", unknown_timeout), decided)
         key = arguments.idempotency_key(idempotency_key)
-        return self.placer().place(key, call, policy, origin=origin).call
+        return self._placer.place(key, call, policy, origin=origin).call
 
     def completion(self, call_id: str) -> CompletionRecord | None:
         """Return how a call went, transcript included; ``None`` while that is not known.

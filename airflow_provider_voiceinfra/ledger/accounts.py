@@ -6,7 +6,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    delete,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
@@ -23,8 +36,14 @@ from airflow_provider_voiceinfra.ledger.rows import (
 )
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
-_EARLY = having(
-    select(completions.c.call_id, completions.c.conn_id, completions.c.account), completions.c.call_id
+_OWNERS = union_all(
+    having(
+        select(calls.c.call_id, calls.c.conn_id, calls.c.account, true().label("is_call")), calls.c.call_id
+    ),
+    having(
+        select(completions.c.call_id, completions.c.conn_id, completions.c.account, false()),
+        completions.c.call_id,
+    ),
 )
 
 
@@ -34,13 +53,14 @@ def same_account(table: FromClause, conn_id: str, account: str | None) -> Column
     return same if account is None else or_(same, func.coalesce(table.c.account, "") == account)
 
 
-def with_foreign_completion(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
-    """Return the ids of those answered calls of which there is a completion, but another account's."""
+def with_other_owner(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
+    """Return the ids of answers that a call has already, or of which another account has a completion."""
     owners = {one.call_id: one.entry for one in settlements if one.call_id is not None}
     found = set()
-    for row in rows_of(connection.execute, _EARLY, list(owners)):
+    for row in rows_of(connection.execute, _OWNERS, list(owners)):
         entry = owners[row.call_id]
-        if row.conn_id != entry.conn_id and (entry.account is None or row.account != entry.account):
+        is_own = row.conn_id == entry.conn_id or (entry.account is not None and row.account == entry.account)
+        if row.is_call or not is_own:
             found.add(row.call_id)
     return found
 

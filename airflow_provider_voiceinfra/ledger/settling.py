@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, Update, bindparam, update
 
-from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_foreign_completion
+from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_other_owner
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
@@ -37,8 +38,7 @@ def settle_undisputed(connection: Connection, settlements: Sequence[Settlement])
     call_ids = [one.call_id for one in settlements if one.call_id is not None]
     lock_call_ids(connection, call_ids)
     disputed = {call_id for call_id, times in Counter(call_ids).items() if times > 1}
-    disputed |= owned_call_ids(connection, call_ids)
-    disputed |= with_foreign_completion(connection, settlements)
+    disputed |= with_other_owner(connection, settlements)
     alike: dict[tuple[Any, ...], dict[int, Settlement]] = defaultdict(dict)
     for place, one in enumerate(settlements):
         if one.call_id not in disputed:
@@ -54,16 +54,13 @@ def _settle_alike(
 ) -> dict[int, CallEntry]:
     """Store what became of calls that are in one of the states; return those that were, by their places."""
     values = {place: _settled_values(one) for place, one in ones.items()}
-    changed = update(calls).where(
-        calls.c.key_hash == bindparam("its_key"), calls.c.token == bindparam("its_token"), in_state(*states)
-    )
     # All do so in the same order, or two of them might wait for each other.
     ordered = sorted(ones, key=lambda place: ones[place].entry.key_hash)
     rows = [
         {"its_key": ones[place].entry.key_hash, "its_token": ones[place].entry.token, **values[place]}
         for place in ordered
     ]
-    connection.execute(changed, rows)
+    connection.execute(_settling(states), rows)
     # Which of them did change only the rows can say: a driver counts those of many statements together.
     stored = read_calls(connection, [row["its_key"] for row in rows])
     return {
@@ -71,6 +68,14 @@ def _settle_alike(
         for place, one in ones.items()
         if one.entry.key_hash in stored and _shows(stored[one.entry.key_hash], one, values[place])
     }
+
+
+@cache
+def _settling(states: tuple[CallState, ...]) -> Update:
+    """Return the statement that changes calls in one of the states; what it sets comes with each row."""
+    return update(calls).where(
+        calls.c.key_hash == bindparam("its_key"), calls.c.token == bindparam("its_token"), in_state(*states)
+    )
 
 
 def _shows(stored: CallEntry, one: Settlement, values: Mapping[str, Any]) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam
+from sqlalchemy import ColumnElement, Executable, Row, Select, bindparam
 
-VALUES_AT_ONCE = 500  # SQLite takes at most 999 values in one statement in its older builds
+VALUES_AT_ONCE = 500
 
 
 def having(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
@@ -16,8 +16,8 @@ def having(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
 
 
 def rows_of(
-    execute: Callable[[Select[Any], dict[str, Any]], Iterable[Row[Any]]],
-    query: Select[Any],
+    execute: Callable[[Any, dict[str, Any]], Iterable[Row[Any]]],
+    query: Executable,
     values: Sequence[Any],
 ) -> Iterator[Row[Any]]:
     """Yield the rows of a query that ``having`` made.
