@@ -39,7 +39,7 @@ class BesideHttp(Row):
         for name, _, times in LINES
         for line in (Line(name, "/s", (Aim(AT_LEAST, times, "peer"),)), Line(f"{name}, {RUN}", "/s"))
     )
-    seconds = 480
+    seconds = 300
 
     def open(self, stack: ExitStack) -> None:
         """Start everything, and run a small campaign, so that Python and Airflow write what they keep."""

@@ -17,7 +17,7 @@ from framework import Line, Measured, Row
 from harness.processes import end, free_port, spawn, wait_for
 from servers import is_healthy, temporary
 
-CALLS = 1000 if os.environ.get("BENCH_LONG") else 50
+CALLS = 1000 if os.environ.get("BENCH_LONG") else 25
 # For how long it is counted what everybody's waiting costs, in seconds.
 WAITING = 10.0
 POLLABLE = Path(__file__).parents[1] / "pollable_api.py"
@@ -56,12 +56,12 @@ class Waited(Row):
         "VoiceInfraOutboundCallOperator, whose queries are statements at the ledger's database (ours), and "
         "an HttpOperator and then an HttpSensor that asks every 5 s an API which, other than VoiceInfra's, "
         "can be asked, whose queries are requests to it (peer). All calls end at the same moment, when "
-        f"all tasks have waited for {WAITING:g} s. `make bench` does it once, with 50 calls; `make "
+        f"all tasks have waited for {WAITING:g} s. `make bench` does it once, with 25 calls; `make "
         "bench-long` with 1,000."
     )
     lines: ClassVar = LINES
     rounds = 1
-    seconds = 3 * 3600 if CALLS > 50 else 360
+    seconds = 3 * 3600 if CALLS > 25 else 200
 
     def open(self, stack: ExitStack) -> None:
         """Start everything, the API that can be asked included."""

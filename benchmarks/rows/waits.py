@@ -38,7 +38,7 @@ class Waits(Row):
             Line(f"{database}, of one processor", "%"),
         )
     )
-    seconds = 120
+    seconds = 90
 
     def open(self, stack: ExitStack) -> None:
         """Start the triggers."""

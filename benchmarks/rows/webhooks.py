@@ -78,7 +78,7 @@ class OnItsOwn(Webhooks):
         "options (limit)."
     )
     lines: ClassVar = tuple(line for database in DATABASES for line in lines_of(database, 0.3))
-    seconds = 200
+    seconds = 130
 
     def open(self, stack: ExitStack) -> None:
         """Start a receiver for each database, and the route that does nothing."""
@@ -107,7 +107,7 @@ class InAirflow(Webhooks):
             Line(f"{database}, {MOST} beside asset events", "/s", (Aim(AT_LEAST, 10.0, "peer"),)),
         ]
     )
-    seconds = 320
+    seconds = 230
 
     def open(self, stack: ExitStack) -> None:
         """Start an API server for each database, with an asset."""
