@@ -55,9 +55,11 @@ test: $(STAMP) ## run all tests, with real servers, and check the branch coverag
 unit: $(STAMP) ## run the quick tests only
 	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not integration" $(PYTEST_ARGS)
 
-test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times at random moments, which takes some 20 minutes
+test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times, and the receiver and PostgreSQL during 100,000 webhooks: half an hour
 	VOICEINFRA_TEST_KILLS=100 VOICEINFRA_TEST_CONTACTS=2000 $(VENV_PYTHON) -m pytest -s \
 	  tests/integration/test_campaigns.py -k killed_again_and_again $(PYTEST_ARGS)
+	VOICEINFRA_TEST_KILLS=20 VOICEINFRA_TEST_DELIVERIES=100000 $(VENV_PYTHON) -m pytest -s \
+	  tests/integration/test_receiver_killed.py $(PYTEST_ARGS)
 
 faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from SEED_START=0 on, on DATABASE=sqlite|postgresql
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \

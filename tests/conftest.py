@@ -60,6 +60,7 @@ def pytest_unconfigure() -> None:
 TOGETHER = {
     "tests/integration/browser/test_under_a_path.py": "the Airflow under a path",
     "tests/integration/browser/": "the Airflow of the browser",
+    "tests/integration/test_receiver_killed.py": "the receiver that is killed",
     "tests/integration/": "the Airflow of the DAGs",
     "tests/faults/test_faults.py": "faults",
     "tests/web/test_app.py": "a metadata database",

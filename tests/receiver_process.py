@@ -38,16 +38,29 @@ class ReceiverProcess:
         }
 
     def __enter__(self) -> ReceiverProcess:
-        app = "airflow_provider_voiceinfra.web.app:create_app"
-        command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(self.port)]
-        options = ["--log-level", "warning", "--no-access-log"]
-        self._process = spawn([*command, *options], env=self._env, log=self._log)
+        self.start()
         try:
-            wait_for("the receiver to answer", self._is_ready, START_TIMEOUT, self._check_alive)
+            self.wait()
         except BaseException:
             end(self._process)
             raise
         return self
+
+    def start(self) -> None:
+        """Start it, for the first time or after it was killed, without waiting for it."""
+        app = "airflow_provider_voiceinfra.web.app:create_app"
+        command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(self.port)]
+        options = ["--log-level", "warning", "--no-access-log"]
+        self._process = spawn([*command, *options], env=self._env, log=self._log)
+
+    def wait(self) -> None:
+        """Wait until it can store webhooks."""
+        wait_for("the receiver to answer", self._is_ready, START_TIMEOUT, self._check_alive)
+
+    def kill(self) -> None:
+        """Kill it, with whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,8 +7,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from harness.processes import Guard, base_environment, end, free_port, spawn, tail, wait_for
@@ -45,7 +47,7 @@ class PostgresServer:
     :param binaries: the folder that :func:`find_binaries` has found.
     """
 
-    settings = FAST
+    settings: tuple[str, ...] = FAST
 
     def __init__(self, binaries: Path) -> None:
         self._binaries = binaries
@@ -87,6 +89,18 @@ class PostgresServer:
     def drop_database(self, name: str) -> None:
         """Remove a database, with whatever is still connected to it."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def crash(self) -> None:
+        """Kill all of it at once, and start it again with the same files, upon which it recovers."""
+        server = psutil.Process(self._process.pid)
+        server.suspend()  # so that it starts no more children, each of which has a session of its own
+        killed = [server, *server.children(recursive=True)]
+        for process in killed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+        psutil.wait_procs(killed)
+        self._serve()
 
     def stop(self) -> None:
         """Stop the server and remove its files."""
