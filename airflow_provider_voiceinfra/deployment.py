@@ -18,6 +18,7 @@ from airflow_provider_voiceinfra.settings import load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 VARIABLE_PREFIX = "AIRFLOW_CONN_"
 """What the name of each environment variable that defines a connection begins with."""
@@ -41,6 +42,14 @@ def open_ledger(pool: Pool = SHARED) -> CallLedger:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
     return CallLedger(load_settings().sql_alchemy_conn, pool)
+
+
+def origin_of(ti: Any) -> CallOrigin:
+    """Return the origin of what an Airflow task instance does."""
+    # Loaded when a task runs: what it defines costs a DAG file more than all else of ours.
+    from airflow_provider_voiceinfra.ledger.records import CallOrigin
+
+    return CallOrigin.of_task(ti)
 
 
 def airflow_connection(conn_id: str) -> Any:

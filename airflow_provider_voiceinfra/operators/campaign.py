@@ -13,10 +13,9 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.deployment import open_ledger, origin_of
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
@@ -254,7 +253,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         )
         return CampaignSetup(
             plan=plan,
-            origin=CallOrigin.of_task(ti),
+            origin=origin_of(ti),
             conn_id=self.voiceinfra_conn_id,
             contacts=self.contacts,
             reading=self._reading(),

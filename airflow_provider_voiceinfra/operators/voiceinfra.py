@@ -12,14 +12,13 @@ from airflow.sdk.configuration import conf
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.deployment import open_ledger, origin_of
 from airflow_provider_voiceinfra.exceptions import (
     CallNotPlacedError,
     CompletionTimeoutError,
     LedgerUnavailableError,
 )
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.tasks import arguments
@@ -182,7 +181,7 @@ class VoiceInfraOutboundCallOperator(
         hook.warn_of_missing_secret(self.log)
         policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
         placer = hook.placer(before_send=self._refuse_if_killed)
-        key, origin = self._key(context), CallOrigin.of_task(context["ti"])
+        key, origin = self._key(context), origin_of(context["ti"])
         if not self.deferrable:
             return placer.place(key, call, policy, origin=origin)
         result = placer.step(key, call, policy, origin=origin, seen=seen)

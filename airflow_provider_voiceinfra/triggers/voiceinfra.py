@@ -14,7 +14,6 @@ from airflow.sdk.configuration import conf
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
-from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.triggers.cancellations import CancellationWatcher
 from airflow_provider_voiceinfra.waiting.threads import in_own_thread
@@ -232,6 +231,8 @@ class VoiceInfraUnknownCallTrigger(LedgerTrigger):
         self.not_before = not_before
 
     async def _wait(self, shared: Shared) -> list[str] | None:
+        from airflow_provider_voiceinfra.ledger.records import CallState
+
         call: CallEntry | None = None
 
         def find() -> str | None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, event
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.pools import Pool
 
 Result = TypeVar("Result")
 
@@ -30,6 +31,11 @@ def in_a_thread(action: Callable[[], object]) -> None:
     """Do something on a connection of its own, and wait for its end."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(action).result()
+
+
+def elsewhere(ledger: CallLedger) -> CallLedger:
+    """Return a ledger as another process has it, which shares no transaction with this one's threads."""
+    return ledger.with_pool(Pool("elsewhere"))
 
 
 def after_statement(

@@ -38,7 +38,7 @@ from tests.ledger.examples import (
     stored,
     unknown,
 )
-from tests.ledger.racing import Rival, after_commit, after_statement, at_once
+from tests.ledger.racing import Rival, after_commit, after_statement, at_once, elsewhere
 from tests.support.waiting import until
 
 Ask = Callable[..., tuple[CallEntry, bool]]
@@ -155,9 +155,11 @@ class TestClaim:
         redialled: list[CallEntry] = []
         later = replace(ORIGIN, try_number=2)
 
+        another_process = elsewhere(ledger)
+
         def take_over() -> None:
-            entry, _ = ledger.claim("key", CALL, conn_id=CONN_ID, origin=later)
-            redialled.append(ledger.claim_redial(entry, origin=later))
+            entry, _ = another_process.claim("key", CALL, conn_id=CONN_ID, origin=later)
+            redialled.append(another_process.claim_redial(entry, origin=later))
 
         after_commit(ledger, take_over)
         entry, won = ask("key")
