@@ -17,7 +17,7 @@ class Server:
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **options))
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", **options))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         until(lambda: self._server.started)

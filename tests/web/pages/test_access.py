@@ -8,9 +8,8 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 from fastapi import FastAPI, HTTPException
-from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
@@ -126,8 +125,8 @@ def test_every_route_is_in_the_table(client: TestClient) -> None:
 
 def routes(app: FastAPI, prefix: str) -> Iterator[tuple[str, str]]:
     for route in app.routes:
-        if isinstance(route, APIRoute):
-            for method in route.methods:
+        if isinstance(route, Route):
+            for method in route.methods or {"ANY"}:
                 yield method, prefix + route.path
         elif isinstance(route, Mount) and isinstance(route.app, FastAPI):
             yield from routes(route.app, prefix + route.path)
