@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
@@ -19,7 +18,6 @@ from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
     CallState,
     CompletionEntry,
-    Recorded,
     Stored,
 )
 from airflow_provider_voiceinfra.ledger.rows import (
@@ -37,19 +35,6 @@ MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number"
 
 class CompletionsLedger(LedgerPart):
     """Records completions, finds them, and gives unknown calls their ``call_id`` back."""
-
-    def complete(
-        self, record: CompletionRecord, body: bytes, *, conn_id: str, account: str | None = None
-    ) -> Recorded:
-        """Store a completion; see ``take_in``.
-
-        :param record: the record as read from the body.
-        :param body: the raw bytes as received.
-        :param conn_id: the connection whose webhook brought it.
-        :param account: that connection's account, see ``VoiceInfraConnection.account``.
-        :return: whether it is new, there already, or kept as it came since it cannot be this call's.
-        """
-        return self.take_in([Arrival(body, conn_id, account, record)])[0].recorded
 
     def take_in(self, arrivals: Sequence[Arrival]) -> list[Stored]:
         """Store genuine webhooks in one transaction; they are durable before this returns.

@@ -10,11 +10,10 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, update
 
-from airflow_provider_voiceinfra.ledger.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import Arrival, KeptDelivery
+from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
 
 _KEPT = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
@@ -22,27 +21,6 @@ _KEPT = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
 
 class DeliveriesLedger(LedgerPart):
     """Keeps deliveries and hands them out again for a replay; stores one rejection for each connection."""
-
-    def keep(
-        self,
-        body: bytes,
-        *,
-        conn_id: str,
-        reason: str,
-        account: str | None = None,
-        event: str | None = None,
-        call_id: str | None = None,
-    ) -> None:
-        """Store a delivery as it came; the same bytes are stored once. Durable before this returns.
-
-        :param reason: why it could not be used, see ``webhooks.reasons``.
-        :param account: the connection's account, see ``VoiceInfraConnection.account``.
-        :param event: the event header, if there was one.
-        :param call_id: the call that it is about, if that could be read.
-        """
-        arrival = Arrival(body, conn_id, account, reason=reason, event=event, call_id=call_id)
-        with self._database.writing() as connection:
-            take_in(connection, [arrival])
 
     def kept(self, *, include_replayed: bool = False, limit: int = 100) -> list[KeptDelivery]:
         """Return kept deliveries, newest first.

@@ -6,10 +6,11 @@ import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from tests.cli.conftest import Run, completion_body
+from tests.support.completions import keep_delivery
 
 
 def keep(ledger: CallLedger, body: bytes, reason: str = "other event") -> int:
-    ledger.deliveries.keep(body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
+    keep_delivery(ledger, body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
     return ledger.deliveries.kept()[0].id
 
 

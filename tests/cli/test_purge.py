@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import calls, campaigns,
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.cli.conftest import Run, claim, complete
 from tests.ledger.examples import running
+from tests.support.completions import keep_delivery
 
 OLD = datetime.now(timezone.utc) - timedelta(days=100)
 
@@ -23,7 +24,7 @@ def old_ledger(ledger: CallLedger) -> CallLedger:
     """Return a ledger with an old call, its completion, a delivery and a campaign, and a call of today."""
     claim(ledger, "old", call_id="call_old")
     complete(ledger, "call_old")
-    ledger.deliveries.keep(b"old", conn_id="c", reason="r")
+    keep_delivery(ledger, b"old", conn_id="c", reason="r")
     ledger.campaigns.take("old", conn_id="c", origin=CallOrigin())
     contacts = [ContactEntry(0, row, None, None, None, "invalid", "r") for row in (1, 2, 3)]
     ledger.campaigns.load_contacts("old", contacts, loaded_by="r", runner=running(ledger, "old"))

@@ -11,6 +11,7 @@ from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.migrate import current_revision
 from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION, VERSION_TABLE, metadata
 from tests.ledger.examples import CONN_ID, claim, complete
+from tests.support.completions import keep_delivery
 from tests.support.ledgers import PostgresLedgers
 
 FRESH = {"voiceinfra_counters": [("completions", 0)]}
@@ -51,7 +52,7 @@ def test_ledger_has_no_rows_each_time_and_numbers_them_from_one(
     ledger.accept(claim(ledger), "call_1")
     complete(ledger, "call_1")
     ledger.deliveries.note_rejection(CONN_ID, "the signature does not fit")
-    ledger.deliveries.keep(b"body", conn_id=CONN_ID, reason="unreadable")
+    keep_delivery(ledger, b"body", conn_id=CONN_ID, reason="unreadable")
     assert [kept.id for kept in ledger.deliveries.kept()] == [1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import (
     CallOutcomeUnknownError,
@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.hooks.conftest import connect
 from tests.sandbox_process import SandboxProcess
+from tests.support.completions import record as record_completion
 
 CALL = OutboundCall("+14155550100")
 
@@ -91,7 +92,7 @@ def test_hooks_of_one_connection_keep_one_pace(
 def test_completion_holds_everything_including_the_transcript() -> None:
     assert VoiceInfraHook().completion("call_1") is None
     body = json.dumps({"call_id": "call_1", "transcript": "Agent: Hello."}).encode()
-    open_ledger().complete(CompletionRecord.from_body(body), body, conn_id="voiceinfra_default")
+    record_completion(open_ledger(), body)
     record = VoiceInfraHook().completion("call_1")
     assert record is not None
     assert record.payload["transcript"] == "Agent: Hello."

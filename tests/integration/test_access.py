@@ -10,6 +10,7 @@ import requests
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.integration.conftest import Deployment
+from tests.support.completions import keep_delivery
 from tests.web.pages.access import NOBODY, ROLES, TABLE, Access
 from tests.web.pages.conftest import OWN, Calls
 
@@ -36,7 +37,7 @@ def places(deployment: Deployment) -> dict[str, str]:
     entry = Calls(ledger, prefix="access-").place(NUMBER, record=record, **whence)
     origin = CallOrigin(dag_id="it_one_call", run_id="access", task_id="call", map_index=-1)
     ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
-    ledger.deliveries.keep(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
+    keep_delivery(ledger, BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = [one for one in ledger.deliveries.kept() if one.body == BODY]
     return {
         "key": seal(entry.key_hash),

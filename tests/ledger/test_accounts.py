@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.ledger.records import (
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import CALL, become, body, completed, execute
 from tests.ledger.racing import Rival
-from tests.support.completions import record
+from tests.support.completions import keep_delivery, record
 
 Conn = tuple[str, str | None]
 A, B, A2 = ("conn_a", "account a"), ("conn_b", "account b"), ("conn_a2", "account a")
@@ -50,7 +50,7 @@ def forge(ledger: CallLedger) -> Recorded:
 
 def keep(ledger: CallLedger, raw: bytes, event: str | None = None) -> None:
     own = {"conn_id": A[0], "account": A[1], "reason": "says something else", "call_id": "call_1"}
-    ledger.deliveries.keep(raw, **own, event=event)
+    keep_delivery(ledger, raw, **own, event=event)
 
 
 class TestCompletionOfACallThatIsKnown:

@@ -18,7 +18,7 @@ from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger, rows
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
-from airflow_provider_voiceinfra.ledger.records import CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.records import Arrival, CallState, CompletionEntry, Recorded
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import (
     CALL,
@@ -105,7 +105,7 @@ class TestComplete:
             found = CompletionRecord.from_body(raw)
         except ValueError:
             return
-        ledger.complete(found, raw, conn_id=CONN_ID)
+        ledger.take_in([Arrival(raw, CONN_ID, None, found)])
         assert completed(ledger, found.call_id).call_id == found.call_id
 
 

@@ -14,13 +14,14 @@ from airflow_provider_voiceinfra.ledger.database.schema import rejections
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import purge_all
 from tests.ledger.racing import Rival, after_statement, at_once
+from tests.support.completions import keep_delivery
 
 BODY = b'\x00\xff{"event": "call.started", "to": "+14155550100"}'
 WRONG, OLD = "the signature does not fit", "it is too old"
 
 
 def keep(ledger: CallLedger, body: bytes = BODY, conn_id: str = "vi", event: str | None = None) -> None:
-    ledger.deliveries.keep(body, conn_id=conn_id, reason="another event", event=event)
+    keep_delivery(ledger, body, conn_id=conn_id, reason="another event", event=event)
 
 
 def test_delivery_is_kept_as_it_came(ledger: CallLedger) -> None:

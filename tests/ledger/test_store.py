@@ -35,6 +35,7 @@ from tests.ledger.examples import (
     unknown,
 )
 from tests.ledger.racing import Rival
+from tests.support.completions import keep_delivery
 
 
 @pytest.fixture
@@ -303,7 +304,7 @@ class TestPurge:
     def test_personal_data_goes_and_a_tombstone_stays(self, ledger: CallLedger, ledger_url: str) -> None:
         accepted = ledger.accept(claim(ledger, "key of +14155550100"), "call_1")
         complete(ledger, "call_1")
-        ledger.deliveries.keep(b"+14155550100", conn_id=CONN_ID, reason="x")
+        keep_delivery(ledger, b"+14155550100", conn_id=CONN_ID, reason="x")
         begin_campaign(ledger, "campaign")
         assert len(ledger.lists.page_of_calls(CallFilter(digits="0100")).calls) == 1
         assert purge_all(ledger) == Purged(calls=1, completions=1, deliveries=1, contacts=2)

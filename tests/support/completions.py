@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.records import Recorded
+from airflow_provider_voiceinfra.ledger.records import Arrival, Recorded
 
 CONN_ID = "voiceinfra_default"
 
@@ -25,7 +25,16 @@ def record(
     ledger: CallLedger, body: bytes, *, conn_id: str = CONN_ID, account: str | None = None
 ) -> Recorded:
     """Put a webhook's body into a ledger as the receiver does once it has verified it."""
-    return ledger.complete(CompletionRecord.from_body(body), body, conn_id=conn_id, account=account)
+    [stored] = ledger.take_in([Arrival(body, conn_id, account, CompletionRecord.from_body(body))])
+    return stored.recorded
+
+
+def keep_delivery(ledger: CallLedger, body: bytes, *, conn_id: str, reason: str, **fields: Any) -> None:
+    """Put a webhook that cannot be used into a ledger.
+
+    :param fields: ``account``, ``event`` and ``call_id``.
+    """
+    ledger.take_in([Arrival(body, conn_id, reason=reason, **fields)])
 
 
 def complete(

@@ -27,6 +27,7 @@ from airflow_provider_voiceinfra.webhooks.receiving import (
     verify,
 )
 from airflow_provider_voiceinfra.webhooks.signing import sign
+from tests.support.completions import keep_delivery
 from tests.support.ledgers import ON_SQLITE
 
 SECRET = "a-secret-of-the-tests"
@@ -241,7 +242,7 @@ def test_nothing_is_answered_before_it_is_durable(tmp_path: Any) -> None:
 
 def test_replay_records_what_has_become_usable(ledger: CallLedger) -> None:
     # As an older version of this package would have kept it.
-    ledger.deliveries.keep(body_of(), conn_id="vendor", reason="unknown form", event="call.completed")
+    keep_delivery(ledger, body_of(), conn_id="vendor", reason="unknown form", event="call.completed")
     [kept] = ledger.deliveries.kept()
     assert replay(kept, ledger).outcome is Outcome.RECORDED
     entry = ledger.completion("call_1")

@@ -16,6 +16,7 @@ from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import CALLS, open_from_menu, rows
 from tests.integration.browser.visits import accessibility_violations
 from tests.integration.conftest import Deployment
+from tests.support.completions import keep_delivery
 from tests.web.pages.conftest import Calls
 
 pytestmark = pytest.mark.integration
@@ -80,7 +81,7 @@ def places(deployment: Deployment) -> Places:
     origin = CallOrigin(dag_id=DAG, run_id="night", task_id="call", map_index=-1)
     ledger.campaigns.take(campaign, conn_id=CONN, origin=origin)
     body = json.dumps({"event": "call.started", "call_id": f"call-{OURS}"}).encode()
-    ledger.deliveries.keep(body, conn_id=CONN, reason="another event", event="call.started")
+    keep_delivery(ledger, body, conn_id=CONN, reason="another event", event="call.started")
     [kept] = [one for one in ledger.deliveries.kept() if one.body == body]
     pages = {
         "calls": f"calls?dag_id={DAG}",

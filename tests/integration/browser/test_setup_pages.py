@@ -15,6 +15,7 @@ from tests.integration.browser.framed import SETUP, frame_of, open_from_menu, ro
 from tests.integration.browser.test_connection_form import GOOD, PORT, ConnectionList, Stored
 from tests.integration.browser.vendor import completion, post
 from tests.integration.conftest import API_KEY, WEBHOOK_SECRET, Deployment
+from tests.support.completions import keep_delivery
 
 pytestmark = pytest.mark.integration
 
@@ -116,7 +117,7 @@ def test_kept_deliveries_are_read_and_replayed(
     assert post(url, WEBHOOK_SECRET, started).json() == {"status": "kept"}
     # One that an older version of this package could not use.
     body = json.dumps(completion(call_id)).encode()
-    deployment.ledger.deliveries.keep(body, conn_id=stored.conn_id, reason="too new", event="call.completed")
+    keep_delivery(deployment.ledger, body, conn_id=stored.conn_id, reason="too new", event="call.completed")
 
     frame = open_from_menu(open_page("op"), *SETUP)
     kept = rows(frame, "Kept deliveries").filter(has_text=stored.conn_id)

@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import Job
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, SECOND_TRY, complete
 from tests.ledger.racing import Rival
+from tests.support.completions import keep_delivery
 
 NUMBER = CALL.to_number.removeprefix("+")
 FIRST_MOMENT = datetime(2026, 3, 1, tzinfo=timezone.utc)
@@ -22,7 +23,7 @@ BODY = f'{{"to_number": "{CALL.to_number}", "transcript": "{SECRET}"}}'.encode()
 
 
 def keep(ledger: CallLedger) -> None:
-    ledger.deliveries.keep(BODY, conn_id=CONN_ID, reason="it has no call_id")
+    keep_delivery(ledger, BODY, conn_id=CONN_ID, reason="it has no call_id")
 
 
 def reject(ledger: CallLedger) -> None:

@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.web.pages.addresses import seal
+from tests.support.completions import keep_delivery
 from tests.web.pages import access
 from tests.web.pages.access import METHODS, ROLES, TABLE, Access
 from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Calls, Client
@@ -34,7 +35,7 @@ def places(ledger: CallLedger, calls: Calls) -> dict[str, str]:
     )
     origin = CallOrigin(dag_id="outreach", run_id="run_1", task_id="call", map_index=-1)
     ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
-    ledger.deliveries.keep(BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
+    keep_delivery(ledger, BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = ledger.deliveries.kept()
     return {
         "key": seal(entry.key_hash),

@@ -20,7 +20,7 @@ from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
 from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
 from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words
-from tests.support.completions import completion_body
+from tests.support.completions import completion_body, keep_delivery
 from tests.test_diagnosis import api, http_server, serving
 from tests.web.pages.conftest import OP, OWN, PARTIAL, USER, VIEWER, Calls, Client, FakeVisitor
 from tests.web.pages.reading import elements_of, links_of, shown, text_of
@@ -93,7 +93,7 @@ def buttons(html: str) -> list[str | None]:
 
 def keep(ledger: CallLedger, body: bytes = STARTED, conn_id: str = "voiceinfra_default", **rest: str) -> int:
     fields = {"reason": "other_event_header", "event": "call.started", **rest}
-    ledger.deliveries.keep(body, conn_id=conn_id, **fields)
+    keep_delivery(ledger, body, conn_id=conn_id, **fields)
     return ledger.deliveries.kept()[0].id
 
 
