@@ -42,7 +42,8 @@ def settle_undisputed(connection: Connection, settlements: Sequence[Settlement])
     alike: dict[tuple[Any, ...], dict[int, Settlement]] = defaultdict(dict)
     for place, one in enumerate(settlements):
         if one.call_id not in disputed:
-            alike[_awaiting(one), one.entry.unsettled_since is not None][place] = one
+            # A statement sets what its first row names: a redial that was refused changes more than others.
+            alike[_awaiting(one), frozenset(_settled_values(one))][place] = one
     done: dict[int, CallEntry] = {}
     for (states, _), ones in alike.items():
         done |= _settle_alike(connection, ones, states)

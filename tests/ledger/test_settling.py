@@ -267,6 +267,23 @@ class TestLedgerThatForgot:
 
 
 class TestMany:
+    def test_redials_that_are_answered_and_refused_together_are_each_what_they_were(
+        self, ledger: CallLedger
+    ) -> None:
+        redials = [become(ledger, claim(ledger, key), "redialled") for key in "abcd"]
+        ledger.settle_many(
+            [
+                accepted(redials[0], "call_a"),
+                refused(redials[1]),
+                accepted(redials[2], "call_c"),
+                refused(redials[3]),
+            ]
+        )
+        for key in "bd":
+            assert (stored(ledger, key).state, stored(ledger, key).redials) == (CallState.UNKNOWN, 0)
+            assert stored(ledger, key).unsettled_since is None
+        assert [stored(ledger, key).call_id for key in "ac"] == ["call_a", "call_c"]
+
     def test_many_more_than_one_statement_takes(self, ledger: CallLedger) -> None:
         assert ledger.settle_many([]) == []
         keys = [str(number) for number in range(1200)]
