@@ -19,7 +19,6 @@ from typing import Any
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_number, quoted
 from airflow_provider_voiceinfra.tasks.xcom_values import for_xcom
-from airflow_provider_voiceinfra.webhooks.moments import parse_time
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
@@ -247,12 +246,12 @@ class CompletionRecord:
     @property
     def started_at(self) -> datetime | None:
         """When the call started, aware UTC; ``None`` if the API did not say so in ISO 8601."""
-        return parse_time(self.text("start_time"))
+        return _moment(self.text("start_time"))
 
     @property
     def ended_at(self) -> datetime | None:
         """When the call ended, aware UTC; ``None`` if the API did not say so in ISO 8601."""
-        return parse_time(self.text("end_time"))
+        return _moment(self.text("end_time"))
 
     def to_dict(self, *, include_transcript: bool = False) -> dict[str, Any]:
         """Return the record as plain JSON, as tasks find it in XCom; what Airflow cannot hold is text there.
@@ -265,6 +264,13 @@ class CompletionRecord:
         if self.received_at is not None:
             record["received_at"] = self.received_at.isoformat()
         return record
+
+
+def _moment(text: str | None) -> datetime | None:
+    # Loaded by those who read records, not by each DAG file that is parsed.
+    from airflow_provider_voiceinfra.webhooks.moments import parse_time
+
+    return parse_time(text)
 
 
 def is_completed_event(event: object) -> bool:

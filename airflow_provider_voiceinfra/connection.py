@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL, base_url
@@ -168,7 +167,7 @@ def webhook_secrets(conn: Any) -> WebhookSecrets:
 
 def _hinted(fault: InvalidCallError, value: object) -> InvalidCallError:
     """Return why a default is refused, and what has become of the plus sign if that is all that it lacks."""
-    if not _LACKS_PLUS.fullmatch(str(value)):
+    if not re.fullmatch(_LACKS_PLUS, str(value), re.ASCII):
         return fault
     return InvalidCallError(fault.field, f"{fault.rule}. In a connection URI a plain + is a space: write %2B")
 
@@ -187,7 +186,7 @@ def _extras(where: str, conn: Any) -> dict[str, Any]:
     return dict(conn.extra_dejson)
 
 
-_LACKS_PLUS = re.compile(r"[1-9]\d{6,14}", re.ASCII)
+_LACKS_PLUS = r"[1-9]\d{6,14}"
 _EXTRAS_RULE = 'they must be a JSON object such as {"webhook_secret": "...", "agent_id": "..."}.'
 _KINDS = {dict: "object", list: "list", str: "text", bool: "boolean", int: "number", float: "number"}
 
@@ -202,6 +201,8 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
     :raises ConfigurationError: if one is another spelling of an extra that is not set: the limit or the
         secret that is meant would be missing.
     """
+    from difflib import get_close_matches  # seldom needed, and slow to load
+
     for name, value in extra.items():
         if name in EXTRAS or value in (None, ""):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 # What looks like a number and is none: a day, a random id, and a number that is masked already.
@@ -27,7 +28,7 @@ _LONG = (
 )
 # As a spreadsheet writes a number that it takes for an amount.
 _POWER_OF_TEN = r"(?<![\w.,])\+?\d(?:[.,]?\d){5,}[eE]\+?\d{1,2}(?![\w.])"
-_NUMBER = re.compile("|".join((_KEPT, _POWER_OF_TEN, _IN_A_KEY, _WRITTEN, _LONG, _EMBEDDED)))
+_NUMBER = "|".join((_KEPT, _POWER_OF_TEN, _IN_A_KEY, _WRITTEN, _LONG, _EMBEDDED))
 
 _NUMBERS = frozenset({"to_number", "from_number"})
 # Long runs of digits in these are no phone numbers, and hiding them would make the values useless.
@@ -37,6 +38,12 @@ _NEVER_NUMBERS = frozenset(
 _LEAST_NUMBER = 10**7  # a smaller integer is a duration, a score or a price
 _MOST_DEPTH = 50
 _MOST_QUOTED = 100  # characters of a value in an error
+
+
+@cache
+def _numbers() -> re.Pattern[str]:
+    """Return what finds numbers; made when it is first needed, since no DAG file that is parsed does."""
+    return re.compile(_NUMBER)
 
 
 def mask_number(number: str | None) -> str:
@@ -51,7 +58,7 @@ def mask_number(number: str | None) -> str:
 
 def mask_numbers_in(text: str) -> str:
     """Return a text from elsewhere, such as an API's message, with every phone number in it masked."""
-    return _NUMBER.sub(_replacement, text)
+    return _numbers().sub(_replacement, text)
 
 
 def _replacement(found: re.Match[str]) -> str:
@@ -71,7 +78,7 @@ def is_number_and_no_id(text: str) -> bool:
 
 
 def _is_one(text: str) -> bool:
-    found = _NUMBER.fullmatch(text.strip().removeprefix("("))
+    found = _numbers().fullmatch(text.strip().removeprefix("("))
     return found is not None and not found["kept"]
 
 

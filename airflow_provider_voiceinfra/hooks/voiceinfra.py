@@ -12,8 +12,6 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
-from airflow_provider_voiceinfra.dialling.rate import FASTEST, AdaptivePace
-from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
@@ -21,6 +19,7 @@ from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.api.client import ApiClient, VoiceInfraClient
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
+    from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 # A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
@@ -31,6 +30,8 @@ _LEASE_MARGIN = 60.0
 @lru_cache(maxsize=64)
 def _shared_pace(conn_id: str, calls_per_second: float | None) -> AdaptivePace:
     """Return the pace that all hooks of this process keep together for one connection."""
+    from airflow_provider_voiceinfra.dialling.rate import FASTEST, AdaptivePace
+
     return AdaptivePace(most=calls_per_second, start=calls_per_second or FASTEST)
 
 
@@ -76,6 +77,7 @@ class VoiceInfraHook(BaseHook):
         :param before_send: called before each request; what it raises keeps the request from being sent.
         """
         from airflow_provider_voiceinfra.dialling.placing import CallPlacer
+        from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 
         bounds = RetryBounds()
         pace = _shared_pace(self.voiceinfra_conn_id, self.connection.max_calls_per_second)

@@ -27,8 +27,7 @@ from airflow_provider_voiceinfra.tasks.template_fields import (
     check_location,
 )
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
-from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
-from airflow_provider_voiceinfra.triggers.voiceinfra import earliest_wake_up
+from airflow_provider_voiceinfra.triggers.events import earliest_wake_up
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -273,6 +272,9 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         return {**options, "context": self.call_context, "do_not_call": self._given("do_not_call")}
 
     def _sleep(self, campaign_id: str, pause: Pause) -> NoReturn:
+        # Triggers are loaded by a task that waits, not by each DAG file that is parsed.
+        from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
+
         self.log.info("Nobody is to be dialled before %s; waiting in the triggerer.", pause.until)
         self.defer(
             trigger=VoiceInfraCampaignTrigger(

@@ -27,12 +27,7 @@ from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
-from airflow_provider_voiceinfra.triggers.voiceinfra import (
-    VoiceInfraUnknownCallTrigger,
-    defer_until_completed,
-    earliest_wake_up,
-    read_event,
-)
+from airflow_provider_voiceinfra.triggers.events import earliest_wake_up, read_event
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -231,6 +226,9 @@ class VoiceInfraOutboundCallOperator(
         deadline = datetime.now(timezone.utc) + timeout
         record = self._look(context, call_id)
         if record is None and self.deferrable:
+            # Triggers are loaded by a task that waits, not by each DAG file that is parsed.
+            from airflow_provider_voiceinfra.triggers.voiceinfra import defer_until_completed
+
             self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
             defer_until_completed(self, timeout, call_ids=[call_id])
         if record is None:
@@ -262,6 +260,8 @@ class VoiceInfraOutboundCallOperator(
         return record
 
     def _defer_until_known(self, pending: Pending, policy: UnknownPolicy) -> NoReturn:
+        from airflow_provider_voiceinfra.triggers.voiceinfra import VoiceInfraUnknownCallTrigger
+
         self.log.warning(
             "It is unknown whether the call was placed; waiting in the triggerer for its webhook until %s.",
             pending.deadline,

@@ -22,12 +22,7 @@ from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
-from airflow_provider_voiceinfra.triggers.voiceinfra import (
-    TIMED_OUT,
-    defer_until_completed,
-    listed,
-    read_event,
-)
+from airflow_provider_voiceinfra.triggers.events import TIMED_OUT, listed, read_event
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -161,6 +156,9 @@ class VoiceInfraCallCompletedSensor(
         return result
 
     def _defer(self, context: Context) -> NoReturn:
+        # Triggers are loaded by a task that waits, not by each DAG file that is parsed.
+        from airflow_provider_voiceinfra.triggers.voiceinfra import defer_until_completed
+
         if self.match is None:
             defer_until_completed(self, self._timeout(), call_ids=self._call_ids())
         since = self._since(context).isoformat()

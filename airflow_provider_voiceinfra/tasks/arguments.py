@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 _NOTHING = frozenset({"", "None", "[]", "{}"})
 MAX_CAMPAIGN_ID = 250  # what the ledger's column takes
 # Neither a template nor JSON, whose names have quotes.
-_PLACEHOLDER = re.compile(r"(?<!\{)\{\s*([^\W\d]\w*)\s*\}(?!\})")
+_PLACEHOLDER = r"(?<!\{)\{\s*([^\W\d]\w*)\s*\}(?!\})"
 # Where a value that is nothing comes from, as a part of a sentence.
 FROM_NOTHING = "from an upstream task that returned nothing, or an empty param or variable"
 _LONGEST = timedelta(days=3650).total_seconds()
@@ -162,7 +162,7 @@ def needed(name: str, value: Any) -> None:
 
 def placeholders(name: str, text: Any) -> Iterator[str]:
     """Yield a sentence for what a campaign would fill in, and a single call says as it stands."""
-    found = _PLACEHOLDER.search(text) if isinstance(text, str) else None
+    found = re.search(_PLACEHOLDER, text) if isinstance(text, str) else None
     if found:
         column = mask_numbers_in(found[1])
         yield (

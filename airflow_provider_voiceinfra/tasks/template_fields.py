@@ -12,7 +12,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.masking import is_phone_number, mask_numbers_in
 
-_E164 = re.compile(r"\+[1-9]\d{6,14}(?!\d)")
+_E164 = r"\+[1-9]\d{6,14}(?!\d)"
 # Fields that hold a number and nothing else; one that is refused for its form must not be shown either.
 _NUMBER_FIELDS = frozenset({"to_number", "from_number"})
 _LEAST_DIGITS = 7
@@ -108,7 +108,7 @@ def _numbers_in(value: Any, name: object = None) -> Iterator[str]:
     if isinstance(value, str):
         if name in _NUMBER_FIELDS and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
             yield value
-        yield from _E164.findall(value)
+        yield from re.findall(_E164, value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _numbers_in(key)

@@ -47,7 +47,7 @@ class Imports(Row):
         Line("operators, triggers' base class loaded before", "ms", (Aim(AT_MOST, 0.01, "peer"),)),
         Line("operators, with what they load of Airflow", "ms", (Aim(AT_MOST, 0.01, "peer"),)),
     )
-    seconds = 60
+    seconds = 90
 
     def open(self, stack: ExitStack) -> None:
         """Have Python and Airflow write what they keep."""

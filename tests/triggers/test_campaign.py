@@ -16,7 +16,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.triggers import cancellations
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
-from airflow_provider_voiceinfra.triggers.voiceinfra import read_event
+from airflow_provider_voiceinfra.triggers.events import read_event
 from tests.support.completions import complete
 
 CONN_ID = "voiceinfra_default"

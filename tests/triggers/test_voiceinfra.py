@@ -17,11 +17,10 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, Voice
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, hash_key
 from airflow_provider_voiceinfra.triggers.campaign import VoiceInfraCampaignTrigger
+from airflow_provider_voiceinfra.triggers.events import earliest_wake_up, read_event
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
     VoiceInfraCallCompletedTrigger,
     VoiceInfraUnknownCallTrigger,
-    earliest_wake_up,
-    read_event,
 )
 from tests.support.completions import complete
 from tests.support.ledgers import ON_SQLITE
