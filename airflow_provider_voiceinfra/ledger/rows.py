@@ -64,6 +64,11 @@ _COUNT_UP = (
     .values(value=_LAST + bindparam("number", type_=BigInteger))
     .returning(counters.c.value)
 )
+_NUMBERED = (
+    select(func.count())
+    .select_from(completions)
+    .where(completions.c.sequence.between(bindparam("first"), bindparam("last")))
+)
 
 
 @cache
@@ -74,8 +79,10 @@ def _claiming(dialect: str) -> Executable:
 
 @cache
 def _completing(dialect: str) -> Executable:
+    # Without RETURNING the driver executes one short statement again and again, which it and the database
+    # have ready; with it SQLAlchemy writes one long statement for all rows, to be read by both each time.
     added = insert_missing(dialect, completions).values(stored_at=database_time())
-    return added.returning(completions.c.call_id)
+    return added.execution_options(preserve_rowcount=True)
 
 
 def insert_or_nothing(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
@@ -216,8 +223,10 @@ def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None
     """
     first = _next_sequences(connection, len(arrivals))
     rows = [_completion_values(one, first + place) for place, one in enumerate(arrivals)]
-    stored = connection.execute(_completing(connection.dialect.name), rows).all()
-    if len(stored) != len(rows):  # a lost record would be worse than one that has to be sent again
+    stored = connection.execute(_completing(connection.dialect.name), rows).rowcount
+    if not connection.dialect.supports_sane_multi_rowcount:  # psycopg2
+        stored = connection.execute(_NUMBERED, {"first": first, "last": first + len(rows) - 1}).scalar_one()
+    if stored != len(rows):  # a lost record would be worse than one that has to be sent again
         raise LedgerUnavailableError(
             "The ledger has taken only some of several completions; nothing is stored."
         )
