@@ -28,8 +28,12 @@ DATABASE ?= sqlite
 PLANT ?=
 FAMILY ?=
 ONLY ?=
+WRITE ?=
+# botocore demands an older dateutil than Airflow's constraints have, which what is measured of it never imports.
+BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench && \
+	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
-.PHONY: help demo demo-stop test unit test-kills faults check format test-matrix bench bench-long constraints clean
+.PHONY: help demo demo-stop test unit test-kills instructions faults check format test-matrix bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -61,6 +65,9 @@ test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times, and the rec
 	VOICEINFRA_TEST_KILLS=20 VOICEINFRA_TEST_DELIVERIES=100000 $(VENV_PYTHON) -m pytest -s \
 	  tests/integration/test_receiver_killed.py $(PYTEST_ARGS)
 
+instructions: $(STAMP) ## count the instructions of claims, settlements and webhooks with valgrind; WRITE=1 writes them down
+	@PYTHONPATH=$(CURDIR) $(VENV_PYTHON) -m tests.instructions.guard $(if $(WRITE),--write)
+
 faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from SEED_START=0 on, on DATABASE=sqlite|postgresql
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \
 	  --database $(DATABASE) $(if $(PLANT),--plant $(PLANT)) $(if $(FAMILY),--family $(FAMILY)) $(FAULTS_ARGS)
@@ -80,11 +87,11 @@ test-matrix: ## run the quick tests on every supported Python found, with the ol
 	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
 
 bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an hour; ONLY=name for one of them
-	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
+	@$(BENCH_SETUP)
 	@$(VENV_PYTHON) benchmarks/run.py $(addprefix --only ,$(ONLY))
 
 bench-long: $(STAMP) ## run the long benchmarks and print their tables, which takes some hours
-	@$(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench
+	@$(BENCH_SETUP)
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" || exit 1; done
 	@BENCH_LONG=1 $(VENV_PYTHON) benchmarks/run.py
 
