@@ -58,7 +58,7 @@ def pytest_unconfigure() -> None:
 # What one process runs as a whole, in order: those with a real Airflow share it; the others make something
 # once that takes seconds. Whatever is not named goes to any process.
 TOGETHER = {
-    "tests/integration/browser/test_under_a_path.py": "the Airflow under a path",
+    "tests/integration/browser/test_at_the_root.py": "the Airflow of the DAGs",
     "tests/integration/browser/": "the Airflow of the browser",
     "tests/integration/test_receiver_killed.py": "the receiver that is killed",
     "tests/integration/": "the Airflow of the DAGs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -67,41 +68,27 @@ def bundles(*folders: Path) -> str:
     )
 
 
-@pytest.fixture(scope="session")
-def deployment(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    """Start everything once for all integration tests of a process."""
-    ledger_url = postgres_server.create_database("it_ledger")
-    metadata_url = postgres_server.create_database("it_airflow")
+@contextmanager
+def running(postgres_server: PostgresServer, folder: Path, path: str = "") -> Iterator[Deployment]:
+    """Run everything.
+
+    :param path: what Airflow is served under.
+    """
+    name = path.replace("/", "_")
+    ledger_url = postgres_server.create_database(f"it_ledger{name}")
+    metadata_url = postgres_server.create_database(f"it_airflow{name}")
     sandbox = SandboxProcess(
         api_keys=[API_KEY], webhook_secret=WEBHOOK_SECRET, call_seconds=CALL_SECONDS, webhook_retry_first=0.5
     ).start()
     gate = Gate(sandbox.base_url)
     airflow = AirflowStack(
-        tmp_path_factory.mktemp("airflow"),
+        folder,
         dags_folder=DAGS,
         sql_alchemy_conn=metadata_url,
         parallelism=8,
         users=USERS,
-        env={
-            "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
-                gate.base_url,
-                WEBHOOK_SECRET,
-                agent_id="agent_demo",
-                from_number="+12025550100",
-                api_key=API_KEY,
-            ),
-            "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
-            "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
-            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            # So that the tests, too, can read and write what the pages put into addresses.
-            "AIRFLOW__API__SECRET_KEY": conf.get_mandatory_value("api", "secret_key"),
-            # A proxy of this machine would be asked for hosts that are not there.
-            "NO_PROXY": "*",
-            "no_proxy": "*",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(DAGS, EXAMPLES),
-        },
+        path=path,
+        env=_environment(gate, ledger_url),
     )
     sandbox.configure(webhook_url=airflow.webhook_url())
     try:
@@ -111,6 +98,42 @@ def deployment(
     finally:
         gate.close()
         sandbox.stop()
+
+
+def _environment(gate: Gate, ledger_url: str) -> dict[str, str]:
+    return {
+        "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
+            gate.base_url,
+            WEBHOOK_SECRET,
+            agent_id="agent_demo",
+            from_number="+12025550100",
+            api_key=API_KEY,
+        ),
+        "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger_url,
+        "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # So that the tests, too, can read and write what the pages put into addresses.
+        "AIRFLOW__API__SECRET_KEY": conf.get_mandatory_value("api", "secret_key"),
+        # A proxy of this machine would be asked for hosts that are not there.
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles(DAGS, EXAMPLES),
+    }
+
+
+@pytest.fixture(scope="session")
+def deployment_at_the_root(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Start everything once for all integration tests of a process that need no browser."""
+    with running(postgres_server, tmp_path_factory.mktemp("airflow")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="session")
+def deployment(deployment_at_the_root: Deployment) -> Deployment:
+    """Return what a test plays its night with; for those in a browser it is another."""
+    return deployment_at_the_root
 
 
 @dataclass

@@ -15,7 +15,8 @@ What is here for a test:
   dialog, or asked another machine for something. ``watch.allow(regex)`` lets one kind of complaint pass;
   ``watch.complaints`` lists them all.
 - ``accessibility_violations(page)`` in ``visits``: what axe-core finds that is serious.
-- ``deployment``, from the directory above: Airflow, the sandbox, the ledger.
+- ``deployment``: Airflow, the sandbox, the ledger. This Airflow is served under a path, and ``watch`` fails a
+  test that leaves it.
 
 When a test fails, its pages are saved as pictures in its ``tmp_path``, which the report names.
 """
@@ -28,17 +29,28 @@ from typing import Any
 
 import pytest
 from harness.browser import FLAGS, find_browser
+from harness.postgres import PostgresServer
 from harness.processes import HarnessError
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.integration.browser.visits import Logins, Watch
-from tests.integration.conftest import Deployment
+from tests.integration.conftest import Deployment, running
 
 OpenPage = Callable[..., Page]
 WATCH = pytest.StashKey[tuple[Watch, Path]]()
 FAILED = pytest.StashKey[bool]()
+PATH = "/af"
 # The machine may be busy with other tests; what is there sooner is seen sooner.
 PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Start everything once for all tests in this directory, with an Airflow that is served under a path."""
+    with running(postgres_server, tmp_path_factory.mktemp("below"), PATH) as deployment:
+        yield deployment
 
 
 # Not for the whole session: while Playwright runs, its thread counts as running an event loop, in which no
@@ -101,7 +113,7 @@ def open_page(request: pytest.FixtureRequest, watch: Watch, kept_pages: dict[str
             page = context.new_page()
         if is_kept:
             kept_pages[str(user)] = page
-        watch.follow(page.context)
+        watch.follow(page.context, visited.airflow.base_url)
         return page
 
     return open_page

@@ -38,6 +38,7 @@ def test_console_errors_exceptions_dialogs_and_foreign_requests_are_noticed(
                 console.error("one went wrong");
                 alert("two popped up");
                 document.body.innerHTML = '<iframe srcdoc="<script>nothingOfThisName()</script>"></iframe>';
+                fetch("/four").catch(() => null);
                 return fetch("http://203.0.113.7/three").catch(() => null);
             }"""
         )
@@ -47,6 +48,7 @@ def test_console_errors_exceptions_dialogs_and_foreign_requests_are_noticed(
         "two popped up",
         "nothingOfThisName",
         "another machine: GET http://203.",
+        "beside Airflow's path: GET",
     ):
         assert expected in found
     watch.allow("")

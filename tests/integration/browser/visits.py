@@ -73,18 +73,26 @@ class Logins:
 
 @dataclass
 class Watch:
-    """What the pages of one test complain of: errors, dialogs, and requests that would leave this machine."""
+    """What the pages of one test complain of: errors, dialogs, and requests to where none should go.
+
+    That is any other machine, and on Airflow's own address whatever is not below its path.
+    """
 
     complaints: list[str] = field(default_factory=list)
     _allowed: list[str] = field(default_factory=list)
     _contexts: list[BrowserContext] = field(default_factory=list)
+    _airflows: set[str] = field(default_factory=set)
 
     def allow(self, pattern: str) -> None:
         """Let complaints pass in which a regular expression is found; say in a comment why they may."""
         self._allowed.append(pattern)
 
-    def follow(self, context: BrowserContext) -> None:
-        """Collect what every page of a context complains of, frames included."""
+    def follow(self, context: BrowserContext, base_url: str) -> None:
+        """Collect what every page of a context complains of, frames included.
+
+        :param base_url: of the Airflow that it visits.
+        """
+        self._airflows.add(base_url)
         if context not in self._contexts:
             self._contexts.append(context)
             for event, listener in self._listeners.items():
@@ -142,6 +150,8 @@ class Watch:
     def _request(self, request: Request) -> None:
         if not is_loopback(request.url):
             self._add(f"request to another machine: {request.method} {request.url}")
+        if any(is_beside(request.url, base_url) for base_url in self._airflows):
+            self._add(f"request beside Airflow's path: {request.method} {request.url}")
 
     def _dialog(self, dialog: Dialog) -> None:
         self._add(f"dialog: {dialog.type} {dialog.message!r}")
@@ -157,6 +167,12 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
+
+
+def is_beside(url: str, base_url: str) -> bool:
+    """Whether a URL leads to the host and port of an Airflow, but not below its path."""
+    asked, base = urlsplit(url), urlsplit(base_url)
+    return asked.netloc == base.netloc and not f"{asked.path}/".startswith(f"{base.path}/")
 
 
 def accessibility_violations(page: Page | Frame, **options: Any) -> list[str]:
