@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.arrivals import take_in
-from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import (
@@ -31,6 +31,16 @@ from airflow_provider_voiceinfra.ledger.rows import (
 
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
+
+# Made once, since a campaign and a triggerer ask again and again.
+_WHOLE = having(select(completions), completions.c.call_id)
+_BODILESS = having(select(*WITHOUT_BODY), completions.c.call_id)
+_AFTER = (
+    select(*WITHOUT_BODY)
+    .where(completions.c.sequence > bindparam("sequence"))
+    .order_by(completions.c.sequence)
+    .limit(bindparam("most"))
+)
 
 
 class CompletionsLedger(LedgerPart):
@@ -53,15 +63,12 @@ class CompletionsLedger(LedgerPart):
 
     def completions(self, call_ids: Collection[str], *, with_body: bool = True) -> dict[str, CompletionEntry]:
         """Return the completions that exist for these calls, by call id."""
-        query = select(*(completions.c if with_body else WITHOUT_BODY))
-        rows = rows_with(self._database.rows, query, completions.c.call_id, list(set(call_ids)))
-        return {row.call_id: _entry(row) for row in rows}
+        query = _WHOLE if with_body else _BODILESS
+        return {row.call_id: _entry(row) for row in rows_of(self._database.rows, query, list(set(call_ids)))}
 
     def completions_after(self, sequence: int, *, limit: int = 1000) -> list[CompletionEntry]:
         """Return what has come since a sequence number, in order, without bodies."""
-        query = select(*WITHOUT_BODY).where(completions.c.sequence > sequence)
-        rows = self._database.rows(query.order_by(completions.c.sequence).limit(limit))
-        return [_entry(row) for row in rows]
+        return [_entry(row) for row in self._database.rows(_AFTER, {"sequence": sequence, "most": limit})]
 
     def last_sequence(self) -> int:
         """Return the newest sequence number; 0 if there is no completion."""

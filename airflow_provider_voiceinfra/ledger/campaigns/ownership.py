@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from airflow_provider_voiceinfra.exceptions import CampaignBusyError
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns
+
+# Made once, since it is executed for all claims.
+_RUNNER = (
+    select(campaigns.c.runner)
+    .where(campaigns.c.campaign_id == bindparam("campaign_id"))
+    .with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True)
@@ -30,12 +37,7 @@ def hold(connection: Connection, owner: Ownership) -> None:
 
     :raises CampaignBusyError: if another process has taken the campaign over.
     """
-    runner = (
-        select(campaigns.c.runner)
-        .where(campaigns.c.campaign_id == owner.campaign_id)
-        .with_for_update(read=True)
-    )
-    if connection.execute(runner).scalar() != owner.runner:
+    if connection.execute(_RUNNER, {"campaign_id": owner.campaign_id}).scalar() != owner.runner:
         raise busy(connection, owner.campaign_id)
 
 

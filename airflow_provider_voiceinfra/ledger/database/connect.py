@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -81,10 +81,13 @@ class Database:
         """
         return self._groups.setdefault(name, GroupCommit(store))
 
-    def rows(self, query: Executable) -> Sequence[Row[Any]]:
-        """Return what a query finds, in a transaction of its own; see ``reading``."""
+    def rows(self, query: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """Return what a query finds, in a transaction of its own; see ``reading``.
+
+        :param values: those of its bound parameters.
+        """
         with self.reading() as connection:
-            return connection.execute(query).all()
+            return connection.execute(query, values).all()
 
     def stream(self, query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
         """Yield what a query finds, and keep only so many rows in memory; see ``reading``."""
