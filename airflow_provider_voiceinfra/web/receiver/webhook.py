@@ -6,6 +6,7 @@ An answer reveals nothing to an unauthenticated sender: neither which connection
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import Callable, Sequence
@@ -47,6 +48,9 @@ MOST_UNREPORTED = 64
 SMALL_BODY = 65_536
 LEDGER_CONNECTIONS = storing.THREADS + 3
 """Connections to the ledger at most: beside those that store, for rejections, its health, and for names."""
+
+# Written once: nearly all answers are one of these.
+_STORED = {outcome: json.dumps({"status": outcome.value}) for outcome in Outcome}
 
 T = TypeVar("T")
 
@@ -118,7 +122,7 @@ class Receiver:
             rejection, account = await self._verify(delivery, allow_unsigned)
         if rejection is not None:
             return Receipt(Outcome.REJECTED, rejection.value)
-        return await self._storing.store(replace(delivery, account=account))
+        return await self._storing.store(delivery if account is None else replace(delivery, account=account))
 
     async def after_rejection(self, delivery: Delivery, receipt: Receipt) -> None:
         """Remember and report a rejection that was answered; if there is no time for it, it is left."""
@@ -185,17 +189,12 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
     if receiver.is_overloaded:
         log.warning("A webhook was put off: %d others wait to be stored", MAX_WAITING)
         return _try_again()
-    delivery = Delivery(
-        conn_id=request.path_params.get("conn_id") or DEFAULT_CONN_ID,
-        body=b"",
-        signatures=request.headers.getlist(signing.SIGNATURE_HEADER),
-        event=", ".join(request.headers.getlist(signing.EVENT_HEADER)) or None,
-    )
     try:
         settings = await receiver.current_settings()
-        delivery = replace(delivery, body=await _read_body(request, settings.max_webhook_bytes))
+        delivery = _delivery(request, await _read_body(request, settings.max_webhook_bytes))
         receipt = await receiver.deliver(delivery, settings)
     except _BodyTooLargeError:
+        delivery = _delivery(request, b"")
         receipt = Receipt(Outcome.REJECTED, RejectionReason.TOO_LARGE.value)
     except ClientDisconnect:
         log.info("A webhook's sender hung up before its body was complete; nothing of it is stored")
@@ -207,6 +206,15 @@ async def _receive(request: Request, receiver: Receiver) -> Response:
         log.error("A webhook could not be stored, for an error of ours: %s", place_of(exc))
         return _try_again()
     return _answer(delivery, receipt, receiver)
+
+
+def _delivery(request: Request, body: bytes) -> Delivery:
+    return Delivery(
+        conn_id=request.path_params.get("conn_id") or DEFAULT_CONN_ID,
+        body=body,
+        signatures=request.headers.getlist(signing.SIGNATURE_HEADER),
+        event=", ".join(request.headers.getlist(signing.EVENT_HEADER)) or None,
+    )
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -237,7 +245,7 @@ def _answer(delivery: Delivery, receipt: Receipt, receiver: Receiver) -> Respons
             delivery.conn_id,
             in_words(receipt.reason or ""),
         )
-    return JSONResponse({"status": receipt.outcome.value})
+    return Response(_STORED[receipt.outcome], media_type="application/json")
 
 
 def _try_again() -> Response:
