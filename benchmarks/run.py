@@ -66,8 +66,7 @@ def measure_row(row: Row, tell: Any) -> None:
             one = Round(found, time.monotonic() - began, own, others)
             longest = max(longest, one.seconds + machine.LOOK)
             quiet += not one.is_busy(machine.BUSY)
-            tell({"round": dataclasses.asdict(one)})
-    tell({"notes": row.notes})
+            tell({"round": dataclasses.asdict(one), "notes": row.notes})
 
 
 def be_row(name: str) -> None:
@@ -147,7 +146,7 @@ def take(report: dict[str, Any], result: Result) -> None:
     if one := report.get("round"):
         found = {name: Measured(**values) for name, values in one.pop("found").items()}
         result.rounds.append(Round(found=found, **one))
-    result.notes += report.get("notes", [])
+    result.notes = report.get("notes", result.notes)
     result.error = report.get("error", result.error)
 
 

@@ -38,7 +38,7 @@ class ProcessorTime(Row):
         "imports before the campaign, or the loop, begins does not count."
     )
     lines: ClassVar = tuple(Line(name, "ms/call", (Aim(AT_MOST, 2.0, "peer"),)) for name in DATABASES)
-    seconds = 200
+    seconds = 185
 
     def open(self, stack: ExitStack) -> None:
         """Start the databases, and the API for the loop."""
@@ -94,7 +94,7 @@ class Contacts(Row):
             Line(f"{name}, processor time", "s"),
         )
     )
-    seconds = 110
+    seconds = 90
 
     def open(self, stack: ExitStack) -> None:
         """Start the databases, and write the file."""

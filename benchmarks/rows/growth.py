@@ -163,7 +163,7 @@ class Growth(Row):
         for what in WHAT
         for size in SIZES
     )
-    seconds = 4 * 3600 if IS_LONG else 160
+    seconds = 4 * 3600 if IS_LONG else 140
 
     def __init__(self) -> None:
         super().__init__()

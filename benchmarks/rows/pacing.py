@@ -48,7 +48,7 @@ class Pacing(Row):
         for peer in PEERS
         for title, aim in zip(titles(limit, form, peer), (Aim(AT_LEAST, 95), Aim(AT_MOST, 2)), strict=True)
     )
-    seconds = 190
+    seconds = 160
 
     def measure(self, number: int) -> Mapping[str, Measured]:
         """Measure all limits and all ways at the same time."""

@@ -45,7 +45,7 @@ class Placing(Row):
             Line(f"{database}, 1 thread", "calls/s", (Aim(AT_LEAST, 0.7, "limit"),)),
         )
     )
-    seconds = 110
+    seconds = 100
 
     def open(self, stack: ExitStack) -> None:
         """Start the API and the databases, and import what places calls."""

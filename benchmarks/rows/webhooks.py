@@ -78,7 +78,7 @@ class OnItsOwn(Webhooks):
         "options (limit)."
     )
     lines: ClassVar = tuple(line for database in DATABASES for line in lines_of(database, 0.3))
-    seconds = 130
+    seconds = 125
 
     def open(self, stack: ExitStack) -> None:
         """Start a receiver for each database, and the route that does nothing."""
