@@ -10,6 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -49,6 +50,7 @@ class AirflowStack:
     :param users: who may log in besides ``admin``: a name, and its role (``viewer``, ``user``, ``op`` or
         ``admin``); their passwords are in ``passwords``.
     :param path: what Airflow is served under, such as ``/af``, as behind a proxy that strips nothing.
+    :param stop_seconds: how long it may take to stop by itself; tasks that wait for something keep it up.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class AirflowStack:
         standalone: bool = False,
         users: Mapping[str, str] | None = None,
         path: str = "",
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self.home = home.resolve()
         self.dags_folder = dags_folder.resolve()
@@ -73,6 +76,7 @@ class AirflowStack:
         self.password = self.passwords[USERNAME]
         self.api = self.api_of(USERNAME)
         self.standalone = standalone
+        self._stop_seconds = stop_seconds
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._guard: Guard | None = None
         self.env = base_environment(str(self.home))
@@ -247,10 +251,11 @@ class AirflowStack:
         # Parents first, so that each can collect its children; `airflow standalone` does so on SIGINT only.
         for process in self._processes.values():
             process.send_signal(signal.SIGINT if self.standalone else signal.SIGTERM)
+        deadline = time.monotonic() + self._stop_seconds
         for process in self._processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-        end_all(self.marker)
+                process.wait(max(0.0, deadline - time.monotonic()))
+        end_all(self.marker, min(self._stop_seconds, 10.0))
         for process in self._processes.values():
             process.wait()
         self._processes.clear()

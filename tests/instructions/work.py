@@ -29,7 +29,7 @@ from tests.support.completions import completion_body
 MARK = "getppid"
 REFERENCE = "reference"
 # Python replaces instructions by faster ones while code runs for the first times.
-WARM_UP, REPEATS = 12, 8
+WARM_UP, REPEATS = 8, 4
 TOGETHER = 32
 SECRET = "whsec_0123456789"
 TRANSCRIPT = [

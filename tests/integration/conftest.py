@@ -88,6 +88,7 @@ def running(postgres_server: PostgresServer, folder: Path, path: str = "") -> It
         parallelism=8,
         users=USERS,
         path=path,
+        stop_seconds=2.0,
         env=_environment(gate, ledger_url),
     )
     sandbox.configure(webhook_url=airflow.webhook_url())
