@@ -228,8 +228,8 @@ class Growth(Row):
             + "; ".join(
                 f"{page}, {database}: {typical[database, page]:.2f} times" for database, page in worst
             )
-            + ". All numbers are of the range reserved for fiction, whose last four digits are 100 instead of "
-            "10,000: what asks for them, or for one number, finds 100 times as many calls as elsewhere."
+            + ". All numbers are of the range reserved for fiction, whose last four digits are 100 instead "
+            "of 10,000: what asks for them, or for one number, finds 100 times as many calls as elsewhere."
         ]
 
 
