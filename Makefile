@@ -86,9 +86,9 @@ format: $(STAMP) ## fix what ruff can fix by itself
 test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
 	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
 
-bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an hour; ONLY=name for one of them
+bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an hour; ONLY=name for one of them, with WRITE=1 into the results
 	@$(BENCH_SETUP)
-	@$(VENV_PYTHON) benchmarks/run.py $(addprefix --only ,$(ONLY))
+	@$(VENV_PYTHON) benchmarks/run.py $(addprefix --only ,$(ONLY)) $(if $(WRITE),--write)
 
 bench-long: $(STAMP) ## run the long benchmarks and print their tables, which takes some hours
 	@$(BENCH_SETUP)

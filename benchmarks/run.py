@@ -4,7 +4,8 @@ Run from the checkout: ``python benchmarks/run.py --help``. Each row runs in a p
 three rounds; a round in which others used more than a tenth of the processors is measured again, while the
 row's time lasts. A row that fails prints its error, and the others run all the same. The output is also
 written to ``benchmarks/RESULTS.md``; with ``--only``, or ``BENCH_LONG`` in the environment, which makes some
-rows take hours, just if ``--write`` is given.
+rows take hours, just if ``--write`` is given. With ``--only``, what is printed of a row takes the place of
+what is there, and says when it was measured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +43,8 @@ LOG = ROOT / "benchmarks" / "results" / "run.log"
 # Rounds beyond those wanted, at most, in place of those in which the machine was busy; and how many there
 # have to be before the row's time ends it.
 MORE_ROUNDS, FEWEST_ROUNDS = 3, 3
+# How the last line begins.
+TOTAL = re.compile(r"^\d+ of \d+ aims met", re.MULTILINE)
 # For a row to stop what it has started once its time is over, in seconds.
 GRACE = 90.0
 
@@ -202,6 +206,27 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
+def renewed(before: str, rows: Sequence[type[Row]], printed: str) -> str:
+    """Return the results of before, with the sections of some rows as they were printed now.
+
+    :raises ValueError: if one of them is not among the results of before.
+    """
+    stamp = f"Measured again {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}."
+    for row in rows:
+        old, new = section(before, row.name), section(printed, row.name)
+        before = before.replace(old, f"{new.rstrip()}\n\n{wrapped(stamp)}\n\n")
+    cells = [line.rsplit("|", 2)[1] for line in before.splitlines() if line.startswith("|")]
+    met, missed = (sum(len(re.findall(word, cell)) for cell in cells) for word in (r"\byes\b", r"\bNO\b"))
+    return TOTAL.sub(f"{met} of {met + missed} aims met", before)
+
+
+def section(text: str, name: str) -> str:
+    """Return the part of the results that is about one row."""
+    begin = text.index(f"\n## {name}\n") + 1
+    end = re.compile(rf"^## |{TOTAL.pattern}", re.MULTILINE).search(text, begin + 1)
+    return text[begin : end.start() if end else len(text)]
+
+
 class Output:
     """Prints, and keeps what was printed."""
 
@@ -262,7 +287,9 @@ def main() -> None:
     LOG.unlink(missing_ok=True)
     out = Output()
     fine = run(chosen, out)
-    if options.write or not (options.only or os.environ.get("BENCH_LONG")):
+    if options.only and options.write and RESULTS.exists():
+        RESULTS.write_text(renewed(RESULTS.read_text(), chosen, out.text))
+    elif options.write or not (options.only or os.environ.get("BENCH_LONG")):
         RESULTS.write_text(out.text)
     raise SystemExit(0 if fine else 1)
 
