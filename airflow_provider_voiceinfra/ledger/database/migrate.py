@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -20,6 +22,17 @@ _WAL_PATIENCE = 30.0
 # Each statement may take, and wait for tables, as long as it needs; but a process that is paused meanwhile
 # must not keep all others waiting.
 _IDLE_TIMEOUT = 60.0
+
+# Alembic keeps what it works at in a global, so the threads of a process take turns.
+_alembic = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _alembic
+    _alembic = threading.Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def current_revision(connection: Connection) -> str | None:
@@ -79,7 +92,8 @@ def _run_alembic(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        with _alembic:
+            command.upgrade(config, "head")
     except CommandError as error:
         raise LedgerError(
             f"The ledger's schema is of a revision that this version does not know (it knows up to "

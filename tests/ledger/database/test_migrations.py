@@ -98,6 +98,13 @@ def test_processes_that_start_together_migrate_once(ledger_url: str) -> None:
     assert [tuple(row) for row in Database(ledger_url).rows(select(counters.c.value))] == [(0,)]
 
 
+def test_threads_of_one_process_migrate_ledgers_of_their_own(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path / f'{number}.db'}" for number in range(4)]
+    with ThreadPoolExecutor(len(urls)) as pool:
+        assert all(pool.map(lambda url: Database(url).upgrade(), urls))
+    assert [Database(url).upgrade() for url in urls] == [False] * len(urls)
+
+
 def test_newer_schema_is_refused_with_what_to_do(ledger: CallLedger, ledger_url: str) -> None:
     claim(ledger)
     execute(ledger, text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
