@@ -145,15 +145,9 @@ class ApiClient:
             self._session.close()
         body = WatchedBody(json.dumps(request).encode())
         try:
-            response = self._session.post(
-                f"{self._connection.base_url}{OUTBOUND_PATH}",
-                data=body,
-                timeout=deadline,  # type: ignore[arg-type]  # as the session takes it
-                # A redirected POST would be sent again, or become a GET.
-                allow_redirects=False,
-                stream=True,
-            )
-            with response:
+            with self._session.send_post(
+                f"{self._connection.base_url}{OUTBOUND_PATH}", body, deadline
+            ) as response:
                 content = read(response)
         # Nobody can list what a library raises for an answer that makes no sense, and what was sent decides,
         # not the error. What ends the task is no Exception, and goes on.

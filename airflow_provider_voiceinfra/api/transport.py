@@ -83,6 +83,21 @@ class Session(requests.Session):
         adapter = _Adapter(max_retries=Retry(total=0, redirect=False))
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+        self._prepared: dict[str, requests.PreparedRequest] = {}
+
+    def send_post(self, url: str, body: WatchedBody, deadline: Deadline) -> requests.Response:
+        """Send a request whose answer is still to be read; its address and headers are prepared once."""
+        if url not in self._prepared:
+            self._prepared[url] = self.prepare_request(requests.Request("POST", url))
+        request = self._prepared[url].copy()
+        request.prepare_body(body, None)
+        # A redirected POST would be sent again, or become a GET.
+        return self.send(
+            request,
+            timeout=deadline,  # type: ignore[arg-type]  # as the adapter takes it
+            allow_redirects=False,
+            stream=True,
+        )
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return none: requests reads and follows up a redirect even if it was asked not to follow any."""
