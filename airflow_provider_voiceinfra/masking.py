@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 # What looks like a number and is none: a day, a random id, and a number that is masked already.
 _DAY = r"(?<![^\W_])(?<![+.-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"
@@ -88,8 +87,7 @@ def quoted(value: object) -> str:
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
-@dataclass(frozen=True)
-class Privacy:
+class Privacy(NamedTuple):
     """What may be shown.
 
     :param show_numbers: whether phone numbers are shown in full.
@@ -109,9 +107,9 @@ class Privacy:
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Return a webhook's fields as they may be shown."""
-        return self._fields(record, _MOST_DEPTH)
+        return self._shown(record, _MOST_DEPTH)
 
-    def _fields(self, record: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _shown(self, record: Mapping[str, Any], depth: int) -> dict[str, Any]:
         # Of an event that nobody has seen yet, the transcript may stand anywhere.
         shown = {
             name: value for name, value in record.items() if self.include_transcript or name != "transcript"
@@ -124,7 +122,7 @@ class Privacy:
         if isinstance(value, list):
             return [self._value(name, item, depth - 1) for item in value]
         if isinstance(value, dict):
-            return self._fields(value, depth)
+            return self._shown(value, depth)
         if self.show_numbers or name in _NEVER_NUMBERS:
             return value
         return _masked(name, value)

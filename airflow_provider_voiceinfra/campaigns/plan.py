@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ class CampaignSetup:
 
     @property
     def _task(self) -> str:
-        return hashlib.sha256(json.dumps(astuple(self.origin.task)).encode()).hexdigest()[:48]
+        return hashlib.sha256(json.dumps(self.origin.task).encode()).hexdigest()[:48]
 
     def reader(self, connection: VoiceInfraConnection) -> ContactReader:
         """Return what reads the contacts, with the connection's agent and caller ID where none are given."""

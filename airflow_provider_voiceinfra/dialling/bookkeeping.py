@@ -80,6 +80,7 @@ class Bookkeeper:
         another process runs it.
     :param conn_id: the connection's id, stored with each call, as is its ``account`` if that is known.
     :param done: called with each job once what became of it is stored.
+    :param gather: called after the first of some claims and answers has come; waits for others.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Bookkeeper:
         conn_id: str,
         account: str | None,
         done: Callable[[Dialled], None],
+        gather: Callable[[], object] = lambda: time.sleep(_TOGETHER),
     ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""
@@ -98,6 +100,7 @@ class Bookkeeper:
         self._ledger = ledger
         self._claim_many = partial(ledger.claim_many, conn_id=conn_id, account=account, owner=owner)
         self._done = done
+        self._gather = gather
         self._closing = threading.Event()
         # Claims of which it is not known whether they were stored; nothing was sent for them.
         self._doubtful: list[Job] = []
@@ -148,7 +151,7 @@ class Bookkeeper:
         try:
             while None not in batch:
                 batch = [self._items.get()]
-                time.sleep(_TOGETHER)
+                self._gather()
                 while len(batch) < _BATCH and not self._items.empty():
                     batch.append(self._items.get())
                 self._store_answers([item for item in batch if isinstance(item, Dialled)])

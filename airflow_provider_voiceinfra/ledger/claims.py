@@ -230,8 +230,7 @@ def _claim(
     # All do so in the same order, or two of them might wait for each other.
     ordered = sorted(jobs, key=lambda one: hash_key(one.key))
     rows = [
-        new_claim(one.key, one.call.to_request(), conn_id, one.origin, account) | {"token": one.token}
-        for one in ordered
+        new_claim(one.key, one.call.to_request(), conn_id, one.origin, account, one.token) for one in ordered
     ]
     # They are read before the commit: afterwards a claim may be another's already.
     added = insert_claims(connection, rows)

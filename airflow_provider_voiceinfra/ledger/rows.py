@@ -163,12 +163,19 @@ def change(
 
 
 def claim_values(
-    request: Mapping[str, Any], conn_id: str, origin: CallOrigin, account: str | None = None
+    request: Mapping[str, Any],
+    conn_id: str,
+    origin: CallOrigin,
+    account: str | None = None,
+    token: str | None = None,
 ) -> dict[str, Any]:
-    """Return the values of a call that is claimed now, under a token of its own; see ``sent_now``, too."""
+    """Return the values of a call that is claimed now; see ``sent_now``, too.
+
+    :param token: whose claim it is; if not set, one that nobody has had before.
+    """
     return {
         "state": CallState.CLAIMED.value,
-        "token": new_token(),
+        "token": token or new_token(),
         "conn_id": conn_id,
         "account": account,
         **{name: request.get(name) for name in ("agent_id", "from_number", "to_number")},
@@ -194,7 +201,12 @@ def sent_now() -> dict[str, ColumnElement[Any]]:
 
 
 def new_claim(
-    key: str, request: Mapping[str, Any], conn_id: str, origin: CallOrigin, account: str | None = None
+    key: str,
+    request: Mapping[str, Any],
+    conn_id: str,
+    origin: CallOrigin,
+    account: str | None = None,
+    token: str | None = None,
 ) -> dict[str, Any]:
     """Return the row of a call that is claimed now, for a key that nobody has used before."""
     return {
@@ -202,7 +214,7 @@ def new_claim(
         "idempotency_key": storable_text(key)[:2000],
         "dials": 1,
         "redials": 0,
-        **claim_values(request, conn_id, origin, account),
+        **claim_values(request, conn_id, origin, account, token),
     }
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class TaskIdentity:
+class TaskIdentity(NamedTuple):
     """A task instance, whichever try; every part may be missing."""
 
     dag_id: str | None = None
@@ -23,7 +21,7 @@ class TaskIdentity:
     @property
     def path(self) -> str:
         """All parts in one text."""
-        return "/".join(map(str, astuple(self)))
+        return "/".join(map(str, self))
 
     @property
     def name(self) -> str:

@@ -96,6 +96,27 @@ def test_a_job_that_comes_again_makes_a_claim_of_its_own(ledger: CallLedger, mak
     assert again.token != entry.token
 
 
+def test_claims_that_come_soon_after_one_another_share_a_transaction(
+    ledger: CallLedger, make: Make, told: list[Dialled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, claim_many, have_come = [], ledger.claim_many, threading.Event()
+
+    def counted(jobs: Sequence[Job], **options: Any) -> list[tuple[CallEntry, bool]]:
+        asked.append(len(jobs))
+        return claim_many(jobs, **options)
+
+    monkeypatch.setattr(ledger, "claim_many", counted)
+    owner = make(ledger)._claim_many.keywords["owner"]
+    books = Bookkeeper(ledger, owner, CONN_ID, None, told.append, gather=have_come.wait)
+    with ThreadPoolExecutor(5) as pool:
+        claims = [pool.submit(books.claim, job(key)) for key in range(5)]
+        until(lambda: books._items.qsize() == 4)  # the first is what the others are waited for with
+        have_come.set()
+        assert all(claim.result()[1] for claim in claims)
+    books.close()
+    assert asked == [5]
+
+
 def test_a_claim_of_which_the_ledger_did_not_say_that_it_was_stored_is_still_the_callers(
     ledger: CallLedger, make: Make
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger, rows
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
@@ -76,6 +77,20 @@ class TestComplete:
         ledger.check()
         results = sorted(result.value for result in at_once(lambda _: record(ledger, raw)))
         assert results == ["duplicate"] * 7 + ["new"]
+
+    def test_of_several_of_which_one_is_there_already_none_is_stored(self, ledger: CallLedger) -> None:
+        # Whoever adds them has looked before, and locked them, so this should never be.
+        complete(ledger, "call_1")
+        both = [
+            Arrival(body(call_id=name), CONN_ID, record=CompletionRecord.from_body(body(call_id=name)))
+            for name in ("call_2", "call_1")
+        ]
+        with (
+            pytest.raises(LedgerUnavailableError, match="only some"),
+            ledger._database.writing() as connection,
+        ):
+            rows.add_completions(connection, both)
+        assert set(ledger.completions(["call_1", "call_2"])) == {"call_1"}
 
     def test_values_too_long_for_their_columns_are_kept_in_the_body(self, ledger: CallLedger) -> None:
         long = "x" * 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -161,7 +161,7 @@ def overview(
         "state": status.state.value,
         "meaning": status.meaning(resume=resume),
         "conn_id": entry.conn_id,
-        **asdict(entry.task),
+        **entry.task._asdict(),
         "started_at": _moment(entry.created_at),
         "seen_at": _moment(entry.runner_seen_at),
         "cancelled_at": _moment(entry.cancelled_at),

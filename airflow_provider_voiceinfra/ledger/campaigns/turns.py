@@ -10,7 +10,6 @@ import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -54,7 +53,7 @@ class CampaignsLedger(ContactsLedger):
             from which it was taken may still dial until its next heartbeat.
         :raises CampaignBusyError: if another task instance is running it.
         """
-        task = asdict(origin.task)
+        task = origin.task._asdict()
         begun = {
             "campaign_id": campaign_id,
             "conn_id": conn_id,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(NamedTuple):
     """The connections of one part of a process, which no other part can use up.
 
     Pools that are equal are one; those of two names never are.
