@@ -87,6 +87,7 @@ def quoted(value: object) -> str:
     return text if len(text) <= _MOST_QUOTED else f"{text[:_MOST_QUOTED]}..."
 
 
+# No dataclass: each costs every DAG file that is parsed half a millisecond.
 class Privacy(NamedTuple):
     """What may be shown.
 

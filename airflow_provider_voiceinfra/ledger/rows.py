@@ -79,8 +79,8 @@ def _claiming(dialect: str) -> Executable:
 
 @cache
 def _completing(dialect: str) -> Executable:
-    # Without RETURNING the driver executes one short statement again and again, which it and the database
-    # have ready; with it SQLAlchemy writes one long statement for all rows, to be read by both each time.
+    # Without RETURNING the driver executes one short statement for each row, which psycopg sends all at once.
+    # With it SQLAlchemy writes one long statement for all rows, which takes both of them longer to read.
     added = insert_missing(dialect, completions).values(stored_at=database_time())
     return added.execution_options(preserve_rowcount=True)
 
