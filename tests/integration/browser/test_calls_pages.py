@@ -437,6 +437,8 @@ def test_links_of_a_call_lead_out_of_the_frame_and_back_leads_in(open_page: Open
         page.go_back()
         frame = frame_of(page, CALLS[1])
         expect(frame.get_by_role("heading", level=1)).to_contain_text(heading)
+    page.reload()  # Airflow's address is that of the call
+    expect(frame_of(page, CALLS[1]).get_by_role("heading", level=1)).to_contain_text(heading)
 
 
 def test_viewer_sees_numbers_masked_no_word_of_what_was_said_and_no_setup(
