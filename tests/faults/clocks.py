@@ -37,6 +37,8 @@ DURATIONS = [
     "campaigns.engine.runner.ALIVE",
     "campaigns.engine.runner.LEDGER_PAUSE",
     "dialling.storing.LONGEST_WAIT",
+    "dialling.bookkeeping._TOGETHER",
+    "dialling.dialler._TOGETHER",
     "dialling.dialler.LONGEST_RETRY_AFTER",
     "campaigns.engine.obstacles.FIRST_REST",
     "campaigns.engine.obstacles.LONGEST_REST",

@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.postgres import find_binaries
 
 from tests.faults import databases
+from tests.faults.families import FAMILIES, name_of
 from tests.faults.plants import PLANTS
 from tests.faults.seeds import Verdict, run_seed
 from tests.faults.zygote import Zygote
@@ -54,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--plant", choices=("", *PLANTS), default="")
-    parser.add_argument("--family", default="")
+    parser.add_argument("--family", choices=("", *map(name_of, FAMILIES)), default="")
     parser.add_argument("--keep", action="store_true", help="keep the files of seeds that showed something")
     return parser.parse_args()
 
