@@ -8,6 +8,7 @@ ratios of each round, and behind each is its least and its greatest.
 from __future__ import annotations
 
 import statistics
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Measured:
     limit: float | None = None
 
 
-class Row:
+class Row(ABC):
     """One benchmark; derive from it, and add the class to the tuple ``ROWS`` of a module in ``rows``.
 
     It runs in a process of its own, whose ``AIRFLOW_HOME`` is an empty folder.
@@ -83,16 +84,16 @@ class Row:
         self.notes: list[str] = []
         """Sentences to be printed below the table."""
 
-    def open(self, stack: ExitStack) -> None:
+    def open(self, stack: ExitStack) -> None:  # noqa: B027  a row may need nothing
         """Start what is needed, and have the stack stop it."""
 
+    @abstractmethod
     def measure(self, number: int) -> Mapping[str, Measured]:
         """Measure one round, interleaved: what is compared takes turns, or runs in the same moment.
 
         :param number: of the round, from 0 on; who comes first may depend on it.
         :return: what was found, by the names of the lines.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
