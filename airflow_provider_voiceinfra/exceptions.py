@@ -6,6 +6,7 @@ Whoever catches decides by class, never by the text of a message.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 
@@ -63,6 +64,29 @@ class CallNotPlacedError(_AnsweredError):
     """The call was certainly not placed: nobody's phone rang."""
 
     default_code = "not_placed"
+
+
+class CallNotAllowedError(CallNotPlacedError):
+    """A rule that is in force does not allow the call now; it was not sent.
+
+    :param reason: which rule, and why, as a part of a sentence.
+    :param code: ``suppressed``, ``outside_calling_window``, ``call_cap`` or ``no_consent``.
+    :param allowed_from: from when on the rule would allow it, aware UTC; ``None`` for never, or
+        if that is not known.
+    """
+
+    SUPPRESSED = "suppressed"
+    OUTSIDE_CALLING_WINDOW = "outside_calling_window"
+    CALL_CAP = "call_cap"
+    NO_CONSENT = "no_consent"
+    CODES = (SUPPRESSED, OUTSIDE_CALLING_WINDOW, CALL_CAP, NO_CONSENT)
+    default_code = "not_allowed"
+
+    def __init__(self, reason: str, *, code: str, allowed_from: datetime | None = None) -> None:
+        when = f" It would be allowed from {allowed_from:%Y-%m-%d %H:%M:%S} UTC on." if allowed_from else ""
+        super().__init__(f"The call is not allowed: {reason}. Nobody was called.{when}", code=code)
+        self.reason = reason
+        self.allowed_from = allowed_from
 
 
 class CallOutcomeUnknownError(_AnsweredError):

@@ -53,9 +53,9 @@ def measure(path: Path) -> str:
     """Return one line of the table."""
     import phonenumbers.timezone  # noqa: F401  # its tables are not the reader's memory
 
-    from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-    from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
     from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+    from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+    from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
     before = peak_mb()
     started = time.perf_counter()

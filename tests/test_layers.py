@@ -27,7 +27,7 @@ LAYERS = {
     0: """
         __init__ get_provider_info exceptions masking calls webhooks.signing webhooks.reasons
         webhooks.moments waiting.threads tasks.xcom_values tasks.arguments tasks.identity
-        campaigns.contacts.templates campaigns.contacts.phone_numbers campaigns.calling_window
+        campaigns.contacts.templates campaigns.contacts.phone_numbers rules
     """,
     1: """
         settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts

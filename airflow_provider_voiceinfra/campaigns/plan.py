@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 if TYPE_CHECKING:

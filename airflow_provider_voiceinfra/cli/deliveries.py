@@ -10,7 +10,7 @@ from airflow_provider_voiceinfra.cli.output import moment, print_document, print
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.webhooks.reasons import in_words
 from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay

@@ -10,14 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_provider_voiceinfra.ledger.records import (
-        CallEntry,
-        CallOrigin,
-        CallState,
-        CompletionEntry,
-        KeptDelivery,
-    )
+    from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, CompletionEntry
     from airflow_provider_voiceinfra.ledger.store import CallLedger
+    from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 
 __all__ = ["CallEntry", "CallLedger", "CallOrigin", "CallState", "CompletionEntry", "KeptDelivery"]
 
@@ -25,5 +20,5 @@ __all__ = ["CallEntry", "CallLedger", "CallOrigin", "CallState", "CompletionEntr
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "store" if name == "CallLedger" else "records"
+    module = {"CallLedger": "store", "KeptDelivery": "webhooks.records"}.get(name, "records")
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
-from airflow_provider_voiceinfra.ledger.records import Arrival, CallEntry, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     add_completions,
@@ -34,6 +34,7 @@ from airflow_provider_voiceinfra.ledger.rows import (
     owned_call_ids,
     same_number,
 )
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
 _OWNERS = union_all(

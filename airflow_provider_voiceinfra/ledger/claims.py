@@ -13,9 +13,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, select
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.exceptions import ClaimLostError, IdempotencyConflictError
+from airflow_provider_voiceinfra.exceptions import (
+    CallNotAllowedError,
+    ClaimLostError,
+    IdempotencyConflictError,
+)
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
-from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.claiming import claim_jobs, refuse_claims
+from airflow_provider_voiceinfra.ledger.database.personal import hash_of
+from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time
+from airflow_provider_voiceinfra.ledger.database.schema import rules as stored_rules
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
@@ -27,24 +34,21 @@ from airflow_provider_voiceinfra.ledger.records import (
 )
 from airflow_provider_voiceinfra.ledger.rows import (
     claim_values,
-    insert_claims,
-    new_claim,
+    insert_or_nothing,
     now,
     read_call,
-    read_calls,
     same_number,
     sent_now,
     swap,
 )
+from airflow_provider_voiceinfra.ledger.rules.limits import (
+    lock_what_is_counted,
+    refused_by_limits,
+    suppressed,
+)
 from airflow_provider_voiceinfra.ledger.settling import settle_disputed, settle_undisputed
-
-# Of a call that is claimed again, these go on as they are, or are counted up.
-_COUNTED = frozenset({"key_hash", "dials", "redials"})
-_OWNER_DIED = {
-    "state": CallState.UNKNOWN.value,
-    "error_code": "owner_died",
-    "error_message": "the task ended between its claim and the answer",
-}
+from airflow_provider_voiceinfra.rules.recipient import ANYBODY, Recipient
+from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
 
 
 class CallsLedger(LedgerPart):
@@ -58,6 +62,8 @@ class CallsLedger(LedgerPart):
         conn_id: str,
         account: str | None = None,
         origin: CallOrigin | None = None,
+        recipient: Recipient = ANYBODY,
+        rules: RuleSet = NO_RULES,
     ) -> tuple[CallEntry, bool]:
         """Ask for the right to dial once for a key; see ``claim_many``.
 
@@ -66,12 +72,18 @@ class CallsLedger(LedgerPart):
         :param conn_id: the connection that it goes through.
         :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :param origin: who asks.
+        :param recipient: what is known of the person besides the number.
+        :param rules: those that are in force.
         :return: the call's entry, and whether the right to dial is the caller's.
+        :raises CallNotAllowedError: if the number is suppressed, or a cap does not allow the call now.
         :raises IdempotencyConflictError: if the key stands for another request that may have rung.
         """
-        job = Job(key, call, origin or CallOrigin())
-        claim_many = partial(self.claim_many, conn_id=conn_id, account=account)
-        entry, won = self._database.group(("claims", conn_id, account), claim_many)(job)
+        job = Job(key, call, origin or CallOrigin(), recipient=recipient)
+        claim_many = partial(self.claim_many, conn_id=conn_id, account=account, rules=rules)
+        group = ("claims", conn_id, account, rules.document)
+        entry, won = self._database.group(group, claim_many)(job)
+        if entry.token == job.token and not won:
+            raise _not_allowed(entry)
         different = [] if won else entry.differences(call.to_request(), conn_id)
         if different:
             raise IdempotencyConflictError(key, different)
@@ -84,6 +96,7 @@ class CallsLedger(LedgerPart):
         conn_id: str,
         account: str | None = None,
         owner: Ownership | None = None,
+        rules: RuleSet = NO_RULES,
     ) -> list[tuple[CallEntry, bool]]:
         """Ask for the right to dial once for each key; it is durable before this returns.
 
@@ -96,6 +109,9 @@ class CallsLedger(LedgerPart):
         :param account: that connection's account, see ``VoiceInfraConnection.account``.
         :param owner: the campaign that all of them are of, and the process that runs it; if not set, it is
             not asked whether another process has taken the campaign over.
+        :param rules: those that are in force. What they and the suppressions do not allow is stored as
+            refused, under the token of its job: the call has the code and the moment from which it would be
+            allowed.
         :return: for each job, in order, the call's entry, and whether the right to dial is the caller's.
         :raises CampaignBusyError: if another process has taken the campaign over; nothing is claimed then.
         """
@@ -104,39 +120,77 @@ class CallsLedger(LedgerPart):
             with self._database.writing() as connection:
                 if owner is not None:
                     hold(connection, owner)
-                found |= _claim(connection, left, conn_id, account)
+                lock_what_is_counted(connection, rules, [one.call.to_number for one in left])
+                rules_id = self._keep_rules(connection, rules)
+                claimed = claim_jobs(connection, left, conn_id, account, rules_id)
+                claimed |= refuse_claims(connection, rules, conn_id, claimed)
+            found |= claimed
+            self._database.kept_rules.add(rules_id)
         return [found[one.token] for one in jobs]
 
-    def claim_redial(self, entry: CallEntry, *, origin: CallOrigin | None = None) -> CallEntry:
+    def _keep_rules(self, connection: Connection, rules: RuleSet) -> str | None:
+        """Have the rules in force in the ledger, and return what names them."""
+        if rules.document is None:
+            return None
+        rules_id = hash_of(connection, rules.document.decode())
+        if rules_id not in self._database.kept_rules:
+            row = {"id": rules_id, "document": rules.document, "created_at": now()}
+            insert_or_nothing(connection, stored_rules, row)
+        return rules_id
+
+    def claim_redial(
+        self, entry: CallEntry, *, origin: CallOrigin | None = None, rules: RuleSet = NO_RULES
+    ) -> CallEntry:
         """Take the right to dial once more for a call whose outcome stayed unknown.
 
         :param origin: who asks; if not set, whoever placed the call before.
+        :param rules: those that are in force.
         :raises ClaimLostError: if the call has been settled or taken over meanwhile.
+        :raises CallNotAllowedError: if the number is suppressed, or a cap does not allow the call now.
         """
         if entry.request is None:
             raise ClaimLostError("the request of this call has been purged, so it cannot be dialled again")
-        values = {
-            **claim_values(entry.request, entry.conn_id, origin or entry.origin, entry.account),
+        again = {
             "dials": calls.c.dials + 1,
             "redials": calls.c.redials + 1,
             # The dial before may have rung, so ``sent_after`` and ``sent_at`` remain what they were for it.
             "unsettled_since": entry.rang_from,
+            "dialled_at": database_time(),
         }
         with self._database.writing() as connection:
-            if not swap(connection, entry, (entry.state,), values):
+            lock_what_is_counted(connection, rules, [entry.to_number])
+            values = claim_values(
+                entry.request,
+                entry.conn_id,
+                origin or entry.origin,
+                entry.account,
+                recipient=entry.recipient,
+                rules_id=self._keep_rules(connection, rules),
+            )
+            if not swap(connection, entry, (entry.state,), {**values, **again}):
                 raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
-            return read_call(connection, entry.key_hash)  # before the commit: afterwards it may be another's
+            # Before the commit: afterwards it may be another's.
+            claimed = read_call(connection, entry.key_hash)
+            refusals = refused_by_limits(connection, rules, entry.conn_id, [claimed])
+            settle_undisputed(connection, refusals)
+        for refusal in refusals:
+            raise refusal.not_allowed
+        return claimed
 
     def renew(self, entry: CallEntry) -> None:
         """Say that the owner of a claim is alive and about to send.
 
         :raises ClaimLostError: if the claim is no longer its own, or the answer to an earlier request has
             come meanwhile; in either case it must not send.
+        :raises CallNotAllowedError: if the number has been suppressed meanwhile.
         """
-        sent = sent_now() if entry.unsettled_since is None else {}
+        sent = sent_now() if entry.unsettled_since is None else {"dialled_at": database_time()}
         with self._database.writing() as connection:
             if not swap(connection, entry, (CallState.CLAIMED,), {"renewed_at": now(), **sent}):
                 raise ClaimLostError("another process has taken this call over, so it was not sent from here")
+            if entry.to_number is not None:
+                for against in suppressed(connection, entry.conn_id, [entry.to_number]).values():
+                    raise against
 
     def accept(self, entry: CallEntry, call_id: str) -> CallEntry:
         """Store the API's answer; see ``settle_many``."""
@@ -220,46 +274,8 @@ class CallsLedger(LedgerPart):
         return [CallEntry.from_row(row._mapping) for row in self._database.rows(query)]
 
 
-def _claim(
-    connection: Connection, jobs: Sequence[Job], conn_id: str, account: str | None
-) -> dict[str, tuple[CallEntry, bool]]:
-    """Claim what may be claimed; return the calls, by the tokens of the jobs, and whose they are.
-
-    A job that is missing there lost a race and has to look again.
-    """
-    # All do so in the same order, or two of them might wait for each other.
-    ordered = sorted(jobs, key=lambda one: hash_key(one.key))
-    rows = [
-        new_claim(one.key, one.call.to_request(), conn_id, one.origin, account, one.token) for one in ordered
-    ]
-    # They are read before the commit: afterwards a claim may be another's already.
-    added = insert_claims(connection, rows)
-    found = {token: (entry, True) for token, entry in added.items()}
-    others = [(one, row) for one, row in zip(ordered, rows, strict=True) if one.token not in added]
-    stored = read_calls(connection, [row["key_hash"] for _, row in others])
-    for one, row in others:
-        entry = stored.get(row["key_hash"])  # none if it was in the way, and rolled back
-        answer = entry and _claim_stored(connection, one, row, entry)
-        if answer:
-            found[one.token] = answer
-    return found
-
-
-def _claim_stored(
-    connection: Connection, job: Job, row: dict[str, Any], entry: CallEntry
-) -> tuple[CallEntry, bool] | None:
-    """Claim a call that the ledger has already; ``None`` if somebody else was faster."""
-    won = True
-    if entry.state is CallState.REFUSED:
-        again = {name: value for name, value in row.items() if name not in _COUNTED}
-        values = {**again, **sent_now(), "dials": calls.c.dials + 1}
-    elif entry.state is CallState.CLAIMED and entry.token == job.token:
-        # It was stored, and then the ledger did not answer.
-        values = {"renewed_at": row["renewed_at"], **sent_now()}
-    elif entry.state is CallState.CLAIMED and job.origin.is_later_try_than(entry.origin):
-        values, won = _OWNER_DIED, False
-    else:
-        return entry, False
-    if not swap(connection, entry, (entry.state,), values):
-        return None
-    return read_call(connection, entry.key_hash), won
+def _not_allowed(entry: CallEntry) -> CallNotAllowedError:
+    """Return why a claim was refused in the transaction in which it was stored."""
+    return CallNotAllowedError(
+        str(entry.error_message), code=str(entry.error_code), allowed_from=entry.allowed_from
+    )

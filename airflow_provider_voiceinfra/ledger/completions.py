@@ -9,25 +9,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
-from airflow_provider_voiceinfra.ledger.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import (
-    Arrival,
-    CallEntry,
-    CallState,
-    CompletionEntry,
-    Stored,
-)
-from airflow_provider_voiceinfra.ledger.rows import (
-    WITHOUT_BODY,
-    lock_call_ids,
-    now,
-    owned_call_ids,
-    read_calls,
-    swap,
-)
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
+from airflow_provider_voiceinfra.ledger.rows import WITHOUT_BODY, now, owned_call_ids, read_calls, swap
+from airflow_provider_voiceinfra.ledger.webhooks.arrivals import take_in
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Stored
 
 # Fields of a record that are columns, and so can be matched by the database.
 MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
+from airflow_provider_voiceinfra.rules.recipient import ANYBODY, Recipient
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 
@@ -31,19 +33,6 @@ class CallState(str, Enum):
     """Nothing rang; it may be tried again."""
     UNKNOWN = "unknown"
     """It was sent, or was about to be, and no answer is known."""
-
-
-class Recorded(str, Enum):
-    """What became of a completion that was handed in."""
-
-    NEW = "new"
-    DUPLICATE = "duplicate"
-    DIFFERENT = "different"
-    """The call has a record already, and this one says something else."""
-    FOREIGN = "foreign"
-    """The call was placed through a connection of another account."""
-    USELESS = "useless"
-    """It is no completion, or one that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +73,10 @@ class CallOrigin:
         return is_same_task and (self.try_number or 0) > (other.try_number or 0)
 
 
+# Columns that calls are only found by.
+_FOUND_BY = ("to_number_end", "to_number_hash")
+
+
 @dataclass(frozen=True)
 class CallEntry:
     """One call as the ledger knows it.
@@ -99,6 +92,12 @@ class CallEntry:
     :param account: the vendor's account that the call goes through; ``None`` if that is not known.
     :param sent_after: the newest completion when the first request that may have rung was about to be sent.
     :param sent_at: when that was by the database's own clock, aware UTC.
+    :param dialled_at: when the last request was about to be sent, by the database's own clock, aware UTC.
+    :param rules_id: the rules that allowed it, see ``CallLedger.rules``; ``None`` if none were in force.
+    :param timezone: the zone that the person is in, if the caller said so; likewise ``region``.
+    :param consent: what proves that the person agreed to be called.
+    :param allowed_from: of a call that a rule kept from being placed: from when on it would be allowed, aware
+        UTC.
     """
 
     key_hash: str
@@ -125,6 +124,12 @@ class CallEntry:
     account: str | None = None
     sent_after: int | None = None
     sent_at: datetime | None = None
+    dialled_at: datetime | None = None
+    rules_id: str | None = None
+    timezone: str | None = None
+    region: str | None = None
+    consent: str | None = field(default=None, repr=False)
+    allowed_from: datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> CallEntry:
@@ -132,9 +137,15 @@ class CallEntry:
         values = dict(row)
         origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})
         request = values.pop("request")
-        del values["to_number_end"]  # which only lists are searched by
+        for name in _FOUND_BY:
+            values.pop(name, None)
         values["state"] = CallState(values["state"])
         return cls(origin=origin, request=decode_request(request) if request else None, **values)
+
+    @property
+    def recipient(self) -> Recipient:
+        """What was said of the person who is called."""
+        return Recipient(self.timezone, self.region, self.consent)
 
     @property
     def rang_from(self) -> datetime:
@@ -155,6 +166,7 @@ class Job:
     """One call to place; ``CallLedger.claim_many`` gives the right to dial once for its key.
 
     :param origin: who asks, and which contact and attempt of a campaign it is for.
+    :param recipient: what is known of the person besides the number.
     :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
     :param token: whose claim it becomes. If ``claim_many`` raises, the same job may be claimed again, and
         finds what it has claimed; once that was answered, it needs another token.
@@ -164,6 +176,7 @@ class Job:
     call: OutboundCall
     origin: CallOrigin
     not_after: datetime | None = None
+    recipient: Recipient = ANYBODY
     token: str = field(default_factory=new_token, repr=False)
 
     @property
@@ -177,6 +190,7 @@ class Settlement:
     """What became of a claimed call.
 
     :param state: ``accepted``, with the ``call_id``; or ``refused`` or ``unknown``, with a code and message.
+    :param allowed_from: from when on a rule that refused it would allow it, aware UTC.
     """
 
     entry: CallEntry
@@ -184,41 +198,12 @@ class Settlement:
     call_id: str | None = None
     code: str = ""
     message: str = ""
+    allowed_from: datetime | None = None
 
-
-@dataclass(frozen=True)
-class Arrival:
-    """A genuine webhook that is to be stored, as a completion or as it came.
-
-    :param body: the raw bytes as received.
-    :param conn_id: the connection whose webhook brought it.
-    :param account: that connection's account, see ``VoiceInfraConnection.account``.
-    :param record: the completion as read from the body; ``None`` if it cannot be used as one.
-    :param reason: why it cannot be, see ``webhooks.reasons``.
-    :param event: the event header, if there was one.
-    :param call_id: the call that it is about, if that could be read.
-    """
-
-    body: bytes = field(repr=False)
-    conn_id: str
-    account: str | None = None
-    record: CompletionRecord | None = field(default=None, repr=False)
-    reason: str = ""
-    event: str | None = None
-    call_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What became of an arrival.
-
-    :param claimed_at: when its call was claimed, aware UTC; ``None`` if no call has its id so far.
-    :param reason: why it was kept as it came; empty if it was not.
-    """
-
-    recorded: Recorded
-    claimed_at: datetime | None = None
-    reason: str = ""
+    @property
+    def not_allowed(self) -> CallNotAllowedError:
+        """The error for a call that a rule has refused."""
+        return CallNotAllowedError(self.message, code=self.code, allowed_from=self.allowed_from)
 
 
 @dataclass(frozen=True)
@@ -255,25 +240,6 @@ class CompletionEntry:
         if self.body is None:
             raise ValueError(f"the completion of {self.call_id} was read without its body")
         return CompletionRecord.from_body(self.body, self.received_at)
-
-
-@dataclass(frozen=True)
-class KeptDelivery:
-    """A signed webhook that could not be used as a completion, kept as it came.
-
-    :param account: the account of its connection; ``None`` if that is not known.
-    :param reason: why it could not be used, see ``webhooks.reasons``.
-    :param replayed_at: when a replay succeeded, aware UTC; ``None`` if none has.
-    """
-
-    id: int
-    conn_id: str
-    reason: str
-    event: str | None
-    body: bytes = field(repr=False)
-    received_at: datetime
-    replayed_at: datetime | None
-    account: str | None = None
 
 
 def hash_key(idempotency_key: str) -> str:

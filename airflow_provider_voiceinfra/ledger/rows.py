@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
@@ -19,7 +18,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -36,7 +34,6 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
     database_time,
 )
 from airflow_provider_voiceinfra.ledger.records import (
-    Arrival,
     CallEntry,
     CallOrigin,
     CallState,
@@ -44,7 +41,18 @@ from airflow_provider_voiceinfra.ledger.records import (
     hash_key,
     new_token,
 )
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
+from airflow_provider_voiceinfra.rules.recipient import ANYBODY, Recipient
 
+_UNSETTLED = (
+    "call_id",
+    "error_code",
+    "error_message",
+    "answered_at",
+    "unsettled_since",
+    "purged_at",
+    "allowed_from",
+)
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
 WITHOUT_BODY = [column for column in completions.c if column.name != "body"]
 _COUNTER = counters.c.name == COMPLETIONS_COUNTER
@@ -74,7 +82,7 @@ _NUMBERED = (
 @cache
 def _claiming(dialect: str) -> Executable:
     added = insert_missing(dialect, calls).values(**sent_now())
-    return added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at)
+    return added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at)
 
 
 @cache
@@ -101,21 +109,6 @@ def insert_missing(dialect: str, table: Table) -> postgresql.Insert | sqlite.Ins
     # Inline: a row that is not added has no new id to be asked for.
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing().inline()
-
-
-def lock_call_ids(connection: Connection, call_ids: Sequence[str]) -> None:
-    """Have whatever else is stored about these ids wait for the end of the transaction.
-
-    An answer and a webhook may come at the same moment, and each must see what the other stored.
-    (SQLite lets only one transaction write at a time anyway.)
-    """
-    if connection.dialect.name != "postgresql" or not call_ids:
-        return
-    # In one order, or two might wait for each other.
-    digests = {hashlib.sha256(call_id.encode()).digest() for call_id in call_ids}
-    keys = sorted(int.from_bytes(digest[:8], "big", signed=True) for digest in digests)
-    lock = text("SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
-    connection.execute(lock, {"keys": keys})
 
 
 def read_call(connection: Connection, key_hash: str) -> CallEntry:
@@ -168,6 +161,8 @@ def claim_values(
     origin: CallOrigin,
     account: str | None = None,
     token: str | None = None,
+    recipient: Recipient = ANYBODY,
+    rules_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the values of a call that is claimed now; see ``sent_now``, too.
 
@@ -179,14 +174,14 @@ def claim_values(
         "conn_id": conn_id,
         "account": account,
         **{name: request.get(name) for name in ("agent_id", "from_number", "to_number")},
-        "to_number_end": number_end(request.get("to_number")),
+        **found_by(request.get("to_number")),
         "request": encode_request(request),
         "adopted": False,
         **vars(origin),
+        **recipient._asdict(),
+        "rules_id": rules_id,
         **dict.fromkeys(("claimed_at", "renewed_at"), now()),
-        **dict.fromkeys(
-            ("call_id", "error_code", "error_message", "answered_at", "unsettled_since", "purged_at")
-        ),
+        **dict.fromkeys(_UNSETTLED),
     }
 
 
@@ -197,7 +192,7 @@ def sent_now() -> dict[str, ColumnElement[Any]]:
     those who place calls and of those who receive webhooks differ.
     """
     newest = select(counters.c.value).where(_COUNTER).scalar_subquery()
-    return {"sent_after": newest, "sent_at": database_time()}
+    return {"sent_after": newest, "sent_at": database_time(), "dialled_at": database_time()}
 
 
 def new_claim(
@@ -207,6 +202,8 @@ def new_claim(
     origin: CallOrigin,
     account: str | None = None,
     token: str | None = None,
+    recipient: Recipient = ANYBODY,
+    rules_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the row of a call that is claimed now, for a key that nobody has used before."""
     return {
@@ -214,7 +211,7 @@ def new_claim(
         "idempotency_key": storable_text(key)[:2000],
         "dials": 1,
         "redials": 0,
-        **claim_values(request, conn_id, origin, account, token),
+        **claim_values(request, conn_id, origin, account, token, recipient, rules_id),
     }
 
 
@@ -278,6 +275,11 @@ def _short(text: str | None, length: int) -> str | None:
 def number_end(number: str | None) -> str | None:
     """Return the digits of a number that the ledger can look up."""
     return number[-END_DIGITS:] if number else None
+
+
+def found_by(number: str | None) -> dict[str, str | None]:
+    """Return the values by which calls to a number are found."""
+    return {"to_number_end": number_end(number), "to_number_hash": number}
 
 
 def same_number(number: str | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

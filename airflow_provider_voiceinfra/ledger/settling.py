@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, update
 
 from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_other_owner
+from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
@@ -21,11 +22,10 @@ from airflow_provider_voiceinfra.ledger.records import (
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     change,
+    found_by,
     in_state,
     insert_or_nothing,
-    lock_call_ids,
     now,
-    number_end,
     owned_call_ids,
     read_call,
     read_calls,
@@ -123,6 +123,7 @@ def _settled_values(one: Settlement) -> dict[str, Any]:
         "error_code": one.code or None,
         "error_message": one.message or None,
         "answered_at": None if one.state is CallState.UNKNOWN else now(),
+        "allowed_from": one.allowed_from,
     }
     if one.state is CallState.REFUSED and one.entry.unsettled_since is not None:
         # A redial: the dial before may have rung.
@@ -132,6 +133,7 @@ def _settled_values(one: Settlement) -> dict[str, Any]:
             "answered_at": None,
             "redials": one.entry.redials - 1,
             "renewed_at": one.entry.unsettled_since,
+            "dialled_at": one.entry.unsettled_since,
             "unsettled_since": None,
         }
     return values
@@ -179,4 +181,4 @@ def _row(entry: CallEntry) -> dict[str, Any]:
     values = {**vars(entry), **vars(entry.origin), "state": entry.state.value}
     del values["origin"]
     request = None if entry.request is None else encode_request(entry.request)
-    return {**values, "request": request, "to_number_end": number_end(entry.to_number)}
+    return {**values, "request": request, **found_by(entry.to_number)}

@@ -23,11 +23,11 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
     counters,
     deliveries,
 )
-from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.lists.calls import CallLists
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists
 from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 
 _PERSONAL = [column.name for column in calls.c if isinstance(column.type, PersonalText | PersonalBytes)]
 _PERSONAL += ["to_number_end", "error_message"]

@@ -21,7 +21,7 @@ def read_limit(name: str, value: Any) -> Any:
         return None
     if name == "calling_window":
         # Imported late: a DAG file that sets no window needs none of it.
-        from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
+        from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 
         return CallingWindow.parse(value)
     if name == "redial":

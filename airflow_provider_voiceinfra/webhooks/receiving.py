@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CallOutcome, CompletionRecord, is_completed_event
-from airflow_provider_voiceinfra.ledger.records import Arrival, KeptDelivery, Recorded, Stored
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, KeptDelivery, Recorded, Stored
 from airflow_provider_voiceinfra.webhooks import signing
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason, UnusableRecordError
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_voiceinfra.campaigns import campaign as campaign_module
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.engine import runner
 from airflow_provider_voiceinfra.campaigns.engine.obstacles import MOST_REFUSALS
@@ -38,6 +37,7 @@ from airflow_provider_voiceinfra.ledger.database.pools import SHARED
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns as campaigns_table
 from airflow_provider_voiceinfra.ledger.database.schema import contacts as contacts_table
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Job
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.campaigns.live import FlakyLedger, adds_up, entries, read_lines
 from tests.sandbox_process import SandboxProcess
 from tests.support.receivers import recording

@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED
 from airflow_provider_voiceinfra.campaigns.engine.runner import End
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolicy
 from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.records import Job
-from tests.campaigns.calling_window.test_window import (
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
+from tests.rules.calling_window.test_window import (
     ZONES,
     moments,
     slow_is_open,
     utc,
     window_specs,
 )
-from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
 
 # Numbers of one zone, of two with the same hour or not the same, without summer time, and of all of America.
 AREA_CODES = (202, 415, 208, 605, 701, 709, 907, 808, 928, 787, 800)

@@ -12,8 +12,8 @@ from typing import Any
 
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.exceptions import CallOutcomeUnknownError
-from airflow_provider_voiceinfra.ledger.records import Arrival, Recorded, Stored
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded, Stored
 from tests.faults.plan import SCALE
 from tests.faults.points import mark_of
 

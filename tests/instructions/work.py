@@ -20,7 +20,8 @@ from pathlib import Path
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.records import Arrival, CallState, Job, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallState, Job, Settlement
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
 from airflow_provider_voiceinfra.webhooks import receiving, signing
 from airflow_provider_voiceinfra.webhooks.receiving import Delivery
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY

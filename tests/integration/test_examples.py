@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.plan import RedialPolicy
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.integration.conftest import EXAMPLES, Deployment, Sleeper
 
 pytestmark = pytest.mark.integration

@@ -18,7 +18,8 @@ from sqlalchemy import event, make_url
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
-from airflow_provider_voiceinfra.ledger.records import Arrival, CallState, Job, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallState, Job, Settlement
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
 from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY
 from tests.support.completions import completion_body
 

@@ -11,8 +11,9 @@ from sqlalchemy import Executable
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CompletionEntry
 from airflow_provider_voiceinfra.ledger.store import Purged
+from airflow_provider_voiceinfra.ledger.webhooks.records import Recorded
 from tests.support.completions import completion_body, record
 
 CONN_ID = "voiceinfra_default"

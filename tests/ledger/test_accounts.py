@@ -8,13 +8,8 @@ import pytest
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
-from airflow_provider_voiceinfra.ledger.records import (
-    CallEntry,
-    CallOrigin,
-    CallState,
-    Job,
-    Recorded,
-)
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, Job
+from airflow_provider_voiceinfra.ledger.webhooks.records import Recorded
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import CALL, become, body, completed, execute
 from tests.ledger.racing import Rival

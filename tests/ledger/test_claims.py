@@ -329,7 +329,8 @@ class TestClaimWhoseAnswerWasLost:
         found = ledger.claim_many([*asked, wish("c")], conn_id=CONN_ID)
         assert [won for _, won in found] == [True] * 3
         for (entry, _), claimed in zip(found, before, strict=False):
-            assert entry == replace(claimed, renewed_at=entry.renewed_at, sent_at=entry.sent_at)
+            again = {name: getattr(entry, name) for name in ("renewed_at", "sent_at", "dialled_at")}
+            assert entry == replace(claimed, **again)
             assert entry.renewed_at > claimed.renewed_at
             ledger.renew(entry)
 

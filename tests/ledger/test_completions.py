@@ -19,7 +19,8 @@ from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger, rows
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.schema import calls, counters
-from airflow_provider_voiceinfra.ledger.records import Arrival, CallState, CompletionEntry, Recorded
+from airflow_provider_voiceinfra.ledger.records import CallState, CompletionEntry
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import (
     CALL,

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.records import Arrival, Recorded
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded
 
 CONN_ID = "voiceinfra_default"
 

@@ -19,7 +19,8 @@ from airflow_provider_voiceinfra.ledger.database.schema import metadata
 ON_SQLITE = pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 """Marks a test that takes seconds, and for which the kind of database makes no difference."""
 
-COUNTERS = "voiceinfra_counters"  # the only table that a migration puts rows into
+KEPT = ("voiceinfra_counters", "voiceinfra_keys")
+"""The tables that a migration puts rows into."""
 
 # All that a test may have done to a database beyond its rows, as one text.
 _SHAPE = """
@@ -41,7 +42,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 _EMPTY = ";".join(
     [
         *(f"DELETE FROM {table}" for table in metadata.tables),
-        f"INSERT INTO {COUNTERS} SELECT * FROM kept.{COUNTERS}",
+        *(f"INSERT INTO {table} SELECT * FROM kept.{table}" for table in KEPT),
         "SELECT setval(oid::regclass, 1, false) FROM pg_class "
         "WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace",
     ]
@@ -111,7 +112,9 @@ class PostgresLedgers:
     def _make_template(self) -> None:
         migrate(self._server.create_database(self._template))
         with closing(self._connect(self._template)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE SCHEMA kept; CREATE TABLE kept.{COUNTERS} AS SELECT * FROM {COUNTERS}")
+            cursor.execute("CREATE SCHEMA kept")
+            for table in KEPT:
+                cursor.execute(f"CREATE TABLE kept.{table} AS SELECT * FROM {table}")
             cursor.execute(_SHAPE)
             self._shape = cursor.fetchone()
 

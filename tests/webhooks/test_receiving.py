@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger, rows
-from airflow_provider_voiceinfra.ledger.records import Arrival, Stored
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Stored
 from airflow_provider_voiceinfra.webhooks import receiving
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionReason
 from airflow_provider_voiceinfra.webhooks.receiving import (

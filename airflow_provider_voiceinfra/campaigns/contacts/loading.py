@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader, SkippedRow
 from airflow_provider_voiceinfra.dialling.clocks import utc_now
 from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
 _INVALID = SkipReason.INVALID.value
 # Skipped rows that are told of one by one.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall, storable_text
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.campaigns.contacts.cells import (
     agent,
     check_text,
@@ -32,6 +31,7 @@ from airflow_provider_voiceinfra.campaigns.contacts.templates import Template
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
+from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
 log = logging.getLogger(__name__)
 

@@ -107,7 +107,7 @@ class _Batch:
             "row_number": entry.row_number,
             "contact_key": entry.contact_key,
             "request": encode_request(entry.request) if entry.request else None,
-            "timezone": entry.timezone,
+            **entry.recipient._asdict(),
             "skipped": entry.skipped,
             "reason": entry.reason,
         }
@@ -148,7 +148,7 @@ def _withdraw_older(connection: Connection, campaign_id: str, number: int) -> No
     connection.execute(update(contacts).where(*older, contacts.c.skipped.is_(None)).values(**withdrawn))
 
 
-_UPDATED = ("load_number", "row_number", "request", "timezone", "skipped", "reason")
+_UPDATED = ("load_number", "row_number", "request", "timezone", "region", "consent", "skipped", "reason")
 _UPDATE = (
     update(contacts)
     .where(

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.rules.recipient import Recipient
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
 
 
@@ -64,6 +65,8 @@ class ContactEntry:
     :param row_number: its row in the source that it came from.
     :param skipped: why it is not called, a ``SkipReason``; ``None`` if it is.
     :param reason: for people, without anything personal; ``None`` if it is called.
+    :param region: where the contact is, such as ``US-FL``, if the row says so; likewise ``timezone``.
+    :param consent: what proves that the contact agreed to be called.
     """
 
     position: int
@@ -73,6 +76,13 @@ class ContactEntry:
     timezone: str | None
     skipped: str | None = None
     reason: str | None = None
+    region: str | None = None
+    consent: str | None = field(default=None, repr=False)
+
+    @property
+    def recipient(self) -> Recipient:
+        """What is known of the contact besides the number."""
+        return Recipient(self.timezone, self.region, self.consent)
 
     @property
     def call(self) -> OutboundCall:

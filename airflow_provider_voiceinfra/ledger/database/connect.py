@@ -29,6 +29,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger.database import migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
+from airflow_provider_voiceinfra.ledger.database.personal import Keyring, give_keyring, read_keyring
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
 
@@ -52,6 +53,9 @@ class Database:
         self._pool = pool
         self.engine = _engine(self._url, pool)
         self._ready = False
+        self._keyring: Keyring | None = None
+        self.kept_rules: set[str | None] = set()
+        """Sets of rules that are known to be stored."""
         self._lock = threading.Lock()
         self._parents: list[Engine] = []
         self._groups: dict[Hashable, GroupCommit[Any, Any]] = {}
@@ -69,6 +73,8 @@ class Database:
         # Kept, since its end would close connections that the parent goes on using.
         self._parents.append(self.engine)
         self.engine = _engine(self._url, self._pool)
+        if self._keyring is not None:
+            give_keyring(self.engine.dialect, self._keyring)
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._groups = {}
 
@@ -146,6 +152,9 @@ class Database:
             if not self._ready:
                 self.engine.dispose()  # the server may have ended what an earlier attempt has left
                 migrate.upgrade(self.engine, patience=patience)
+                with self.engine.connect().execution_options(**{migrate.WRITING: False}) as connection:
+                    self._keyring = read_keyring(connection)
+                give_keyring(self.engine.dialect, self._keyring)
                 self._ready = True
         finally:
             self._lock.release()

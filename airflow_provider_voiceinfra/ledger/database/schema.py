@@ -1,7 +1,8 @@
 """The ledger's tables; a test holds them equal to what the migrations build.
 
 ``calls`` says what was attempted, ``completions`` what became of it, ``deliveries`` keeps signed webhooks
-that could not be used; ``campaigns`` and ``contacts`` say who is to be called. Times are UTC.
+that could not be used; ``campaigns`` and ``contacts`` say who is to be called, ``suppressions`` who must not
+be, ``rules`` what allowed a call. Times are UTC.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
+from airflow_provider_voiceinfra.ledger.database.personal import NumberHash, PersonalBytes, PersonalText
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 VERSION_TABLE = "voiceinfra_alembic_version"
 END_DIGITS = 4  # as a masked number shows
 MAX_BODY = 2**24 - 1
@@ -119,6 +120,18 @@ calls = Table(
     Column("sent_after", BigInteger),
     Column("sent_at", UtcDateTime),
     Column("purged_at", UtcDateTime),
+    # The number that calls are counted by, and the database's own time when the last request was about to be
+    # sent, redials included.
+    Column("to_number_hash", NumberHash),
+    Column("dialled_at", UtcDateTime),
+    # What allowed it: the rules that were in force, where the contact is, and the consent.
+    Column("rules_id", String(32)),
+    Column("timezone", String(64)),
+    Column("region", String(16)),
+    Column("consent", PersonalText(255)),
+    # Of a call that a rule kept from being placed: from when on it would be allowed.
+    Column("allowed_from", UtcDateTime),
+    Index("ix_voiceinfra_calls_number", "to_number_hash", "dialled_at"),
     # Lists of calls follow one of these, ordered by time.
     Index("ix_voiceinfra_calls_claimed_at", "claimed_at"),
     Index("ix_voiceinfra_calls_to_number_end", "to_number_end", "claimed_at"),
@@ -206,6 +219,7 @@ campaigns = Table(
     Column("progress", Text),
     Column("summary", Text),
     Index("ix_voiceinfra_campaigns_created_at", "created_at"),
+    Index("ix_voiceinfra_campaigns_run", "dag_id", "run_id"),
 )
 
 contacts = Table(
@@ -219,9 +233,49 @@ contacts = Table(
     Column("contact_key", PersonalText(255)),
     Column("request", PersonalBytes(MAX_BODY)),
     Column("timezone", String(64)),
+    Column("region", String(16)),
+    Column("consent", PersonalText(255)),
     Column("skipped", String(16)),
     Column("reason", Text),
     Index("ux_voiceinfra_contacts_hash", "campaign_id", "contact_hash", unique=True),
+)
+
+# Numbers that must not be called. What is removed or over stays: it says who must not be called when.
+suppressions = Table(
+    "voiceinfra_suppressions",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("number_hash", NumberHash, nullable=False),
+    # Empty of somebody who is forgotten, and still is not called.
+    Column("number", PersonalText(64)),
+    # The connection that it is for; empty for all.
+    Column("conn_id", String(250)),
+    Column("reason", Text),
+    Column("source", String(16), nullable=False),
+    # Who added it, or the call whose record said so.
+    Column("added_by", String(255)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+    Index("ix_voiceinfra_suppressions_number", "number_hash"),
+)
+
+# What was in force when calls were made: each set of rules once, by its hash.
+rules = Table(
+    "voiceinfra_rules",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("document", PersonalBytes(MAX_BODY), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# Keys of the ledger's own.
+keys = Table(
+    "voiceinfra_keys",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 counters = Table(

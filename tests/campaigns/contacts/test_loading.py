@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
 from airflow_provider_voiceinfra.exceptions import ContactsError
@@ -16,6 +15,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.ledger.examples import running
 
 CAMPAIGN = "spring"

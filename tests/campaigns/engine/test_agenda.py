@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.engine import agenda as module
 from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
-from tests.campaigns.calling_window.test_window import utc
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.campaigns.live import ORIGIN, entries, numbers
 from tests.ledger.examples import running
+from tests.rules.calling_window.test_window import utc
 
 NOW = utc(2026, 6, 1, 16)  # a Monday, noon in New York
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ import json
 from datetime import timedelta
 
 from airflow_provider_voiceinfra.campaigns.engine.counts import Counts
-from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.simulated import Clock
+from tests.rules.calling_window.test_window import utc
 
 START = utc(2026, 6, 1)
 SECOND = timedelta(seconds=1)

@@ -30,8 +30,8 @@ from airflow_provider_voiceinfra.exceptions import (
     VoiceInfraError,
 )
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState, Job
-from tests.campaigns.calling_window.test_window import utc
 from tests.campaigns.simulated import Clock, MemoryLedger
+from tests.rules.calling_window.test_window import utc
 
 JOB = Job("key", OutboundCall("+14155550100"), CallOrigin(position=1, attempt=1))
 SECOND = timedelta(seconds=1)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from harness.processes import free_port
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.campaigns.engine import obstacles, runner
 from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
 from airflow_provider_voiceinfra.campaigns.engine.tracker import CampaignTracker
@@ -29,7 +28,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.connect import database
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
-from tests.campaigns.calling_window.test_window import utc
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.campaigns.live import AREA_CODES, ORIGIN, Bench, FlakyLedger, at_random, numbers
 from tests.campaigns.simulated import (
     MIN_PAUSE,
@@ -39,6 +38,7 @@ from tests.campaigns.simulated import (
     World,
     campaign,
 )
+from tests.rules.calling_window.test_window import utc
 from tests.sandbox_process import SandboxProcess
 from tests.support.ledgers import ON_SQLITE
 from tests.support.receivers import recording

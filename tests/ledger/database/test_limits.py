@@ -21,7 +21,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database import connect, migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.connect import Database, database
 from airflow_provider_voiceinfra.ledger.database.pools import Pool
-from airflow_provider_voiceinfra.ledger.records import Recorded
+from airflow_provider_voiceinfra.ledger.webhooks.records import Recorded
 from tests.ledger.conftest import with_driver
 from tests.ledger.examples import claim, complete, purge_all
 from tests.support.waiting import until

@@ -155,15 +155,25 @@ def claimed(*numbers: str | None) -> list[dict[str, Any]]:
 OF_CAMPAIGNS = {"position", "attempt"}
 OF_LISTS = {"to_number_end"}
 OF_ACCOUNTS = {"account", "sent_after", "sent_at"}
+OF_RULES = {
+    "to_number_hash",
+    "dialled_at",
+    "rules_id",
+    "timezone",
+    "region",
+    "consent",
+    "allowed_from",
+}
 WITHOUT_ACCOUNT: dict[str, Any] = dict.fromkeys(OF_ACCOUNTS)
 
 
 @pytest.mark.parametrize(
     ("revision", "without"),
     [
-        pytest.param("0001", OF_CAMPAIGNS | OF_LISTS | OF_ACCOUNTS, id="0001"),
-        pytest.param("0002", OF_LISTS | OF_ACCOUNTS, id="0002"),
-        pytest.param("0003", OF_ACCOUNTS, id="0003"),
+        pytest.param("0001", OF_CAMPAIGNS | OF_LISTS | OF_ACCOUNTS | OF_RULES, id="0001"),
+        pytest.param("0002", OF_LISTS | OF_ACCOUNTS | OF_RULES, id="0002"),
+        pytest.param("0003", OF_ACCOUNTS | OF_RULES, id="0003"),
+        pytest.param("0004", OF_RULES, id="0004"),
     ],
 )
 def test_upgrade_keeps_every_call(ledger_url: str, revision: str, without: set[str]) -> None:
@@ -187,7 +197,7 @@ NUMBERS = ["+14155550123", "+12065550199", "100", "", None]
 
 def test_upgrade_to_lists_finds_the_calls_of_before_by_their_digits(ledger_url: str) -> None:
     move(ledger_url, "0002", up=True)
-    insert_as_of_then(ledger_url, claimed(*NUMBERS), OF_LISTS | OF_ACCOUNTS)
+    insert_as_of_then(ledger_url, claimed(*NUMBERS), OF_LISTS | OF_ACCOUNTS | OF_RULES)
     ledger = CallLedger(ledger_url)
     for digits, number in (("0123", "+14155550123"), ("2065550199", "+12065550199"), ("100", "100")):
         found = ledger.lists.page_of_calls(CallFilter(digits=digits)).calls
@@ -212,7 +222,7 @@ def shape(url: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_downgrade_leaves_the_version_before_with_every_call(ledger_url: str, revision: str) -> None:
     move(ledger_url, revision, up=True)
     before = shape(ledger_url)
@@ -231,7 +241,8 @@ def test_downgrade_leaves_the_version_before_with_every_call(ledger_url: str, re
     assert Database(ledger_url).upgrade() is True
     if revision == "0001":
         origin = replace(origin, position=None, attempt=None)
-    assert ledger.call_by_key("key") == replace(entry, origin=origin, **WITHOUT_ACCOUNT)
+    lost = WITHOUT_ACCOUNT if revision < "0004" else {}
+    assert ledger.call_by_key("key") == replace(entry, origin=origin, dialled_at=entry.renewed_at, **lost)
     assert ledger.campaigns.get("c") == (None if revision == "0001" else campaign)
     assert ledger.completion("call_1") is not None
     assert [call.call_id for call in ledger.lists.page_of_calls(CallFilter(digits="0100")).calls] == [

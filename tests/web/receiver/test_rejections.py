@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection
+from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.web.receiver import rejections
 from airflow_provider_voiceinfra.web.receiver.rejections import (
     EVERY_SECONDS,

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from fastapi import HTTPException
 
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, Direction, Order
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.web.pages.addresses import page_address
 from airflow_provider_voiceinfra.web.pages.calls.rows import DIRECTIONS as DIRECTIONS_ELSEWHERE
 from airflow_provider_voiceinfra.web.pages.calls.rows import STANDINGS

@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, defa
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery
+from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page

@@ -20,7 +20,8 @@ from airflow_provider_voiceinfra.diagnosis.outside import (
 )
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION, LastRejection
-from airflow_provider_voiceinfra.ledger.records import CompletionEntry, KeptDelivery
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
+from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from airflow_provider_voiceinfra.api.transport import Deadline
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.deliveries import DeliveriesLedger
+from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
 from airflow_provider_voiceinfra.web.pages.setup.view import _REMEDIES
 from airflow_provider_voiceinfra.webhooks.reasons import RejectionReason, in_words

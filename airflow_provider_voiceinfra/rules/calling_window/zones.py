@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from airflow_provider_voiceinfra.campaigns.calling_window.area_codes import zones_lacking, zones_of_area_code
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
+from airflow_provider_voiceinfra.rules.calling_window.area_codes import zones_lacking, zones_of_area_code
 
 # Files of the database that name this computer's zone, or none at all.
 _NO_PLACE = frozenset({"Factory", "localtime", "posixrules", "Etc/Unknown"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ from functools import partial
 from itertools import chain
 from zoneinfo import ZoneInfo
 
-from airflow_provider_voiceinfra.campaigns.calling_window.rules import WEEK, merged, parse_rules
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
+from airflow_provider_voiceinfra.rules.calling_window.rules import WEEK, merged, parse_rules
+from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
 _HORIZON = 14 * 86_400
 _HOUR = 3600
@@ -39,6 +40,8 @@ class CallingWindow:
 
     rules: tuple[tuple[int, int], ...]
     timezone: str | None = None
+    spec: str = field(default="", compare=False)
+    """What the user wrote, as text that ``parse`` takes."""
     _cache: dict[tuple[Sequence[str], int], _Spans] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -57,7 +60,7 @@ class CallingWindow:
         if isinstance(spec, CallingWindow):
             return spec
         rules, zone = parse_rules(spec)
-        return cls(rules, zone)
+        return cls(rules, zone, spec if isinstance(spec, str) else json.dumps(spec))
 
     def is_open(self, at: datetime, zones: Sequence[str] | None = None) -> bool:
         """Return whether the hour is in calling hours in every zone."""

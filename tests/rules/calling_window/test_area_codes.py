@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
 UTC = timezone.utc
 # Of NANPA's report of all area codes (npa_report.csv, file date 26 November 2025), all that serve an area or

@@ -9,9 +9,11 @@ from sqlalchemy import Connection, Row, select
 
 from airflow_provider_voiceinfra.ledger.accounts import keep_deliveries, make_room
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
-from airflow_provider_voiceinfra.ledger.records import Arrival, CompletionEntry, Recorded, Stored
-from airflow_provider_voiceinfra.ledger.rows import add_completions, lock_call_ids, now
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
+from airflow_provider_voiceinfra.ledger.rows import add_completions, now
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded, Stored
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason
 
 _REASONS = {

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zone_named
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
 DAY = 86_400
 WEEK = 7 * DAY

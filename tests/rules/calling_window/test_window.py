@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_voiceinfra.campaigns.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.campaigns.calling_window.zones import zones_for
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
 UTC = timezone.utc
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -182,7 +182,7 @@ def test_naive_times_are_refused() -> None:
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_voiceinfra.campaigns.calling_window.window._MAX_CACHED", 3)
+    monkeypatch.setattr("airflow_provider_voiceinfra.rules.calling_window.window._MAX_CACHED", 3)
     window = CallingWindow.parse("09:00-20:00")
     for week in range(10):
         window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), ["UTC"])
@@ -293,7 +293,7 @@ def test_a_number_over_several_zones_is_called_when_all_are_awake() -> None:
 
 
 def test_a_zone_that_this_computer_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_voiceinfra.campaigns.calling_window.zones import _usable
+    from airflow_provider_voiceinfra.rules.calling_window.zones import _usable
 
     assert _usable(("America/New_York", "Mars/Base")) is None
     assert _usable(()) is None
@@ -318,7 +318,7 @@ def test_nothing_is_open_before_the_next_opening_in_two_weeks(
 def test_importing_costs_nothing() -> None:
     script = (
         "import sys, airflow_provider_voiceinfra.campaigns.contacts.reader; "
-        "import airflow_provider_voiceinfra.campaigns.calling_window.window; "
+        "import airflow_provider_voiceinfra.rules.calling_window.window; "
         "print(sorted({'airflow', 'phonenumbers', 'pendulum', 'requests', 'sqlalchemy'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ from sqlalchemy import Select, func, select, update
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import KeptDelivery
 from airflow_provider_voiceinfra.ledger.rows import insert_or_nothing, now
+from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 
 _KEPT = [deliveries.c[name] for name in KeptDelivery.__dataclass_fields__]
 

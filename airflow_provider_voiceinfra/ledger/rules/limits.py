@@ -1,0 +1,138 @@
+"""What the ledger knows against a call: suppressions and caps, asked in the transaction of its claim."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, or_, select
+
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.locks import lock_numbers
+from airflow_provider_voiceinfra.ledger.database.personal import hash_of
+from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time, suppressions
+from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Settlement
+from airflow_provider_voiceinfra.rules.call_cap import CallCap
+from airflow_provider_voiceinfra.rules.rule_set import RuleSet
+
+# A request leaves so much later than its claim at most, so a call is counted for as much longer.
+_LEAVES_WITHIN = timedelta(seconds=30)
+
+_IN_FORCE = having(
+    select(suppressions).where(
+        suppressions.c.removed_at.is_(None),
+        or_(suppressions.c.ends_at.is_(None), suppressions.c.ends_at > database_time()),
+        or_(suppressions.c.conn_id.is_(None), suppressions.c.conn_id == bindparam("its_conn_id")),
+    ),
+    suppressions.c.number_hash,
+)
+_DIALS = having(
+    select(calls.c.to_number_hash, calls.c.token, calls.c.dialled_at, calls.c.unsettled_since).where(
+        calls.c.dialled_at > bindparam("since"), calls.c.state != CallState.REFUSED.value
+    ),
+    calls.c.to_number_hash,
+)
+
+
+def lock_what_is_counted(connection: Connection, rules: RuleSet, numbers: Collection[str | None]) -> None:
+    """Have others who claim calls to these numbers wait for the end of the transaction, if there is a cap."""
+    if rules.have_caps:
+        lock_numbers(connection, {number for number in numbers if number and rules.caps(number)})
+
+
+def refused_by_limits(
+    connection: Connection, rules: RuleSet, conn_id: str, claimed: Sequence[CallEntry]
+) -> list[Settlement]:
+    """Return the refusals of those claims that must not lead to a call.
+
+    :param claimed: what has just been claimed in this transaction; of several to one number, in this order.
+    """
+    against = suppressed(connection, conn_id, [one.to_number for one in claimed if one.to_number])
+    counted = [one for one in claimed if one.to_number not in against and rules.caps(one.to_number)]
+    found = {one.token: against[one.to_number] for one in claimed if one.to_number in against}
+    found |= dict(_capped(connection, rules, counted)) if counted else {}
+    return [
+        Settlement(one, CallState.REFUSED, code=why.code, message=why.reason, allowed_from=why.allowed_from)
+        for one in claimed
+        for why in [found.get(one.token)]
+        if why is not None
+    ]
+
+
+def suppressed(
+    connection: Connection, conn_id: str, numbers: Sequence[str]
+) -> dict[str | None, CallNotAllowedError]:
+    """Return why some of these numbers must not be called through a connection now."""
+
+    # In the transaction that claims: a suppression that was stored before is seen, whatever was queued.
+    def execute(query: Any, wanted: dict[str, Any]) -> Any:
+        return connection.execute(query, {**wanted, "its_conn_id": conn_id})
+
+    found: dict[str, Row[Any]] = {}
+    for row in rows_of(execute, _IN_FORCE, list(dict.fromkeys(numbers))):
+        before = found.get(row.number_hash)
+        if before is None or _later(row.ends_at, before.ends_at):
+            found[row.number_hash] = row
+    by_hash = {hash_of(connection, number): number for number in numbers} if found else {}
+    return {by_hash[digest]: _why_suppressed(row) for digest, row in found.items()}
+
+
+def _later(end: datetime | None, other: datetime | None) -> bool:
+    return other is not None and (end is None or end > other)
+
+
+def _why_suppressed(row: Row[Any]) -> CallNotAllowedError:
+    why = f" ({row.reason})" if row.reason else ""
+    until = f" until {row.ends_at:%Y-%m-%d %H:%M} UTC" if row.ends_at else ""
+    reason = f"the number is suppressed since {row.created_at:%Y-%m-%d %H:%M} UTC{until}{why}"
+    return CallNotAllowedError(reason, code=CallNotAllowedError.SUPPRESSED, allowed_from=row.ends_at)
+
+
+def _capped(
+    connection: Connection, rules: RuleSet, claimed: Sequence[CallEntry]
+) -> Iterator[tuple[str, CallNotAllowedError]]:
+    """Yield why some claims, by their tokens, are too many."""
+    dials = _dials(connection, rules, claimed)
+    for one in claimed:
+        moment = one.dialled_at or one.renewed_at
+        # Its own row is no call before it, but for the dial that a redial repeats.
+        own = [one.unsettled_since] if one.unsettled_since else []
+        others = dials[hash_of(connection, str(one.to_number))]
+        reached = [_reached(cap, moment, own + others) for cap in rules.caps(one.to_number)]
+        worst = max(filter(None, reached), key=lambda why: why.allowed_from or moment, default=None)
+        if worst is None:
+            others.append(moment)
+        else:
+            yield one.token, worst
+
+
+def _dials(
+    connection: Connection, rules: RuleSet, claimed: Sequence[CallEntry]
+) -> Mapping[str, list[datetime]]:
+    """Return when calls were dialled that may have rung, by the hashes of their numbers."""
+    spans = [cap.span for one in claimed for cap in rules.caps(one.to_number)]
+    since = min(one.dialled_at or one.renewed_at for one in claimed) - max(spans) - _LEAVES_WITHIN
+
+    def execute(query: Any, wanted: dict[str, Any]) -> Any:
+        return connection.execute(query, {**wanted, "since": since})
+
+    own = {one.token for one in claimed}
+    dials: dict[str, list[datetime]] = defaultdict(list)
+    for row in rows_of(execute, _DIALS, list({one.to_number for one in claimed})):
+        if row.token not in own:
+            dials[row.to_number_hash] += filter(None, (row.dialled_at, row.unsettled_since))
+    return dials
+
+
+def _reached(cap: CallCap, moment: datetime, dials: Sequence[datetime]) -> CallNotAllowedError | None:
+    """Return that a cap allows no call at a moment, if so."""
+    span = cap.span + _LEAVES_WITHIN
+    counted = sorted(dial for dial in dials if dial > moment - span)
+    if len(counted) < cap.calls:
+        return None
+    free = counted[-cap.calls] + span
+    reason = f"the number was called {len(counted)} times within the span of the cap {cap}"
+    return CallNotAllowedError(reason, code=CallNotAllowedError.CALL_CAP, allowed_from=free)
