@@ -8,12 +8,15 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL, base_url
 from airflow_provider_voiceinfra.calls import OutboundCall, check_agent, check_number
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.masking import quoted
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.rules.rule_set import Rules
 
 CONN_TYPE = "voiceinfra"
 DEFAULT_CONN_ID = "voiceinfra_default"
@@ -25,16 +28,35 @@ LEAST_SECRET_LENGTH = 16
 _ACCOUNT_DIGITS = 32
 # The scheme is for connection URIs, which have no other place for it.
 SCHEME = "scheme"
-EXTRAS = ("webhook_secret", "agent_id", "from_number", "timeout", "max_calls_per_second", "account", SCHEME)
+RULES = ("calling_window", "call_cap", "opt_out", "exempt_numbers", "require_consent")
+EXTRAS = (
+    "webhook_secret",
+    "agent_id",
+    "from_number",
+    "timeout",
+    "max_calls_per_second",
+    "account",
+    *RULES,
+    SCHEME,
+)
 # What people call extras that are not near enough to their names.
 _OTHER_NAMES = {
     **dict.fromkeys(("secret", "signing_secret", "hmac_secret"), "webhook_secret"),
     "agent": "agent_id",
     **dict.fromkeys(("from", "caller_id", "phone_number"), "from_number"),
+    **dict.fromkeys(("window", "calling_hours"), "calling_window"),
+    **dict.fromkeys(("cap", "frequency_cap"), "call_cap"),
     **dict.fromkeys(("rate", "rate_limit", "calls_per_second"), "max_calls_per_second"),
 }
 # What the forms of earlier versions of Airflow put before the name of an extra.
 _PREFIX = f"extra__{CONN_TYPE}__"
+
+
+def _no_rules() -> Rules:
+    # Imported late: a DAG file that is parsed needs none of them.
+    from airflow_provider_voiceinfra.rules.rule_set import Rules
+
+    return Rules()
 
 
 @dataclass(frozen=True)
@@ -51,6 +73,7 @@ class VoiceInfraConnection:
         seconds.
     :param max_calls_per_second: never send faster than this; ``None`` leaves it to the API's 429.
     :param account_name: what connections of one account name alike if their API keys differ.
+    :param rules: what must hold before anybody is called through it, besides what the deployment asks for.
     :param unknown_extras: names of extras that mean nothing here.
     """
 
@@ -64,6 +87,7 @@ class VoiceInfraConnection:
     max_calls_per_second: float | None = None
     account_name: str | None = None
     unknown_extras: tuple[str, ...] = ()
+    rules: Rules = field(default_factory=_no_rules)
 
     @property
     def account(self) -> str | None:
@@ -132,6 +156,7 @@ class VoiceInfraConnection:
             max_calls_per_second=_number(where, extra, "max_calls_per_second"),
             account_name=_plain(where, extra, "account"),
             unknown_extras=tuple(_unknown(where, extra)),
+            rules=_rules(where, extra),
         )
 
 
@@ -139,9 +164,11 @@ class WebhookSecrets(tuple[str, ...]):
     """The secrets that webhooks of one connection may be signed with.
 
     :param account: the connection's account, for whose calls they count; ``None`` if that is not known.
+    :param opt_out: what in a record says that the person must not be called again, as the user wrote it.
     """
 
     account: str | None = None
+    opt_out: str | None = None
 
 
 def webhook_secrets(conn: Any) -> WebhookSecrets:
@@ -162,6 +189,8 @@ def webhook_secrets(conn: Any) -> WebhookSecrets:
         found += (_text(item) or "").split()
     secrets = WebhookSecrets(found)
     secrets.account = account_of(conn)
+    opt_out = _extras(where, conn).get("opt_out")
+    secrets.opt_out = opt_out if opt_out is None else str(opt_out)
     return secrets
 
 
@@ -231,6 +260,15 @@ def _account(name: str | None, api_key: str | None) -> str | None:
     if not text:
         return None
     return f"{kind}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:_ACCOUNT_DIGITS]}"
+
+
+def _rules(where: str, extra: Mapping[str, Any]) -> Rules:
+    from airflow_provider_voiceinfra.rules.rule_set import Rules
+
+    try:
+        return Rules.parse(extra)
+    except InvalidCallError as fault:
+        raise ConfigurationError(f"{where}: extra {fault.field!r} {fault.rule}.") from fault
 
 
 def _text(value: object) -> str | None:

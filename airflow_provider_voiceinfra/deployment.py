@@ -5,20 +5,25 @@ The layers above ask here, and hand plain values down; nothing below looks anyth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
-from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, quoted
-from airflow_provider_voiceinfra.settings import load_settings
+from airflow_provider_voiceinfra.settings import SECTION, load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
+    from airflow_provider_voiceinfra.rules.rule_set import Rules
+
+log = logging.getLogger(__name__)
 
 VARIABLE_PREFIX = "AIRFLOW_CONN_"
 """What the name of each environment variable that defines a connection begins with."""
@@ -42,6 +47,51 @@ def open_ledger(pool: Pool = SHARED) -> CallLedger:
     from airflow_provider_voiceinfra.ledger import CallLedger
 
     return CallLedger(load_settings().sql_alchemy_conn, pool)
+
+
+def deployment_rules() -> Rules:
+    """Return what must hold before anybody is called through any connection.
+
+    :raises ConfigurationError: naming the setting that is wrong, and the remedy.
+    """
+    from airflow_provider_voiceinfra.rules.rule_set import NAMES, Rules
+
+    settings = load_settings()
+    try:
+        return Rules.parse({name: getattr(settings, name) for name in NAMES})
+    except InvalidCallError as fault:
+        raise ConfigurationError(f"[{SECTION}] {fault.field} {fault.rule}.") from fault
+
+
+def opt_outs(conn_id: str, spec: object = None, *, everywhere: str | None = None) -> tuple[OptOut, ...]:
+    """Return what in a record of a connection says that the person must not be called again.
+
+    Of a connection whose own is wrong, only that of the deployment counts, and an error is logged: no call is
+    placed through such a connection, either, and its records can be looked through once it is fixed.
+
+    :param spec: the connection's own, as the user wrote it.
+    :param everywhere: that of the deployment; if not set, it is looked up.
+    :raises ConfigurationError: if that of the deployment is wrong.
+    """
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
+
+    everywhere = load_settings().opt_out if everywhere is None else everywhere
+    found = []
+    try:
+        found = [OptOut.parse(everywhere)] if everywhere else []
+    except InvalidCallError as fault:
+        raise ConfigurationError(f"[{SECTION}] {fault.field} {fault.rule}.") from fault
+    try:
+        found += [OptOut.parse(spec)] if spec not in (None, "") else []
+    except InvalidCallError as fault:
+        log.error(
+            "Connection %r: extra %r %s. Nobody who opts out in its calls is suppressed until that is fixed; "
+            "then run `airflow voiceinfra suppress --from-records --since ...`.",
+            conn_id,
+            fault.field,
+            fault.rule,
+        )
+    return tuple(found)
 
 
 def origin_of(ti: Any) -> CallOrigin:

@@ -23,6 +23,7 @@ _KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
     float: ("a number", float),
     int: ("a whole number", int),
     bool: ("True or False", lambda text: _BOOLEANS[text.lower()]),
+    str: ("text", str),
 }
 
 
@@ -34,6 +35,12 @@ class Settings:
     :param poll_interval: seconds between two looks of a watcher at the ledger.
     :param allow_unsigned_webhooks: whether a connection without a webhook secret takes any webhook.
     :param max_webhook_bytes: largest body of a webhook, in bytes.
+    :param calling_window: when anybody may be called, such as ``08:00-20:00``; empty for always. This and the
+        next four hold for every connection, see ``rules.rule_set``.
+    :param call_cap: how often one number may be called, such as ``3/24h``; empty for no cap.
+    :param opt_out: which field of a record says that a person must not be called again.
+    :param exempt_numbers: numbers to which neither window nor caps apply, separated by spaces.
+    :param require_consent: whether nobody is called without a reference to their consent.
     :param retention_days: age in days at which ``airflow voiceinfra purge`` deletes; 0 keeps everything.
     """
 
@@ -42,6 +49,11 @@ class Settings:
     allow_unsigned_webhooks: bool = False
     max_webhook_bytes: int = 1_048_576
     retention_days: int = 0
+    calling_window: str = ""
+    call_cap: str = ""
+    opt_out: str = ""
+    exempt_numbers: str = field(default="", repr=False)
+    require_consent: bool = False
 
 
 def load_settings() -> Settings:

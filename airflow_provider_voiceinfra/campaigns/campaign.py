@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import in_words
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import MAX_THREADS, Dialler
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.exceptions import (
     CallRefusedError,
@@ -34,6 +35,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class CampaignExecution:
     :param resumed: whether this try goes on after a pause, and has read the contacts before it.
     :param may_pause: whether to return a ``Pause`` when nothing is to be dialled for a minute or longer.
     :param report: called with the progress once a second or so.
+    :param deployment: the rules of the whole deployment; those of the connection are its own.
     """
 
     def __init__(
@@ -63,7 +66,10 @@ class CampaignExecution:
         may_pause: bool = False,
         report: Callable[[Progress], None] = lambda progress: None,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
+        deployment: Rules | None = None,
     ) -> None:
+        rules = RuleSet(deployment or Rules(), connection.rules, setup.plan.rules)
+        self._guard = Guard(rules, clocks)
         self._setup = setup
         self._plan = setup.plan
         self._connection = connection
@@ -190,6 +196,7 @@ class CampaignExecution:
             owner=self._owner,
             clocks=self._clocks,
             count=lambda name: metrics.count(name, conn_id=conn_id),
+            guard=self._guard,
         )
         try:
             self._runner = CampaignRunner(
@@ -203,6 +210,7 @@ class CampaignExecution:
                 min_pause=MIN_PAUSE if self._may_pause else None,
                 clocks=self._clocks,
                 report=self._report,
+                guard=self._guard,
             )
             if self._stopped:
                 return End.STOPPED

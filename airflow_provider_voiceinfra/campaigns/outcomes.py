@@ -12,6 +12,8 @@ EXPIRED = "expired"
 """Its time was over before it was called."""
 CANCELLED = "cancelled"
 """The campaign was cancelled before it was called."""
+DO_NOT_CALL = "do_not_call"
+"""Its number is suppressed; as contacts that the campaign's own list leaves out."""
 OTHER = "other"
 """The API gave an outcome that it does not document."""
 ALL = (*(outcome.value for outcome in CallOutcome), REFUSED, UNKNOWN, EXPIRED, CANCELLED, OTHER)

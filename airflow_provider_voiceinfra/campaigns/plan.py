@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import CallOutcome
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
+from airflow_provider_voiceinfra.rules.call_cap import CallCap
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.rule_set import Rules
 from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 if TYPE_CHECKING:
@@ -103,11 +105,17 @@ class CampaignPlan:
 
     campaign_id: str
     max_active_calls: int = 10
+    call_caps: tuple[CallCap, ...] = ()
     window: CallingWindow | None = None
     redial: RedialPolicy | None = None
     deadline: datetime | None = None
     completion_timeout: timedelta = timedelta(hours=1)
     unknown_timeout: timedelta = timedelta(minutes=15)
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the campaign's own."""
+        return Rules(calling_window=self.window, call_caps=self.call_caps)
 
     def is_late(self, now: datetime) -> bool:
         """Return whether the deadline has come."""

@@ -25,6 +25,7 @@ class WaitingFor(str, Enum):
     """What contacts wait for that are not on the phone."""
 
     WINDOW = "window"
+    CAP = "call_cap"
     REDIAL = "redial"
     AGAIN = "again"
     """Nothing was wrong with the call, say a 429; it is dialled again under its key."""

@@ -8,11 +8,12 @@ from datetime import datetime
 from enum import Enum
 from itertools import groupby
 
-from airflow_provider_voiceinfra.campaigns.outcomes import REFUSED, UNKNOWN
+from airflow_provider_voiceinfra.campaigns.outcomes import DO_NOT_CALL, REFUSED, UNKNOWN
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.dialling.jobs import INTERRUPTED
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
+    CallNotAllowedError,
     CallRefusedError,
     InvalidRequestError,
     NotFoundError,
@@ -25,12 +26,13 @@ from airflow_provider_voiceinfra.ledger.records import CallState
 
 # What a call is refused with when nothing was wrong with it; it is dialled again under the same key.
 _AGAIN = (RateLimitedError, ApiUnreachableError, TryAgainError, UnauthorizedError)
-AGAIN_CODES = frozenset({INTERRUPTED, *(error.default_code for error in _AGAIN)})
+_LATER = (CallNotAllowedError.CALL_CAP, CallNotAllowedError.OUTSIDE_CALLING_WINDOW)
+AGAIN_CODES = frozenset({INTERRUPTED, *_LATER, *(error.default_code for error in _AGAIN)})
 _PURGED = "the call was placed; no record of how it ended is left, since older data was purged"
 # What a person may have fixed before the campaign goes on; the last one is say 402 or 403.
 MENDABLE_CODES = frozenset(
     error.default_code for error in (NotFoundError, InvalidRequestError, CallRefusedError)
-)
+) | {CallNotAllowedError.SUPPRESSED, CallNotAllowedError.NO_CONSENT}
 
 
 class Stage(str, Enum):
@@ -56,7 +58,8 @@ class Standing:
     :param reason: for people: why the outcome is what it is.
     :param last: its last call that may have rung, or that the API refused for good if none has.
     :param placed: how many calls were placed.
-    :param refused: its newest call, if the API refused that one for good.
+    :param refused: its newest call, if the API, or a rule, refused that one for good.
+    :param is_capped: whether it was called as often as a cap allows, and waits for that.
     """
 
     position: int
@@ -68,6 +71,7 @@ class Standing:
     last: Attempt | None
     placed: int
     refused: Attempt | None = None
+    is_capped: bool = False
 
 
 def standings(attempts: Iterable[Attempt], plan: CampaignPlan) -> Iterator[Standing]:
@@ -116,14 +120,20 @@ def _refused(position: int, attempts: Sequence[Attempt], plan: CampaignPlan, pla
         # A redial is placed only as long as the plan wants it.
         before = replace(before, next_attempt=last.number) if before.stage is Stage.DIAL else before
     if last.error_code in AGAIN_CODES:
-        return before or Standing(position, Stage.DIAL, last.number, None, None, None, None, placed)
+        before = before or Standing(position, Stage.DIAL, last.number, None, None, None, None, placed)
+        is_capped = last.error_code == CallNotAllowedError.CALL_CAP and before.stage is Stage.DIAL
+        return replace(before, due=last.allowed_from, is_capped=True) if is_capped else before
     stage = Stage.DIAL if last.error_code in MENDABLE_CODES else Stage.OVER
     why = last.error_message or last.error_code
     if before is None or before.outcome is None or before.refused is not None:
-        reason = f"the API refused the call: {why}"
-        return Standing(position, stage, last.number, None, REFUSED, reason, last, placed, last)
+        outcome = DO_NOT_CALL if last.error_code == CallNotAllowedError.SUPPRESSED else REFUSED
+        is_ours = last.error_code in CallNotAllowedError.CODES
+        reason = str(why) if is_ours else f"the API refused the call: {why}"
+        return Standing(position, stage, last.number, None, outcome, reason, last, placed, last)
     # What the last call that rang came to is how the contact ended, however a redial went.
-    reason = before.reason or f"the API refused a redial: {why}"
+    is_ours = last.error_code in CallNotAllowedError.CODES
+    not_again = f"not called again: {why}" if is_ours else f"the API refused a redial: {why}"
+    reason = before.reason or not_again
     if before.stage is not Stage.DIAL:
         return replace(before, reason=reason)
     due = before.due if stage is Stage.DIAL else None

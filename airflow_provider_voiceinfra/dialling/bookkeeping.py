@@ -21,6 +21,7 @@ from airflow_provider_voiceinfra.exceptions import CampaignBusyError, LedgerUnav
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, Settlement, new_token
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class Bookkeeper:
         another process runs it.
     :param conn_id: the connection's id, stored with each call, as is its ``account`` if that is known.
     :param done: called with each job once what became of it is stored.
+    :param rules: those that are in force, for the ledger to ask about.
     :param gather: called after the first of some claims and answers has come; waits for others.
     """
 
@@ -91,6 +93,7 @@ class Bookkeeper:
         account: str | None,
         done: Callable[[Dialled], None],
         gather: Callable[[], object] = lambda: time.sleep(_TOGETHER),
+        rules: RuleSet = NO_RULES,
     ) -> None:
         self.broken: BaseException | None = None
         """What ended the thread, if anything did."""
@@ -98,7 +101,9 @@ class Bookkeeper:
         """That another process runs the campaign, once that is known."""
         self._unstored = _Unstored()
         self._ledger = ledger
-        self._claim_many = partial(ledger.claim_many, conn_id=conn_id, account=account, owner=owner)
+        self._claim_many = partial(
+            ledger.claim_many, conn_id=conn_id, account=account, owner=owner, rules=rules
+        )
         self._done = done
         self._gather = gather
         self._closing = threading.Event()

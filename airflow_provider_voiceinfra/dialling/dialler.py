@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.dialling.bookkeeping import Bookkeeper
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, INTERRUPTED, Dialled
 from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
 from airflow_provider_voiceinfra.dialling.sending import BEGIN_WITHIN
 from airflow_provider_voiceinfra.exceptions import (
+    CallNotAllowedError,
     CallNotPlacedError,
     CallOutcomeUnknownError,
     RateLimitedError,
@@ -46,7 +48,9 @@ class Dialler:
         another process does.
     :param conn_id: the connection's id, stored with each call, as is its ``account``.
     :param threads: how many requests may be under way at a time.
-    :param count: counts ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    :param count: counts ``calls.placed``, ``calls.refused``, ``calls.not_allowed``, ``calls.unknown`` and
+        ``calls.rate_limited``.
+    :param guard: asked before each request; if not set, one that knows no rules but the suppressions.
     """
 
     def __init__(
@@ -61,8 +65,10 @@ class Dialler:
         threads: int = MAX_THREADS,
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         count: Callable[[str], None] = lambda name: None,
+        guard: Guard | None = None,
     ) -> None:
         self.pace = pace
+        self._guard = guard or Guard(clocks=clocks)
         self.outstanding = 0
         self._make_client = make_client
         self._clocks = clocks
@@ -70,7 +76,7 @@ class Dialler:
         self._most_ahead = 2 * threads
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[Dialled] = queue.SimpleQueue()
-        self._books = Bookkeeper(ledger, owner, conn_id, account, self._done.put)
+        self._books = Bookkeeper(ledger, owner, conn_id, account, self._done.put, rules=self._guard.rules)
         self._halt = threading.Event()
         self._closed = False
         self._alive_until = math.inf
@@ -152,20 +158,40 @@ class Dialler:
 
     def _dial(self, job: Job, client: VoiceInfraClient) -> Dialled:
         sent_at = self.pace.acquire(self._halt)
-        if sent_at is None or self._begin_by(job) is None:
+        # What decides whether it may be called is asked after this: a request that begins much later, as
+        # after a pause, would not have been asked about.
+        asked_at = self._clocks.passed()
+        if sent_at is None or self._begin_by(job, asked_at) is None:
             return Dialled(job, None, again=True)
         entry, won = self._books.claim(job)
         if entry is None:
             return Dialled(job, None, again=True)
+        if not won and entry.state is CallState.REFUSED:
+            return self._not_allowed(job, entry)
         if not won:  # it was called by an earlier try
             return Dialled(job, entry)
         if bytes.fromhex(entry.key_hash) in self._begun:
             return self._forgotten(job, entry)
-        begin_by = self._begin_by(job)
+        begin_by = self._begin_by(job, asked_at)
         if begin_by is None:  # the ledger took its time
             refused = Settlement(entry, CallState.REFUSED, code=INTERRUPTED, message="it was not sent")
             return Dialled(job, entry, again=True, settlement=refused)
-        return self._send(job, entry, sent_at, begin_by, client)
+        try:
+            closes = self._guard.check(job.call.to_number, job.recipient)
+        except CallNotAllowedError as error:
+            self._count("calls.not_allowed")
+            refused = Settlement(entry, CallState.REFUSED, None, error.code, error.reason, error.allowed_from)
+            again = error.code == CallNotAllowedError.OUTSIDE_CALLING_WINDOW
+            return Dialled(job, entry, again, None if again else error, refused)
+        return self._send(job, entry, sent_at, min(begin_by, closes), client)
+
+    def _not_allowed(self, job: Job, entry: CallEntry) -> Dialled:
+        """Return a job that the ledger has refused: a cap lets it be called later on."""
+        self._count("calls.not_allowed")
+        if entry.error_code == CallNotAllowedError.CALL_CAP:
+            return Dialled(job, entry, again=True, not_before=entry.allowed_from)
+        code = entry.error_code or CallNotAllowedError.default_code
+        return Dialled(job, entry, error=CallNotAllowedError(str(entry.error_message), code=code))
 
     def _forgotten(self, job: Job, entry: CallEntry) -> Dialled:
         """Keep a call that the ledger knew a while ago, and knew no more when it was claimed now."""
@@ -179,13 +205,13 @@ class Dialler:
         unknown = Settlement(entry, CallState.UNKNOWN, code=GONE_FROM_LEDGER, message=why)
         return Dialled(job, entry, settlement=unknown)
 
-    def _begin_by(self, job: Job) -> float | None:
+    def _begin_by(self, job: Job, asked_at: float) -> float | None:
         """Return by when a job's request must have begun; ``None`` if it must not be sent.
 
         It is a moment of the clock that nobody can set. What is seen here may have changed after a pause.
         """
         passed = self._clocks.passed()
-        latest = min(passed + BEGIN_WITHIN, self._alive_until)
+        latest = min(asked_at + BEGIN_WITHIN, self._alive_until)
         if job.not_after is not None:
             latest = min(latest, passed + (job.not_after - self._clocks.now()).total_seconds())
         return None if self._halt.is_set() or latest <= passed else latest

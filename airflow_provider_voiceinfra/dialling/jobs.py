@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from airflow_provider_voiceinfra.ledger.records import CallEntry, Job, Settlement
 
@@ -18,7 +19,8 @@ class Dialled:
 
     :param entry: the call as the ledger knows it; ``None`` if it was not even claimed.
     :param again: whether nothing rang, for no fault of the job's, so that it may be submitted again.
-    :param error: what the API or the network said, if it was no acceptance.
+    :param error: what the API or the network said, if it was no acceptance; or why it was not to be called.
+    :param not_before: from when on it may be submitted again, aware UTC; ``None`` for at once.
     :param settlement: what is to be stored of that; ``None`` once it is, or if there is nothing.
     """
 
@@ -27,6 +29,7 @@ class Dialled:
     again: bool = False
     error: Exception | None = None
     settlement: Settlement | None = None
+    not_before: datetime | None = None
 
     @property
     def unstored(self) -> str | None:

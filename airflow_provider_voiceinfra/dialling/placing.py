@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
+from airflow_provider_voiceinfra.calls import OutboundCall
+from airflow_provider_voiceinfra.dialling.answers import Answers
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.dialling.outcomes import (
     How,
     OnUnknown,
@@ -29,8 +30,8 @@ from airflow_provider_voiceinfra.dialling.outcomes import (
 )
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds, send_until_decided
 from airflow_provider_voiceinfra.dialling.sending import BEGIN_WITHIN, Request
-from airflow_provider_voiceinfra.dialling.storing import until_stored
 from airflow_provider_voiceinfra.exceptions import (
+    CallNotAllowedError,
     CallNotPlacedError,
     CallOutcomeUnknownError,
     ClaimLostError,
@@ -41,20 +42,15 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
 from airflow_provider_voiceinfra.masking import mask_number
+from airflow_provider_voiceinfra.rules.recipient import ANYBODY, Recipient
 
 log = logging.getLogger(__name__)
 
-# How long the answer to a call that was placed is held on to while the ledger cannot be written, in seconds.
-STORE_PATIENCE = 300.0
 # How often a process that lost the race for a key looks for the winner's answer, in seconds.
 LOSERS_INTERVAL = 0.25
 # Nobody redials sooner after a claim, whatever time-out was asked for: until then its owner, if it was only
 # paused, could still send its request.
 REDIAL_AFTER = BEGIN_WITHIN
-_RETRY_WAITS = (
-    "With an idempotency key a retry waits for the call's webhook, and dials once more only with "
-    "on_unknown='redial', if none comes in time; without one it calls again."
-)
 
 
 class CallPlacer:
@@ -65,7 +61,8 @@ class CallPlacer:
         request may take.
     :param bounds: how long to go on with requests that placed nothing.
     :param before_send: called before each request; may wait, to keep a pace.
-    :param count: counts ``calls.placed``, ``calls.refused``, ``calls.unknown``, ``calls.rate_limited``.
+    :param count: counts ``calls.rate_limited``, and what ``Answers`` does.
+    :param guard: asked before each request; if not set, one that knows no rules but the suppressions.
     """
 
     def __init__(
@@ -80,9 +77,11 @@ class CallPlacer:
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         before_send: Callable[[], None] = lambda: None,
         count: Callable[[str], None] = lambda name: None,
+        guard: Guard | None = None,
     ) -> None:
         self._ledger = ledger
-        self._claim = partial(ledger.claim, conn_id=conn_id, account=account)
+        self._guard = guard or Guard(clocks=clocks)
+        self._claim_by = partial(ledger.claim, conn_id=conn_id, account=account, rules=self._guard.rules)
         self._client = client
         self._lease = lease
         self._bounds = bounds or RetryBounds()
@@ -90,6 +89,7 @@ class CallPlacer:
         self._clocks = clocks
         self._before_send = before_send
         self._count = count
+        self._answers = Answers(ledger, self._sleep, count)
 
     def place(
         self,
@@ -98,26 +98,30 @@ class CallPlacer:
         policy: UnknownPolicy,
         *,
         origin: CallOrigin | None = None,
+        recipient: Recipient = ANYBODY,
         poll_interval: float = 2.0,
     ) -> Placement:
         """Place a call, or find out what became of it, however long that takes; raises what ``step`` does.
 
+        :param recipient: what is known of the person besides the number.
         :param poll_interval: seconds between two looks while its outcome is unknown.
         """
-        result = self.step(key, call, policy, origin=origin)
+        result = self.step(key, call, policy, origin=origin, recipient=recipient)
         while not isinstance(result, Placement):
             self._sleep(poll_interval)
-            result = self.step(key, call, policy, origin=origin, seen=True)
+            result = self.step(key, call, policy, origin=origin, recipient=recipient, seen=True)
         return result
 
-    def place_without_key(self, call: OutboundCall, *, origin: CallOrigin | None = None) -> Placement:
+    def place_without_key(
+        self, call: OutboundCall, *, origin: CallOrigin | None = None, recipient: Recipient = ANYBODY
+    ) -> Placement:
         """Place a call under a key of its own, which nothing can take up again; raises what ``step`` does.
 
         The ledger keeps it like any other call, so that its completion is not taken for another call's.
         """
         call = call.validated()
         asked_at = self._clocks.passed()
-        entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin=origin)
+        entry, _ = self._claim(f"without-key/{uuid.uuid4().hex}", call, origin, recipient)
         result = self._dial(entry, call, asked_at)
         if result is not None:
             return result
@@ -133,12 +137,14 @@ class CallPlacer:
         policy: UnknownPolicy,
         *,
         origin: CallOrigin | None = None,
+        recipient: Recipient = ANYBODY,
         seen: bool = False,
     ) -> Placement | Pending:
         """Do what can be done now, without waiting for the webhook of an unknown call.
 
         :param seen: whether the ledger has had a call for this key before, which may have rung.
         :return: the placement, or what is still unknown and until when.
+        :raises CallNotAllowedError: if a rule does not allow the call now; a kind of ``CallNotPlacedError``.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if its outcome stayed unknown until the policy's time-out.
         :raises IdempotencyConflictError: if the key stands for another request.
@@ -148,7 +154,7 @@ class CallPlacer:
             if seen and self._ledger.call_by_key(key) is None:
                 raise gone_from_ledger(call)
             asked_at = self._clocks.passed()
-            entry, won = self._claim(key, call, origin=origin)
+            entry, won = self._claim(key, call, origin, recipient)
             seen = True
             result: Placement | Pending | None = None
             if won:
@@ -161,6 +167,15 @@ class CallPlacer:
                 result = self._reconcile(entry, call, policy, origin)
             if result is not None:
                 return result
+
+    def _claim(
+        self, key: str, call: OutboundCall, origin: CallOrigin | None, recipient: Recipient
+    ) -> tuple[CallEntry, bool]:
+        try:
+            return self._claim_by(key, call, origin=origin, recipient=recipient)
+        except CallNotAllowedError:
+            self._count("calls.not_allowed")
+            raise
 
     def _await_owner(self, seen: CallEntry) -> None:
         """Wait until another process has settled its claim; without a heartbeat it is unknown then."""
@@ -185,61 +200,30 @@ class CallPlacer:
         """
         number = mask_number(call.to_number)
         log.info("Placing a call to %s with agent %s.", number, call.agent_id)
-        request = Request(self._ledger, self._client, entry, call, asked_at, self._clocks, self._before_send)
+        request = Request(
+            self._ledger, self._client, entry, call, asked_at, self._clocks, self._before_send, self._guard
+        )
         try:
             placed = send_until_decided(request.send, self._bounds, on_again=self._tell_again)
         except ClaimLostError:
             log.warning("The claim for the call to %s was taken over; looking up what became of it.", number)
             return None
         except CallNotPlacedError as error:
-            self._count("calls.refused")
-            if self._refuse(entry, error.code, error).state is CallState.ACCEPTED:
+            if self._answers.refused(entry, error).state is CallState.ACCEPTED:
                 return None  # the answer to the dial before came while the redial was refused
             raise
         except CallOutcomeUnknownError as error:
-            self._keep_unknown(entry, error)
+            self._answers.unknown(entry, error)
             return None
         except LedgerUnavailableError as error:  # from renew, so the request was not sent
-            self._refuse(entry, "ledger_unavailable", error)
+            self._answers.given_up(entry, "ledger_unavailable", error)
             raise
         except BaseException as error:  # killed, timed out by Airflow, interrupted
-            self._abandon(entry, error, may_ring=request.may_ring)
+            self._answers.interrupted(entry, error, may_ring=request.may_ring)
             raise
         log.info("The API accepted the call to %s as %s.", number, placed.call_id)
-        return self._keep_answer(entry, placed)
-
-    def _keep_answer(self, entry: CallEntry, placed: PlacedCall) -> Placement | None:
-        """Store that a call was accepted; ``None`` if what became of the claim has to be looked up."""
-        self._count("calls.placed")
-        try:
-            accepted = self._store(lambda: self._ledger.accept(entry, placed.call_id))
-        except LedgerUnavailableError as error:
-            raise LedgerUnavailableError(
-                f"Call {placed.call_id} was placed, but the ledger could not be written for "
-                f"{STORE_PATIENCE:g} s, so note this id. {_RETRY_WAITS} {error}"
-            ) from error
-        except BaseException:  # killed, or timed out by Airflow, while the ledger could not be written
-            log.error("Call %s was placed, and this task ends before the ledger has it.", placed.call_id)
-            with suppress(LedgerUnavailableError):  # its webhook will settle it
-                self._ledger.accept(entry, placed.call_id)
-            raise
-        if accepted.call_id != placed.call_id:  # taken over meanwhile, or the answer cannot be this call's
-            log.warning("The ledger has another story of the call than %s; looking it up.", placed.call_id)
-            return None
-        return placement(accepted, How.PLACED)
-
-    def _refuse(self, entry: CallEntry, code: str, error: Exception) -> CallEntry:
-        return self._store(lambda: self._ledger.refuse(entry, code, str(error)))
-
-    def _keep_unknown(self, entry: CallEntry, error: CallOutcomeUnknownError) -> None:
-        self._count("calls.unknown")
-        log.warning(
-            "%s Its webhook will settle it; it is not dialled again before that had time to come.", error
-        )
-        try:
-            self._store(lambda: self._ledger.mark_unknown(entry, error.code, str(error)))
-        except LedgerUnavailableError as down:
-            raise LedgerUnavailableError(f"{error} {_RETRY_WAITS} {down}") from down
+        accepted = self._answers.accepted(entry, placed)
+        return None if accepted is None else placement(accepted, How.PLACED)
 
     def _reconcile(
         self, entry: CallEntry, call: OutboundCall, policy: UnknownPolicy, origin: CallOrigin | None
@@ -266,29 +250,14 @@ class CallPlacer:
             )
             try:
                 asked_at = self._clocks.passed()
-                return self._dial(self._ledger.claim_redial(entry, origin=origin), call, asked_at)
+                claimed = self._ledger.claim_redial(entry, origin=origin, rules=self._guard.rules)
+                return self._dial(claimed, call, asked_at)
             except ClaimLostError:
                 return None
             except CallNotPlacedError:
                 log.warning("The redial was not placed; whether the first dial was stays unknown.")
                 raise
         raise still_unknown(entry, policy, self._ledger.candidates(entry, window=window))
-
-    def _store(self, write: Callable[[], CallEntry]) -> CallEntry:
-        return until_stored(
-            write,
-            on_wait=lambda: log.warning("The ledger cannot be written; trying again."),
-            give_up=lambda seconds: seconds >= STORE_PATIENCE,
-            sleep=self._sleep,
-        )
-
-    def _abandon(self, entry: CallEntry, error: BaseException, *, may_ring: bool) -> None:
-        settle = self._ledger.mark_unknown if may_ring else self._ledger.refuse
-        try:
-            settle(entry, "interrupted", f"interrupted by {type(error).__name__}")
-        except LedgerUnavailableError:
-            # The claim stays as it is, and the next try turns it into unknown.
-            log.warning("The ledger cannot be written; the claim stays until the next try.", exc_info=True)
 
     def _tell_again(self, error: TryAgainError, wait: float) -> None:
         if isinstance(error, RateLimitedError):

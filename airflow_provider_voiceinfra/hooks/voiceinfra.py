@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
-from airflow_provider_voiceinfra.deployment import open_ledger, read_connection
+from airflow_provider_voiceinfra.deployment import deployment_rules, open_ledger, read_connection
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
     from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
+    from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
 # A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
 # for one long wait, and this margin for what no timeout bounds, such as looking up a host name, in seconds.
@@ -71,11 +73,29 @@ class VoiceInfraHook(BaseHook):
 
         return ApiClient(self.connection)
 
-    def placer(self, *, before_send: Callable[[], None] = lambda: None) -> CallPlacer:
+    def rule_set(self, rules: Mapping[str, Any] | None = None) -> RuleSet:
+        """Return all rules that are in force for a call through this connection.
+
+        :param rules: the task's own ``calling_window`` and ``call_cap``, which can only tighten the others.
+        :raises InvalidCallError: naming the one that is wrong.
+        :raises ConfigurationError: if one of the connection's or the deployment's is.
+        """
+        from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
+
+        return RuleSet(deployment_rules(), self.connection.rules, Rules.parse(rules or {}))
+
+    def placer(
+        self,
+        *,
+        before_send: Callable[[], None] = lambda: None,
+        rules: Mapping[str, Any] | None = None,
+    ) -> CallPlacer:
         """Return what places calls of this connection through the ledger.
 
+        :param rules: the task's own, see ``rule_set``.
         :param before_send: called before each request; what it raises keeps the request from being sent.
         """
+        from airflow_provider_voiceinfra.dialling.guard import Guard
         from airflow_provider_voiceinfra.dialling.placing import CallPlacer
         from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 
@@ -95,11 +115,8 @@ class VoiceInfraHook(BaseHook):
             bounds=bounds,
             before_send=wait_for_turn,
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
+            guard=Guard(self.rule_set(rules)),
         )
-
-    @cached_property
-    def _placer(self) -> CallPlacer:
-        return self.placer()
 
     def warn_of_missing_secret(self, log: Any) -> None:
         """Say in the log of a task that places calls if nobody will learn how they go."""
@@ -118,8 +135,13 @@ class VoiceInfraHook(BaseHook):
         unknown_timeout: float = 900.0,
         on_unknown: str = "fail",
         origin: CallOrigin | None = None,
+        calling_window: Any = None,
+        call_cap: Any = None,
+        timezone: str | None = None,
+        region: str | None = None,
+        consent: str | None = None,
     ) -> PlacedCall:
-        """Place a call.
+        """Place a call, if all rules that are in force allow it now.
 
         With an idempotency key it goes through the ledger, as the operator's calls do: whatever is retried,
         at most one call is placed for the key. Without one a retry is a new call: **if your
@@ -132,9 +154,15 @@ class VoiceInfraHook(BaseHook):
             in seconds.
         :param on_unknown: with a key: ``"fail"`` or ``"redial"`` when that time is over.
         :param origin: which task instance asks, for the ledger.
+        :param calling_window: when the person may be called, such as ``"08:00-20:00"``; it can only tighten
+            the windows of the connection and of the deployment, as ``call_cap`` can, such as ``"3/24h"``.
+        :param timezone: the IANA name of the zone that the person is in; if not set, the number says.
+        :param region: where the person is, such as ``US-FL``; if not set, the number says.
+        :param consent: what proves that the person agreed to be called, kept with the call.
         :return: the accepted call.
         :raises InvalidCallError: if the request is wrong; nothing was sent.
         :raises ConfigurationError: if the scheduler runs this task in the run of an `airflow tasks test`.
+        :raises CallNotAllowedError: if a rule does not allow it; a kind of ``CallNotPlacedError``.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if the call may have been placed.
         :raises IdempotencyConflictError: if the key was used before for another request.
@@ -142,14 +170,43 @@ class VoiceInfraHook(BaseHook):
         """
         refuse_in_another_test(current_run_id())
         call = self.connection.completed(call)
+        recipient = arguments.recipient(timezone, region, consent)
+        placer = self.placer(rules={"calling_window": calling_window, "call_cap": call_cap})
         if idempotency_key is None:
-            return self._placer.place_without_key(call, origin=origin).call
+            return placer.place_without_key(call, origin=origin, recipient=recipient).call
         from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy
 
         decided = OnUnknown(arguments.one_of("on_unknown", on_unknown, [one.value for one in OnUnknown]))
         policy = UnknownPolicy(arguments.seconds("unknown_timeout", unknown_timeout), decided)
         key = arguments.idempotency_key(idempotency_key)
-        return self._placer.place(key, call, policy, origin=origin).call
+        return placer.place(key, call, policy, origin=origin, recipient=recipient).call
+
+    def suppress(
+        self,
+        number: str,
+        *,
+        reason: str | None = None,
+        until: datetime | None = None,
+        all_connections: bool = False,
+    ) -> bool:
+        """Have a number called no more: from when this returns, no request to it is sent.
+
+        :param number: in E.164 form.
+        :param reason: why, for people.
+        :param until: when that ends by itself, aware; if not set, never.
+        :param all_connections: whether it is for every connection, and not for this one alone.
+        :return: whether it is sure that no request is leaving at this moment, either.
+        :raises InvalidCallError: if it is no phone number.
+        :raises LedgerUnavailableError: if the ledger cannot be written.
+        """
+        from airflow_provider_voiceinfra.calls import check_number
+        from airflow_provider_voiceinfra.ledger.rules.suppressions import PATIENCE, Suppression
+
+        check_number("number", number)
+        suppressions = open_ledger().suppressions
+        conn_id = None if all_connections else self.voiceinfra_conn_id
+        suppressions.add([Suppression(number, conn_id, reason, ends_at=until)])
+        return suppressions.await_last_requests([number], patience=PATIENCE)
 
     def completion(self, call_id: str) -> CompletionRecord | None:
         """Return how a call went, transcript included; ``None`` while that is not known.

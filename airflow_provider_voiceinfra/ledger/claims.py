@@ -196,9 +196,14 @@ class CallsLedger(LedgerPart):
         """Store the API's answer; see ``settle_many``."""
         return self._settle(Settlement(entry, CallState.ACCEPTED, call_id=call_id))
 
-    def refuse(self, entry: CallEntry, code: str, message: str) -> CallEntry:
-        """Store that nothing was placed, so that the key may be tried again; see ``settle_many``."""
-        return self._settle(Settlement(entry, CallState.REFUSED, code=code, message=message))
+    def refuse(
+        self, entry: CallEntry, code: str, message: str, *, allowed_from: datetime | None = None
+    ) -> CallEntry:
+        """Store that nothing was placed, so that the key may be tried again; see ``settle_many``.
+
+        :param allowed_from: from when on the rule that refused it would allow it, aware UTC.
+        """
+        return self._settle(Settlement(entry, CallState.REFUSED, None, code, message, allowed_from))
 
     def mark_unknown(self, entry: CallEntry, code: str, message: str) -> CallEntry:
         """Store that the call may or may not have been placed; see ``settle_many``."""

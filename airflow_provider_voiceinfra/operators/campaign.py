@@ -13,13 +13,13 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.deployment import open_ledger, origin_of
+from airflow_provider_voiceinfra.deployment import deployment_rules, open_ledger, origin_of
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
-from airflow_provider_voiceinfra.tasks.limits import LIMITS, read_limit
+from airflow_provider_voiceinfra.tasks.limits import LIMITS, RULES, read_limit
 from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task
 from airflow_provider_voiceinfra.tasks.template_fields import (
     MaskedNumbersMixin,
@@ -67,7 +67,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         as fast as the API's 429 answers allow.
     :param calling_window: the days and hours at which people may be called, such as
         ``"mon-fri 09:00-20:00; sat 10:00-16:00"``, where they live or in a zone named at the end (templated).
-        If not set, at any hour.
+        If not set, at any hour. Those of the connection and of the deployment must allow a call as well.
+    :param call_cap: how often one number may be called, by whomever, such as ``"3/24h"`` (templated).
     :param redial: whom to call again, such as ``{"outcomes": ["voicemail", "failed"], "waits": [30, 60],
         "attempts": 3}``, the waits in minutes (templated). If not set, nobody.
     :param do_not_call: numbers that must not be called, or the path or URL of a file of them (templated).
@@ -98,6 +99,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         "max_active_calls",
         "max_calls_per_second",
         "calling_window",
+        "call_cap",
         "redial",
         "do_not_call",
         "deadline",
@@ -109,7 +111,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
     must_not_vanish = (
         "campaign_id",
         "max_calls_per_second",
-        "calling_window",
+        *RULES,
         "redial",
         "do_not_call",
         "deadline",
@@ -133,6 +135,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         max_active_calls: int | str = 10,
         max_calls_per_second: float | str | None = None,
         calling_window: Any = None,
+        call_cap: Any = None,
         redial: Mapping[str, Any] | str | None = None,
         do_not_call: Collection[str] | str | None = None,
         deadline: datetime | str | None = None,
@@ -158,6 +161,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         self.max_active_calls = max_active_calls
         self.max_calls_per_second = max_calls_per_second
         self.calling_window = calling_window
+        self.call_cap = call_cap
         self.redial = redial
         self.do_not_call = do_not_call
         self.deadline = deadline
@@ -205,6 +209,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             resumed=resumed,
             may_pause=self.deferrable,
             report=self._report_progress,
+            deployment=deployment_rules(),
         )
         hook.warn_of_missing_secret(self.log)
         result = self._execution.run()
@@ -245,6 +250,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             campaign_id=arguments.campaign_id(self.campaign_id, ti),
             max_active_calls=limits["max_active_calls"],
             window=limits["calling_window"],
+            call_caps=limits["call_cap"] or (),
             redial=limits["redial"],
             deadline=limits["deadline"],
             completion_timeout=timedelta(seconds=self.completion_timeout),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -12,19 +11,21 @@ from airflow.sdk.configuration import conf
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
-from airflow_provider_voiceinfra.deployment import open_ledger, origin_of
+from airflow_provider_voiceinfra.deployment import origin_of
 from airflow_provider_voiceinfra.exceptions import (
+    CallNotAllowedError,
     CallNotPlacedError,
-    CompletionTimeoutError,
-    LedgerUnavailableError,
 )
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
-from airflow_provider_voiceinfra.links.voiceinfra import RecordingMixin, VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
+from airflow_provider_voiceinfra.operators.awaiting import AwaitsCompletionMixin
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
-from airflow_provider_voiceinfra.tasks.results import check_outcomes, final_errors_fail_the_task, record_dicts
+from airflow_provider_voiceinfra.tasks.limits import RULES, read_limit
+from airflow_provider_voiceinfra.tasks.permission import ON_NOT_ALLOWED, skip_or_wait
+from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task
 from airflow_provider_voiceinfra.tasks.template_fields import MaskedNumbersMixin
 from airflow_provider_voiceinfra.tasks.trial_runs import check_trial_run
 from airflow_provider_voiceinfra.triggers.events import earliest_wake_up, read_event
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
 
     from airflow_provider_voiceinfra.dialling.outcomes import Pending, Placement, UnknownPolicy
 
+UTC = timezone.utc  # the operator has an argument of that name
+
 __all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
 
 
 class VoiceInfraOutboundCallOperator(
-    RecordingMixin, AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator
+    AwaitsCompletionMixin, AuthoredArgumentsMixin, MaskedNumbersMixin, BaseOperator
 ):
     """Places a phone call, pushes its ``call_id`` to XCom, and waits for its end if asked to.
 
@@ -66,6 +69,16 @@ class VoiceInfraOutboundCallOperator(
     :param unknown_timeout: how long to wait for the webhook of a call whose answer was lost, in seconds
         after the last request that was sent for it.
     :param on_unknown: what to do then: ``"fail"`` without retry, or ``"redial"``, once.
+    :param calling_window: the days and hours at which the person may be called, such as ``"08:00-20:00"``
+        (templated); those of the connection and of the deployment must allow it as well.
+    :param call_cap: how often the number may be called, such as ``"3/24h"`` (templated); likewise.
+    :param timezone: the time zone that the person is in, by its IANA name (templated); if not set, the number
+        says.
+    :param region: where the person is, such as ``US-FL`` or ``FR`` (templated); if not set, the number says.
+    :param consent: what proves that the person agreed to be called, kept with the call (templated).
+    :param on_not_allowed: what to do if a rule does not allow the call: ``"fail"`` without retry, ``"skip"``
+        the task, or ``"wait"`` in the triggerer until it is allowed, unless the number is suppressed.
+    :param not_allowed_timeout: how long to wait at most, in seconds.
     """
 
     template_fields: Sequence[str] = (
@@ -77,9 +90,14 @@ class VoiceInfraOutboundCallOperator(
         "variables",
         "voiceinfra_conn_id",
         "idempotency_key",
+        "calling_window",
+        "call_cap",
+        "timezone",
+        "region",
+        "consent",
     )
     template_fields_renderers = {"variables": "json"}  # noqa: RUF012 # read by Airflow as a plain dict
-    must_not_vanish = ("idempotency_key", "fail_on_outcomes")
+    must_not_vanish = ("idempotency_key", "fail_on_outcomes", *RULES, "timezone", "region", "consent")
     operator_extra_links = (VoiceInfraRecordingLink(),)
     ui_color = "#cfe8d5"
 
@@ -102,6 +120,13 @@ class VoiceInfraOutboundCallOperator(
         include_transcript: bool = False,
         unknown_timeout: float = 900.0,
         on_unknown: str = "fail",
+        calling_window: Any = None,
+        call_cap: Any = None,
+        timezone: str | None = None,
+        region: str | None = None,
+        consent: str | None = None,
+        on_not_allowed: str = "fail",
+        not_allowed_timeout: float = 86_400.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -121,13 +146,21 @@ class VoiceInfraOutboundCallOperator(
         self.include_transcript = include_transcript
         self.unknown_timeout = arguments.seconds("unknown_timeout", unknown_timeout)
         self.on_unknown = arguments.one_of("on_unknown", on_unknown, ("fail", "redial"))
+        self.calling_window = calling_window
+        self.call_cap = call_cap
+        self.timezone = timezone
+        self.region = region
+        self.consent = consent
+        self.on_not_allowed = arguments.one_of("on_not_allowed", on_not_allowed, ON_NOT_ALLOWED)
+        self.not_allowed_timeout = arguments.seconds("not_allowed_timeout", not_allowed_timeout)
         if wait_for_completion and not self.completion_timeout:
             raise ValueError(
                 "completion_timeout must be above 0 with wait_for_completion=True: the call would be placed, "
                 "and the task would fail at once"
             )
         self._note_left_out()
-        self._call_id: str | None = None
+        for name in filter(self._is_literal, RULES):
+            read_limit(name, getattr(self, name))
         self._killed = False
 
     def execute(self, context: Context) -> Any:
@@ -139,14 +172,11 @@ class VoiceInfraOutboundCallOperator(
         read_event(event)
         return self._run(context, seen=True)
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
-        """Return the record after the trigger has fired."""
-        self._call_id = read_event(event)["call_ids"][0]
-        with final_errors_fail_the_task():
-            record = self._record(context, self._call_id)
-            if record is None:
-                raise CompletionTimeoutError([self._call_id], self.completion_timeout)
-            return record
+    def resume_when_allowed(
+        self, context: Context, event: Any = None, *, since: str, seen: bool = False
+    ) -> Any:
+        """Go on after waiting until a rule allows the call; it is asked again."""
+        return self._run(context, seen=seen, since=datetime.fromisoformat(since))
 
     def on_kill(self) -> None:
         """Dial no more; say that a call that was placed goes on, and which one."""
@@ -154,17 +184,24 @@ class VoiceInfraOutboundCallOperator(
         call = f"Call {self._call_id}" if self._call_id else "If a call was placed it"
         self.log.warning("%s goes on: the API cannot cancel a call.", call)
 
-    def _run(self, context: Context, *, seen: bool = False) -> Any:
+    def _run(self, context: Context, *, seen: bool = False, since: datetime | None = None) -> Any:
         with final_errors_fail_the_task():
             self._refuse_vanished(context)
             for doubt in arguments.doubtful_outcomes("fail_on_outcomes", self.fail_on_outcomes):
                 self.log.warning(doubt)
-            placement = self._place(context, seen=seen)
+            placement = self._place_or_wait(context, seen=seen, since=since or datetime.now(UTC))
             self._call_id = placement.call.call_id
             self._tell(placement)
             # Pushed before any waiting, so that other tasks and people can find the call meanwhile.
             context["ti"].xcom_push(key="call_id", value=self._call_id)
             return self._wait(context, self._call_id) if self.wait_for_completion else self._call_id
+
+    def _place_or_wait(self, context: Context, *, seen: bool, since: datetime) -> Placement:
+        try:
+            return self._place(context, seen=seen)
+        except CallNotAllowedError as error:
+            skip_or_wait(self, error, since=since, seen=seen, method_name="resume_when_allowed")
+            raise
 
     def _place(self, context: Context, *, seen: bool) -> Placement:
         # Loaded in the task's process; a DAG file that names this operator needs neither HTTP nor SQL.
@@ -175,11 +212,14 @@ class VoiceInfraOutboundCallOperator(
         call = hook.connection.completed(self._call())
         hook.warn_of_missing_secret(self.log)
         policy = UnknownPolicy(self.unknown_timeout, OnUnknown(self.on_unknown))
-        placer = hook.placer(before_send=self._refuse_if_killed)
+        placer = hook.placer(
+            before_send=self._refuse_if_killed, rules={name: getattr(self, name) for name in RULES}
+        )
         key, origin = self._key(context), origin_of(context["ti"])
+        recipient = arguments.recipient(self.timezone, self.region, self.consent)
         if not self.deferrable:
-            return placer.place(key, call, policy, origin=origin)
-        result = placer.step(key, call, policy, origin=origin, seen=seen)
+            return placer.place(key, call, policy, origin=origin, recipient=recipient)
+        result = placer.step(key, call, policy, origin=origin, recipient=recipient, seen=seen)
         if isinstance(result, Pending):
             self._defer_until_known(result, policy)
         return result
@@ -220,44 +260,6 @@ class VoiceInfraOutboundCallOperator(
         }.get(placement.how.value)
         if story:
             self.log.info("Call %s, %s; taking it up instead of dialling again.", entry.call_id, story)
-
-    def _wait(self, context: Context, call_id: str) -> Any:
-        timeout = timedelta(seconds=self.completion_timeout)
-        deadline = datetime.now(timezone.utc) + timeout
-        record = self._look(context, call_id)
-        if record is None and self.deferrable:
-            # Triggers are loaded by a task that waits, not by each DAG file that is parsed.
-            from airflow_provider_voiceinfra.triggers.voiceinfra import defer_until_completed
-
-            self.log.info("Waiting in the triggerer for the completion of call %s.", call_id)
-            defer_until_completed(self, timeout, call_ids=[call_id])
-        if record is None:
-            self.log.info("Waiting for the completion of call %s.", call_id)
-        while record is None:
-            if datetime.now(timezone.utc) >= deadline:
-                raise CompletionTimeoutError([call_id], self.completion_timeout)
-            time.sleep(self.poke_interval)
-            record = self._look(context, call_id)
-        return record
-
-    def _look(self, context: Context, call_id: str) -> dict[str, Any] | None:
-        try:
-            return self._record(context, call_id)
-        except LedgerUnavailableError as error:
-            # The call is going well, and a dead database must not fail its task: it has its time-out.
-            self.log.warning("Cannot look for its completion, trying again: %s", error)
-            return None
-
-    def _record(self, context: Context, call_id: str) -> dict[str, Any] | None:
-        """Return the record of a call that is over, after checking its outcome."""
-        entries = open_ledger().completions([call_id])
-        if not entries:
-            return None
-        record = record_dicts(entries, [call_id], include_transcript=self.include_transcript)[0]
-        self.log.info("Call %s is over: %s.", call_id, record.get("call_outcome"))
-        self.push_recording(context["ti"], record.get("recording_url"))
-        check_outcomes(context["ti"], record, fail_on=self.fail_on_outcomes)
-        return record
 
     def _defer_until_known(self, pending: Pending, policy: UnknownPolicy) -> NoReturn:
         from airflow_provider_voiceinfra.triggers.voiceinfra import VoiceInfraUnknownCallTrigger

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+MAX_CONSENT = 255
+"""Characters."""
+
 
 class Recipient(NamedTuple):
     """The person who is called.

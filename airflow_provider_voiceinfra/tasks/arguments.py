@@ -10,12 +10,15 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_voiceinfra.calls import MAX_CALL_ID_LENGTH, CallOutcome
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, mask_numbers_in, quoted
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.rules.recipient import Recipient
 
 # What a template makes of a value that is not there, or that is empty.
 _NOTHING = frozenset({"", "None", "[]", "{}"})
@@ -51,6 +54,24 @@ def seconds(name: str, value: Any) -> float:
     if not 0 <= found <= _LONGEST:
         raise ValueError(f"{name} must be a number of seconds from 0 to {_LONGEST:.0f}, not {quoted(value)}")
     return found
+
+
+def recipient(timezone: Any, region: Any, consent: Any) -> Recipient:
+    """Return what a task says of the person who is called besides the number; texts, or nothing."""
+    # Loaded when a task runs: a DAG file that is parsed needs none of it.
+    from airflow_provider_voiceinfra.rules.calling_window.place import check_place
+    from airflow_provider_voiceinfra.rules.recipient import MAX_CONSENT, Recipient
+
+    given = {"timezone": timezone, "region": region, "consent": consent}
+    found = {name: None if is_nothing(value) else value for name, value in given.items()}
+    for name, value in found.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidCallError(name, f"must be text, not {type(value).__name__}")
+    if found["consent"] and len(found["consent"]) > MAX_CONSENT:
+        raise InvalidCallError("consent", f"must be text of at most {MAX_CONSENT} characters")
+    person = Recipient(**found)
+    check_place(person)
+    return person
 
 
 def number(name: str, value: Any, *, whole: bool = False) -> float:

@@ -6,7 +6,8 @@ from typing import Any
 
 from airflow_provider_voiceinfra.tasks import arguments
 
-LIMITS = ("max_active_calls", "max_calls_per_second", "calling_window", "redial", "deadline")
+RULES = ("calling_window", "call_cap")
+LIMITS = ("max_active_calls", "max_calls_per_second", *RULES, "redial", "deadline")
 
 
 def read_limit(name: str, value: Any) -> Any:
@@ -24,6 +25,10 @@ def read_limit(name: str, value: Any) -> Any:
         from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 
         return CallingWindow.parse(value)
+    if name == "call_cap":
+        from airflow_provider_voiceinfra.rules.call_cap import parse_call_cap  # likewise
+
+        return parse_call_cap(value)
     if name == "redial":
         from airflow_provider_voiceinfra.campaigns.plan import RedialPolicy  # likewise
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What another try of the same task would meet again.
 _FINAL = (
+    exceptions.CallNotAllowedError,
     exceptions.CallOutcomeUnknownError,
     exceptions.CallRefusedError,
     exceptions.CampaignContinuedError,

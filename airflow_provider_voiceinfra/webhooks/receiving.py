@@ -22,6 +22,7 @@ from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, RejectionRe
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _KNOWN_OUTCOMES = frozenset(outcome.value for outcome in CallOutcome)
@@ -53,6 +54,7 @@ class Delivery:
     :param signatures: the text of every signature header; exactly one is right.
     :param event: the text of the event header; ``None`` if there is none. It is not signed.
     :param account: the connection's account: its completions count for calls of that account alone.
+    :param opt_outs: what in its record says that the person must not be called again.
     """
 
     conn_id: str
@@ -60,6 +62,7 @@ class Delivery:
     signatures: Sequence[str] = field(default=(), repr=False)
     event: str | None = field(default=None, repr=False)
     account: str | None = None
+    opt_outs: tuple[OptOut, ...] = ()
 
     @cached_property
     def digest(self) -> str | None:
@@ -75,6 +78,7 @@ class Receipt:
     :param call_id: the call that it is about, if that could be read.
     :param record: what is new in the ledger by it, if anything is.
     :param claimed_at: when its call was claimed, aware UTC, if the ledger knows that call by now.
+    :param suppressed: the numbers that must not be called any more by what it says.
     """
 
     outcome: Outcome
@@ -82,6 +86,7 @@ class Receipt:
     call_id: str | None = None
     record: CompletionRecord | None = field(default=None, repr=False, compare=False)
     claimed_at: datetime | None = field(default=None, compare=False)
+    suppressed: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def shape_rejection(delivery: Delivery, *, allow_unsigned: bool) -> RejectionReason | None:
@@ -137,13 +142,15 @@ def report(delivery: Delivery, receipt: Receipt) -> None:
     metrics.count(f"webhooks.{names[receipt.outcome]}", conn_id=delivery.conn_id)
 
 
-def replay(kept: KeptDelivery, ledger: CallLedger) -> Receipt:
+def replay(kept: KeptDelivery, ledger: CallLedger, opt_outs: tuple[OptOut, ...] = ()) -> Receipt:
     """Try a kept delivery again, for example after an upgrade that can read it.
 
+    :param opt_outs: what in its record says that the person must not be called again.
     :return: ``recorded`` or ``duplicate`` if it was of use, ``kept`` with the reason if it still is not.
     :raises LedgerError: if it could not be stored; it stays as it is.
     """
-    arrival = _read(Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account))
+    came = Delivery(kept.conn_id, kept.body, event=kept.event, account=kept.account, opt_outs=opt_outs)
+    arrival = _read(came)
     if arrival.record is None:
         return Receipt(Outcome.KEPT, arrival.reason, arrival.call_id)
     receipt = _store_alone(arrival, ledger)
@@ -166,7 +173,8 @@ def _read(delivery: Delivery) -> Arrival:
         other = KeptReason.OTHER_EVENT_FIELD
     if other is not None:
         return replace(arrival, reason=other.value, call_id=record.call_id)
-    return replace(arrival, record=record)
+    opts_out = any(opt_out.is_in(record.payload) for opt_out in delivery.opt_outs)
+    return replace(arrival, record=record, opts_out=opts_out)
 
 
 def _store(arrivals: Sequence[Arrival], ledger: CallLedger) -> list[Receipt]:
@@ -187,10 +195,10 @@ def _store_alone(arrival: Arrival, ledger: CallLedger) -> Receipt:
 def _receipt(arrival: Arrival, stored: Stored) -> Receipt:
     call_id = arrival.call_id if arrival.record is None else arrival.record.call_id
     if stored.recorded is Recorded.NEW:
-        return Receipt(Outcome.RECORDED, None, call_id, arrival.record, stored.claimed_at)
+        return Receipt(Outcome.RECORDED, None, call_id, arrival.record, stored.claimed_at, stored.suppressed)
     if stored.recorded is Recorded.DUPLICATE:
-        return Receipt(Outcome.DUPLICATE, call_id=call_id)
-    return Receipt(Outcome.KEPT, stored.reason, call_id)
+        return Receipt(Outcome.DUPLICATE, call_id=call_id, suppressed=stored.suppressed)
+    return Receipt(Outcome.KEPT, stored.reason, call_id, suppressed=stored.suppressed)
 
 
 def _report_completion(receipt: Receipt, conn_id: str) -> None:

@@ -11,10 +11,12 @@ from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
 from airflow_provider_voiceinfra.ledger.store import CallLedger
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.calling_window.place import place_of
+from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +38,16 @@ class _Due:
 
 
 class Agenda:
-    """The contacts of a campaign that are still to be dialled."""
+    """The contacts of a campaign that are still to be dialled.
 
-    def __init__(self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin) -> None:
+    :param guard: knows when each of them may be called; if not set, by the rules of the campaign alone.
+    """
+
+    def __init__(
+        self, plan: CampaignPlan, ledger: CallLedger, origin: CallOrigin, guard: Guard | None = None
+    ) -> None:
         self._plan = plan
+        self._guard = guard or Guard(RuleSet(task=plan.rules))
         self._ledger = ledger
         self._origin = origin
         self._due: list[_Due] = []
@@ -117,13 +125,14 @@ class Agenda:
 
     def _job(self, contact: ContactEntry, attempt: int, now: datetime) -> list[Job]:
         """Return the call to a contact, or none and put it off until its window opens."""
-        window, not_after, call = self._plan.window, self._plan.deadline, contact.call
-        if window is not None:
-            zones = zones_for(contact.timezone, call.to_number)
-            if not window.is_open(now, zones):
-                self._put_off(contact, attempt, window.next_opening(now, zones))
+        not_after, call = self._plan.deadline, contact.call
+        hours = self._guard.hours(call.to_number)
+        if hours.windows:
+            place = place_of(call.to_number, contact.recipient)
+            if not hours.is_open(now, place):
+                self._put_off(contact, attempt, hours.next_opening(now, place))
                 return []
-            closes = window.closes_at(now, zones)
+            closes = hours.closes_at(now, place)
             not_after = min(filter(None, (not_after, closes)), default=None)
         origin = replace(
             self._origin,
@@ -133,7 +142,9 @@ class Agenda:
             attempt=attempt,
         )
         key = attempt_key(self._plan.campaign_id, contact.contact_key, attempt)
-        return [Job(key, call, origin, not_after, token="")]  # which it gets when it is claimed
+        return [
+            Job(key, call, origin, not_after, contact.recipient, token="")
+        ]  # which it gets when it is claimed
 
     def _put_off(self, contact: ContactEntry, attempt: int, opens: datetime | None) -> None:
         if opens is not None:

@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import Progress, WaitingFor
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.dialler import Dialler
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -66,6 +67,7 @@ class CampaignRunner:
     :param loaded: whether the contacts of this try are stored; without them nobody is dialled.
     :param min_pause: return a ``Pause`` rather than wait for longer than this; ``None`` to wait always.
     :param before: what the process before it reported, if this one goes on after a pause.
+    :param guard: knows when each contact may be called; if not set, by the rules of the campaign alone.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class CampaignRunner:
         clocks: Clocks = Clocks(),  # noqa: B008 # it holds no state
         report: Callable[[Progress], None] = lambda progress: None,
         before: Progress | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._plan = plan
+        self._guard = guard
         self._ledger = ledger
         self._dialler = dialler
         self._runner = runner
@@ -111,7 +115,7 @@ class CampaignRunner:
         while True:
             try:
                 tracker = CampaignTracker(
-                    self._plan, self._ledger, self._origin, self._clocks, before=tracker
+                    self._plan, self._ledger, self._origin, self._clocks, tracker, self._guard
                 )
                 end = self._run(tracker)
             except LedgerUnavailableError as error:

@@ -12,13 +12,14 @@ from typing import cast
 from airflow_provider_voiceinfra.campaigns.engine.agenda import Agenda
 from airflow_provider_voiceinfra.campaigns.engine.counts import Counts
 from airflow_provider_voiceinfra.campaigns.engine.lines import LineInUse, PhoneLines
-from airflow_provider_voiceinfra.campaigns.outcomes import REFUSED, UNKNOWN
+from airflow_provider_voiceinfra.campaigns.outcomes import DO_NOT_CALL, REFUSED, UNKNOWN
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan
 from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.campaigns.standings import Stage, Standing, standings
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.dialling.jobs import GONE_FROM_LEDGER, Dialled
-from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, RateLimitedError
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError, CallNotPlacedError, RateLimitedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.store import CallLedger
@@ -27,12 +28,15 @@ from airflow_provider_voiceinfra.waiting.following import Follower
 log = logging.getLogger(__name__)
 
 _COMPLETIONS = 1000
+# What keeps a call from being placed, and is nothing that the API, or somebody, has to be asked about.
+_NO_REFUSAL = (RateLimitedError, CallNotAllowedError)
 
 
 class CampaignTracker:
     """Who is to be dialled, who is on the phone, and who is done.
 
     :param before: what was known before everything is read anew: rates, and who was waited for in vain.
+    :param guard: knows when each contact may be called; if not set, by the rules of the campaign alone.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class CampaignTracker:
         origin: CallOrigin,
         clocks: Clocks,
         before: CampaignTracker | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -50,7 +55,7 @@ class CampaignTracker:
         counts = ledger.campaigns.count_contacts(plan.campaign_id)
         told = before.counts if before else None
         self.counts: Counts = Counts(counts.pop("", 0), counts, clocks, told)
-        self.agenda = Agenda(plan, ledger, origin)
+        self.agenda = Agenda(plan, ledger, origin, guard)
         self.lines = PhoneLines()
         self.moved_at = clocks.passed()
         """When a call was last placed, or ended, in seconds of the clock that nobody can set."""
@@ -80,6 +85,7 @@ class CampaignTracker:
         self.counts.placed += standing.placed
         if standing.stage is Stage.DIAL and not self._was_refused_in_this_try(standing):
             why = WaitingFor.REDIAL if standing.due else WaitingFor.AGAIN
+            why = WaitingFor.CAP if standing.is_capped else why
             self.agenda.put(standing.due, standing.position, standing.next_attempt, why)
             if standing.placed and standing.outcome:
                 self._rang[standing.position] = standing.outcome
@@ -138,17 +144,19 @@ class CampaignTracker:
             # A call under another position is found by its key alone, and would be in each further look.
             self.has_dialled |= entry is None or entry.origin.position == position
             error = dialled.error
-            if isinstance(error, CallNotPlacedError) and not isinstance(error, RateLimitedError):
+            if isinstance(error, CallNotPlacedError) and not isinstance(error, _NO_REFUSAL):
                 self.counts.refused(error.code, str(error), dialled.job.call.to_number)
             if dialled.again or entry is None:
-                self.agenda.put(None, position, attempt, WaitingFor.AGAIN)
+                why = WaitingFor.CAP if dialled.not_before else WaitingFor.AGAIN
+                self.agenda.put(dialled.not_before, position, attempt, why)
             else:
                 self._settle(entry, position, attempt, new=dialled.error is None)
 
     def _settle(self, entry: CallEntry, position: int, attempt: int, *, new: bool) -> None:
         """Note what became of a call."""
         if entry.state is CallState.REFUSED:
-            self.counts.contact_done(self._rang.pop(position, REFUSED))
+            is_suppressed = entry.error_code == CallNotAllowedError.SUPPRESSED
+            self.counts.contact_done(self._rang.pop(position, DO_NOT_CALL if is_suppressed else REFUSED))
         elif entry.state is CallState.ACCEPTED and entry.call_id:
             self._rang.pop(position, None)
             self.lines.active[entry.call_id] = self._call(position, attempt, entry.answered_at)

@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState, i
 
 WAITING_WORDS = {
     WaitingFor.WINDOW: "until their calling window opens",
+    WaitingFor.CAP: "since their number was called as often as the cap allows",
     WaitingFor.REDIAL: "to be called again after a voicemail or a failure",
     WaitingFor.AGAIN: "to be sent again, since the API could not take the call",
     WaitingFor.ANSWER: "for word of a call whose answer was lost",

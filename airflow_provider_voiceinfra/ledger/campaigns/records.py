@@ -108,6 +108,7 @@ class Attempt:
     :param number: which call to the contact it is, from 1.
     :param completed_at: when its completion was received, aware UTC; ``None`` if there is none so far.
     :param purged_at: when its personal data was deleted, and that of its completion if it was as old.
+    :param allowed_from: from when on a rule that refused it would allow it, aware UTC.
     """
 
     position: int
@@ -123,3 +124,4 @@ class Attempt:
     outcome: str | None
     completed_at: datetime | None
     purged_at: datetime | None = None
+    allowed_from: datetime | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -13,6 +14,11 @@ from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.rows import add_completions, now
+from airflow_provider_voiceinfra.ledger.rules.suppressions import (
+    Suppression,
+    SuppressionSource,
+    add_suppressions,
+)
 from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded, Stored
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason
 
@@ -25,6 +31,7 @@ _KNOWN = having(select(completions), completions.c.call_id)
 _OWNERS = having(
     select(calls.c.call_id, calls.c.conn_id, calls.c.account, calls.c.claimed_at), calls.c.call_id
 )
+_DIALLED = having(select(calls.c.call_id, calls.c.to_number), calls.c.call_id)
 
 
 def take_in(connection: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
@@ -39,6 +46,8 @@ def take_in(connection: Connection, arrivals: Sequence[Arrival]) -> list[Stored]
             among.setdefault(one.record.call_id if one.record else place, place)
         stored |= _record(connection, {place: left.pop(place) for place in among.values()})
     _keep(connection, arrivals, stored)
+    for place, numbers in _suppress(connection, arrivals).items():
+        stored[place] = replace(stored[place], suppressed=numbers)
     return [stored[place] for place in range(len(arrivals))]
 
 
@@ -80,6 +89,39 @@ def _judge(
     if known is not None and not make_room(connection, arrival.record, *own):
         return Recorded.DIFFERENT
     return Recorded.NEW
+
+
+def _suppress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[int, tuple[str, ...]]:
+    """Have nobody called again who said so; return their numbers, by the places of what says so.
+
+    Whatever else becomes of such a webhook, it is genuine. The number that was dialled counts as well, in
+    case the record writes it otherwise.
+    """
+    saying = {
+        place: one.record for place, one in enumerate(arrivals) if one.opts_out and one.record is not None
+    }
+    if not saying:
+        return {}
+    rows = rows_of(connection.execute, _DIALLED, [record.call_id for record in saying.values()])
+    dialled = {row.call_id: row.to_number for row in rows}
+    numbers = {
+        place: tuple(dict.fromkeys(filter(None, (record.text("to_number"), dialled.get(record.call_id)))))
+        for place, record in saying.items()
+    }
+    add_suppressions(
+        connection,
+        [
+            Suppression(
+                number,
+                reason="the person opted out in a call",
+                source=SuppressionSource.WEBHOOK.value,
+                added_by=saying[place].call_id,
+            )
+            for place, found in numbers.items()
+            for number in found
+        ],
+    )
+    return numbers
 
 
 def _keep(connection: Connection, arrivals: Sequence[Arrival], stored: Mapping[int, Stored]) -> None:

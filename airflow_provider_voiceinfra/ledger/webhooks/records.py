@@ -33,6 +33,7 @@ class Arrival:
     :param reason: why it cannot be, see ``webhooks.reasons``.
     :param event: the event header, if there was one.
     :param call_id: the call that it is about, if that could be read.
+    :param opts_out: whether it says that the person must not be called again.
     """
 
     body: bytes = field(repr=False)
@@ -42,6 +43,7 @@ class Arrival:
     reason: str = ""
     event: str | None = None
     call_id: str | None = None
+    opts_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Stored:
 
     :param claimed_at: when its call was claimed, aware UTC; ``None`` if no call has its id so far.
     :param reason: why it was kept as it came; empty if it was not.
+    :param suppressed: the numbers that must not be called any more by what it says.
     """
 
     recorded: Recorded
     claimed_at: datetime | None = None
     reason: str = ""
+    suppressed: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from starlette.background import BackgroundTask
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from airflow_provider_voiceinfra import deployment
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID, WebhookSecrets
 from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.masking import mask_numbers_in
@@ -34,6 +36,7 @@ from airflow_provider_voiceinfra.webhooks.receiving import Delivery, Outcome, Re
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
 
 RETRY_AFTER_SECONDS = 10
 # How long a delivery waits to be verified, and then to be stored: a sender takes slowness for a failure.
@@ -46,7 +49,10 @@ MAX_WAITING = 512
 MOST_UNREPORTED = 64
 # A body of so many bytes is verified at once, without a thread, by a secret that is at hand.
 SMALL_BODY = 65_536
-LEDGER_CONNECTIONS = storing.THREADS + 3
+# Threads that wait for the last requests to people who have opted out, and for how long, in seconds.
+OPT_OUT_THREADS = 2
+_OPT_OUT_PATIENCE = 3.0
+LEDGER_CONNECTIONS = storing.THREADS + OPT_OUT_THREADS + 3
 """Connections to the ledger at most: beside those that store, for rejections, its health, and for names."""
 
 # Written once: nearly all answers are one of these.
@@ -88,6 +94,7 @@ class Receiver:
     _verifying: Workers = field(default_factory=lambda: _workers("verify", THREADS, MAX_WAITING))
     _reporting: Workers = field(default_factory=lambda: _workers("report", 1, MOST_UNREPORTED))
     _noting: Workers = field(default_factory=lambda: _workers("note", 1, 1))
+    _settling: Workers = field(default_factory=lambda: _workers("opt-outs", OPT_OUT_THREADS, MAX_WAITING))
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -117,12 +124,27 @@ class Receiver:
         """
         allow_unsigned = settings.allow_unsigned_webhooks
         rejection = receiving.shape_rejection(delivery, allow_unsigned=allow_unsigned)
-        account = None
+        secrets = None
         if rejection is None:
-            rejection, account = await self._verify(delivery, allow_unsigned)
+            rejection, secrets = await self._verify(delivery, allow_unsigned)
         if rejection is not None:
             return Receipt(Outcome.REJECTED, rejection.value)
-        return await self._storing.store(delivery if account is None else replace(delivery, account=account))
+        if secrets is not None:
+            opt_outs = _opt_outs(delivery.conn_id, secrets.opt_out, settings.opt_out)
+            delivery = replace(delivery, account=secrets.account, opt_outs=opt_outs)
+        receipt = await self._storing.store(delivery)
+        if receipt.suppressed:
+            await self._await_last_requests(receipt)
+        return receipt
+
+    async def _await_last_requests(self, receipt: Receipt) -> None:
+        """Answer an opt-out only once no request can leave any more that was claimed before it was stored."""
+        numbers = receipt.suppressed
+        suppressions = self.ledger().suppressions
+        if not await self._settling.run(
+            lambda: suppressions.await_last_requests(numbers, patience=_OPT_OUT_PATIENCE)
+        ):
+            raise CallUnderWayError("a call to a number that has opted out is being placed at this moment")
 
     async def after_rejection(self, delivery: Delivery, receipt: Receipt) -> None:
         """Remember and report a rejection that was answered; if there is no time for it, it is left."""
@@ -134,11 +156,11 @@ class Receiver:
 
     async def _verify(
         self, delivery: Delivery, allow_unsigned: bool
-    ) -> tuple[RejectionReason | None, str | None]:
+    ) -> tuple[RejectionReason | None, WebhookSecrets | None]:
         if len(delivery.body) <= SMALL_BODY:
             with suppress(KeyError):
                 return _verified(delivery, self.remembered(delivery.conn_id), allow_unsigned)
-        found: tuple[RejectionReason | None, str | None] = await self._verifying.run(
+        found: tuple[RejectionReason | None, WebhookSecrets | None] = await self._verifying.run(
             lambda: _verified(delivery, self.secrets_for(delivery.conn_id), allow_unsigned)
         )
         return found
@@ -162,9 +184,18 @@ class Receiver:
 
 def _verified(
     delivery: Delivery, secrets: tuple[str, ...] | None, allow_unsigned: bool
-) -> tuple[RejectionReason | None, str | None]:
-    account = secrets.account if isinstance(secrets, WebhookSecrets) else None
-    return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), account
+) -> tuple[RejectionReason | None, WebhookSecrets | None]:
+    known = secrets if isinstance(secrets, WebhookSecrets) else None
+    return receiving.verify(delivery, secrets, allow_unsigned=allow_unsigned), known
+
+
+class CallUnderWayError(VoiceInfraError):
+    """Somebody opted out while a call to them is being placed; the vendor is to send the webhook again."""
+
+
+@lru_cache(maxsize=256)
+def _opt_outs(conn_id: str, spec: object, everywhere: str) -> tuple[OptOut, ...]:
+    return deployment.opt_outs(conn_id, spec, everywhere=everywhere)
 
 
 def _workers(name: str, threads: int, most_waiting: int) -> Workers:

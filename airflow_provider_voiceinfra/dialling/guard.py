@@ -1,0 +1,61 @@
+"""Whether somebody may be called this very moment, by the rules that need no ledger: hours and consent.
+
+Suppressions and caps are the ledger's affair: they are asked in the transaction of the claim.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+
+from airflow_provider_voiceinfra.dialling.clocks import Clocks
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
+from airflow_provider_voiceinfra.rules.calling_window.place import place_of
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingHours
+from airflow_provider_voiceinfra.rules.recipient import Recipient
+from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
+
+
+class Guard:
+    """Stands at the one door to the phone: asked right before each request; what it refuses is not sent.
+
+    :param rules: those that are in force.
+    """
+
+    def __init__(self, rules: RuleSet = NO_RULES, clocks: Clocks = Clocks()) -> None:  # noqa: B008 # no state
+        self.rules = rules
+        self._clocks = clocks
+
+    def check(self, number: str, recipient: Recipient) -> float:
+        """Return by when the request must have begun, in seconds of ``Clocks.passed``; infinite for any time.
+
+        :raises CallNotAllowedError: if nobody may be called there now; it says from when on.
+        """
+        if self.rules.require_consent and not recipient.consent:
+            raise CallNotAllowedError(
+                "require_consent is set, and no consent is given: pass consent, or fill the column consent",
+                code=CallNotAllowedError.NO_CONSENT,
+            )
+        hours = self.hours(number)
+        if not hours.windows:
+            return math.inf
+        passed, now = self._clocks.passed(), self._clocks.now()
+        place = place_of(number, recipient)
+        if not hours.is_open(now, place):
+            raise _outside(hours, now, number, recipient)
+        closes = hours.closes_at(now, place)
+        return math.inf if closes is None else passed + (closes - now).total_seconds()
+
+    def hours(self, number: str) -> CallingHours:
+        """Return all calling hours that apply to a number."""
+        return CallingHours(self.rules.windows(number))
+
+
+def _outside(hours: CallingHours, now: datetime, number: str, recipient: Recipient) -> CallNotAllowedError:
+    place = place_of(number, recipient)
+    opens = hours.next_opening(now, place)
+    reason = "it is outside the calling hours where the number is"
+    if opens is None:
+        reason = hours.why_never(place) or "no hour of the next two weeks is in the calling window"
+    code = CallNotAllowedError.OUTSIDE_CALLING_WINDOW
+    return CallNotAllowedError(reason, code=code, allowed_from=opens and opens.astimezone(timezone.utc))
