@@ -14,7 +14,7 @@ from airflow_provider_voiceinfra.campaigns.progress import WaitingFor
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, Job
 from airflow_provider_voiceinfra.ledger.store import CallLedger
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.calling_window.place import place_of
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +119,11 @@ class Agenda:
         """Return the call to a contact, or none and put it off until its window opens."""
         window, not_after, call = self._plan.window, self._plan.deadline, contact.call
         if window is not None:
-            zones = zones_for(contact.timezone, call.to_number)
-            if not window.is_open(now, zones):
-                self._put_off(contact, attempt, window.next_opening(now, zones))
+            place = place_of(call.to_number, contact.recipient)
+            if not window.is_open(now, place):
+                self._put_off(contact, attempt, window.next_opening(now, place))
                 return []
-            closes = window.closes_at(now, zones)
+            closes = window.closes_at(now, place)
             not_after = min(filter(None, (not_after, closes)), default=None)
         origin = replace(
             self._origin,
