@@ -54,8 +54,8 @@ def measure(path: Path) -> str:
     import phonenumbers.timezone  # noqa: F401  # its tables are not the reader's memory
 
     from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
+    from airflow_provider_voiceinfra.rules.calling_window.place import place_of
     from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
-    from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
     before = peak_mb()
     started = time.perf_counter()
@@ -70,15 +70,15 @@ def measure(path: Path) -> str:
     at = datetime(2027, 3, 12, 3, 0, tzinfo=timezone.utc)
     numbers = [item.call.to_number for item in reader.read(str(path)) if not item.skipped]
     started = time.perf_counter()
-    zones = [zones_for(None, number) for number in numbers]
-    zone_seconds = time.perf_counter() - started
+    places = [place_of(number) for number in numbers]
+    place_seconds = time.perf_counter() - started
     started = time.perf_counter()
-    for index, names in enumerate(zones):
-        window.next_opening(at + timedelta(seconds=index), names)
+    for index, place in enumerate(places):
+        window.next_opening(at + timedelta(seconds=index), place)
     window_seconds = time.perf_counter() - started
     return (
         f"{rows:>8,} {seconds:>8.2f} {rows / seconds:>10,.0f} {memory:>10.1f} "
-        f"{rows / zone_seconds:>12,.0f} {rows / window_seconds:>14,.0f}"
+        f"{rows / place_seconds:>12,.0f} {rows / window_seconds:>14,.0f}"
     )
 
 
@@ -91,7 +91,7 @@ def main() -> None:
         print(measure(chosen.file))
         return
     print(f"Python {sys.version.split()[0]}, phonenumbers {version('phonenumbers')}")
-    print(f"{'rows':>8} {'s':>8} {'rows/s':>10} {'peak + MB':>10} {'zones_for/s':>12} {'next_opening/s':>14}")
+    print(f"{'rows':>8} {'s':>8} {'rows/s':>10} {'peak + MB':>10} {'place_of/s':>12} {'next_opening/s':>14}")
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             path = Path(folder) / f"{size}.csv.gz"

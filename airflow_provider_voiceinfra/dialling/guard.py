@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
+from airflow_provider_voiceinfra.rules.calling_window.hours import CallingHours
 from airflow_provider_voiceinfra.rules.calling_window.place import place_of
-from airflow_provider_voiceinfra.rules.calling_window.window import CallingHours
 from airflow_provider_voiceinfra.rules.recipient import Recipient
 from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
 

@@ -59,7 +59,7 @@ def seconds(name: str, value: Any) -> float:
 def recipient(timezone: Any, region: Any, consent: Any) -> Recipient:
     """Return what a task says of the person who is called besides the number; texts, or nothing."""
     # Loaded when a task runs: a DAG file that is parsed needs none of it.
-    from airflow_provider_voiceinfra.rules.calling_window.place import check_place
+    from airflow_provider_voiceinfra.rules.calling_window.place import place_of
     from airflow_provider_voiceinfra.rules.recipient import MAX_CONSENT, Recipient
 
     given = {"timezone": timezone, "region": region, "consent": consent}
@@ -70,7 +70,7 @@ def recipient(timezone: Any, region: Any, consent: Any) -> Recipient:
     if found["consent"] and len(found["consent"]) > MAX_CONSENT:
         raise InvalidCallError("consent", f"must be text of at most {MAX_CONSENT} characters")
     person = Recipient(**found)
-    check_place(person)
+    place_of("", person)
     return person
 
 

@@ -15,8 +15,9 @@ from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, RedialPolic
 from airflow_provider_voiceinfra.dialling.jobs import Dialled
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.records import Job
+from airflow_provider_voiceinfra.rules.calling_window.place import place_of
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.recipient import Recipient
 from tests.campaigns.simulated import Clock, Habits, MemoryLedger, World, run
 from tests.rules.calling_window.test_window import (
     ZONES,
@@ -66,12 +67,12 @@ def openings(window: CallingWindow, ledger: MemoryLedger, since: datetime) -> in
     """Return how often the window has opened for somebody since some moment."""
     found = set()
     for contact in ledger.contacts.values():
-        zones = zones_for(contact.timezone, contact.call.to_number)
-        at = window.next_opening(since, zones)
+        place = place_of(contact.call.to_number, contact.recipient)
+        at = window.next_opening(since, place)
         while at is not None and at <= ledger.clock.now:
             found.add(at)
-            closes = window.closes_at(at, zones)
-            at = window.next_opening(closes, zones) if closes else None
+            closes = window.closes_at(at, place)
+            at = window.next_opening(closes, place) if closes else None
     return len(found)
 
 
@@ -102,7 +103,7 @@ def test_no_call_is_sent_outside_the_window_and_nobody_is_forgotten(
     ledger = MemoryLedger(Clock(start))
     for line, (area_code, own_zone) in enumerate(people):
         number = f"+1{area_code}55501{line:02d}"
-        if window.next_opening(start, zones_for(own_zone, number)) is not None:
+        if window.next_opening(start, place_of(number, Recipient(own_zone))) is not None:
             ledger.add(number, own_zone)
     deadline = start + lasts if lasts is not None else None
     world = World(ledger, habits, seed)
@@ -121,7 +122,7 @@ def test_no_call_is_sent_outside_the_window_and_nobody_is_forgotten(
 
     for job, at in world.sent:
         contact = ledger.contacts[job.origin.position or 0]
-        zones = zones_for(contact.timezone, job.call.to_number) or ()
+        zones = place_of(job.call.to_number, contact.recipient).zones or ()
         assert slow_is_open(specs, at, (zone,) if zone else zones), (at, zones)
         assert deadline is None or at < deadline
     attempts = [(job.origin.position, job.origin.attempt) for job, _ in world.sent]

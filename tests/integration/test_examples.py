@@ -16,6 +16,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_provider_voiceinfra.campaigns.plan import RedialPolicy
+from airflow_provider_voiceinfra.rules.calling_window.place import Place
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.integration.conftest import EXAMPLES, Deployment, Sleeper
 
@@ -130,7 +131,7 @@ def test_defaults_are_what_production_wants(name: str) -> None:
     assert not dag.catchup
     # The runs above and below replace these, so nothing else would tell that they are wrong.
     window, redial = dag.params.get("calling_window"), dag.params.get("redial")
-    assert window is None or not CallingWindow.parse(window).is_open(FOUR_IN_THE_MORNING, ["UTC"])
+    assert window is None or not CallingWindow.parse(window).is_open(FOUR_IN_THE_MORNING, Place((), ("UTC",)))
     assert redial is None or RedialPolicy.parse(redial).attempts > 1
     for key in ("contacts", "do_not_call"):
         assert key not in dag.params or Path(dag.params[key].removeprefix("file://")).is_file()

@@ -12,8 +12,8 @@ from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
 _INVALID = SkipReason.INVALID.value
 # Skipped rows that are told of one by one.
@@ -43,7 +43,7 @@ class ContactLoader:
         self._reader = reader
         self._window = window
         self._now = now
-        self._openings: dict[tuple[str, ...] | None, timedelta] = {}
+        self._openings: dict[Place, timedelta] = {}
 
     @property
     def shortest_opening(self) -> timedelta | None:
@@ -98,15 +98,10 @@ class ContactLoader:
                 return SkippedRow.of(contact.row_number, SkipReason.INVALID, name, rule)
         if self._window is None:
             return contact
-        zones = None if self._window.timezone else zones_for(contact.timezone, request["to_number"])
-        if zones not in self._openings:
-            self._openings[zones] = self._window.longest_opening(self._now(), zones)
-        if self._openings[zones] or self._window.timezone:
+        place = place_of(request["to_number"], contact.recipient)
+        if place not in self._openings:
+            self._openings[place] = self._window.longest_opening(self._now(), place)
+        if self._openings[place]:
             return contact
-        why = (
-            f"the number may be in any of {len(zones)} time zones, which share no hour of the calling window"
-            if zones
-            else "the number has no time zone, so no calling hours are known"
-        )
-        rule = f"{why}; name one in a column timezone"
-        return SkippedRow.of(contact.row_number, SkipReason.INVALID, "timezone", rule)
+        rule = self._window.why_never(place) or "has no hour in the next 14 days"
+        return SkippedRow.of(contact.row_number, SkipReason.INVALID, "calling_window:", rule)

@@ -53,7 +53,7 @@ class SkippedRow(ContactEntry):
         """Return a row that is skipped for what is in a column; for the row as a whole, that has no name."""
         # The name of a column comes from the file, and may be anything.
         reason = f"{mask_numbers_in(storable_text(column))} {rule}".strip()
-        return cls(0, row_number, None, None, None, skipped.value, reason, number)
+        return cls(0, row_number, None, None, None, skipped.value, reason, number=number)
 
     def __str__(self) -> str:
         number = f" ({self.number})" if self.number else ""

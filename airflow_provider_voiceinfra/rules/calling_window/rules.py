@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.spans import DAY, WEEK, merged
 from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
-DAY = 86_400
-WEEK = 7 * DAY
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY_NUMBERS = {name: number for number, day in enumerate(_DAYS) for name in (day, day[:3])}
 FIELDS = ("days", "from", "to", "timezone")
@@ -165,14 +164,3 @@ def _disjoint(spans: list[tuple[int, int]]) -> Rules:
     cut = [(start, min(end, WEEK)) for start, end in spans]
     cut += [(0, end - WEEK) for _, end in spans if end > WEEK]
     return tuple(merged(sorted(cut)))
-
-
-def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans, which are sorted by their starts, as few that neither overlap nor touch."""
-    found: list[tuple[int, int]] = []
-    for start, end in spans:
-        if found and found[-1][1] >= start:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        elif start < end:
-            found.append((start, end))
-    return found

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
@@ -111,7 +112,7 @@ def test_a_number_is_in_every_zone_of_its_area_and_on_the_continent_in_no_other(
 def test_nobody_is_called_before_eight_anywhere_in_an_area(night: datetime) -> None:
     window = CallingWindow.parse("08:00-21:00")
     for code, letters in LETTERS.items():
-        opening = window.next_opening(night, of_area(code))
+        opening = window.next_opening(night, Place((), of_area(code)))
         assert opening is not None, code
         last = "America/" + LAST_TO_WAKE[max(letters, key="AECMP".index)]
         if code not in NO_SUMMER_TIME:
@@ -120,7 +121,7 @@ def test_nobody_is_called_before_eight_anywhere_in_an_area(night: datetime) -> N
 
 def test_an_exchange_that_is_in_no_data_opens_by_the_clock_of_the_whole_area() -> None:
     before_dawn = datetime(2026, 7, 15, 8, tzinfo=UTC)
-    opening = CallingWindow.parse("08:00-21:00").next_opening(before_dawn, zones_for(None, "+12195550100"))
+    opening = CallingWindow.parse("08:00-21:00").next_opening(before_dawn, place_of("+12195550100"))
     assert opening is not None
     assert opening.astimezone(ZoneInfo("America/Chicago")).hour == 8
 
@@ -147,12 +148,12 @@ def test_an_overlay_is_where_the_older_code_is(code: str, older: str) -> None:
 def test_a_code_without_an_area_may_be_anywhere(code: str) -> None:
     zones = of_area(code)
     assert {"America/New_York", "Pacific/Honolulu"} <= set(zones)
-    assert CallingWindow.parse("09:00-17:00").next_opening(WINTER, zones) is None
+    assert CallingWindow.parse("09:00-17:00").next_opening(WINTER, Place((), zones)) is None
 
 
 def test_queensland_does_not_put_its_clock_forward_with_sydney() -> None:
-    zones = zones_for(None, "+61755550100")
-    assert zones is not None
-    opening = CallingWindow.parse("09:00-20:00").next_opening(datetime(2026, 1, 14, 14, tzinfo=UTC), zones)
+    opening = CallingWindow.parse("09:00-20:00").next_opening(
+        datetime(2026, 1, 14, 14, tzinfo=UTC), place_of("+61755550100")
+    )
     assert opening is not None
     assert opening.astimezone(ZoneInfo("Australia/Brisbane")).hour == 9

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.place import Place
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
 
@@ -41,6 +42,14 @@ MOMENTS = {
 }
 ZONES = sorted(MOMENTS)
 INSTANTS = sorted({moment for moments in MOMENTS.values() for moment in moments})
+
+
+def zoned(*zones: str) -> Place:
+    """Return a place of which only the zones are known."""
+    return Place((), zones)
+
+
+NOWHERE = Place((), None)
 
 
 def clock_text(minutes: int) -> str:
@@ -94,7 +103,7 @@ def test_open_exactly_when_every_clock_says_so(
     specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...], seconds: int
 ) -> None:
     at += timedelta(seconds=seconds, microseconds=seconds)
-    assert CallingWindow.parse(specs).is_open(at, zones) is slow_is_open(specs, at, zones)
+    assert CallingWindow.parse(specs).is_open(at, zoned(*zones)) is slow_is_open(specs, at, zones)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,7 +112,7 @@ def test_it_opens_in_the_first_open_minute_and_closes_in_the_first_closed_one(
     specs: list[dict[str, object]], at: datetime, zones: tuple[str, ...]
 ) -> None:
     window = CallingWindow.parse(specs)
-    opens, closes = window.next_opening(at, zones), window.closes_at(at, zones)
+    opens, closes = window.next_opening(at, zoned(*zones)), window.closes_at(at, zoned(*zones))
     for found, is_open in ((opens, True), (closes, False)):
         minute, last = at, min(found or at + timedelta(days=14), at + timedelta(days=2))
         while minute < last:
@@ -126,12 +135,12 @@ def test_every_minute_around_a_change_of_the_clock(zone: str) -> None:
     for near in MOMENTS[zone]:
         at = near - timedelta(hours=30)
         for _ in range(60 * 60):
-            assert window.is_open(at, (zone,)) is slow_is_open(specs, at, (zone,)), (zone, at)
+            assert window.is_open(at, zoned(zone)) is slow_is_open(specs, at, (zone,)), (zone, at)
             at += MINUTE
 
 
 def test_an_hour_that_is_skipped_is_not_open_and_one_that_is_repeated_is_open_twice() -> None:
-    zone = ["America/New_York"]
+    zone = zoned("America/New_York")
     skipped, twice = CallingWindow.parse("sun 02:00-03:00"), CallingWindow.parse("sun 01:00-01:30")
     assert skipped.next_opening(utc(2026, 3, 8, 0), zone) == utc(2026, 3, 15, 6)
     for hour in (5, 6):
@@ -141,51 +150,51 @@ def test_an_hour_that_is_skipped_is_not_open_and_one_that_is_repeated_is_open_tw
 
 def test_hours_over_midnight_belong_to_the_day_on_which_they_start() -> None:
     window = CallingWindow.parse({"days": "fri", "from": "22:00", "to": "02:00"})
-    assert window.is_open(utc(2026, 6, 6, 1, 59), ["UTC"])  # Saturday
-    assert not window.is_open(utc(2026, 6, 6, 2), ["UTC"])
-    assert not window.is_open(utc(2026, 6, 5, 1), ["UTC"])  # Friday, after Thursday's midnight
+    assert window.is_open(utc(2026, 6, 6, 1, 59), zoned("UTC"))  # Saturday
+    assert not window.is_open(utc(2026, 6, 6, 2), zoned("UTC"))
+    assert not window.is_open(utc(2026, 6, 5, 1), zoned("UTC"))  # Friday, after Thursday's midnight
 
 
 def test_hours_over_the_end_of_the_week() -> None:
-    assert CallingWindow.parse("sun 22:00-02:00").closes_at(utc(2026, 6, 7, 23), ["UTC"]) == utc(
+    assert CallingWindow.parse("sun 22:00-02:00").closes_at(utc(2026, 6, 7, 23), zoned("UTC")) == utc(
         2026, 6, 8, 2
     )
 
 
 @pytest.mark.parametrize("zones", [("America/Los_Angeles", "Asia/Kolkata"), None, ()])
 def test_without_a_common_hour_or_any_zone_it_never_opens(zones: tuple[str, ...] | None) -> None:
-    window, at = CallingWindow.parse("09:00-17:00"), utc(2026, 6, 1, 18)
-    assert not window.is_open(at, zones)
-    assert window.next_opening(at, zones) is None
-    assert window.closes_at(at, zones) == at
-    assert window.longest_opening(at, zones) == timedelta(0)
+    window, at, place = CallingWindow.parse("09:00-17:00"), utc(2026, 6, 1, 18), Place((), zones)
+    assert not window.is_open(at, place)
+    assert window.next_opening(at, place) is None
+    assert window.closes_at(at, place) == at
+    assert window.longest_opening(at, place) == timedelta(0)
 
 
 def test_always_open_never_closes() -> None:
     window = CallingWindow.parse("00:00-24:00")
     at = utc(2026, 10, 20, 1, 2, 3)
-    assert window.next_opening(at, ["Europe/London"]) == at
-    assert window.closes_at(at, ["Europe/London"]) is None
+    assert window.next_opening(at, zoned("Europe/London")) == at
+    assert window.closes_at(at, zoned("Europe/London")) is None
 
 
 def test_a_named_zone_counts_for_everybody() -> None:
     window = CallingWindow.parse({"from": "09:00", "to": "20:00", "timezone": "America/New_York"})
     assert window.timezone == "America/New_York"
-    assert window.is_open(utc(2026, 6, 1, 13), ["Asia/Kolkata"])
-    assert window.is_open(utc(2026, 6, 1, 13))
-    assert not window.is_open(utc(2026, 6, 1, 12, 59))
+    assert window.is_open(utc(2026, 6, 1, 13), zoned("Asia/Kolkata"))
+    assert window.is_open(utc(2026, 6, 1, 13), NOWHERE)
+    assert not window.is_open(utc(2026, 6, 1, 12, 59), NOWHERE)
 
 
 def test_naive_times_are_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
-        CallingWindow.parse("09:00-20:00").is_open(datetime(2026, 6, 1))  # noqa: DTZ001
+        CallingWindow.parse("09:00-20:00").is_open(datetime(2026, 6, 1), NOWHERE)  # noqa: DTZ001
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_voiceinfra.rules.calling_window.window._MAX_CACHED", 3)
     window = CallingWindow.parse("09:00-20:00")
     for week in range(10):
-        window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), ["UTC"])
+        window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), zoned("UTC"))
     assert len(window._cache) <= 3
 
 
@@ -287,7 +296,7 @@ def test_a_number_over_several_zones_is_called_when_all_are_awake() -> None:
     zones = zones_for(None, "+61491570156")
     assert zones is not None
     assert {"Australia/Perth", "Australia/Sydney"} <= set(zones)
-    opening = CallingWindow.parse("09:00-20:00").next_opening(utc(2026, 6, 1, 15), zones)
+    opening = CallingWindow.parse("09:00-20:00").next_opening(utc(2026, 6, 1, 15), zoned(*zones))
     assert opening is not None
     assert all(9 <= opening.astimezone(ZoneInfo(zone)).hour < 20 for zone in zones)
 
@@ -310,7 +319,7 @@ def test_nothing_is_open_before_the_next_opening_in_two_weeks(
     day: str, opens: int, at: datetime, zones: tuple[str, ...]
 ) -> None:
     specs: list[dict[str, object]] = [{"days": [day], "from": f"{opens:02d}:00", "to": f"{opens:02d}:30"}]
-    found = CallingWindow.parse(specs).next_opening(at, zones)
+    found = CallingWindow.parse(specs).next_opening(at, zoned(*zones))
     minutes = (at + MINUTE * step for step in range(14 * 24 * 60 + 1))
     assert found == next((minute for minute in minutes if slow_is_open(specs, minute, zones)), None)
 
