@@ -71,6 +71,30 @@ _CONNECTION_FORM: dict[str, Any] = {
             "Any name. If several connections with different API keys are of one account, give all of them "
             "the same one: they share their webhooks then.",
         ),
+        "calling_window": _field(
+            "Calling window",
+            "When people may be called, where they are, such as 08:00-20:00, or mon-fri 09:00-20:00; sat "
+            "10:00-16:00. Empty: at any hour. It holds for every call through this connection.",
+        ),
+        "call_cap": _field(
+            "Call cap",
+            "How often one number may be called, by whomever, such as 3/24h or 7/7d. Empty: no cap.",
+        ),
+        "opt_out": _field(
+            "Opt-out",
+            "Which field of a completion record says that the person must not be called again, such as "
+            "extracted_data.opt_out = true. The number is suppressed at once.",
+        ),
+        "exempt_numbers": _field(
+            "Exempt numbers",
+            "Numbers to which the calling window and the cap of this connection do not apply, such as those "
+            "of staff, separated by spaces.",
+        ),
+        "require_consent": _field(
+            "Require consent",
+            "Whether nobody is called without a reference to their consent.",
+            "boolean",
+        ),
     },
 }
 
@@ -106,6 +130,35 @@ _OPTIONS = {
         "Age in days from which `airflow voiceinfra purge` deletes personal data when it is given no age. 0 "
         "sets none; nothing is ever purged by itself.",
         example="90",
+    ),
+    "calling_window": _option(
+        "string",
+        "",
+        "When people may be called through any connection, where they are. Empty: at any hour. The windows of "
+        "the connection and of the task must allow a call as well.",
+        example="08:00-20:00",
+    ),
+    "call_cap": _option(
+        "string",
+        "",
+        "How often one number may be called, over all connections, DAGs and campaigns of the ledger. Empty: no "
+        "cap. Those of the connection and of the task must allow a call as well.",
+        example="3/24h",
+    ),
+    "opt_out": _option(
+        "string",
+        "",
+        "Which field of a completion record, of any connection, says that the person must not be called again.",
+        example="extracted_data.opt_out = true",
+    ),
+    "exempt_numbers": _option(
+        "string",
+        "",
+        "Numbers to which no calling window and no cap applies, separated by spaces.",
+        example="+14155550100 +14155550101",
+    ),
+    "require_consent": _option(
+        "boolean", "False", "Whether nobody is called without a reference to their consent."
     ),
 }
 

@@ -70,7 +70,8 @@ def recipient(timezone: Any, region: Any, consent: Any) -> Recipient:
     if found["consent"] and len(found["consent"]) > MAX_CONSENT:
         raise InvalidCallError("consent", f"must be text of at most {MAX_CONSENT} characters")
     person = Recipient(**found)
-    place_of("", person)
+    if person.timezone or person.region:
+        place_of("", person)
     return person
 
 
