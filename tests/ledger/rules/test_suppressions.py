@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress as suppress_errors
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -145,7 +146,8 @@ class TestAdding:
             suppress(ledger, number, conn_id=conn_id, source=SuppressionSource.CLI.value, added_by="op")
         found = ledger.suppressions.page()
         assert [one.number for one in found] == ["+14155550112", "+14155550111", "+14155550110"]
-        assert [one.number for one in ledger.suppressions.page(before=found[0].id, limit=1)] == ["+14155550111"]
+        [second] = ledger.suppressions.page(before=found[0].id, limit=1)
+        assert second == found[1]
         visible = ledger.suppressions.page(conn_ids=["a"])
         assert [one.conn_id for one in visible] == [None, "a"]
         assert NUMBER[:-4] not in repr(found)
@@ -204,10 +206,8 @@ class TestLastRequests:
             "redial": lambda: ledger.claim_redial(before or claim(ledger)),
             "many": lambda: ledger.claim_many([Job("key", CALL, FIRST_TRY)], conn_id=CONN_ID),
         }
-        try:
+        with suppress_errors(CallNotAllowedError):
             make[claims]()
-        except CallNotAllowedError:
-            pass
         is_settled = rival.result()
         may_send = stored(ledger).state is CallState.CLAIMED
         assert not (may_send and is_settled)
