@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -216,6 +217,24 @@ class TestConsent:
         assert door.entry.consent == "form 12"
 
 
+class TestCap:
+    def test_call_beyond_it_is_refused_with_or_without_a_key(self, door: Door) -> None:
+        rules = RuleSet(task=Rules.parse({"call_cap": "1/24h"}))
+        assert door.place(rules, key="the first")
+        for key in ("another", None):
+            error = door.refusal(rules, key=key)
+            assert error.code == "call_cap"
+            assert error.allowed_from is not None
+
+    def test_redial_counts_as_a_call(self, door: Door) -> None:
+        rules = RuleSet(task=Rules.parse({"call_cap": "1/24h"}))
+        door.sandbox.fault("cut_after")
+        assert isinstance(door.placer(rules).step("key", CALL, WAIT), Pending)
+        with pytest.raises(CallNotAllowedError):
+            door.placer(rules).step("key", CALL, REDIAL_NOW)
+        assert door.requests == 1
+
+
 class TestSuppressed:
     @pytest.mark.parametrize("key", ["key", None])
     def test_nobody_who_is_suppressed_is_called_exempt_or_not(self, door: Door, key: str | None) -> None:
@@ -318,18 +337,18 @@ class TestDialler:
 
     def test_claim_that_took_too_long_is_not_sent(self, door: Door) -> None:
         """A process that is paused in the midst of its claim has asked about the suppressions long ago."""
-        passed = [1000.0]
-        door.clocks = replace(door.clocks, passed=lambda: passed[0])
+        paused_for = [0.0]
+        door.clocks = replace(door.clocks, passed=lambda: time.monotonic() + paused_for[0])
         claim_many: Callable[..., Any] = door.ledger.claim_many
 
         def paused(*args: Any, **options: Any) -> Any:
             found = claim_many(*args, **options)
-            passed[0] += sending.BEGIN_WITHIN + 1
+            paused_for[0] += sending.BEGIN_WITHIN + 1
             return found
 
         door.ledger.claim_many = paused  # type: ignore[method-assign]
         with door.dialler() as dialler:
-            dialler.prolong(1060.0)
+            dialler.prolong(time.monotonic() + 60.0)
             dialler.submit([job()])
             [dialled] = dialler.wait(10.0)
         assert (dialled.again, door.requests) == (True, 0)
