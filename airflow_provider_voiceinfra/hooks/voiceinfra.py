@@ -124,7 +124,7 @@ class VoiceInfraHook(BaseHook):
         )
 
     def _placer_by(self, calling_window: Any, call_cap: Any) -> CallPlacer:
-        """Return what places calls under such rules; made once, since to read them takes as long as a call."""
+        """Return what places calls under such rules; made once: to read them takes as long as a call."""
         key = repr((calling_window, call_cap))
         if key not in self._placers:
             rules = {"calling_window": calling_window, "call_cap": call_cap}

@@ -80,12 +80,6 @@ _NUMBERED = (
 
 
 @cache
-def _claiming(dialect: str) -> Executable:
-    added = insert_missing(dialect, calls).values(**sent_now())
-    return added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at)
-
-
-@cache
 def _completing(dialect: str) -> Executable:
     # Without RETURNING the driver executes one short statement for each row, which psycopg sends all at once.
     # With it SQLAlchemy writes one long statement for all rows, which takes both of them longer to read.
@@ -213,16 +207,6 @@ def new_claim(
         "redials": 0,
         **claim_values(request, conn_id, origin, account, token, recipient, rules_id),
     }
-
-
-def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -> dict[str, CallEntry]:
-    """Add the rows of ``new_claim`` whose keys nobody has used; return the calls that were added, by token.
-
-    All who claim many do so in the order of the hashes, or two of them might wait for each other.
-    """
-    own = {claim["token"]: claim for claim in claims}
-    rows = connection.execute(_claiming(connection.dialect.name), list(claims))
-    return {row.token: CallEntry.from_row({**own[row.token], **row._mapping}) for row in rows}
 
 
 def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None:

@@ -200,7 +200,8 @@ class TestLastRequests:
             suppress(others)
             return others.suppressions.await_last_requests([NUMBER], patience=0.0)
 
-        rival = Rival(ledger, "SELECT", "suppressions", opt_out)
+        asking = ("SELECT", "suppressions") if claims == "redial" else ("INSERT", "calls")
+        rival = Rival(ledger, *asking, opt_out)
         make: dict[str, Callable[[], object]] = {
             "one": lambda: ledger.claim("key", CALL, conn_id=CONN_ID),
             "redial": lambda: ledger.claim_redial(before or claim(ledger)),
