@@ -36,6 +36,13 @@ def test_the_most_specific_part_counts_whatever_the_order() -> None:
         assert window.closes_at(EVENING - timedelta(hours=2), place_of(MIAMI)) == utc(2026, 6, 4, 0)
 
 
+def test_a_narrower_part_may_allow_more() -> None:
+    window = parsed("US-FL 07:00-22:00; US 08:00-21:00; FR 10:00-12:00; 11:00-13:00")
+    assert window.next_opening(utc(2026, 6, 3, 5), place_of(MIAMI)) == utc(2026, 6, 3, 11)
+    assert window.next_opening(utc(2026, 6, 3, 5), place_of(NEW_YORK)) == utc(2026, 6, 3, 12)
+    assert window.next_opening(utc(2026, 6, 3, 5), place_of(PARIS)) == utc(2026, 6, 3, 8)
+
+
 def test_several_spans_of_a_day() -> None:
     window, place = parsed(BY_STATE), place_of(PARIS)
     assert window.next_opening(NOON, place) == utc(2026, 6, 3, 12)
