@@ -101,6 +101,8 @@ def test_somebody_in_a_country_may_be_in_each_part_of_it() -> None:
     assert place.regions == ("US",)
     assert not window.is_open(EVENING, place)
     assert parsed("US-FL 08:00-20:00").why_never(place) is not None
+    assert not parsed("00:00-24:00; US-RI off 2026-06-03").is_open(NOON, place)
+    assert parsed("00:00-24:00; FR off 2026-06-03").is_open(NOON, place)
 
 
 def test_a_number_without_a_zone_is_open_in_the_zone_of_the_window_only() -> None:
