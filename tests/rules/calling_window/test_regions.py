@@ -114,6 +114,17 @@ def test_a_number_without_a_zone_is_open_in_the_zone_of_the_window_only() -> Non
     assert parsed("09:00-17:00").is_open(NOON, place_of("+15555550100", Recipient("Europe/London")))
 
 
+def test_a_number_that_may_be_anywhere_is_called_when_every_part_allows_it() -> None:
+    window, place = (
+        parsed("FR 10:00-12:00; US 11:00-15:00; 09:00-17:00"),
+        place_of(SATELLITE, Recipient("UTC")),
+    )
+    assert place.regions == ()
+    assert window.next_opening(utc(2026, 6, 3), place) == utc(2026, 6, 3, 11)
+    assert window.closes_at(utc(2026, 6, 3, 11), place) == utc(2026, 6, 3, 12)
+    assert not parsed("00:00-24:00; FR off 2026-06-03").is_open(NOON, place)
+
+
 def test_zones_that_share_no_hour_are_counted() -> None:
     assert parsed("09:00-12:00").why_never(place_of(TOLL_FREE)) == (
         "the number may be in any of 42 time zones, which share no hour of the calling window; name one in a "
