@@ -26,7 +26,7 @@ CAMPAIGN = "spring"
 ANN, BOB, CAT = "+14155550142", "+12125550101", "+12025550102"
 EXEMPT = "+18005550119"
 TOLL_FREE = "+18005550103"  # may be in any zone of North America
-SETTINGS = {"agent_id": "agent_demo", "from_number": "+12025550100"}
+SETTINGS: dict[str, Any] = {"agent_id": "agent_demo", "from_number": "+12025550100"}
 
 
 @pytest.fixture
