@@ -35,6 +35,7 @@ from airflow_provider_voiceinfra.exceptions import (
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.calling_window.hours import CallingHours
 from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
 
 log = logging.getLogger(__name__)
@@ -150,8 +151,9 @@ class CampaignExecution:
 
     def _load(self) -> None:
         setup = self._setup
+        hours = CallingHours((self._plan.window,) if self._plan.window else ())
         loader = ContactLoader(
-            setup.contacts, setup.reader(self._connection), self._plan.window, self._clocks.now
+            setup.contacts, setup.reader(self._connection), lambda number: hours, self._clocks.now
         )
         if setup.refuse_invalid:
             loader.refuse_invalid()

@@ -14,7 +14,9 @@ from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallErr
 from airflow_provider_voiceinfra.masking import is_phone_number, mask_numbers_in
 
 # The columns with a meaning of their own; every other one becomes a variable.
-FIELDS = frozenset({"to_number", "agent_id", "from_number", "first_message", "context", "timezone"})
+FIELDS = frozenset(
+    {"to_number", "agent_id", "from_number", "first_message", "context", "timezone", "region", "consent"}
+)
 
 _OF_THE_CAMPAIGN = """
     wait_for_completion deferrable completion_timeout poke_interval fail_on_outcomes include_transcript
