@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from airflow_provider_voiceinfra.audit.judge import Evidence, judge
+from airflow_provider_voiceinfra.audit.judge import Dial, Evidence, judge
 from airflow_provider_voiceinfra.audit.rules import KeptRules, applying, read_rules
 from airflow_provider_voiceinfra.audit.verdicts import CODES, Verdict, Why
 from airflow_provider_voiceinfra.ledger.rules.history import HistoryLedger, KeptCall, KeptSuppression
@@ -72,9 +72,7 @@ class Audit:
             return self._history.hash_of(call.to_number)
         return call.to_number_hash
 
-    def _dials(
-        self, found: Sequence[KeptCall], hashes: dict[str, str | None]
-    ) -> dict[str, list[tuple[datetime, str]]]:
+    def _dials(self, found: Sequence[KeptCall], hashes: dict[str, str | None]) -> dict[str, list[Dial]]:
         """Return the dials of all numbers of some calls to which a cap applies, sorted, by their hashes."""
         spans: list[timedelta] = []
         moments: list[datetime] = []
@@ -86,10 +84,10 @@ class Audit:
                 spans += its
                 moments += filter(None, (call.unsettled_since, call.dialled_at))
                 numbers.add(digest)
-        dials: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        dials: dict[str, list[Dial]] = defaultdict(list)
         if numbers:
             for one in self._history.dials(numbers, min(moments) - max(spans), max(moments)):
-                dials[one.number_hash].append((one.at, one.key_hash))
+                dials[one.number_hash].append(Dial(one.at, one.key_hash, one.is_last))
         return {digest: sorted(all_) for digest, all_ in dials.items()}
 
     def _rules_of(self, call: KeptCall) -> tuple[tuple[KeptRules, ...] | None, bool]:

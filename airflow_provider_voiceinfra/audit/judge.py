@@ -25,19 +25,31 @@ from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_
 from airflow_provider_voiceinfra.rules.recipient import Recipient
 
 
+class Dial(NamedTuple):
+    """A dial of a number; they are ordered as they came, at one moment as good as any other order.
+
+    :param key_hash: whose dial it is.
+    :param is_last: whether it is the second one, of a call that was redialled.
+    """
+
+    at: datetime
+    key_hash: str
+    is_last: bool
+
+
 class Evidence(NamedTuple):
     """What is kept about a call besides its own row.
 
     :param rules: those that were in force; empty if none were, ``None`` if they are gone or unreadable.
     :param are_there: whether the ledger has them, or there were none.
-    :param dials: the moments at which its number was dialled, each with whose dial it was, sorted.
+    :param dials: those of its number, sorted.
     :param suppressions: all that its number ever had.
     :param number_hash: what its number is found by; ``None`` if that is not known.
     """
 
     rules: tuple[KeptRules, ...] | None
     are_there: bool
-    dials: Sequence[tuple[datetime, str]]
+    dials: Sequence[Dial]
     suppressions: Iterable[KeptSuppression]
     number_hash: str | None
 
@@ -136,8 +148,8 @@ def _judge_caps(verdict: Verdict, at: datetime, rules: KeptRules, evidence: Evid
             verdict.leave_open(CALL_CAP, Why.PURGED)
             continue
         # Of dials at the same moment one came first; which one does not matter.
-        own = bisect_left(evidence.dials, (at, verdict.call.key_hash))
-        before = own - bisect_right(evidence.dials, at - span, key=lambda dial: dial[0])
+        own = bisect_left(evidence.dials, Dial(at, verdict.call.key_hash, not verdict.is_first))
+        before = own - bisect_right(evidence.dials, at - span, key=lambda dial: dial.at)
         verdict.calls_before.append(f"{rules.place}: {before} before it, of {text}")
         if before >= most:
             verdict.find(CALL_CAP, f"{rule}; the number had been called {before} times within that span")

@@ -50,11 +50,13 @@ class KeptDial(NamedTuple):
 
     :param number_hash: what the number is found by.
     :param key_hash: whose dial it is.
+    :param is_last: whether it is the call's last one.
     """
 
     number_hash: str
     at: datetime
     key_hash: str
+    is_last: bool
 
 
 class KeptSuppression(NamedTuple):
@@ -130,9 +132,9 @@ class HistoryLedger(LedgerPart):
             return self._database.rows(query, {**wanted, "since": since, "until": until})
 
         for row in rows_of(execute, _DIALS, sorted(numbers)):
-            for at in (row.dialled_at, row.unsettled_since):
+            for at, is_last in ((row.unsettled_since, False), (row.dialled_at, True)):
                 if at is not None and since < at <= until:
-                    yield KeptDial(row.number_hash, at, row.key_hash)
+                    yield KeptDial(row.number_hash, at, row.key_hash, is_last)
 
     def suppressions(self, numbers: Collection[str]) -> Iterator[KeptSuppression]:
         """Yield all suppressions that some numbers ever had, oldest first.
