@@ -20,6 +20,13 @@ _RUN = "run?dag_id={DAG_ID}&run_id={RUN_ID}"  # which Airflow fills in
 _VIEWS = [
     _view("VoiceInfra Calls", "calls", "voiceinfra-calls", destination="nav", category="browse"),
     _view("VoiceInfra Campaigns", "campaigns", "voiceinfra-campaigns", destination="nav", category="browse"),
+    _view(
+        "VoiceInfra Suppressions",
+        "suppressions",
+        "voiceinfra-suppressions",
+        destination="nav",
+        category="browse",
+    ),
     _view("VoiceInfra Setup", "setup", "voiceinfra-setup", destination="nav", category="admin"),
     _view("Calls", _RUN, "voiceinfra-run", destination="dag_run"),
 ]

@@ -140,7 +140,7 @@ def test_a_sound_set_up_passes_and_the_test_delivery_leaves_nothing_open(
 ) -> None:
     findings = found(receiver_url)
     verdicts = {name: finding.verdict for name, finding in findings.items()}
-    names = ("connection", "defaults", "API key", "settings", "ledger", "webhook secret", "receiver")
+    names = ("connection", "defaults", "API key", "settings", "ledger", "rules", "webhook secret", "receiver")
     # The address is of this machine: the vendor could not reach it.
     expected = {**dict.fromkeys((*names, "test delivery"), Verdict.OK), "receiver address": Verdict.WARNING}
     assert verdicts == expected
@@ -148,6 +148,22 @@ def test_a_sound_set_up_passes_and_the_test_delivery_leaves_nothing_open(
     assert ledger.deliveries.kept() == []
     assert json.loads(kept.body)["event"] == "voiceinfra.doctor"
     assert ledger.last_sequence() == 0
+
+
+def test_rules_that_are_set_are_named(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found()["rules"].found == f"for every connection: none; for {CONN_ID!r}: none"
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALL_CAP", "3/24h")
+    connect(extra={"webhook_secret": SECRET, "opt_out": "a = true", "require_consent": True})
+    expected = f"for every connection: call_cap; for {CONN_ID!r}: opt_out, require_consent"
+    assert found()["rules"].found == expected
+
+
+def test_rules_that_cannot_be_read_are_a_failure(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", "9 to 5")
+    assert_failed(found()["rules"], "[voiceinfra] calling_window")
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", "")
+    connect(extra={"webhook_secret": SECRET, "call_cap": "often"})
+    assert_failed(found()["connection"], "extra 'call_cap' 'often' is none; write calls and a span")
 
 
 @pytest.mark.parametrize(

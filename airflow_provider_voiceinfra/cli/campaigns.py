@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.status import (
     OBSTACLE_WORDS,
+    OUTCOME_WORDS,
     WAITING_WORDS,
     CampaignStatus,
     overview,
@@ -34,7 +35,7 @@ def list_campaigns(args: Namespace) -> bool:
     documents = [overview(_status(entry), {}) for entry in open_ledger().lists.campaigns(limit=args.limit)]
     rows = [{name: document[name] for name in _LISTED} for document in documents]
     if _is_for_people(args):
-        rows = [{**row, "outcomes": _in_short(row["outcomes"])} for row in rows]
+        rows = [{**row, "outcomes": _in_short(row["outcomes"], OUTCOME_WORDS)} for row in rows]
     print_rows(rows, args.output, _TABLE)
     return True
 
@@ -111,7 +112,7 @@ def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:
         "cancelled": document["cancelled_at"],
         "finished": document["finished_at"],
         "contacts done": _share(document["done"], document["contacts"]),
-        "outcomes": _in_short(document["outcomes"]),
+        "outcomes": _in_short(document["outcomes"], OUTCOME_WORDS),
         "calls placed": document["calls_placed"],
         "rate": _rate(document),
         "lines": _lines(document),
@@ -151,9 +152,10 @@ def _refusal(refusal: Mapping[str, Any]) -> str:
     return f"{refusal['at']} {refusal['to_number']} {refusal['code']}: {refusal['message']}"
 
 
-def _in_short(numbers: Mapping[str, int]) -> str:
+def _in_short(numbers: Mapping[str, int], words: Mapping[str, str] | None = None) -> str:
     return ", ".join(
-        f"{name} {number}" for name, number in sorted(numbers.items(), key=lambda item: -item[1])
+        f"{(words or {}).get(name, name)} {number}"
+        for name, number in sorted(numbers.items(), key=lambda item: -item[1])
     )
 
 

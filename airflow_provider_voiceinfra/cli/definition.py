@@ -152,6 +152,52 @@ _AUDIT = _command(
         "by code of its own. Exit code 1 if a call broke one."
     ),
 )
+_SUPPRESS = _command(
+    "suppressions.suppress",
+    "Have numbers called no more: one, those of a file, or of those who opted out in their calls",
+    _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
+    _arg("--file", metavar="FILE", help="CSV, JSONL or text; a number that cannot be read refuses all of it"),
+    _flag(
+        "--from-records",
+        "Look through the completion records since --since for what opt_out says now, and suppress their "
+        "numbers for all connections",
+    ),
+    _arg(
+        "--since",
+        metavar="MOMENT",
+        help="With --from-records: an age such as 24h or 7d, or a time (UTC if it names no zone)",
+        type=values.since,
+    ),
+    _arg("--conn-id", help="Only for this connection; with --from-records, only its records"),
+    _arg("--reason", metavar="TEXT", help="Why, for people"),
+    _arg(
+        "--until",
+        metavar="MOMENT",
+        help="When it ends by itself: a span from now on such as 30d, or a time (UTC if it names no zone); "
+        "default: never",
+        type=values.until,
+    ),
+    _arg("--default-region", metavar="CC", help="With --file: the country of numbers without a country code"),
+    name="suppress",
+)
+_UNSUPPRESS = _command(
+    "suppressions.unsuppress",
+    "End suppressions, by their number or id; they stay in the ledger as proof",
+    _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
+    _arg("--id", metavar="ID", help="Only this one, as `suppressions` lists it", type=values.suppression_id),
+    _arg("--conn-id", help="Of a number, only what is for this connection alone"),
+    name="unsuppress",
+)
+_SUPPRESSIONS = _command(
+    "suppressions.suppressions",
+    "List the numbers that must not be called, newest first",
+    _arg("--number", help="Only this number, in E.164 form such as +14155550100", type=values.e164),
+    _arg("--conn-id", help="Only what counts for calls through this connection"),
+    _flag("--all", "List those that are over or were removed, too"),
+    _LIMIT,
+    _SHOW_NUMBERS,
+    ARG_OUTPUT,
+)
 _PURGE = _command(
     "purge.purge",
     "Delete the personal data of old calls",
@@ -182,6 +228,19 @@ def get_commands() -> list[CLICommand]:
         GroupCommand(
             name="voiceinfra",
             help="Look after VoiceInfra phone calls",
-            subcommands=(_DOCTOR, _CALLS, _CALL, _CAMPAIGNS, _CAMPAIGN, _DELIVERIES, _AUDIT, _PURGE, _DB),
+            subcommands=(
+                _DOCTOR,
+                _CALLS,
+                _CALL,
+                _CAMPAIGNS,
+                _CAMPAIGN,
+                _DELIVERIES,
+                _AUDIT,
+                _SUPPRESS,
+                _UNSUPPRESS,
+                _SUPPRESSIONS,
+                _PURGE,
+                _DB,
+            ),
         )
     ]

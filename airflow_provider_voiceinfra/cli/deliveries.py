@@ -10,8 +10,10 @@ from airflow_provider_voiceinfra.cli.output import moment, print_document, print
 from airflow_provider_voiceinfra.cli.running import command, complain
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.rules.suppressions import PATIENCE
 from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
 from airflow_provider_voiceinfra.masking import Privacy
+from airflow_provider_voiceinfra.web.receiver.secrets import find_opt_outs
 from airflow_provider_voiceinfra.webhooks.reasons import in_words
 from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay
 
@@ -52,12 +54,17 @@ def _replay(ledger: CallLedger, args: Namespace) -> bool:
         if delivery is None:
             return complain(f"there is no delivery {wanted}.")
         chosen = [delivery]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    suppressed: set[str] = set()
+    opt_outs = {conn_id: find_opt_outs(conn_id) for conn_id in {one.conn_id for one in chosen}}
     for delivery in chosen:
-        receipt = replay(delivery, ledger)
+        receipt = replay(delivery, ledger, opt_outs[delivery.conn_id])
         result = {"id": delivery.id, "result": receipt.outcome.value, "call_id": receipt.call_id}
         rows.append({**result, **_why(receipt.reason)})
+        suppressed |= {*receipt.suppressed}
     print_rows(rows, args.output, _REPLAYED)
+    if suppressed and not ledger.suppressions.await_last_requests(sorted(suppressed), patience=PATIENCE):
+        return complain("a call to somebody who opted out is being placed at this moment; it is the last.")
     return all(row["result"] != Outcome.KEPT.value for row in rows)
 
 

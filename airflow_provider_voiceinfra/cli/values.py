@@ -27,17 +27,28 @@ def since(text: str) -> datetime:
         return now - age(text)
     except (ArgumentTypeError, OverflowError):
         pass
-    # Loaded when it is needed: every Airflow command loads this module.
-    import pendulum
-
-    try:
-        moment = pendulum.parse(text.strip(), tz="UTC")
-    except (ValueError, OverflowError):
-        moment = None
-    if not isinstance(moment, datetime):
+    moment = _moment(text)
+    if moment is None:
         raise ArgumentTypeError(
             f"{text!r} is neither an age such as 30m, 24h or 7d, nor a time such as 2026-03-01T08:00:00Z"
         )
+    return moment
+
+
+def until(text: str) -> datetime:
+    """Read a moment to come: a span from now on, or ISO 8601 (UTC if it names no zone)."""
+    now = datetime.now(timezone.utc)
+    try:
+        return now + age(text)
+    except (ArgumentTypeError, OverflowError):
+        pass
+    moment = _moment(text)
+    if moment is None:
+        raise ArgumentTypeError(
+            f"{text!r} is neither a span such as 24h, 30d or 52w, nor a time such as 2027-03-01T08:00:00Z"
+        )
+    if moment <= now:
+        raise ArgumentTypeError(f"{text!r} is over; give a moment that is still to come, or leave it out")
     return moment
 
 
@@ -52,6 +63,11 @@ def row_count(text: str) -> int:
     return int(_checked(text, r"[1-9]\d{0,6}", f"{text!r} is not a number of rows above 0"))
 
 
+def suppression_id(text: str) -> int:
+    """Read the number of a suppression."""
+    return int(_checked(text, r"[1-9]\d{0,17}", f"{text!r} is not the number of a suppression"))
+
+
 def delivery_id(text: str) -> int:
     """Read the number of a kept delivery."""
     return int(_checked(text, r"[1-9]\d{0,17}", f"{text!r} is not the number of a delivery"))
@@ -60,6 +76,17 @@ def delivery_id(text: str) -> int:
 def delivery_ids(text: str) -> int | None:
     """Read the number of a kept delivery; ``all`` gives ``None``."""
     return None if text == "all" else delivery_id(text)
+
+
+def _moment(text: str) -> datetime | None:
+    # Loaded when it is needed: every Airflow command loads this module.
+    import pendulum
+
+    try:
+        moment = pendulum.parse(text.strip(), tz="UTC")
+    except (ValueError, OverflowError):
+        return None
+    return moment if isinstance(moment, datetime) else None
 
 
 def _checked(text: str, form: str, rule: str) -> str:

@@ -43,6 +43,8 @@ def diagnose(
         yield found
     else:
         yield _skipped("ledger", "no usable settings")
+    if settings:
+        yield inside.check_rules(connection)
     if connection and settings:
         yield inside.check_webhook_secret(connection, settings)
     address = (receiver_url or outside.default_address()).rstrip("/").removesuffix("/health")

@@ -107,6 +107,27 @@ def check_settings() -> tuple[Finding, Settings | None]:
     return Finding("settings", Verdict.OK, "section [voiceinfra] is well formed"), settings
 
 
+def check_rules(connection: VoiceInfraConnection | None) -> Finding:
+    """Read the rules that hold for every connection, and name those that are set."""
+    from airflow_provider_voiceinfra.deployment import deployment_rules
+    from airflow_provider_voiceinfra.rules.words import rules_in_words
+
+    try:
+        everywhere = deployment_rules()
+    except ConfigurationError as error:
+        remedy = (
+            "Nobody can be called until this works. Correct the setting that is named, in airflow.cfg or as "
+            "AIRFLOW__VOICEINFRA__..."
+        )
+        return Finding("rules", Verdict.FAILED, str(error), remedy)
+    places = {"every connection": everywhere}
+    if connection is not None:
+        places[f"{connection.conn_id!r}"] = connection.rules
+    names = {place: ", ".join(rule.name for rule in rules_in_words(of)) for place, of in places.items()}
+    found = "; ".join(f"for {place}: {of or 'none'}" for place, of in names.items())
+    return Finding("rules", Verdict.OK, found)
+
+
 def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
     """Open the ledger, write to it, and undo that."""
     from airflow_provider_voiceinfra.ledger import CallLedger

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from airflow_provider_voiceinfra.api.base_url import DEFAULT_BASE_URL
 from airflow_provider_voiceinfra.api.unreachable import causes
 from airflow_provider_voiceinfra.connection import LEAST_SECRET_LENGTH, VoiceInfraConnection
+from airflow_provider_voiceinfra.deployment import deployment_rules
 from airflow_provider_voiceinfra.exceptions import (
     ApiUnreachableError,
     CallNotPlacedError,
     CallOutcomeUnknownError,
+    ConfigurationError,
     NotFoundError,
     RateLimitedError,
     UnauthorizedError,
@@ -68,7 +70,19 @@ def judge_with_defaults(
         notes.append(f"{missing[0].upper()}{missing[1:]}.")
     if connection.unknown_extras:
         notes.append(f"Ignored: {unknown_extras(connection)}.")
-    return works and not faults, " ".join([sentence, *notes])
+    refusal = _faulty_rules()
+    if refusal:
+        notes.append(f"{refusal} Until that is corrected, nobody is called.")
+    return works and not faults and not refusal, " ".join([sentence, *notes])
+
+
+def _faulty_rules() -> str:
+    """Return what is wrong with the rules that hold for every connection; empty if nothing is."""
+    try:
+        deployment_rules()
+    except ConfigurationError as error:
+        return str(error)
+    return ""
 
 
 def missing_defaults(connection: VoiceInfraConnection) -> str:

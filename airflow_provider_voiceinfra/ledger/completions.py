@@ -64,6 +64,16 @@ class CompletionsLedger(LedgerPart):
         [[newest]] = self._database.rows(select(func.max(completions.c.sequence)))
         return newest or 0
 
+    def sequence_before(self, since: datetime) -> int:
+        """Return the sequence number behind which all completions are that came since a moment.
+
+        :param since: aware.
+        """
+        [[first]] = self._database.rows(
+            select(func.min(completions.c.sequence)).where(completions.c.received_at >= since)
+        )
+        return self.last_sequence() if first is None else first - 1
+
     def find_completion(
         self, match: Mapping[str, Any], *, since: datetime, outcomes: Collection[str] | None = None
     ) -> CompletionEntry | None:

@@ -394,3 +394,21 @@ def test_a_hostile_id_cannot_steer_the_terminal(run: Run, ledger: CallLedger) ->
 
     assert "\x1b" not in out
     assert "\nfake line" not in out
+
+
+def test_who_was_suppressed_is_counted_and_named_while_it_runs_and_afterwards(
+    run: Run, ledger: CallLedger
+) -> None:
+    begin(ledger, contacts=10, done=5, outcomes={"answered": 3, "do_not_call": 2}, skipped={"do_not_call": 4})
+    assert "answered 3, suppressed 2" in run("campaign", "spring", "--output", "plain").out
+    finish(ledger, contacts=14, do_not_call=6, suppressed=2, answered=8)
+    document = shown(run)
+    assert (document["contacts"], document["skipped"]) == (10, {"do_not_call": 4})
+    assert document["outcomes"] == {"answered": 8, "do_not_call": 2}
+    assert "answered 8, suppressed 2" in run("campaigns", "--output", "plain").out
+
+
+def test_who_waits_for_the_window_and_who_for_the_cap_is_told(run: Run, ledger: CallLedger) -> None:
+    begin(ledger, waiting={"window": 312, "call_cap": 4})
+    out = run("campaign", "spring", "--output", "plain").out
+    assert "312 until their calling window opens; 4 since their number was called as often as" in out

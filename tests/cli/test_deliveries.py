@@ -9,6 +9,11 @@ from tests.cli.conftest import Run, completion_body
 from tests.support.completions import keep_delivery
 
 
+@pytest.fixture(autouse=True)
+def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", '{"conn_type": "voiceinfra", "password": "key"}')
+
+
 def keep(ledger: CallLedger, body: bytes, reason: str = "other event") -> int:
     keep_delivery(ledger, body, conn_id="voiceinfra_default", reason=reason, event="call.completed")
     return ledger.deliveries.kept()[0].id
@@ -102,3 +107,17 @@ def test_no_such_delivery_is_exit_code_1(run: Run, option: str) -> None:
 
     assert ran.code == 1
     assert "there is no delivery 7" in ran.err
+
+
+def test_nothing_is_replayed_while_nobody_knows_what_its_connection_says(
+    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There is no metadata database here, which could have it.
+    monkeypatch.delenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT")
+    id_ = keep(ledger, completion_body("call_1"))
+
+    ran = run("deliveries", "--replay", str(id_))
+
+    assert ran.code == 1
+    assert "Connection 'voiceinfra_default', which may say how people opt out, cannot be looked up" in ran.err
+    assert ledger.completion("call_1") is None

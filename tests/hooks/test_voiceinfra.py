@@ -123,6 +123,17 @@ def test_connection_test_tells_what_calls_would_take_from_it(
     assert says in sentence
 
 
+def test_connection_test_says_that_rules_for_every_connection_cannot_be_read(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, sandbox.base_url, {})
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALL_CAP", "often")
+    found, sentence = VoiceInfraHook().test_connection()
+    assert not found
+    assert "[voiceinfra] call_cap 'often' is none" in sentence
+    assert sentence.endswith("Until that is corrected, nobody is called.")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -130,6 +141,7 @@ def test_connection_test_tells_what_calls_would_take_from_it(
         pytest.param({"host": "http://api.example.com/v1"}, "plain-http", id="plain http"),
         pytest.param({"conn_type": "http"}, "of type 'http'", id="another type"),
         pytest.param({"extra": {"timeout": "soon"}}, "'timeout' must be a number", id="bad timeout"),
+        pytest.param({"extra": {"call_cap": "often"}}, "'call_cap' 'often' is none", id="bad rule"),
     ],
 )
 def test_bad_connection_is_refused_with_its_field_and_remedy(

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.integration.conftest import Deployment
 from tests.support.completions import keep_delivery
@@ -17,9 +18,12 @@ from tests.web.pages.conftest import OWN, Calls
 pytestmark = pytest.mark.integration
 
 CAMPAIGN = "campaign-of-the-access-tests"
-NUMBER = "+14155550177"
+NUMBER, SUPPRESSED = "+14155550177", "+14155550176"
 BODY = b'{"event": "call.started", "call_id": "call_of_the_access_tests"}'
-SECRETS = (CAMPAIGN, NUMBER, "0177", "it_one_call", "The summary of the access tests", "call_of_the_access")
+SECRETS = (
+    *(CAMPAIGN, NUMBER, "0177", "0176", "it_one_call", "A reason of the access tests"),
+    *("The summary of the access tests", "call_of_the_access"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +43,15 @@ def places(deployment: Deployment) -> dict[str, str]:
     ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
     keep_delivery(ledger, BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = [one for one in ledger.deliveries.kept() if one.body == BODY]
+    ledger.suppressions.add([Suppression(SUPPRESSED, reason="A reason of the access tests")])
+    [suppression] = ledger.suppressions.of_number(SUPPRESSED)
     return {
         "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,
         "dag": "it_one_call",
         "run": "access",
         "delivery": str(delivery.id),
+        "suppression": str(suppression.id),
     }
 
 

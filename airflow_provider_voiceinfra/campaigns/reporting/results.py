@@ -107,6 +107,7 @@ class Tally:
         self._placed = 0
         self._attempts = 0
         self._mendable = 0
+        self._suppressed = 0
         self._refusal: str | None = None
 
     @property
@@ -122,6 +123,7 @@ class Tally:
             self._outcomes[_counted_as(result)] += 1
             self._placed += result.attempts > 0
             self._attempts += result.attempts
+            self._suppressed += result.outcome == outcomes.DO_NOT_CALL and not result.contact.skipped
             if result.mendable and not result.attempts:
                 self._mendable += 1
                 self._refusal = result.reason
@@ -130,11 +132,13 @@ class Tally:
     def summary(self) -> dict[str, int]:
         """Return the numbers; those of the outcomes and of the skipped rows add up to ``contacts``.
 
-        ``placed`` is how many people were called, ``attempts`` how many calls were placed.
+        ``placed`` is how many people were called, ``attempts`` how many calls were placed. ``suppressed`` is
+        how many of ``do_not_call`` were not on the campaign's own list, but their numbers are suppressed.
         """
         return {
             "contacts": self._contacts,
             **{name: self._outcomes[name] for name in SKIPPED.values()},
+            "suppressed": self._suppressed,
             "placed": self._placed,
             **{name: self._outcomes[name] for name in outcomes.ALL},
             "attempts": self._attempts,

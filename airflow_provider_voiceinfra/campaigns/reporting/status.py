@@ -21,6 +21,8 @@ WAITING_WORDS = {
     WaitingFor.AGAIN: "to be sent again, since the API could not take the call",
     WaitingFor.ANSWER: "for word of a call whose answer was lost",
 }
+OUTCOME_WORDS = {outcomes.DO_NOT_CALL: "suppressed"}
+"""What outcomes are called for people, where their own name does not say enough."""
 OBSTACLE_WORDS = {
     Obstacle.RATE_LIMIT: "rate limit",
     Obstacle.UNREACHABLE: "the API cannot be reached",
@@ -222,12 +224,16 @@ def _so_far(told: Progress, entry: CampaignEntry) -> dict[str, Any]:
 
 def _in_the_end(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the same numbers from a summary, which counts skipped rows among the contacts."""
-    skipped = {reason: summary[name] for reason, name in SKIPPED.items() if summary.get(name)}
+    # Who was suppressed while it ran was to be called, and has ended; its own list left out the rest.
+    suppressed = summary.get("suppressed", 0)
+    counted = {**summary, SKIPPED[outcomes.DO_NOT_CALL]: summary[outcomes.DO_NOT_CALL] - suppressed}
+    skipped = {reason: counted[name] for reason, name in SKIPPED.items() if counted.get(name)}
     contacts = summary["contacts"] - sum(skipped.values())
+    ended = {name: summary[name] for name in outcomes.ALL if summary.get(name)}
     return {
         "contacts": contacts,
         "done": contacts - summary[outcomes.CANCELLED],
-        "outcomes": {name: summary[name] for name in outcomes.ALL if summary.get(name)},
+        "outcomes": {**ended, outcomes.DO_NOT_CALL: suppressed} if suppressed else ended,
         "skipped": skipped,
         "calls_placed": summary["attempts"],
     }

@@ -248,6 +248,7 @@ suppressions = Table(
     Column("number_hash", NumberHash, nullable=False),
     # Empty of somebody who is forgotten, and still is not called.
     Column("number", PersonalText(64)),
+    Column("number_end", String(END_DIGITS)),
     # The connection that it is for; empty for all.
     Column("conn_id", String(250)),
     Column("reason", Text),
@@ -258,6 +259,7 @@ suppressions = Table(
     Column("ends_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
     Index("ix_voiceinfra_suppressions_number", "number_hash"),
+    Index("ix_voiceinfra_suppressions_number_end", "number_end", "id"),
 )
 
 # What was in force when calls were made: each set of rules once, by its hash.

@@ -7,14 +7,20 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
-from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
-from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time, suppressions
+from airflow_provider_voiceinfra.ledger.database.schema import (
+    END_DIGITS,
+    calls,
+    database_time,
+    suppressions,
+)
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.ledger.rules.limits import in_force
@@ -27,14 +33,13 @@ _LOOK_AGAIN = 0.05
 PATIENCE = _LEAVES_WITHIN + 5.0
 """How long it can take until no request is leaving any more, in seconds."""
 
-_SELECT = select(*(_c[name] for name in _c.keys() if name != "number_hash"))  # noqa: SIM118 # not a dict
+_FOUND_BY = ("number_hash", "number_end")
+_SELECT = select(*(_c[name] for name in _c.keys() if name not in _FOUND_BY))  # noqa: SIM118 # not a dict
 _COVERED = having(select(_c.number_hash, _c.conn_id, _c.ends_at), _c.number_hash)
-_CLAIMED = having(
-    select(calls.c.dialled_at, database_time().label("now")).where(
-        calls.c.state == CallState.CLAIMED.value, calls.c.dialled_at.is_not(None)
-    ),
-    calls.c.to_number_hash,
+_ALL_CLAIMED = select(calls.c.to_number_hash, calls.c.dialled_at, database_time().label("now")).where(
+    calls.c.state == CallState.CLAIMED.value, calls.c.dialled_at.is_not(None)
 )
+_CLAIMED = having(_ALL_CLAIMED, calls.c.to_number_hash)
 _WRITERS = text(
     "SELECT virtualtransaction FROM pg_locks WHERE relation = to_regclass(:name) "
     "AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid()"
@@ -74,6 +79,10 @@ class Suppression:
     created_at: datetime | None = None
     removed_at: datetime | None = None
 
+    def is_in_force(self, now: datetime) -> bool:
+        """Return whether it counts at a moment, which is aware."""
+        return self.removed_at is None and (self.ends_at is None or self.ends_at > now)
+
 
 class SuppressionsLedger(LedgerPart):
     """Keeps who must not be called; every claim asks it, in its own transaction."""
@@ -82,17 +91,25 @@ class SuppressionsLedger(LedgerPart):
         """Store suppressions; from then on no call to these numbers is claimed.
 
         Where one is in force already that covers it, for the same connection or for all, nothing is added.
+        There may be any number of them: they are stored in transactions of some hundred.
 
         :return: how many were added.
         """
-        with self._database.writing() as connection:
-            return add_suppressions(connection, list(wanted))
+        left, added = iter(wanted), 0
+        while some := list(islice(left, VALUES_AT_ONCE)):
+            with self._database.writing() as connection:
+                added += add_suppressions(connection, some)
+        return added
 
     def remove(self, ids: Collection[int]) -> int:
         """End suppressions that are in force, by their ids; return how many."""
         ending = update(suppressions).where(_c.id.in_(list(ids)), _c.removed_at.is_(None))
         with self._database.writing() as connection:
             return connection.execute(ending.values(removed_at=database_time())).rowcount
+
+    def get(self, suppression_id: int) -> Suppression | None:
+        """Return one suppression, whether it is in force or not."""
+        return next(iter(self._found(_SELECT.where(_c.id == suppression_id))), None)
 
     def of_number(self, number: str, *, only_in_force: bool = True) -> list[Suppression]:
         """Return the suppressions of a number, newest first.
@@ -106,6 +123,7 @@ class SuppressionsLedger(LedgerPart):
         self,
         *,
         conn_ids: Collection[str] | None = None,
+        digits: str | None = None,
         before: int | None = None,
         limit: int = 50,
         only_in_force: bool = True,
@@ -113,12 +131,15 @@ class SuppressionsLedger(LedgerPart):
         """Return suppressions, newest first.
 
         :param conn_ids: only those for these connections, or for all; ``None`` for every one.
+        :param digits: only those of numbers that end in these four digits.
         :param before: only those with ids below this one.
         :param only_in_force: only those that count now.
         """
         query = _SELECT.order_by(_c.id.desc()).limit(limit)
         if conn_ids is not None:
             query = query.where(or_(_c.conn_id.is_(None), _c.conn_id.in_(list(conn_ids))))
+        if digits is not None:
+            query = query.where(_c.number_end == digits)
         if before is not None:
             query = query.where(_c.id < before)
         return self._found(query.where(in_force()) if only_in_force else query)
@@ -158,7 +179,13 @@ class SuppressionsLedger(LedgerPart):
         return {row.virtualtransaction for row in self._database.rows(_WRITERS, {"name": calls.name})}
 
     def _requests_under_way(self, numbers: Sequence[str]) -> bool:
-        rows = rows_of(self._database.rows, _CLAIMED, list(numbers))
+        # Few calls are being placed at any moment, and the numbers may be those of a long file.
+        if len(numbers) > VALUES_AT_ONCE:
+            with self._database.reading() as connection:
+                wanted = {hash_of(connection, number) for number in numbers}
+                rows = [row for row in connection.execute(_ALL_CLAIMED) if row.to_number_hash in wanted]
+        else:
+            rows = list(rows_of(self._database.rows, _CLAIMED, list(numbers)))
         return any((row.now - row.dialled_at).total_seconds() < _LEAVES_WITHIN for row in rows)
 
     def _found(self, query: Select[Any]) -> list[Suppression]:
@@ -179,7 +206,8 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
         digest = hashes[str(one.number)]
         if not any(_lasts(covered, (digest, conn_id), one.ends_at) for conn_id in (one.conn_id, None)):
             _cover(covered, (digest, one.conn_id), one.ends_at)
-            new.append({**{name: getattr(one, name) for name in _GIVEN}, "number_hash": one.number})
+            found_by = {"number_hash": one.number, "number_end": str(one.number)[-END_DIGITS:]}
+            new.append({**{name: getattr(one, name) for name in _GIVEN}, **found_by})
     if new:
         connection.execute(_ADDING, new)
     return len(new)

@@ -2,8 +2,8 @@
 
 Source: the places that the geocoding data of ``phonenumbers`` names for the prefixes of each area code, and
 the overlays that ``area_codes`` has: area codes that are in service, or are assigned, lie where the codes of
-their overlay do. A test compares both. Names are written as ISO 3166 codes. The provinces and territories that
-share a code each have it: 902 and 782, 867.
+their overlay do. A test compares both. Names are written as ISO 3166 codes. The provinces and territories
+that share a code each have it: 902 and 782, 867.
 
 Not in it are towns across a border whose numbers are those of the neighbour, such as Hyder in Alaska.
 """

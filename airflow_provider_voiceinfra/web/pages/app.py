@@ -22,6 +22,8 @@ from airflow_provider_voiceinfra.web.pages.campaigns import page as campaigns
 from airflow_provider_voiceinfra.web.pages.rendering import assets, is_partial, page, security_headers
 from airflow_provider_voiceinfra.web.pages.routes import PageRoute
 from airflow_provider_voiceinfra.web.pages.setup import page as setup
+from airflow_provider_voiceinfra.web.pages.suppressions import changes
+from airflow_provider_voiceinfra.web.pages.suppressions import page as suppressions
 from airflow_provider_voiceinfra.web.pages.visitors import VisitorOf, admit, airflow_visitor
 
 if TYPE_CHECKING:
@@ -47,9 +49,10 @@ def build_pages(ledger: Callable[[], CallLedger], visitor: VisitorOf | None = No
     )
     app.state.ledger = ledger
     app.router.redirect_slashes = False
-    for module in (calls, charts, export, call, campaigns, setup, run):
+    for module in (calls, charts, export, call, campaigns, suppressions, changes, setup, run):
         app.include_router(module.router)
     app.include_router(setup.checks)
+    app.include_router(changes.waiting)
     app.include_router(_router)
     app.add_exception_handler(HTTPException, _refusal)
     app.add_exception_handler(RequestValidationError, _bad_request)

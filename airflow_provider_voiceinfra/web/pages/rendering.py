@@ -88,6 +88,7 @@ def _environment() -> Environment:
         "as_json": as_json,
         "depth": depth_of,
         "word": word_for,
+        "rule_label": rule_label,
     }
     environment.globals.update(
         NONE=NONE, page_address=page_address, run_address=run_address, task_address=task_address
@@ -128,6 +129,11 @@ def count(value: float | None) -> str:
 def data(value: Any) -> str:
     """Return a value as JSON, for an attribute that a script reads."""
     return json.dumps(value, ensure_ascii=True)
+
+
+def rule_label(name: str) -> str:
+    """Return what a rule is called, for people."""
+    return name.replace("_", " ").capitalize()
 
 
 _OUTCOMES = ("answered", "voicemail", "failed", "expired")

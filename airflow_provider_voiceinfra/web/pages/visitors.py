@@ -66,6 +66,14 @@ class Visitor:
 
         return bool(_allowed([conn_id], teams.of_connections, ask))
 
+    def may_edit_connections(self) -> bool:
+        """Return whether they may change connections in general, and so what holds for all of them."""
+        return bool(self._manager.is_authorized_connection(method="PUT", user=self._user))
+
+    def may_read_connections(self) -> bool:
+        """Return whether they may read connections in general, and so what was said through any of them."""
+        return bool(self._manager.is_authorized_connection(method="GET", user=self._user))
+
     def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
         """Return those of these DAGs that they may read."""
         ask = partial(self._manager.filter_authorized_dag_ids, user=self._user)

@@ -13,13 +13,20 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache, TTLCache
 
 from airflow_provider_voiceinfra import deployment, teams
 from airflow_provider_voiceinfra.connection import CONN_TYPE, webhook_secrets
-from airflow_provider_voiceinfra.exceptions import ConfigurationError, VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import (
+    ConfigurationError,
+    InvalidCallError,
+    VoiceInfraError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
 
 CACHE_SECONDS = 10.0
 CACHE_SIZE = 1024
@@ -61,6 +68,28 @@ def find_secrets(conn_id: str) -> tuple[str, ...] | None:
     except Exception as exc:
         raise ConnectionsUnavailableError(f"it cannot be read: {type(exc).__name__}") from exc
     return None if conn is None else webhook_secrets(conn)
+
+
+def find_opt_outs(conn_id: str) -> tuple[OptOut, ...]:
+    """Return what in a record of a connection says that the person must not be called again, looked up now.
+
+    :raises ConnectionsUnavailableError: if Airflow cannot say.
+    :raises ConfigurationError: if what the connection or the deployment says cannot be read.
+    """
+    from airflow_provider_voiceinfra.rules.opt_out import OptOut
+
+    try:
+        spec = getattr(find_secrets(conn_id), "opt_out", None)
+    except ConnectionsUnavailableError as error:
+        raise ConnectionsUnavailableError(
+            f"Connection {conn_id!r}, which may say how people opt out, cannot be looked up: {error}. "
+            "Try again."
+        ) from error
+    try:
+        OptOut.parse(spec) if spec else None
+    except InvalidCallError as fault:
+        raise ConfigurationError(f"Connection {conn_id!r}: extra {fault.field!r} {fault.rule}.") from fault
+    return deployment.opt_outs(conn_id, spec)
 
 
 def _shared(conn_id: str) -> Any:

@@ -231,6 +231,12 @@
       event.detail.shouldSwap = true;
     }
   });
+  // What was taken is not to be sent again by mistake.
+  document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
+    if (!successful || !elt.matches("form[data-reset]")) return;
+    elt.reset();
+    tell(elt);
+  });
   // A request that has given way to a newer one is no error, though htmx writes it to the console as two.
   document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
     const aborted = xhr.onabort;

@@ -14,7 +14,12 @@ from airflow_provider_voiceinfra.campaigns.reporting.results import (
     Tally,
     contact_results,
 )
-from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, NotFoundError, UnauthorizedError
+from airflow_provider_voiceinfra.exceptions import (
+    ApiUnreachableError,
+    CallNotAllowedError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin
@@ -142,6 +147,7 @@ def test_every_row_has_one_result_whatever_became_of_it(campaign: Campaign) -> N
         "duplicates": 1,
         "do_not_call": 1,
         "withdrawn": 0,
+        "suppressed": 0,
         "placed": 8,
         "answered": 2,
         "voicemail": 2,
@@ -279,3 +285,21 @@ def test_one_in_which_something_else_happened_was_not_refused(campaign: Campaign
     campaign.refuse("one", NotFoundError.default_code)
     happen(campaign)
     assert campaign.refusal() is None
+
+
+def test_contacts_that_were_suppressed_while_it_ran_are_told_apart_from_its_own_list(
+    campaign: Campaign,
+) -> None:
+    campaign.load("suppressed", "before a redial", do_not_call="to_number is on the do-not-call list")
+    campaign.refuse("suppressed", CallNotAllowedError.SUPPRESSED)
+    campaign.place("before a redial", 1, "voicemail")
+    campaign.refuse("before a redial", CallNotAllowedError.SUPPRESSED, 2)
+
+    results, summary = campaign.results()
+
+    assert [(result.outcome, result.reason) for result in results] == [
+        ("do_not_call", "said suppressed"),
+        ("voicemail", "not called again: said suppressed"),
+        ("do_not_call", "to_number is on the do-not-call list"),
+    ]
+    assert (summary["contacts"], summary["do_not_call"], summary["suppressed"]) == (3, 2, 1)

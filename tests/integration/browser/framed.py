@@ -10,6 +10,7 @@ from playwright.sync_api import Frame, Locator, Page, expect
 
 CALLS = ("Browse", "VoiceInfra Calls")
 CAMPAIGNS = ("Browse", "VoiceInfra Campaigns")
+SUPPRESSIONS = ("Browse", "VoiceInfra Suppressions")
 SETUP = ("Admin", "VoiceInfra Setup")
 
 

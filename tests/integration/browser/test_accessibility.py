@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
 from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import CALLS, open_from_menu, rows
 from tests.integration.browser.visits import accessibility_violations
@@ -80,6 +81,10 @@ def places(deployment: Deployment) -> Places:
         calls.place(dag_id=DAG, run_id="night")
     origin = CallOrigin(dag_id=DAG, run_id="night", task_id="call", map_index=-1)
     ledger.campaigns.take(campaign, conn_id=CONN, origin=origin)
+    # Of a connection that nobody calls through.
+    numbers = [f"+1415555{number:04}" for number in range(100, 160)]
+    ledger.suppressions.add(Suppression(number, "elsewhere", "Asked by mail.") for number in numbers)
+    ledger.suppressions.add([Suppression("+14155550199", "elsewhere", source="webhook", added_by="call_1")])
     body = json.dumps({"event": "call.started", "call_id": f"call-{OURS}"}).encode()
     keep_delivery(ledger, body, conn_id=CONN, reason="another event", event="call.started")
     [kept] = [one for one in ledger.deliveries.kept() if one.body == body]
@@ -89,6 +94,7 @@ def places(deployment: Deployment) -> Places:
         "unknown call": f"calls?dag_id={DAG}&state=unknown",
         "campaigns": f"campaigns?text={campaign}",
         "campaign": f"campaign?id={campaign}",
+        "suppressions": "suppressions?over=true",
         "setup": "setup",
         "kept delivery": f"setup?show={kept.id}",
         "run": f"run?dag_id={DAG}&run_id=night",
@@ -96,7 +102,17 @@ def places(deployment: Deployment) -> Places:
     return Places({name: f"voiceinfra/ui/{page}" for name, page in pages.items()})
 
 
-NAMES = ("calls", "call", "unknown call", "campaigns", "campaign", "setup", "kept delivery", "run")
+NAMES = (
+    "calls",
+    "call",
+    "unknown call",
+    "campaigns",
+    "campaign",
+    "suppressions",
+    "setup",
+    "kept delivery",
+    "run",
+)
 
 
 def show(page: Page, places: Places, name: str) -> None:

@@ -60,10 +60,22 @@ TABLE = (
     Access("GET", "/ui/run?dag_id={dag}&run_id={run}", everybody(200)),
     Access("GET", "/ui/static/pages.css", everybody(200)),
     Access("GET", "/ui/setup", at_least(OP)),
+    Access("GET", "/ui/suppressions", at_least(OP)),
+    # As a change, though it is none: a whole number stands in no address.
+    Access("POST", "/ui/suppressions/find", at_least(OP), {"number": "+14155550123"}),
     # What changes something.
     Access("POST", "/ui/campaign/cancel", at_least(USER), {"id": "{campaign}"}),
     Access("POST", "/ui/campaign/resume", at_least(USER), {"id": "{campaign}"}),
     Access("POST", "/ui/setup/check", at_least(OP), {"conn_id": "voiceinfra_default"}),
     Access("POST", "/ui/setup/test", at_least(OP), {"conn_id": "voiceinfra_default"}),
     Access("POST", "/ui/setup/replay", at_least(OP), {"id": "{delivery}"}),
+    Access(
+        "POST",
+        "/ui/suppressions/add",
+        at_least(OP),
+        {"number": "+14155550144", "conn_id": "voiceinfra_default"},
+    ),
+    Access("POST", "/ui/suppressions/add", at_least(OP), {"number": "+14155550145"}),
+    Access("POST", "/ui/suppressions/import", at_least(OP), {"numbers": "+14155550146"}),
+    Access("POST", "/ui/suppressions/remove", at_least(OP), {"id": "{suppression}"}),
 )

@@ -44,6 +44,12 @@ class FakeVisitor:
     def may_edit_connection(self, conn_id: str) -> bool:
         return self.editable_connections is None or conn_id in self.editable_connections
 
+    def may_edit_connections(self) -> bool:
+        return self.editable_connections is None
+
+    def may_read_connections(self) -> bool:
+        return self.connections is None
+
     def readable_dags(self, dag_ids: Collection[str]) -> set[str]:
         return {one for one in dag_ids if self.dags is None or one in self.dags}
 

@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route
 
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
 from airflow_provider_voiceinfra.web.pages.addresses import seal
 from tests.support.completions import keep_delivery
 from tests.web.pages import access
@@ -23,6 +24,7 @@ from tests.web.pages.reading import elements_of, links_of, text_of
 VISITORS = {access.NOBODY: None, access.VIEWER: VIEWER, access.USER: USER, access.OP: OP, access.ADMIN: OP}
 CAMPAIGN = "campaign-of-the-tests"
 NUMBER = "+14155550123"
+SUPPRESSED = "+14155550147"
 RECORD = {"summary": "A summary.", "transcript": "Agent: a transcript."}
 BODY = b'{"event": "call.started", "call_id": "call_of_a_delivery"}'
 
@@ -37,13 +39,21 @@ def places(ledger: CallLedger, calls: Calls) -> dict[str, str]:
     ledger.campaigns.take(CAMPAIGN, conn_id="voiceinfra_default", origin=origin)
     keep_delivery(ledger, BODY, conn_id="voiceinfra_default", reason="another event", event="call.started")
     [delivery] = ledger.deliveries.kept()
+    ledger.suppressions.add([Suppression(SUPPRESSED, reason="A reason.")])
+    [suppression] = ledger.suppressions.of_number(SUPPRESSED)
     return {
         "key": seal(entry.key_hash),
         "campaign": CAMPAIGN,
         "dag": "outreach",
         "run": "run_1",
         "delivery": str(delivery.id),
+        "suppression": str(suppression.id),
     }
+
+
+@pytest.fixture(autouse=True)
+def _connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_VOICEINFRA_DEFAULT", '{"conn_type": "voiceinfra", "password": "key"}')
 
 
 def ask(
@@ -72,7 +82,18 @@ def test_each_role_gets_what_the_table_says_and_no_other_method(
 
 def test_visitor_who_is_not_logged_in_gets_no_byte_of_data(client_of: Client, places: dict[str, str]) -> None:
     client = client_of(None)
-    told = (CAMPAIGN, NUMBER, NUMBER[-4:], "outreach", "A summary", "a transcript", "call_1", "call_of_a")
+    told = (
+        CAMPAIGN,
+        NUMBER,
+        NUMBER[-4:],
+        SUPPRESSED[-4:],
+        "A reason",
+        "outreach",
+        "A summary",
+        "a transcript",
+        "call_1",
+        "call_of_a",
+    )
     for one in (*TABLE, Access("GET", "/ui/no_such_page", {}), Access("GET", "/ui/static/none", {})):
         for headers in (OWN, {}, {"HX-Request": "true"}):
             text = ask(client, one, places, headers=headers).text
@@ -156,12 +177,18 @@ def test_nothing_is_changed_for_another_site(
 ) -> None:
     if one.path.endswith("resume"):
         ledger.campaigns.cancel(CAMPAIGN)
-    before = ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)
+    before = state_of(ledger)
     answer = ask(client, one, places, headers=headers)
     assert answer.status_code == 403
-    unknown = {**places, "campaign": "unknown", "delivery": "77"}
+    unknown = {**places, "campaign": "unknown", "delivery": "77", "suppression": "77"}
     assert ask(client, one, unknown, headers=headers).text == answer.text
-    assert (ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True)) == before
+    assert state_of(ledger) == before
+
+
+def state_of(ledger: CallLedger) -> tuple[Any, ...]:
+    """Return what the pages can change."""
+    suppressions = ledger.suppressions.page(only_in_force=False)
+    return ledger.campaigns.get(CAMPAIGN), ledger.deliveries.kept(include_replayed=True), suppressions
 
 
 def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, places: dict[str, str]) -> None:
@@ -186,13 +213,14 @@ def test_every_answer_forbids_what_a_page_does_not_need(client: TestClient, plac
         pytest.param("GET", f"call?key={seal('0' * 64)}", id="GET-call?key"),
         *(("GET", "call?id=call_1"), ("GET", "run?dag_id=d&run_id=r")),
         *(("POST", "campaign/cancel"), ("POST", "campaign/resume")),
+        *(("GET", "suppressions"), ("POST", "suppressions/remove"), ("POST", "suppressions/find")),
     ],
 )
 def test_without_a_ledger_every_page_says_so(
     client_of: Client, method: str, path: str, headers: dict[str, str]
 ) -> None:
     client = client_of(ledger=CallLedger("sqlite:////no/such/folder/ledger.db"))
-    data = {"id": "spring"} if method == "POST" else None
+    data = {"id": "spring", "number": NUMBER} if method == "POST" else None
     answer = client.request(method, path, data=data, headers=OWN | headers)
     assert answer.status_code == 503
     assert "The ledger of calls cannot be used at present" in text_of(answer.text)

@@ -11,6 +11,7 @@ from airflow_provider_voiceinfra.ledger.lists.values import OPEN
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
 from airflow_provider_voiceinfra.masking import Privacy
 from airflow_provider_voiceinfra.web.pages.call.conversation import Turn, conversation
+from airflow_provider_voiceinfra.web.pages.call.permission import Permission
 from airflow_provider_voiceinfra.web.pages.call.record_values import fields_of
 from airflow_provider_voiceinfra.web.pages.call.recordings import origin_of
 from airflow_provider_voiceinfra.web.pages.calls.rows import CallRow, outcome_shown, rows_of
@@ -97,6 +98,13 @@ class CallView:
     def number(self, name: str) -> str | None:
         """Return a field that holds a number, as far as that is shown."""
         return self._privacy.number(self.own(name))
+
+    @cached_property
+    def permission(self) -> Permission | None:
+        """What the rules said of it; ``None`` for one that was not placed from here."""
+        if self.entry is None:
+            return None
+        return Permission(self._scope.ledger, self.entry, shows_rules=self.may_read)
 
     @property
     def given(self) -> dict[str, Any]:

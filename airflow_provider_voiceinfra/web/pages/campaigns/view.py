@@ -9,7 +9,12 @@ from typing import Any, ClassVar
 
 from airflow_provider_voiceinfra.campaigns import outcomes
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
-from airflow_provider_voiceinfra.campaigns.reporting.status import WAITING_WORDS, CampaignStatus, overview
+from airflow_provider_voiceinfra.campaigns.reporting.status import (
+    OUTCOME_WORDS,
+    WAITING_WORDS,
+    CampaignStatus,
+    overview,
+)
 from airflow_provider_voiceinfra.ledger.campaigns.records import SkipReason
 from airflow_provider_voiceinfra.ledger.campaigns.states import CampaignState
 
@@ -153,7 +158,8 @@ def _parts(shown: Mapping[str, Any]) -> Iterator[Part]:
     for name, number, fill in [*numbers, (_UNDER_WAY, shown["active"] or 0, "open")]:
         if number > 0:
             width = min(BAR_WIDTH * number / contacts, BAR_WIDTH - start)
-            yield Part(name, number, f"fill-{fill}", round(start, 2), round(width, 2))
+            word = OUTCOME_WORDS.get(name, name)
+            yield Part(word, number, f"fill-{fill}", round(start, 2), round(width, 2))
             start += width
 
 

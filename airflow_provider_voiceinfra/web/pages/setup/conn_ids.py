@@ -1,15 +1,23 @@
-"""The ids of the connections of type ``voiceinfra`` that there are, as far as the API server can see."""
+"""The ids of the connections of type ``voiceinfra`` that there are, and of those that a visitor may read."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import HTTPException
 
 from airflow_provider_voiceinfra import deployment, teams
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.web.receiver.secrets import stored_names
+
+if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.web.pages.scope import Scope
+    from airflow_provider_voiceinfra.web.pages.visitors import Visitor
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,32 @@ def find_conn_ids(known: Iterable[str]) -> ConnIds:
         defined=frozenset(defined),
         is_complete=stored is not None,
     )
+
+
+def conn_ids_of(scope: Scope, wanted: Set[str] = frozenset()) -> ConnIds:
+    """Return the ids of all connections that there is any trace of.
+
+    :param wanted: ids that are known otherwise.
+    """
+    # Of a secrets backend's connections, those are found that a webhook or a call has named.
+    rejected = {one.conn_id for one in scope.ledger.deliveries.rejections()} - {NO_CONNECTION}
+    return find_conn_ids({*scope.ledger.lists.known_connections(), *rejected, *wanted})
+
+
+def readable_of(visitor: Visitor, every: ConnIds) -> list[str]:
+    """Return those connections that a visitor may read.
+
+    :raises HTTPException: 403, if there is none.
+    """
+    allowed = visitor.readable_connections(every.conn_ids)
+    if not allowed:
+        raise HTTPException(
+            403,
+            "This page is about connections of type voiceinfra, and your Airflow account may read none of "
+            "them. It needs the permission to read connections, which an administrator of Airflow can give; "
+            "in the simple auth manager, the roles op and admin have it.",
+        )
+    return [conn_id for conn_id in every.conn_ids if conn_id in allowed]
 
 
 def _variables() -> Iterator[str]:

@@ -12,16 +12,28 @@ from fastapi.responses import Response
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict, diagnose
 from airflow_provider_voiceinfra.diagnosis.inside import check_connection
 from airflow_provider_voiceinfra.diagnosis.outside import check_deliveries, default_address
-from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
-from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION
 from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
+from airflow_provider_voiceinfra.rules.opt_out import OptOut
 from airflow_provider_voiceinfra.web.pages.rendering import page
 from airflow_provider_voiceinfra.web.pages.routes import CheckRoute, PageRoute
 from airflow_provider_voiceinfra.web.pages.scope import Scope, require_own_page
-from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds, find_conn_ids
-from airflow_provider_voiceinfra.web.pages.setup.view import body_of, findings_of_all, stray_of, views_of
+from airflow_provider_voiceinfra.web.pages.setup.conn_ids import (
+    ConnIds,
+    conn_ids_of,
+    find_conn_ids,
+    readable_of,
+)
+from airflow_provider_voiceinfra.web.pages.setup.view import (
+    body_of,
+    findings_of_all,
+    rules_of_all,
+    stray_of,
+    views_of,
+)
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
+from airflow_provider_voiceinfra.web.receiver.secrets import find_opt_outs
 from airflow_provider_voiceinfra.webhooks.reasons import in_words
 from airflow_provider_voiceinfra.webhooks.receiving import Outcome, replay
 
@@ -58,8 +70,8 @@ def show_setup(
     _require_usable(wanted)
     try:
         scope = Scope.of(request)
-        every = _conn_ids(scope, wanted)
-        conn_ids = _readable(scope.visitor, every)
+        every = conn_ids_of(scope, wanted)
+        conn_ids = readable_of(scope.visitor, every)
         if show is not None:
             return _delivery(request, scope, show)
         stray, kept = stray_of(scope.ledger), _kept(scope, conn_ids, older_than=older_than, replayed=replayed)
@@ -68,7 +80,7 @@ def show_setup(
         # Then this page is needed most: it shows what can be said without.
         log.error("The page Setup can say nothing of webhooks: %s", error)
         every = find_conn_ids(wanted)
-        conn_ids = _readable(request.state.visitor, every)
+        conn_ids = readable_of(request.state.visitor, every)
         return _setup(request, every, conn_ids, None, status=503, stray=None, kept=None)
 
 
@@ -95,7 +107,7 @@ def send_test_delivery(request: Request, conn_id: Annotated[str, Form()]) -> Res
 def replay_delivery(request: Request, id: Annotated[str, Form()]) -> Response:
     """Try a kept delivery again, or all of them."""
     scope = Scope.of(request)
-    conn_ids = _readable(scope.visitor, _conn_ids(scope))
+    conn_ids = readable_of(scope.visitor, conn_ids_of(scope))
     notice = _replay_all(scope, conn_ids) if id == ALL else _replay_one(scope, id)
     return page(request, "_deliveries.html", kept=_kept(scope, conn_ids), notice=notice)
 
@@ -111,28 +123,11 @@ def _setup(
         current="setup",
         is_complete=every.is_complete,
         findings=findings,
+        rules=rules_of_all(),
         views=views_of(request.state.visitor, conn_ids, every, settings, ledger),
         notice=None,
         **shown,
     )
-
-
-def _conn_ids(scope: Scope, wanted: Set[str] = frozenset()) -> ConnIds:
-    # Of a secrets backend's connections, those are found that a webhook or a call has named.
-    rejected = {one.conn_id for one in scope.ledger.deliveries.rejections()} - {NO_CONNECTION}
-    return find_conn_ids({*scope.ledger.lists.known_connections(), *rejected, *wanted})
-
-
-def _readable(visitor: Visitor, every: ConnIds) -> list[str]:
-    allowed = visitor.readable_connections(every.conn_ids)
-    if not allowed:
-        raise HTTPException(
-            403,
-            "This page is about connections of type voiceinfra, and your Airflow account may read none of "
-            "them. It needs the permission to read connections, which an administrator of Airflow can give; "
-            "in the simple auth manager, the roles op and admin have it.",
-        )
-    return [conn_id for conn_id in every.conn_ids if conn_id in allowed]
 
 
 def _require_usable(conn_ids: Set[str]) -> None:
@@ -203,14 +198,14 @@ def _replay_one(scope: Scope, id: str) -> str:
         )
     delivery = _readable_delivery(scope, int(id))
     _require_edit(scope.visitor, delivery.conn_id)
-    receipt = replay(delivery, scope.ledger)
+    receipt = replay(delivery, scope.ledger, _opt_outs({delivery.conn_id})[delivery.conn_id])
     log.info("Delivery %d was replayed by %r: %s", delivery.id, scope.visitor.name, receipt.outcome.value)
     said = {
         Outcome.KEPT: f"still cannot be used, and stays: {in_words(receipt.reason or '')}",
         Outcome.DUPLICATE: "says what the ledger knows already; it is done with",
         Outcome.RECORDED: "is recorded as the completion of its call",
     }
-    return f"Delivery {delivery.id} {said[receipt.outcome]}."
+    return f"Delivery {delivery.id} {said[receipt.outcome]}.{_opted_out(scope, set(receipt.suppressed))}"
 
 
 def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
@@ -220,10 +215,32 @@ def _replay_all(scope: Scope, conn_ids: list[str]) -> str:
     listed = scope.ledger.deliveries.listed(editable, limit=MOST_REPLAYED)
     # In the order in which they came; one may be purged meanwhile.
     found = map(scope.ledger.deliveries.get, [one.id for one in reversed(listed)])
-    outcomes = [replay(delivery, scope.ledger).outcome for delivery in found if delivery is not None]
-    used = sum(outcome is not Outcome.KEPT for outcome in outcomes)
-    log.info("%d deliveries were replayed by %r; %d of use", len(outcomes), scope.visitor.name, used)
-    notice = f"{len(outcomes)} tried again: {used} could be used, {len(outcomes) - used} stay as they are."
+    opt_outs = _opt_outs({one.conn_id for one in listed})
+    receipts = [replay(one, scope.ledger, opt_outs[one.conn_id]) for one in found if one is not None]
+    used = sum(receipt.outcome is not Outcome.KEPT for receipt in receipts)
+    log.info("%d deliveries were replayed by %r; %d of use", len(receipts), scope.visitor.name, used)
+    notice = f"{len(receipts)} tried again: {used} could be used, {len(receipts) - used} stay as they are."
+    notice += _opted_out(scope, {number for receipt in receipts for number in receipt.suppressed})
     if len(listed) < MOST_REPLAYED:
         return notice
     return f"{notice} These were the newest; `airflow voiceinfra deliveries --replay all` tries every one."
+
+
+def _opt_outs(conn_ids: Set[str]) -> dict[str, tuple[OptOut, ...]]:
+    """Return what in a record says that the person must not be called again, for each connection."""
+    try:
+        return {conn_id: find_opt_outs(conn_id) for conn_id in conn_ids}
+    except VoiceInfraError as error:
+        raise HTTPException(
+            409, f"Nothing was done, or somebody who opted out could be missed. {error}"
+        ) from None
+
+
+def _opted_out(scope: Scope, numbers: Set[str]) -> str:
+    """Return what there is to say of people who opted out in what was replayed, as a further sentence."""
+    if not numbers:
+        return ""
+    said = " Who opted out in it is not called any more."
+    if scope.ledger.suppressions.await_last_requests(sorted(numbers), patience=PATIENCE):
+        return said
+    return f"{said} A call to such a number is being placed at this moment, and may ring; it is the last."

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 
 from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
+from airflow_provider_voiceinfra.deployment import deployment_rules
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
 from airflow_provider_voiceinfra.diagnosis.inside import (
     check_connection,
     check_ledger,
+    check_rules,
     check_settings,
     check_webhook_secret,
 )
@@ -18,10 +20,12 @@ from airflow_provider_voiceinfra.diagnosis.outside import (
     default_address,
     webhook_url,
 )
+from airflow_provider_voiceinfra.exceptions import ConfigurationError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.lists.values import NO_CONNECTION, LastRejection
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.webhooks.records import KeptDelivery
+from airflow_provider_voiceinfra.rules.words import RuleInWords, rules_in_words
 from airflow_provider_voiceinfra.settings import Settings
 from airflow_provider_voiceinfra.web.pages.setup.conn_ids import ConnIds
 from airflow_provider_voiceinfra.web.pages.visitors import Visitor
@@ -66,6 +70,7 @@ class ConnectionView:
     :param element: what its elements are called, since ids of connections may hold anything.
     :param webhook_url: for the vendor's dashboard.
     :param findings: what can be seen without sending anything.
+    :param rules: what is set for it; ``None`` if it cannot be read.
     :param last: its newest completion.
     :param rejection: the last webhook that was rejected.
     :param may_edit: whether the visitor may test it.
@@ -75,6 +80,7 @@ class ConnectionView:
     element: str
     webhook_url: str
     findings: list[Finding]
+    rules: list[RuleInWords] | None
     last: CompletionEntry | None
     rejection: LastRejection | None
     may_edit: bool
@@ -97,7 +103,17 @@ def findings_of_all() -> tuple[list[Finding], Settings | None]:
     findings = [found]
     if settings:
         findings.append(check_ledger(settings)[0])
+        faulty = check_rules(None)
+        findings += [faulty] if faulty.verdict is Verdict.FAILED else []
     return [*findings, check_default_address()], settings
+
+
+def rules_of_all() -> list[RuleInWords] | None:
+    """Return the rules that hold for every connection; ``None`` if they cannot be read."""
+    try:
+        return rules_in_words(deployment_rules())
+    except ConfigurationError:
+        return None
 
 
 def views_of(
@@ -116,12 +132,14 @@ def views_of(
     """
     rejected = {one.conn_id: one for one in ledger.deliveries.rejections()} if ledger else {}
     address = default_address()
+    seen = {conn_id: _seen(conn_id, every, settings) for conn_id in conn_ids}
     return [
         ConnectionView(
             conn_id=conn_id,
             element=f"c{number}",
             webhook_url=webhook_url(address, conn_id),
-            findings=_findings(conn_id, every, settings),
+            findings=seen[conn_id][0],
+            rules=seen[conn_id][1],
             last=ledger.lists.last_completion(conn_id) if ledger else None,
             rejection=rejected.get(conn_id),
             may_edit=visitor.may_edit_connection(conn_id),
@@ -136,13 +154,17 @@ def stray_of(ledger: CallLedger) -> tuple[LastRejection, str] | None:
     return (found, _FOR_UNKNOWN) if found else None
 
 
-def _findings(conn_id: str, every: ConnIds, settings: Settings | None) -> list[Finding]:
+def _seen(
+    conn_id: str, every: ConnIds, settings: Settings | None
+) -> tuple[list[Finding], list[RuleInWords] | None]:
+    """Return what can be said of a connection without sending anything, and its rules."""
     found, connection = check_connection(conn_id)
-    if connection is None and conn_id == DEFAULT_CONN_ID and every.defined and conn_id not in every.defined:
-        return [Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)]
-    if connection and settings:
-        return [found, check_webhook_secret(connection, settings)]
-    return [found]
+    if connection is None:
+        if conn_id == DEFAULT_CONN_ID and every.defined and conn_id not in every.defined:
+            found = Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)
+        return [found], None
+    findings = [found, check_webhook_secret(connection, settings)] if settings else [found]
+    return findings, rules_in_words(connection.rules)
 
 
 def body_of(delivery: KeptDelivery) -> str:

@@ -285,6 +285,17 @@ class TestOne:
             ("fill-open", "412.0", "8.0"),
         ]
 
+    def test_who_was_suppressed_while_it_ran_is_counted_and_named(self, site: Site) -> None:
+        site.begin(outcomes={"answered": 300, "do_not_call": 7}, skipped={"do_not_call": 5})
+        text = site.text()
+        assert "7 suppressed" in text
+        assert "5 on the do-not-call list" in text
+
+    def test_who_waits_for_the_window_and_who_for_the_cap_is_told(self, site: Site) -> None:
+        site.begin(waiting={"window": 312, "call_cap": 1})
+        assert "312 contacts wait until their calling window opens." in site.text()
+        assert "1 contact waits since their number was called as often as the cap allows." in site.text()
+
     def test_the_bar_never_grows_beyond_its_end(self, site: Site) -> None:
         site.begin(contacts=10, outcomes={"answered": 9, "failed": 8}, active=5)
         parts = [one for one in elements_of(site.shown(), "rect") if one.get("x") is not None]

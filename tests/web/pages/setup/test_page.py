@@ -547,3 +547,65 @@ def test_setting_that_cannot_be_used_is_named(client_of: Client, monkeypatch: py
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     told = shown(client_of(ledger=None, settings=None), "setup", 503)
     assert "failed settings : The ledger is a SQLite file, but CeleryExecutor" in told
+
+
+def test_rules_are_shown_in_words_and_as_they_were_written(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown(client, "setup")
+    assert "None is set in [voiceinfra]" in text
+    assert "None is set on this connection" in text
+
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", "mon-fri 09:00-20:00")
+    rules = {
+        "call_cap": "3/24h",
+        "exempt_numbers": "+14155550100",
+        "opt_out": "a = 1",
+        "require_consent": True,
+    }
+    connect(extra={"webhook_secret": SECRET, **rules})
+    text = shown(client, "setup")
+    assert "Monday to Friday 09:00 to 20:00; by the clock where the person is mon-fri 09:00-20:00" in text
+    assert "Call cap at most 3 calls to one number in any 24 hours 3/24h" in text
+    assert "1 number is exempt" in text
+    assert "who says so in a call is called no more: a = 1" in text
+    assert "nobody is called without a reference to their consent" in text
+    assert "5550100" not in text
+
+
+def test_rules_that_cannot_be_read_are_named_with_the_remedy(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALL_CAP", "often")
+    connect(extra={"webhook_secret": SECRET, "calling_window": "9 to 5"})
+    text = shown(client, "setup")
+    assert "failed rules : [voiceinfra] call_cap 'often' is none; write calls and a span" in text
+    assert "Nobody can be called until this works." in text
+    assert "Connection 'voiceinfra_default': extra 'calling_window'" in text
+    assert "Rules for every connection" not in text
+
+
+def test_replayed_opt_out_suppresses(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
+    connect(extra={"webhook_secret": SECRET, "opt_out": "extracted_data.opt_out = true"})
+    body = completion_body("call_1", to_number="+14155550123", extracted_data={"opt_out": True})
+    keep_delivery(ledger, body, conn_id="voiceinfra_default", reason="another event")
+    [kept] = ledger.deliveries.kept()
+
+    answer = client.post("setup/replay", data={"id": str(kept.id)}, headers=OWN)
+
+    assert "Who opted out in it is not called any more." in text_of(answer.text)
+    assert [one.number for one in ledger.suppressions.page()] == ["+14155550123"]
+
+
+def test_nothing_is_replayed_while_nobody_knows_how_people_opt_out(
+    client: TestClient, connect: Connect, ledger: CallLedger
+) -> None:
+    connect(extra={"webhook_secret": SECRET, "opt_out": "extracted_data.opt_out"})
+    keep_delivery(ledger, completion_body("call_1"), conn_id="voiceinfra_default", reason="another event")
+
+    for id_ in (str(ledger.deliveries.kept()[0].id), "all"):
+        answer = client.post("setup/replay", data={"id": id_}, headers=OWN)
+        assert answer.status_code == 409
+        assert "Nothing was done" in answer.text
+        assert "extra &#39;opt_out&#39;" in answer.text
+    assert ledger.completion("call_1") is None

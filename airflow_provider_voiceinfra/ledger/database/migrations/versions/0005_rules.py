@@ -76,6 +76,7 @@ def _create_tables() -> None:
         ),
         sa.Column("number_hash", sa.String(HASH_DIGITS), nullable=False),
         sa.Column("number", PersonalText(64)),
+        sa.Column("number_end", sa.String(4)),
         sa.Column("conn_id", sa.String(250)),
         sa.Column("reason", sa.Text()),
         sa.Column("source", sa.String(16), nullable=False),
@@ -85,6 +86,7 @@ def _create_tables() -> None:
         sa.Column("removed_at", UtcDateTime()),
     )
     op.create_index("ix_voiceinfra_suppressions_number", "voiceinfra_suppressions", ["number_hash"])
+    op.create_index("ix_voiceinfra_suppressions_number_end", "voiceinfra_suppressions", ["number_end", "id"])
     op.create_table(
         "voiceinfra_rules",
         sa.Column("id", sa.String(32), primary_key=True),

@@ -1,0 +1,55 @@
+"""Finds who opted out in calls whose records are stored, by what ``opt_out`` says now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.records import CompletionEntry
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression, SuppressionSource
+from airflow_provider_voiceinfra.rules.opt_out import OptOut
+from airflow_provider_voiceinfra.web.receiver.secrets import find_opt_outs
+
+_AT_ONCE = 100  # records, each of which may have many kilobytes
+REASON = "the person opted out in a call; found in its record later"
+
+
+def opted_out(ledger: CallLedger, since: datetime, conn_id: str | None) -> tuple[int, list[Suppression]]:
+    """Return how many records were looked at, and the suppressions that they ask for.
+
+    :param since: only records that came since then.
+    :param conn_id: only records of this connection.
+    :raises ConfigurationError: if ``opt_out`` of the deployment or of a connection cannot be read.
+    """
+    looked_at = 0
+    found: dict[str, Suppression] = {}
+    said: dict[str, tuple[OptOut, ...]] = {}
+    for entry in _records(ledger, since):
+        if conn_id not in (None, entry.conn_id):
+            continue
+        looked_at += 1
+        if entry.conn_id not in said:
+            said[entry.conn_id] = find_opt_outs(entry.conn_id)
+        record = entry.record() if said[entry.conn_id] else None
+        if record is None or not any(one.is_in(record.payload) for one in said[entry.conn_id]):
+            continue
+        call = ledger.call_by_id(entry.call_id)
+        for number in (record.text("to_number"), call.to_number if call else None):
+            if number:
+                found.setdefault(number, _suppression(number, entry.call_id))
+    return looked_at, list(found.values())
+
+
+def _records(ledger: CallLedger, since: datetime) -> Iterator[CompletionEntry]:
+    """Yield completions with their bodies, some at a time, each time in a transaction of its own."""
+    after = ledger.sequence_before(since)
+    while listed := ledger.completions_after(after, limit=_AT_ONCE):
+        after = listed[-1].sequence
+        # One may have been purged meanwhile.
+        wanted = [entry.call_id for entry in listed if entry.received_at >= since]
+        yield from ledger.completions(wanted).values()
+
+
+def _suppression(number: str, call_id: str) -> Suppression:
+    return Suppression(number, reason=REASON, source=SuppressionSource.WEBHOOK.value, added_by=call_id)

@@ -1,0 +1,1 @@
+"""The page of numbers that must not be called: lists, adds, imports and removes them; calls nobody."""
