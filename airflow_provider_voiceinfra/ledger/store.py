@@ -55,8 +55,8 @@ class CallLedger(CallsLedger, CompletionsLedger):
     """The ledger of calls and completions in one SQL database; its parts know the rest.
 
     ``campaigns`` are campaigns and their contacts, ``deliveries`` webhooks that are no completions, ``lists``
-    what pages show, ``suppressions`` who must not be called, ``rules`` what allowed a call, ``history`` what is
-    kept of calls as proof. Creating one opens nothing; the first use connects, and creates or upgrades the
+    what pages show, ``suppressions`` who must not be called, ``rules`` what allowed a call, ``history`` what
+    is kept of calls as proof. Creating one opens nothing; the first use connects, and creates or upgrades the
     tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
