@@ -34,6 +34,7 @@ class Settings:
     :param poll_interval: seconds between two looks of a watcher at the ledger.
     :param allow_unsigned_webhooks: whether a connection without a webhook secret takes any webhook.
     :param max_webhook_bytes: largest body of a webhook, in bytes.
+    :param encrypt_ledger: whether what is personal is encrypted in the ledger, if Airflow has a Fernet key.
     :param retention_days: age in days at which ``airflow voiceinfra purge`` deletes; 0 keeps everything.
     """
 
@@ -42,6 +43,7 @@ class Settings:
     allow_unsigned_webhooks: bool = False
     max_webhook_bytes: int = 1_048_576
     retention_days: int = 0
+    encrypt_ledger: bool = True
 
 
 def load_settings() -> Settings:
@@ -66,6 +68,15 @@ def load_settings() -> Settings:
             f"[{SECTION}] retention_days must be 0 or more, not {settings.retention_days}."
         )
     return settings
+
+
+def fernet_keys() -> tuple[str, ...]:
+    """Return the keys of ``[core] fernet_key``, the one that encrypts first; none if it is not set."""
+    from airflow.sdk.configuration import conf
+
+    text = str(conf.get("core", "fernet_key", fallback="") or "").strip()
+    # Where no key was ever made, what stands for it in Airflow's defaults is left as it is.
+    return () if text == "{FERNET_KEY}" else tuple(filter(None, (key.strip() for key in text.split(","))))
 
 
 def _value(conf: Any, setting: Field[Any]) -> Any:

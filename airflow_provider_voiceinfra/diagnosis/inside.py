@@ -14,6 +14,7 @@ from airflow_provider_voiceinfra.connection import (
     LEAST_SECRET_LENGTH,
     VoiceInfraConnection,
 )
+from airflow_provider_voiceinfra.deployment import ledger_of
 from airflow_provider_voiceinfra.diagnosis.findings import TYPE_A_SECRET, Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
 from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, short_secret, unknown_extras
@@ -109,10 +110,8 @@ def check_settings() -> tuple[Finding, Settings | None]:
 
 def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
     """Open the ledger, write to it, and undo that."""
-    from airflow_provider_voiceinfra.ledger import CallLedger
-
     try:
-        ledger = CallLedger(settings.sql_alchemy_conn)
+        ledger = ledger_of(settings)
         revision = ledger.check()
     except (ConfigurationError, LedgerError) as error:
         remedy = (
