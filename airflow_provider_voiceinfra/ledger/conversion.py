@@ -69,6 +69,11 @@ class EncryptionState:
 class EncryptionLedger(LedgerPart):
     """``ledger.encryption``: encrypts what is there, or decrypts it, and rotates keys."""
 
+    @property
+    def is_on(self) -> bool:
+        """Whether this process encrypts new values."""
+        return self._database.encryption.is_on
+
     def state(self) -> EncryptionState:
         """Return how far the encryption is."""
         with self._database.reading() as connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -301,3 +303,66 @@ def test_webhooks_are_stored_between_two_steps(ledger_url: str) -> None:
 
     assert sum(ledger.encryption.rewrite(pause=store)) == MANY * 2
     assert set(stored) == {"new"}
+
+
+REWRITER = """
+import sys
+from airflow_provider_voiceinfra.ledger import CallLedger, conversion
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
+
+conversion.AT_ONCE = 4
+ledger = CallLedger(sys.argv[1], encryption=Encryption((sys.argv[2],)))
+ledger.encryption.rotate(data_key=True)
+waiting = lambda seconds: (print("between two steps", flush=True), sys.stdin.readline())
+print(sum(ledger.encryption.rewrite(pause=waiting)), flush=True)
+"""
+
+
+def test_rotation_that_is_killed_is_gone_on_with_by_the_next_process(ledger_url: str) -> None:
+    ledger = opened(ledger_url, KEY)
+    place_many(ledger)
+    command = [sys.executable, "-c", REWRITER, ledger_url, KEY]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "between two steps\n"
+        process.kill()
+    assert transcripts(ledger) == SAID
+    process = subprocess.run(command, input="\n" * MANY, capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines()[-1] == str(MANY * 2 - AT_ONCE)
+    assert len(key_ids(ledger)) == 2
+    assert transcripts(ledger) == SAID
+
+
+WRAPPER = """
+import sys
+from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
+from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
+
+ledger = CallLedger(sys.argv[1], encryption=Encryption((sys.argv[2],)))
+print("ready", flush=True)
+sys.stdin.readline()
+ledger.take_in([Arrival(sys.argv[3].encode(), "conn", reason="not_json")])
+"""
+
+
+def test_processes_that_wrap_the_keys_together_have_the_same(ledger_url: str) -> None:
+    bodies = ["first", "second", "third"]
+    commands = [[sys.executable, "-c", WRAPPER, ledger_url, KEY, body] for body in bodies]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    for process in processes:
+        process.communicate()
+    ledger = opened(ledger_url, KEY)
+    assert sorted(kept.body.decode() for kept in ledger.deliveries.kept()) == bodies
+    assert len(key_ids(ledger)) == 1
