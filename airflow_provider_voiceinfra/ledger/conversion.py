@@ -120,13 +120,13 @@ class EncryptionLedger(LedgerPart):
 
         :param pause: lets as many seconds pass as others are to have the database for.
         """
-        target = self._begin()
+        self._begin()
         while True:
             with self._database.reading() as connection:
-                begun = _now(connection)
+                begun, target = _now(connection), self._database.keyring.current
             found = 0
             for table in _TABLES:
-                for number in self._rewrite(table, target, pause):
+                for number in self._rewrite(table, pause):
                     found += number
                     yield number
             if not found:
@@ -153,8 +153,8 @@ class EncryptionLedger(LedgerPart):
             finally:
                 connection.close()
 
-    def _begin(self) -> str | None:
-        """See that all processes go over to what is wanted; return the id of the data key, if one is."""
+    def _begin(self) -> None:
+        """See that all processes go over to what is wanted."""
         encryption = self._database.encryption
         with self._database.writing() as connection:
             rows = keys.lock_keys(connection)
@@ -163,17 +163,18 @@ class EncryptionLedger(LedgerPart):
                 keys.add_data_key(connection, encryption)
             elif not encryption.is_on and current is not None and current.value:
                 keys.note(connection, keys.CURRENT, "")
-        return self._database.reload_keys().current
+        self._database.reload_keys()
 
-    def _rewrite(self, table: Table, target: str | None, pause: Callable[[float], object]) -> Iterator[int]:
+    def _rewrite(self, table: Table, pause: Callable[[float], object]) -> Iterator[int]:
         """Rewrite the rows of a table that need it; yield how many did, some at a time."""
         key = tuple_(*table.primary_key.columns)
         columns = list(table.primary_key.columns)
-        needs = _needs(table, target)
-        looked_at = select(*columns, needs.label("needs")).order_by(*columns).limit(AT_ONCE)
-        window = looked_at
+        after: list[ColumnElement[bool]] = []
         while True:
-            rows = self._database.rows(window)
+            # Somebody else may rotate the data key meanwhile.
+            needs = _needs(table, self._database.keyring.current)
+            window = select(*columns, needs.label("needs")).where(*after).order_by(*columns)
+            rows = self._database.rows(window.limit(AT_ONCE))
             number = sum(bool(row.needs) for row in rows)
             if number:
                 first, last = (_place(columns, row) for row in (rows[0], rows[-1]))
@@ -185,7 +186,7 @@ class EncryptionLedger(LedgerPart):
                 yield number
             if len(rows) < AT_ONCE:
                 return
-            window = looked_at.where(key > _place(columns, rows[-1]))
+            after = [key > _place(columns, rows[-1])]
 
     def _end(self, target: str | None, begun: datetime) -> None:
         """Store that nothing is left, if a search that began at this moment can be relied on."""

@@ -366,3 +366,20 @@ def test_processes_that_wrap_the_keys_together_have_the_same(ledger_url: str) ->
     ledger = opened(ledger_url, KEY)
     assert sorted(kept.body.decode() for kept in ledger.deliveries.kept()) == bodies
     assert len(key_ids(ledger)) == 1
+
+
+def test_two_that_rotate_at_the_same_time_come_to_an_end(ledger_url: str) -> None:
+    ledger = opened(ledger_url, KEY)
+    place_many(ledger)
+    beside = CallLedger(ledger_url, encryption=Encryption((KEY, OTHER_KEY)))
+    ledger.encryption.rotate(data_key=True)
+    rewriting = ledger.encryption.rewrite(pause=lambda seconds: None)
+    next(rewriting)
+    rewrite(beside)
+    let_grace_pass(beside)
+    rewrite(beside)
+    beside.encryption.rotate(data_key=True)
+    rewrite(beside)
+    ledger._database.reload_keys()  # as it does within a minute
+    assert sum(rewriting) == 0
+    assert transcripts(opened(ledger_url, KEY)) == SAID

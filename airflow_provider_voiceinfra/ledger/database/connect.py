@@ -129,8 +129,13 @@ class Database:
     @contextmanager
     def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
         with _errors_for_people():
-            self._prepare()
-            connection, transaction = self._begin(writing, unhurried)
+            while True:
+                self._prepare()
+                connection, transaction = self._begin(writing, unhurried)
+                # If it was paused before the transaction began, its data key may be deleted by now.
+                if not (writing and self._keys_are_old()):
+                    break
+                connection.close()
             with connection, transaction:
                 yield connection
 
@@ -166,7 +171,7 @@ class Database:
                 self._take_keys(keys.load(self.engine, self._pool, self.encryption))
                 self._ready = True
             elif self._keys_are_old():
-                self.reload_keys(wrapping=True)
+                self._take_keys(keys.load(self.engine, self._pool, self.encryption))
         finally:
             self._lock.release()
 
@@ -174,14 +179,11 @@ class Database:
         # By the wall clock, which goes on while a process or its host is paused, and if it is set back.
         return abs(time.time() - self._keys_read_at) > KEYS_AGE
 
-    def reload_keys(self, *, wrapping: bool = False) -> Keyring:
-        """Read the ledger's keys anew, which this process uses from then on.
-
-        :param wrapping: whether keys that are plain may be wrapped; not within a transaction.
-        """
+    def reload_keys(self) -> Keyring:
+        """Read the ledger's keys anew, which this process uses from then on; also within a transaction."""
         # Through a connection of its own: all others may be in use, and wait for this.
         spare = _engine(self._url, self._pool, poolclass=NullPool)
-        self._take_keys(keys.load(spare, self._pool, self.encryption, wrapping=wrapping))
+        self._take_keys(keys.load(spare, self._pool, self.encryption, wrapping=False))
         return self.keyring
 
     @property

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -313,3 +314,22 @@ def test_every_table_with_personal_data_is_known_to_the_conversion() -> None:
     names = {"calls", "completions", "deliveries", "contacts", "suppressions", "rules"}
     assert {table.name.removeprefix("voiceinfra_") for table in _TABLES} == names
     assert len(metadata.tables) == 10
+
+
+def test_process_that_was_paused_before_its_transaction_reads_the_keys_first(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(ledger_url, encryption=WITH_KEY)
+    database.rows(select(stored_keys))
+    begin = database._begin
+
+    def paused(writing: bool, unhurried: bool) -> Any:
+        begun = begin(writing, unhurried)
+        monkeypatch.setattr(database, "_begin", begin)
+        database._keys_read_at = float("-inf")  # as if a long time had passed
+        return begun
+
+    monkeypatch.setattr(database, "_begin", paused)
+    with database.writing():
+        assert database._keys_read_at > 0
+    database.engine.dispose()
