@@ -124,6 +124,12 @@ _OPTIONS = {
     "max_webhook_bytes": _option(
         "integer", "1048576", "Largest body of a webhook, in bytes; a larger one is answered 413."
     ),
+    "encrypt_ledger": _option(
+        "boolean",
+        "True",
+        "Whether phone numbers, requests, records and contacts are encrypted in the ledger, with Airflow's "
+        "[core] fernet_key if there is one. All that opens the ledger must say the same.",
+    ),
     "retention_days": _option(
         "integer",
         "0",

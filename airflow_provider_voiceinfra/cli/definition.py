@@ -22,9 +22,13 @@ _CODE = "airflow_provider_voiceinfra.cli"
 CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
 
-def _arg(*flags: str, help: str, **options: Any) -> Arg:
+def _shown(help: str) -> str:
     # Airflow takes help for markup, in which [api] is a style and is not shown.
-    return Arg(flags, help=help.replace("[", r"\["), **options)
+    return help.replace("[", r"\[")
+
+
+def _arg(*flags: str, help: str, **options: Any) -> Arg:
+    return Arg(flags, help=_shown(help), **options)
 
 
 def _flag(name: str, help: str) -> Arg:
@@ -46,8 +50,8 @@ def _command(
     """
     return ActionCommand(
         name=name or code.partition(".")[0],
-        help=help,
-        description=description,
+        help=_shown(help),
+        description=description and _shown(description),
         func=lazy_load_command(f"{_CODE}.{code}"),
         args=(*args, ARG_VERBOSE),
     )
@@ -213,6 +217,29 @@ _PURGE = _command(
         "remains of a call is what keeps it from being dialled again. Cannot be undone."
     ),
 )
+_ENCRYPT = _command(
+    "encryption.encrypt",
+    "Encrypt what the ledger holds unencrypted, while it is used",
+    _flag("--status", "Only say how many rows there are left; reads the whole ledger"),
+    _flag("--vacuum", "Write a SQLite file anew afterwards, without remains; nothing is stored meanwhile"),
+    name="encrypt",
+    description=(
+        "Encrypts rows that were stored before there was a [core] fernet_key, some at a time; calls and "
+        "webhooks go on. Can be stopped at any moment and run again. With [voiceinfra] encrypt_ledger off, "
+        "it decrypts them."
+    ),
+)
+_ROTATE_KEY = _command(
+    "encryption.rotate_key",
+    "Wrap the ledger's keys by the first key of [core] fernet_key",
+    _flag("--data", "Also make a new data key, and encrypt every row anew under it"),
+    name="rotate-key",
+    description=(
+        "Run it while [core] fernet_key names the new key before the former one, as for `airflow "
+        "rotate-fernet-key`. Takes a moment; with --data as long as there are rows. Can be stopped at any "
+        "moment and run again."
+    ),
+)
 _DB = GroupCommand(
     name="db",
     help="Manage the ledger's database",
@@ -240,6 +267,8 @@ def get_commands() -> list[CLICommand]:
                 _UNSUPPRESS,
                 _SUPPRESSIONS,
                 _PURGE,
+                _ENCRYPT,
+                _ROTATE_KEY,
                 _DB,
             ),
         )
