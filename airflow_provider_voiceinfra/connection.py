@@ -29,16 +29,8 @@ _ACCOUNT_DIGITS = 32
 # The scheme is for connection URIs, which have no other place for it.
 SCHEME = "scheme"
 RULES = ("calling_window", "call_cap", "opt_out", "exempt_numbers", "require_consent")
-EXTRAS = (
-    "webhook_secret",
-    "agent_id",
-    "from_number",
-    "timeout",
-    "max_calls_per_second",
-    "account",
-    *RULES,
-    SCHEME,
-)
+_OF_THE_API = ("webhook_secret", "agent_id", "from_number", "timeout", "max_calls_per_second", "account")
+EXTRAS = (*_OF_THE_API, *RULES, SCHEME)
 # What people call extras that are not near enough to their names.
 _OTHER_NAMES = {
     **dict.fromkeys(("secret", "signing_secret", "hmac_secret"), "webhook_secret"),

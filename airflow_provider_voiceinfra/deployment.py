@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnecti
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, quoted
-from airflow_provider_voiceinfra.settings import SECTION, load_settings
+from airflow_provider_voiceinfra.settings import SECTION, Settings, fernet_keys, load_settings
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -43,10 +43,21 @@ def open_ledger(pool: Pool = SHARED) -> CallLedger:
     :param pool: the connections to use; if not set, those that most of this process shares.
     :raises ConfigurationError: if the setting cannot be used.
     """
+    return ledger_of(load_settings(), pool)
+
+
+def ledger_of(settings: Settings, pool: Pool = SHARED) -> CallLedger:
+    """Return the ledger of a deployment, encrypted with Airflow's Fernet key as its settings want it.
+
+    :param pool: the connections to use; if not set, those that most of this process shares.
+    :raises ConfigurationError: if a setting cannot be used.
+    """
     # SQLAlchemy is loaded here, when a task runs, and not when a DAG file is parsed.
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.ledger.database.keys import Encryption
 
-    return CallLedger(load_settings().sql_alchemy_conn, pool)
+    encryption = Encryption(fernet_keys(), settings.encrypt_ledger)
+    return CallLedger(settings.sql_alchemy_conn, pool, encryption=encryption)
 
 
 def deployment_rules() -> Rules:

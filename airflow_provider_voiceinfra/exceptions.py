@@ -174,6 +174,10 @@ class LedgerUnavailableError(LedgerError):
     """The ledger's database cannot be reached or written."""
 
 
+class LedgerKeyError(ConfigurationError, LedgerError):
+    """The ledger is encrypted, and this process lacks the key for it, or has another one."""
+
+
 class UnstorableValueError(LedgerError, ValueError):
     """The ledger's database cannot hold a value; to try again would not help."""
 

@@ -124,6 +124,12 @@ _OPTIONS = {
     "max_webhook_bytes": _option(
         "integer", "1048576", "Largest body of a webhook, in bytes; a larger one is answered 413."
     ),
+    "encrypt_ledger": _option(
+        "boolean",
+        "True",
+        "Whether phone numbers, requests, records and contacts are encrypted in the ledger, with Airflow's "
+        "[core] fernet_key if there is one. All that opens the ledger must say the same.",
+    ),
     "retention_days": _option(
         "integer",
         "0",
@@ -134,21 +140,22 @@ _OPTIONS = {
     "calling_window": _option(
         "string",
         "",
-        "When people may be called through any connection, where they are. Empty: at any hour. The windows of "
-        "the connection and of the task must allow a call as well.",
+        "When people may be called through any connection, where they are. Empty: at any hour. The windows "
+        "of the connection and of the task must allow a call as well.",
         example="08:00-20:00",
     ),
     "call_cap": _option(
         "string",
         "",
-        "How often one number may be called, over all connections, DAGs and campaigns of the ledger. Empty: no "
-        "cap. Those of the connection and of the task must allow a call as well.",
+        "How often one number may be called, over all connections, DAGs and campaigns of the ledger. Empty: "
+        "no cap. Those of the connection and of the task must allow a call as well.",
         example="3/24h",
     ),
     "opt_out": _option(
         "string",
         "",
-        "Which field of a completion record, of any connection, says that the person must not be called again.",
+        "Which field of a completion record says that the person must not be called again, whichever the "
+        "connection.",
         example="extracted_data.opt_out = true",
     ),
     "exempt_numbers": _option(

@@ -1,10 +1,10 @@
 """What this package reports through Airflow's own metrics; every name starts with ``voiceinfra.``.
 
-Counters: ``calls.placed``, ``calls.refused``, ``calls.not_allowed``, ``calls.unknown``, ``calls.rate_limited``,
-``calls.completed`` (tag ``outcome``), ``webhooks.accepted``, ``webhooks.duplicate``, ``webhooks.kept``,
-``webhooks.rejected``. Timer: ``calls.placing_to_completion``. All carry the tag ``conn_id``, but for webhooks
-that nobody is known to have sent. A metric that cannot be reported is dropped: no call and no record ever
-fails for it.
+Counters: ``calls.placed``, ``calls.refused``, ``calls.not_allowed``, ``calls.unknown``,
+``calls.rate_limited``, ``calls.completed`` (tag ``outcome``), ``webhooks.accepted``, ``webhooks.duplicate``,
+``webhooks.kept``, ``webhooks.rejected``. Timer: ``calls.placing_to_completion``. All carry the tag
+``conn_id``, but for webhooks that nobody is known to have sent. A metric that cannot be reported is dropped:
+no call and no record ever fails for it.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class Settings:
     :param opt_out: which field of a record says that a person must not be called again.
     :param exempt_numbers: numbers to which neither window nor caps apply, separated by spaces.
     :param require_consent: whether nobody is called without a reference to their consent.
+    :param encrypt_ledger: whether what is personal is encrypted in the ledger, if Airflow has a Fernet key.
     :param retention_days: age in days at which ``airflow voiceinfra purge`` deletes; 0 keeps everything.
     """
 
@@ -54,6 +55,7 @@ class Settings:
     opt_out: str = ""
     exempt_numbers: str = field(default="", repr=False)
     require_consent: bool = False
+    encrypt_ledger: bool = True
 
 
 def load_settings() -> Settings:
@@ -78,6 +80,15 @@ def load_settings() -> Settings:
             f"[{SECTION}] retention_days must be 0 or more, not {settings.retention_days}."
         )
     return settings
+
+
+def fernet_keys() -> tuple[str, ...]:
+    """Return the keys of ``[core] fernet_key``, the one that encrypts first; none if it is not set."""
+    from airflow.sdk.configuration import conf
+
+    text = str(conf.get("core", "fernet_key", fallback="") or "").strip()
+    # Where no key was ever made, what stands for it in Airflow's defaults is left as it is.
+    return () if text == "{FERNET_KEY}" else tuple(filter(None, (key.strip() for key in text.split(","))))
 
 
 def _value(conf: Any, setting: Field[Any]) -> Any:

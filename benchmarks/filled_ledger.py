@@ -26,6 +26,7 @@ from sqlalchemy import func, insert, select, text, update  # noqa: E402
 from airflow_provider_voiceinfra.campaigns.reporting.results import Tally  # noqa: E402
 from airflow_provider_voiceinfra.ledger import CallLedger  # noqa: E402
 from airflow_provider_voiceinfra.ledger.database.connect import database  # noqa: E402
+from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption  # noqa: E402
 from airflow_provider_voiceinfra.ledger.database.schema import (  # noqa: E402
     calls,
     campaigns,
@@ -74,13 +75,15 @@ def run_of(night: int) -> str:
     return f"scheduled__{night:03d}"
 
 
-def fill(url: str, size: int, now: datetime) -> float:
+def fill(url: str, size: int, now: datetime, encryption: Encryption = NO_ENCRYPTION) -> float:
     """Fill an empty ledger with so many calls; return how many seconds it took."""
     began = time.perf_counter()
-    CallLedger(url).upgrade()
+    ledger = CallLedger(url, encryption=encryption)
+    ledger.check()
+    engine = database(url, encryption=encryption).engine
     random_ = random.Random(1)
     rows = _rows(size, now, random_)
-    with database(url).engine.connect() as connection:
+    with engine.connect() as connection:
         # Built at the end, in a fraction of the time.
         indexes = [*calls.indexes, *completions.indexes]
         for index in indexes:
@@ -90,6 +93,7 @@ def fill(url: str, size: int, now: datetime) -> float:
             ends = [end for _, end in batch if end]
             for end in ends:
                 end["sequence"] = sequence = sequence + 1
+                end |= {f"{name}_hash": end[name] for name in ("from_number", "to_number")}
             connection.execute(insert(calls), [call for call, _ in batch])
             connection.execute(insert(completions), ends)
             connection.commit()
@@ -100,11 +104,10 @@ def fill(url: str, size: int, now: datetime) -> float:
         connection.execute(insert(contacts), list(_contacts(size // NIGHTS // 2)))
         connection.execute(insert(deliveries), list(_deliveries(now)))
         connection.commit()
-    if database(url).engine.dialect.name == "postgresql":
+    if engine.dialect.name == "postgresql":
         # As its autovacuum does by itself within a minute or two.
-        with database(url).engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
-    ledger = CallLedger(url)
     for conn_id in {kind[2] for kind in KINDS}:
         ledger.deliveries.note_rejection(conn_id, "the signature does not fit")
     return time.perf_counter() - began

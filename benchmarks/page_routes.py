@@ -20,6 +20,7 @@ from typing import Any
 from filled_ledger import KINDS, LOST, NIGHT, NIGHTS, RETIRED, campaign_of, night_of, run_of
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 
 
@@ -68,7 +69,7 @@ class Routes:
     :param now: the present when the ledger was filled.
     """
 
-    def __init__(self, url: str, now: datetime) -> None:
+    def __init__(self, url: str, now: datetime, encryption: Encryption = NO_ENCRYPTION) -> None:
         # These import Airflow, or may one day.
         import httpx
 
@@ -77,7 +78,7 @@ class Routes:
 
         os.environ["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"] = url
         self._now = now
-        self._ledger = CallLedger(url)
+        self._ledger = CallLedger(url, encryption=encryption)
         app = create_app(
             ledger=self._ledger,
             settings=Settings(sql_alchemy_conn=url),

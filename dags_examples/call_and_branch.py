@@ -23,13 +23,14 @@ from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundC
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-    params={"to_number": "+14155550100"},
+    params={"to_number": "+14155550100", "calling_window": "08:00-20:00"},
     tags=["voiceinfra"],
 )
 def call_and_branch():
     call = VoiceInfraOutboundCallOperator(
         task_id="call",
         to_number="{{ params.to_number }}",
+        calling_window="{{ params.calling_window }}",
         wait_for_completion=True,
         deferrable=True,
         completion_timeout=600,

@@ -1,7 +1,7 @@
 """Calls a handful of people, each by a task of its own.
 
 Shows dynamic task mapping: each call has its own log, state and retries, and can be cleared by itself.
-Right for some dozens of people; for more, and for calling windows, redials and do-not-call lists, take the
+Right for some dozens of people; for more, and for redials, deadlines and do-not-call lists, take the
 campaign of nightly_outreach.py.
 
 Needs the connection ``voiceinfra_default`` with an agent and a caller ID.
@@ -24,7 +24,10 @@ from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundC
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
-    params={"to_numbers": ["+17025550101", "+17025550107", "+17025550108"]},
+    params={
+        "to_numbers": ["+17025550101", "+17025550107", "+17025550108"],
+        "calling_window": "08:00-20:00",
+    },
     tags=["voiceinfra"],
 )
 def call_each():
@@ -36,6 +39,7 @@ def call_each():
     call = VoiceInfraOutboundCallOperator.partial(
         task_id="call",
         first_message="Hello, you are on duty tomorrow from eight o'clock. Can you make it?",
+        calling_window="{{ params.calling_window }}",
         wait_for_completion=True,
         deferrable=True,
         completion_timeout=600,

@@ -11,7 +11,7 @@ from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallComplet
 @dag(
     dag_id="voiceinfra_outbound_call",
     schedule=None,
-    params={"to_number": "+14155550100"},
+    params={"to_number": "+14155550100", "calling_window": "08:00-20:00"},
     tags=["voiceinfra"],
 )
 def outbound_call():
@@ -21,6 +21,8 @@ def outbound_call():
         to_number="{{ params.to_number }}",
         first_message="Hello, this is a reminder of your appointment tomorrow at ten.",
         variables={"appointment": "tomorrow at ten"},
+        # By the clock where the number is. Outside these hours the task fails, and says when it may call.
+        calling_window="{{ params.calling_window }}",
     )
 
     wait = VoiceInfraCallCompletedSensor(

@@ -25,6 +25,7 @@ from harness.rest import ApiError
 from harness.sandbox import SandboxProcess, connection_json
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / ".demo"
@@ -143,7 +144,8 @@ class Demo:
 
     def _follow(self) -> None:
         """Tell how far the campaign is until its task has ended."""
-        api, ledger = self.airflow.api, CallLedger(f"sqlite:///{AIRFLOW_HOME / 'voiceinfra.db'}")
+        api, encryption = self.airflow.api, Encryption((self.airflow.fernet_key,))
+        ledger = CallLedger(f"sqlite:///{AIRFLOW_HOME / 'voiceinfra.db'}", encryption=encryption)
         told, asked = "", False
         api.wait_for_task(DAG_ID, RUN_ID, CAMPAIGN, FINISHED | {"running"})
         deadline = time.monotonic() + TIMEOUT

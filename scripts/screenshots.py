@@ -26,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallState
 from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
@@ -87,7 +88,7 @@ class Studio:
     @property
     def ledger(self) -> CallLedger:
         """What is photographed."""
-        return CallLedger(self._ledger_url)
+        return CallLedger(self._ledger_url, encryption=Encryption((self.airflow.fernet_key,)))
 
     def begin(self, *, without_campaign: bool = False) -> None:
         """Start everything, place a call whose answer is lost, and begin the campaign."""

@@ -31,6 +31,8 @@ if (
 _AIRFLOW_HOME = tempfile.mkdtemp(prefix="voiceinfra-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Most tests look into the ledger; those of its encryption set a key.
+os.environ["AIRFLOW__CORE__FERNET_KEY"] = ""
 
 from harness.pgbouncer import PgBouncer, find_pgbouncer  # noqa: E402
 from harness.postgres import PostgresServer, find_binaries  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
-from airflow_provider_voiceinfra.settings import Settings, load_settings
+from airflow_provider_voiceinfra.settings import Settings, fernet_keys, load_settings
 
 Configure = Callable[..., None]
 
@@ -58,6 +58,24 @@ def test_each_setting_is_read_from_the_environment(configure: Configure) -> None
     configure(**{name: str(value) for name, value in asdict(expected).items()})
     assert load_settings() == expected
     assert "hunter2" not in repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [("", ()), (" new ", ("new",)), ("new,former", ("new", "former")), ("{FERNET_KEY}", ())],
+    ids=["none", "one", "two", "none was ever made"],
+)
+def test_fernet_keys_are_those_of_airflow(
+    monkeypatch: pytest.MonkeyPatch, text: str, keys: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", text)
+    assert fernet_keys() == keys
+
+
+def test_ledger_is_encrypted_if_nothing_else_is_set(configure: Configure) -> None:
+    assert load_settings().encrypt_ledger is True
+    configure(encrypt_ledger="False")
+    assert load_settings().encrypt_ledger is False
 
 
 def test_output_of_a_command_may_end_in_a_newline() -> None:

@@ -151,7 +151,11 @@ class CampaignExecution:
     def _load(self) -> None:
         setup = self._setup
         loader = ContactLoader(
-            setup.contacts, setup.reader(self._connection), self._plan.window, self._clocks.now
+            setup.contacts,
+            setup.reader(self._connection),
+            self._guard.hours,
+            self._clocks.now,
+            require_consent=self._guard.rules.require_consent,
         )
         if setup.refuse_invalid:
             loader.refuse_invalid()

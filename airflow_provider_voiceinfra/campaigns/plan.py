@@ -105,12 +105,12 @@ class CampaignPlan:
 
     campaign_id: str
     max_active_calls: int = 10
-    call_caps: tuple[CallCap, ...] = ()
     window: CallingWindow | None = None
     redial: RedialPolicy | None = None
     deadline: datetime | None = None
     completion_timeout: timedelta = timedelta(hours=1)
     unknown_timeout: timedelta = timedelta(minutes=15)
+    call_caps: tuple[CallCap, ...] = ()
 
     @property
     def rules(self) -> Rules:

@@ -22,9 +22,13 @@ _CODE = "airflow_provider_voiceinfra.cli"
 CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
 
-def _arg(*flags: str, help: str, **options: Any) -> Arg:
+def _shown(help: str) -> str:
     # Airflow takes help for markup, in which [api] is a style and is not shown.
-    return Arg(flags, help=help.replace("[", r"\["), **options)
+    return help.replace("[", r"\[")
+
+
+def _arg(*flags: str, help: str, **options: Any) -> Arg:
+    return Arg(flags, help=_shown(help), **options)
 
 
 def _flag(name: str, help: str) -> Arg:
@@ -46,8 +50,8 @@ def _command(
     """
     return ActionCommand(
         name=name or code.partition(".")[0],
-        help=help,
-        description=description,
+        help=_shown(help),
+        description=description and _shown(description),
         func=lazy_load_command(f"{_CODE}.{code}"),
         args=(*args, ARG_VERBOSE),
     )
@@ -125,8 +129,35 @@ _DELIVERIES = _command(
     _TRANSCRIPT,
     ARG_OUTPUT,
 )
+_AUDIT = _command(
+    "audit.audit",
+    "Prove from the ledger that calls were allowed, or name those that were not",
+    _arg(
+        "--since",
+        help="The first moment: an age such as 24h or 7d, or a time (UTC if it names no zone)",
+        type=values.since,
+        required=True,
+    ),
+    _arg("--until", help="The first moment that is left out; default: now", type=values.since),
+    _arg("--conn-id", help="Only calls through this connection"),
+    _arg("--dag-id", help="Only calls of this DAG"),
+    _arg("--campaign", metavar="ID", help="Only calls of this campaign"),
+    _arg("--csv", metavar="FILE", help="Write a line for every dial, with all that was looked at"),
+    _arg(
+        "--limit",
+        help="How many that broke a rule to list at most (default: 100)",
+        type=values.row_count,
+        default=100,
+    ),
+    _SHOW_NUMBERS,
+    ARG_OUTPUT,
+    description=(
+        "Recomputes for each call that may have rung which rules were in force and whether they allowed it, "
+        "by code of its own. Exit code 1 if a call broke one."
+    ),
+)
 _SUPPRESS = _command(
-    "suppressions.suppress",
+    "rules.suppressions.suppress",
     "Have numbers called no more: one, those of a file, or of those who opted out in their calls",
     _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
     _arg("--file", metavar="FILE", help="CSV, JSONL or text; a number that cannot be read refuses all of it"),
@@ -154,7 +185,7 @@ _SUPPRESS = _command(
     name="suppress",
 )
 _UNSUPPRESS = _command(
-    "suppressions.unsuppress",
+    "rules.suppressions.unsuppress",
     "End suppressions, by their number or id; they stay in the ledger as proof",
     _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
     _arg("--id", metavar="ID", help="Only this one, as `suppressions` lists it", type=values.suppression_id),
@@ -162,7 +193,7 @@ _UNSUPPRESS = _command(
     name="unsuppress",
 )
 _SUPPRESSIONS = _command(
-    "suppressions.suppressions",
+    "rules.suppressions.suppressions",
     "List the numbers that must not be called, newest first",
     _arg("--number", help="Only this number, in E.164 form such as +14155550100", type=values.e164),
     _arg("--conn-id", help="Only what counts for calls through this connection"),
@@ -170,6 +201,7 @@ _SUPPRESSIONS = _command(
     _LIMIT,
     _SHOW_NUMBERS,
     ARG_OUTPUT,
+    name="suppressions",
 )
 _PURGE = _command(
     "purge.purge",
@@ -184,6 +216,29 @@ _PURGE = _command(
     description=(
         "Deletes completion records and kept deliveries, and empties calls of numbers and texts. What "
         "remains of a call is what keeps it from being dialled again. Cannot be undone."
+    ),
+)
+_ENCRYPT = _command(
+    "encryption.encrypt",
+    "Encrypt what the ledger holds unencrypted, while it is used",
+    _flag("--status", "Only say how many rows there are left; reads the whole ledger"),
+    _flag("--vacuum", "Write a SQLite file anew afterwards, without remains; nothing is stored meanwhile"),
+    name="encrypt",
+    description=(
+        "Encrypts rows that were stored before there was a [core] fernet_key, some at a time; calls and "
+        "webhooks go on. Can be stopped at any moment and run again. With [voiceinfra] encrypt_ledger off, "
+        "it decrypts them."
+    ),
+)
+_ROTATE_KEY = _command(
+    "encryption.rotate_key",
+    "Wrap the ledger's keys by the first key of [core] fernet_key",
+    _flag("--data", "Also make a new data key, and encrypt every row anew under it"),
+    name="rotate-key",
+    description=(
+        "Run it while [core] fernet_key names the new key before the former one, as for `airflow "
+        "rotate-fernet-key`. Takes a moment; with --data as long as there are rows. Can be stopped at any "
+        "moment and run again."
     ),
 )
 _DB = GroupCommand(
@@ -208,10 +263,13 @@ def get_commands() -> list[CLICommand]:
                 _CAMPAIGNS,
                 _CAMPAIGN,
                 _DELIVERIES,
+                _AUDIT,
                 _SUPPRESS,
                 _UNSUPPRESS,
                 _SUPPRESSIONS,
                 _PURGE,
+                _ENCRYPT,
+                _ROTATE_KEY,
                 _DB,
             ),
         )

@@ -14,8 +14,14 @@ from airflow_provider_voiceinfra.connection import (
     LEAST_SECRET_LENGTH,
     VoiceInfraConnection,
 )
+from airflow_provider_voiceinfra.deployment import ledger_of
 from airflow_provider_voiceinfra.diagnosis.findings import TYPE_A_SECRET, Finding, Verdict
-from airflow_provider_voiceinfra.exceptions import ConfigurationError, LedgerError, VoiceInfraError
+from airflow_provider_voiceinfra.exceptions import (
+    ConfigurationError,
+    LedgerError,
+    LedgerKeyError,
+    VoiceInfraError,
+)
 from airflow_provider_voiceinfra.hooks.connection_test import missing_defaults, short_secret, unknown_extras
 from airflow_provider_voiceinfra.settings import Settings, load_settings
 from airflow_provider_voiceinfra.teams import read_connection
@@ -130,11 +136,13 @@ def check_rules(connection: VoiceInfraConnection | None) -> Finding:
 
 def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
     """Open the ledger, write to it, and undo that."""
-    from airflow_provider_voiceinfra.ledger import CallLedger
-
     try:
-        ledger = CallLedger(settings.sql_alchemy_conn)
+        ledger = ledger_of(settings)
         revision = ledger.check()
+        state, is_on = ledger.encryption.state(), ledger.encryption.is_on
+    except LedgerKeyError as error:
+        remedy = "Nothing can be called, and no webhook is stored, until this process has the ledger's key."
+        return Finding("ledger", Verdict.FAILED, str(error), remedy), None
     except (ConfigurationError, LedgerError) as error:
         remedy = (
             "Nothing can be called until this works. Correct [voiceinfra] sql_alchemy_conn or the database."
@@ -143,6 +151,11 @@ def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
     found = f"{_place(settings.sql_alchemy_conn)} can be written, schema {revision}"
     if settings.sql_alchemy_conn.startswith("sqlite"):
         found += "; as a file it serves one machine only"
+    if is_on != state.is_encrypted or not state.is_whole:
+        found += f"; new values are {'encrypted' if is_on else 'plain'}, and older ones may not be"
+        remedy = "Run `airflow voiceinfra encrypt`, with --status to see how many there are."
+        return Finding("ledger", Verdict.WARNING, found, remedy), ledger
+    found += "; encrypted" if is_on else "; not encrypted"
     return Finding("ledger", Verdict.OK, found), ledger
 
 

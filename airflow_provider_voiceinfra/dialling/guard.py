@@ -25,6 +25,7 @@ class Guard:
     def __init__(self, rules: RuleSet = NO_RULES, clocks: Clocks = Clocks()) -> None:  # noqa: B008 # no state
         self.rules = rules
         self._clocks = clocks
+        self._hours: dict[tuple[int, ...], CallingHours] = {}
 
     def check(self, number: str, recipient: Recipient) -> float:
         """Return by when the request must have begun, in seconds of ``Clocks.passed``; infinite for any time.
@@ -48,7 +49,9 @@ class Guard:
 
     def hours(self, number: str) -> CallingHours:
         """Return all calling hours that apply to a number."""
-        return CallingHours(self.rules.windows(number))
+        windows = self.rules.windows(number)
+        # Made once for all numbers that are not exempt: what they work out about a week is kept in them.
+        return self._hours.setdefault(tuple(map(id, windows)), CallingHours(windows))
 
 
 def _outside(hours: CallingHours, now: datetime, number: str, recipient: Recipient) -> CallNotAllowedError:

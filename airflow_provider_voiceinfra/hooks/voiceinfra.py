@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_voiceinfra.dialling.placing import CallPlacer
     from airflow_provider_voiceinfra.dialling.rate import AdaptivePace
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
-    from airflow_provider_voiceinfra.rules.rule_set import RuleSet
+    from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
 
 # A claim is left to its owner for as long as its request may take, all of its patience, since the API may ask
 # for one long wait, and this margin for what no timeout bounds, such as looking up a host name, in seconds.
@@ -51,6 +51,7 @@ class VoiceInfraHook(BaseHook):
     def __init__(self, voiceinfra_conn_id: str = DEFAULT_CONN_ID, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.voiceinfra_conn_id = voiceinfra_conn_id
+        self._placers: dict[str, CallPlacer] = {}
 
     @cached_property
     def connection(self) -> VoiceInfraConnection:
@@ -82,7 +83,11 @@ class VoiceInfraHook(BaseHook):
         """
         from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
 
-        return RuleSet(deployment_rules(), self.connection.rules, Rules.parse(rules or {}))
+        return RuleSet(self._of_deployment, self.connection.rules, Rules.parse(rules or {}))
+
+    @cached_property
+    def _of_deployment(self) -> Rules:
+        return deployment_rules()
 
     def placer(
         self,
@@ -117,6 +122,14 @@ class VoiceInfraHook(BaseHook):
             count=lambda name: metrics.count(name, conn_id=self.voiceinfra_conn_id),
             guard=Guard(self.rule_set(rules)),
         )
+
+    def _placer_by(self, calling_window: Any, call_cap: Any) -> CallPlacer:
+        """Return what places calls under such rules; made once: to read them takes as long as a call."""
+        key = repr((calling_window, call_cap))
+        if key not in self._placers:
+            rules = {"calling_window": calling_window, "call_cap": call_cap}
+            self._placers[key] = self.placer(rules=rules)
+        return self._placers[key]
 
     def warn_of_missing_secret(self, log: Any) -> None:
         """Say in the log of a task that places calls if nobody will learn how they go."""
@@ -171,7 +184,7 @@ class VoiceInfraHook(BaseHook):
         refuse_in_another_test(current_run_id())
         call = self.connection.completed(call)
         recipient = arguments.recipient(timezone, region, consent)
-        placer = self.placer(rules={"calling_window": calling_window, "call_cap": call_cap})
+        placer = self._placer_by(calling_window, call_cap)
         if idempotency_key is None:
             return placer.place_without_key(call, origin=origin, recipient=recipient).call
         from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy

@@ -23,10 +23,12 @@ from sqlalchemy import (
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.personal import is_number
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
 from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
+    WHOLE,
     add_completions,
     in_state,
     insert_missing,
@@ -52,6 +54,11 @@ def same_account(table: FromClause, conn_id: str, account: str | None) -> Column
     """Return the condition for rows of the same connection, or of another one of the same account."""
     same = table.c.conn_id == conn_id
     return same if account is None else or_(same, func.coalesce(table.c.account, "") == account)
+
+
+def from_same_number(number: str | None) -> ColumnElement[bool]:
+    """Return the condition for calls from a number."""
+    return is_number(calls.c.from_number_hash, calls.c.from_number, number)
 
 
 def with_other_owner(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
@@ -124,7 +131,7 @@ def _foreign_completion(
     connection: Connection, call_id: str, conn_id: str, account: str | None
 ) -> Row[Any] | None:
     other = ~same_account(completions, conn_id, account)
-    return connection.execute(select(completions).where(completions.c.call_id == call_id, other)).first()
+    return connection.execute(select(*WHOLE).where(completions.c.call_id == call_id, other)).first()
 
 
 def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, account: str | None) -> bool:
@@ -132,7 +139,7 @@ def _is_awaited(connection: Connection, record: CompletionRecord, conn_id: str, 
     query = select(calls.c.key_hash).where(
         *same_number(record.text("to_number")),
         calls.c.agent_id == record.text("agent_id"),
-        calls.c.from_number == record.text("from_number"),
+        from_same_number(record.text("from_number")),
         in_state(*IN_FLIGHT),
         same_account(calls, conn_id, account),
     )

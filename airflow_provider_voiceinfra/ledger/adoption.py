@@ -11,10 +11,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from airflow_provider_voiceinfra.ledger.accounts import same_account
+from airflow_provider_voiceinfra.ledger.accounts import from_same_number, same_account
+from airflow_provider_voiceinfra.ledger.database.personal import is_number
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.rows import IN_FLIGHT, WITHOUT_BODY, in_state, same_number
+from airflow_provider_voiceinfra.ledger.rows import (
+    IN_FLIGHT,
+    WITHOUT_BODY,
+    in_state,
+    same_number,
+)
 
 # How long after its claim a call may start and still be taken for that claim's; longer if it is waited for
 # longer.
@@ -34,7 +40,9 @@ def candidates(connection: Connection, entry: CallEntry, window: timedelta) -> l
         return []
     owned = select(calls.c.call_id).where(calls.c.call_id == completions.c.call_id).exists()
     query = select(*WITHOUT_BODY).where(
-        *(completions.c[name] == getattr(entry, name) for name in ("to_number", "agent_id", "from_number")),
+        is_number(completions.c.to_number_hash, completions.c.to_number, entry.to_number),
+        is_number(completions.c.from_number_hash, completions.c.from_number, entry.from_number),
+        completions.c.agent_id == entry.agent_id,
         completions.c.sequence > (entry.sent_after or 0),
         same_account(completions, entry.conn_id, entry.account),
         ~owned,
@@ -55,7 +63,7 @@ def rivals(connection: Connection, entry: CallEntry, found: CompletionEntry, win
         calls.c.key_hash != entry.key_hash,
         *same_number(entry.to_number),
         calls.c.agent_id == entry.agent_id,
-        calls.c.from_number == entry.from_number,
+        from_same_number(entry.from_number),
         func.coalesce(calls.c.sent_after, 0) < found.sequence,
         # Of a redialled call the last request counts as well as the first.
         calls.c.renewed_at >= _start(found) - max(window, ADOPTION_WINDOW) - CLOCK_TOLERANCE,

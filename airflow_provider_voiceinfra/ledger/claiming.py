@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable, String, func, literal_column, select, type_coerce
 
-from airflow_provider_voiceinfra.ledger.database.schema import calls
+from airflow_provider_voiceinfra.ledger.database.schema import calls, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, hash_key
 from airflow_provider_voiceinfra.ledger.rows import (
-    insert_claims,
+    insert_missing,
     new_claim,
     read_call,
     read_calls,
     sent_now,
     swap,
 )
-from airflow_provider_voiceinfra.ledger.rules.limits import refused_by_limits
+from airflow_provider_voiceinfra.ledger.rules.limits import in_force, refused_by_limits
 from airflow_provider_voiceinfra.ledger.settling import settle_undisputed
 from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
@@ -30,22 +31,47 @@ _OWNER_DIED = {
 }
 
 
+@cache
+def _adding(dialect: str) -> Executable:
+    added = insert_missing(dialect, calls).values(**sent_now())
+    # Asked in the statement itself, which saves a round trip: it sees whatever was stored before it began.
+    # (What is returned is written without the name of its table, so that of the row has to be spelt out.)
+    number_hash, conn_id = (
+        literal_column(f"{calls.name}.{name}", String) for name in ("to_number_hash", "conn_id")
+    )
+    against = select(func.max(suppressions.c.id)).where(
+        type_coerce(suppressions.c.number_hash, String) == number_hash, in_force(conn_id)
+    )
+    return added.returning(
+        *(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at),
+        against.scalar_subquery().label("suppressed"),
+    )
+
+
 def refuse_claims(
-    connection: Connection, rules: RuleSet, conn_id: str, claimed: Mapping[str, tuple[CallEntry, bool]]
+    connection: Connection,
+    rules: RuleSet,
+    conn_id: str,
+    claimed: Mapping[str, tuple[CallEntry, bool]],
+    unsuppressed: Collection[str],
 ) -> dict[str, tuple[CallEntry, bool]]:
-    """Refuse what must not be called; return those claims, by the tokens of their jobs."""
+    """Refuse what must not be called; return those claims, by the tokens of their jobs.
+
+    :param unsuppressed: the tokens of those that are known not to be suppressed.
+    """
     won = [entry for entry, is_won in claimed.values() if is_won]
-    refusals = refused_by_limits(connection, rules, conn_id, won) if won else []
+    refusals = refused_by_limits(connection, rules, conn_id, won, unsuppressed)
     settled = settle_undisputed(connection, refusals) if refusals else {}
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 
 
 def claim_jobs(
     connection: Connection, jobs: Sequence[Job], conn_id: str, account: str | None, rules_id: str | None
-) -> dict[str, tuple[CallEntry, bool]]:
-    """Claim what may be claimed; return the calls, by the tokens of the jobs, and whose they are.
+) -> tuple[dict[str, tuple[CallEntry, bool]], set[str]]:
+    """Claim what may be claimed.
 
-    A job that is missing there lost a race and has to look again.
+    :return: the calls, by the tokens of the jobs, and whose they are; and the tokens of those that are known
+        not to be suppressed. A job that is missing there lost a race and has to look again.
     """
     # All do so in the same order, or two of them might wait for each other.
     ordered = sorted(jobs, key=lambda one: hash_key(one.key))
@@ -63,7 +89,7 @@ def claim_jobs(
         for one in ordered
     ]
     # They are read before the commit: afterwards a claim may be another's already.
-    added = insert_claims(connection, rows)
+    added, unsuppressed = _add(connection, rows)
     found = {token: (entry, True) for token, entry in added.items()}
     others = [(one, row) for one, row in zip(ordered, rows, strict=True) if one.token not in added]
     stored = read_calls(connection, [row["key_hash"] for _, row in others])
@@ -72,7 +98,28 @@ def claim_jobs(
         answer = entry and _claim_stored(connection, one, row, entry)
         if answer:
             found[one.token] = answer
-    return found
+    return found, unsuppressed
+
+
+def _add(
+    connection: Connection, claims: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, CallEntry], set[str]]:
+    """Add the rows of ``new_claim`` whose keys nobody has used; return those calls, by token.
+
+    All who claim many do so in the order of the hashes, or two of them might wait for each other.
+
+    :return: also the tokens of those whose numbers are not suppressed.
+    """
+    own = {claim["token"]: claim for claim in claims}
+    rows = [row._mapping for row in connection.execute(_adding(connection.dialect.name), list(claims))]
+    unsuppressed = {row["token"] for row in rows if row["suppressed"] is None}
+    return {row["token"]: _entry(own[row["token"]], row) for row in rows}, unsuppressed
+
+
+def _entry(claim: Mapping[str, Any], row: Mapping[Any, Any]) -> CallEntry:
+    values = {**claim, **row}
+    del values["suppressed"]
+    return CallEntry.from_row(values)
 
 
 def _claim_stored(

@@ -122,8 +122,8 @@ class CallsLedger(LedgerPart):
                     hold(connection, owner)
                 lock_what_is_counted(connection, rules, [one.call.to_number for one in left])
                 rules_id = self._keep_rules(connection, rules)
-                claimed = claim_jobs(connection, left, conn_id, account, rules_id)
-                claimed |= refuse_claims(connection, rules, conn_id, claimed)
+                claimed, unsuppressed = claim_jobs(connection, left, conn_id, account, rules_id)
+                claimed |= refuse_claims(connection, rules, conn_id, claimed, unsuppressed)
             found |= claimed
             self._database.kept_rules.add(rules_id)
         return [found[one.token] for one in jobs]

@@ -6,23 +6,32 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
+from airflow_provider_voiceinfra.ledger.database.personal import is_number
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, CompletionEntry
-from airflow_provider_voiceinfra.ledger.rows import WITHOUT_BODY, now, owned_call_ids, read_calls, swap
+from airflow_provider_voiceinfra.ledger.rows import (
+    WHOLE,
+    WITHOUT_BODY,
+    now,
+    owned_call_ids,
+    read_calls,
+    swap,
+)
 from airflow_provider_voiceinfra.ledger.webhooks.arrivals import take_in
 from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Stored
 
+NUMBERS = frozenset({"from_number", "to_number"})
 # Fields of a record that are columns, and so can be matched by the database.
-MATCHABLE_COLUMNS = frozenset({"call_id", "agent_id", "from_number", "to_number", "call_outcome", "conn_id"})
+MATCHABLE_COLUMNS = NUMBERS | {"call_id", "agent_id", "call_outcome", "conn_id"}
 
 # Made once, since a campaign and a triggerer ask again and again.
-_WHOLE = having(select(completions), completions.c.call_id)
+_WHOLE = having(select(*WHOLE), completions.c.call_id)
 _BODILESS = having(select(*WITHOUT_BODY), completions.c.call_id)
 _AFTER = (
     select(*WITHOUT_BODY)
@@ -85,8 +94,8 @@ class CompletionsLedger(LedgerPart):
         """
         # The columns hold text; what else a field may hold is compared as the record has it.
         columns = {name for name in MATCHABLE_COLUMNS & match.keys() if isinstance(match[name], str)}
-        query = select(completions).where(completions.c.received_at >= since)
-        query = query.where(*(completions.c[name] == match[name] for name in columns))
+        query = select(*WHOLE).where(completions.c.received_at >= since)
+        query = query.where(*(_has(name, match[name]) for name in columns))
         if outcomes is not None:
             query = query.where(completions.c.call_outcome.in_(list(outcomes)))
         rest = {name: value for name, value in match.items() if name not in columns}
@@ -130,8 +139,14 @@ class CompletionsLedger(LedgerPart):
             return [found.call_id for found in candidates(connection, entry, window)]
 
 
+def _has(name: str, value: str) -> ColumnElement[bool]:
+    """Return the condition for completions with a value in a column."""
+    column = completions.c[name]
+    return is_number(completions.c[f"{name}_hash"], column, value) if name in NUMBERS else column == value
+
+
 def _completion(connection: Connection, call_id: str) -> CompletionEntry | None:
-    row = connection.execute(select(completions).where(completions.c.call_id == call_id)).first()
+    row = connection.execute(select(*WHOLE).where(completions.c.call_id == call_id)).first()
     return None if row is None else _entry(row)
 
 

@@ -74,7 +74,7 @@ class CallOrigin:
 
 
 # Columns that calls are only found by.
-_FOUND_BY = ("to_number_end", "to_number_hash")
+_FOUND_BY = ("to_number_end", "to_number_hash", "from_number_hash")
 
 
 @dataclass(frozen=True)

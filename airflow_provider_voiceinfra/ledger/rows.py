@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
+from airflow_provider_voiceinfra.ledger.database.personal import NumberHash, is_number
 from airflow_provider_voiceinfra.ledger.database.schema import (
     COMPLETIONS_COUNTER,
     END_DIGITS,
@@ -54,7 +55,8 @@ _UNSETTLED = (
     "allowed_from",
 )
 IN_FLIGHT = (CallState.CLAIMED, CallState.UNKNOWN)
-WITHOUT_BODY = [column for column in completions.c if column.name != "body"]
+WHOLE = [column for column in completions.c if not isinstance(column.type, NumberHash)]
+WITHOUT_BODY = [column for column in WHOLE if column.name != "body"]
 _COUNTER = counters.c.name == COMPLETIONS_COUNTER
 
 
@@ -77,12 +79,6 @@ _NUMBERED = (
     .select_from(completions)
     .where(completions.c.sequence.between(bindparam("first"), bindparam("last")))
 )
-
-
-@cache
-def _claiming(dialect: str) -> Executable:
-    added = insert_missing(dialect, calls).values(**sent_now())
-    return added.returning(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at)
 
 
 @cache
@@ -174,7 +170,7 @@ def claim_values(
         "conn_id": conn_id,
         "account": account,
         **{name: request.get(name) for name in ("agent_id", "from_number", "to_number")},
-        **found_by(request.get("to_number")),
+        **found_by(request.get("to_number"), request.get("from_number")),
         "request": encode_request(request),
         "adopted": False,
         **vars(origin),
@@ -215,16 +211,6 @@ def new_claim(
     }
 
 
-def insert_claims(connection: Connection, claims: Sequence[Mapping[str, Any]]) -> dict[str, CallEntry]:
-    """Add the rows of ``new_claim`` whose keys nobody has used; return the calls that were added, by token.
-
-    All who claim many do so in the order of the hashes, or two of them might wait for each other.
-    """
-    own = {claim["token"]: claim for claim in claims}
-    rows = connection.execute(_claiming(connection.dialect.name), list(claims))
-    return {row.token: CallEntry.from_row({**own[row.token], **row._mapping}) for row in rows}
-
-
 def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None:
     """Add completions of calls that have none, under the next sequence numbers.
 
@@ -244,14 +230,15 @@ def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None
 def _completion_values(arrival: Arrival, sequence: int) -> dict[str, Any]:
     record = arrival.record
     assert record is not None
+    numbers = {name: _short(record.text(name), 64) for name in ("from_number", "to_number")}
     return {
         "call_id": record.call_id,
         "sequence": sequence,
         "conn_id": arrival.conn_id,
         "account": arrival.account,
         "agent_id": _short(record.text("agent_id"), 255),
-        "from_number": _short(record.text("from_number"), 64),
-        "to_number": _short(record.text("to_number"), 64),
+        **numbers,
+        **{f"{name}_hash": number for name, number in numbers.items()},
         "call_outcome": _short(record.outcome, 64),
         "duration_seconds": record.duration_seconds,
         "started_at": record.started_at,
@@ -277,14 +264,19 @@ def number_end(number: str | None) -> str | None:
     return number[-END_DIGITS:] if number else None
 
 
-def found_by(number: str | None) -> dict[str, str | None]:
-    """Return the values by which calls to a number are found."""
-    return {"to_number_end": number_end(number), "to_number_hash": number}
+def found_by(to_number: str | None, from_number: str | None) -> dict[str, str | None]:
+    """Return the values by which calls to a number, or from one, are found."""
+    return {
+        "to_number_end": number_end(to_number),
+        "to_number_hash": to_number,
+        "from_number_hash": from_number,
+    }
 
 
 def same_number(number: str | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return the conditions for calls to a number, for which there is an index of its last digits."""
-    return calls.c.to_number_end == number_end(number), calls.c.to_number == number
+    is_same = is_number(calls.c.to_number_hash, calls.c.to_number, number)
+    return calls.c.to_number_end == number_end(number), is_same
 
 
 def now() -> datetime:

@@ -181,4 +181,4 @@ def _row(entry: CallEntry) -> dict[str, Any]:
     values = {**vars(entry), **vars(entry.origin), "state": entry.state.value}
     del values["origin"]
     request = None if entry.request is None else encode_request(entry.request)
-    return {**values, "request": request, **found_by(entry.to_number)}
+    return {**values, "request": request, **found_by(entry.to_number, entry.from_number)}

@@ -11,8 +11,10 @@ from sqlalchemy import Delete, Update, delete, func, select, update
 from airflow_provider_voiceinfra.ledger.campaigns.turns import CampaignsLedger
 from airflow_provider_voiceinfra.ledger.claims import CallsLedger
 from airflow_provider_voiceinfra.ledger.completions import CompletionsLedger
+from airflow_provider_voiceinfra.ledger.conversion import EncryptionLedger
 from airflow_provider_voiceinfra.ledger.database import migrate
 from airflow_provider_voiceinfra.ledger.database.connect import database
+from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
 from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.schema import (
@@ -27,12 +29,13 @@ from airflow_provider_voiceinfra.ledger.lists.calls import CallLists
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists
 from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.rules.history import HistoryLedger
 from airflow_provider_voiceinfra.ledger.rules.kept import RulesLedger
 from airflow_provider_voiceinfra.ledger.rules.suppressions import SuppressionsLedger
 from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 
 _PERSONAL = [column.name for column in calls.c if isinstance(column.type, PersonalText | PersonalBytes)]
-_PERSONAL += ["to_number_end", "error_message"]
+_PERSONAL += ["to_number_end", "from_number_hash"]
 _last_run = func.coalesce(campaigns.c.runner_seen_at, campaigns.c.created_at)
 
 
@@ -54,26 +57,36 @@ class CallLedger(CallsLedger, CompletionsLedger):
     """The ledger of calls and completions in one SQL database; its parts know the rest.
 
     ``campaigns`` are campaigns and their contacts, ``deliveries`` webhooks that are no completions, ``lists``
-    what pages show, ``suppressions`` who must not be called, ``rules`` what allowed a call. Creating one opens
-    nothing; the first use connects, and creates or upgrades the tables.
+    what pages show, ``suppressions`` who must not be called, ``rules`` what allowed a call, ``history`` what
+    is kept of calls as proof, ``encryption`` what is done about keys. Creating one opens nothing; the first
+    use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
     :param now: the present, aware UTC, by which a campaign's process counts as alive.
+    :param encryption: Airflow's Fernet keys, and whether new values are encrypted; if not set, none are.
     :raises ConfigurationError: if the URL cannot be used, or its driver is not installed.
     """
 
-    def __init__(self, url: str, pool: Pool = SHARED, now: Callable[[], datetime] = now) -> None:
-        super().__init__(database(url, pool), now)
+    def __init__(
+        self,
+        url: str,
+        pool: Pool = SHARED,
+        now: Callable[[], datetime] = now,
+        encryption: Encryption = NO_ENCRYPTION,
+    ) -> None:
+        super().__init__(database(url, pool, encryption), now)
         self.campaigns = CampaignsLedger(self._database, now)
         self.deliveries = DeliveriesLedger(self._database, now)
         self.lists = ListsLedger(self._database, now)
         self.suppressions = SuppressionsLedger(self._database, now)
+        self.history = HistoryLedger(self._database, now)
         self.rules = RulesLedger(self._database, now)
+        self.encryption = EncryptionLedger(self._database, now)
 
     def with_pool(self, pool: Pool) -> CallLedger:
         """Return the same ledger, used through connections that belong to one part of this process."""
-        return CallLedger(self._database.url, pool, self._now)
+        return CallLedger(self._database.url, pool, self._now, self._database.encryption)
 
     def check(self) -> str:
         """Write to the ledger, undo it, and return the schema's revision.

@@ -70,10 +70,10 @@ async def _opened() -> Shared:
 
 def _open() -> tuple[Settings, CallLedger]:
     # Loads SQLAlchemy, which would hold up the event loop; and a setting may be a command that is run.
-    from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.deployment import ledger_of
 
     settings = load_settings()
-    return settings, CallLedger(settings.sql_alchemy_conn)
+    return settings, ledger_of(settings)
 
 
 def _seconds_to(moment: str | None) -> float | None:

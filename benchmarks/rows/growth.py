@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from servers import DATABASES, databases
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger, CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
 from airflow_provider_voiceinfra.ledger.records import Job, Settlement
 
 IS_LONG = bool(os.environ.get("BENCH_LONG"))
@@ -75,9 +76,16 @@ class LedgerAtWork:
     """A filled ledger with its receiver and its pages, all in this process.
 
     :param now: the present when it was filled.
+    :param also: names of pages that are shown besides ``PAGES``.
     """
 
-    def __init__(self, url: str, now: datetime) -> None:
+    def __init__(
+        self,
+        url: str,
+        now: datetime,
+        encryption: Encryption = NO_ENCRYPTION,
+        also: Collection[str] = (),
+    ) -> None:
         # These import Airflow, or may one day.
         import httpx
         from page_routes import Routes
@@ -86,14 +94,14 @@ class LedgerAtWork:
         from airflow_provider_voiceinfra.waiting.following import Follower
         from airflow_provider_voiceinfra.web.app import create_app
 
-        self._ledger = CallLedger(url)
+        self._ledger = CallLedger(url, encryption=encryption)
         settings = Settings(sql_alchemy_conn=url)
         app = create_app(ledger=self._ledger, settings=settings, secrets_for=lambda _: (SECRET,))
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
         self._follower = Follower(self._ledger, 1000)
-        asked = Routes(url, now).all()
-        self._pages = {name: asked[name] for name in PAGES}
+        asked = Routes(url, now, encryption).all()
+        self._pages = {name: asked[name] for name in (*PAGES, *also)}
         self._keys = (f"{uuid.uuid4().hex}/{number}" for number in itertools.count())
         self.times: dict[str, list[float]] = {}
 

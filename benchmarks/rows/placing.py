@@ -49,16 +49,7 @@ class Placing(Row):
 
     def open(self, stack: ExitStack) -> None:
         """Start the API and the databases, and import what places calls."""
-        api = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parents[1] / "bare_api.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        stack.callback(api.wait)
-        stack.callback(api.terminate)
-        assert api.stdout is not None
-        self.base_url = f"http://127.0.0.1:{api.stdout.readline().strip()}/v1"
+        self.base_url = serve_bare_api(stack)
         os.environ["AIRFLOW_CONN_VOICEINFRA_DEFAULT"] = connection(self.base_url)
         new = databases(stack)
         self.urls = {database: new[database]() for database in DATABASES}
@@ -92,6 +83,20 @@ class Placing(Row):
             found[f"{database}, {THREADS} threads"] = Measured(**many)
             found[f"{database}, 1 thread"] = Measured(**one)
         return found
+
+
+def serve_bare_api(stack: ExitStack) -> str:
+    """Start an API that takes every call, and return its base URL."""
+    api = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parents[1] / "bare_api.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    stack.callback(api.wait)
+    stack.callback(api.terminate)
+    assert api.stdout is not None
+    return f"http://127.0.0.1:{api.stdout.readline().strip()}/v1"
 
 
 def hook_work() -> Work:

@@ -22,8 +22,9 @@ def outreach():
         # A column of the file; the others go to the agent as variables.
         first_message="Hello, this is a reminder of your appointment on {appointment}.",
         max_active_calls=8,
-        # Minutes; in earnest rather [60, 120]. To call at decent hours only, add calling_window.
-        redial={"outcomes": ["voicemail", "failed"], "waits": [0.1]},
+        # Minutes; in earnest rather [60, 120].
+        redial={"outcomes": ["voicemail", "failed"], "waits": [0.1], "attempts": 2},
+        # In earnest add calling_window="08:00-20:00"; the demo has none, so that it can be tried at night.
         results_path=f"{FOLDER}/results.csv",
         deferrable=True,
     )

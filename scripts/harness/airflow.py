@@ -89,6 +89,11 @@ class AirflowStack:
         return str(self.home)
 
     @property
+    def fernet_key(self) -> str:
+        """Airflow's own key, with which the ledger is encrypted, too."""
+        return self.env["AIRFLOW__CORE__FERNET_KEY"]
+
+    @property
     def logs(self) -> Path:
         """Where the components' own output goes; the tasks' logs are in ``home/logs``."""
         return self.home / "components"

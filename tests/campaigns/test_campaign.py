@@ -19,7 +19,7 @@ from airflow_provider_voiceinfra.campaigns.engine import runner
 from airflow_provider_voiceinfra.campaigns.engine.obstacles import MOST_REFUSALS
 from airflow_provider_voiceinfra.campaigns.engine.runner import End, Pause
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
-from airflow_provider_voiceinfra.campaigns.progress import Progress
+from airflow_provider_voiceinfra.campaigns.progress import Progress, WaitingFor
 from airflow_provider_voiceinfra.campaigns.reporting.result_files import spreadsheet_cell
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
 from airflow_provider_voiceinfra.exceptions import (
@@ -34,9 +34,12 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED
+from airflow_provider_voiceinfra.ledger.database.schema import calls as calls_table
 from airflow_provider_voiceinfra.ledger.database.schema import campaigns as campaigns_table
 from airflow_provider_voiceinfra.ledger.database.schema import contacts as contacts_table
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, Job
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
+from airflow_provider_voiceinfra.rules.call_cap import parse_call_cap
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from tests.campaigns.live import FlakyLedger, adds_up, entries, read_lines
 from tests.sandbox_process import SandboxProcess
@@ -495,3 +498,60 @@ def test_logs_hold_no_whole_number(campaign: Campaign, caplog: pytest.LogCapture
     text = caplog.text
     assert "55501" not in text
     assert "555-01" not in text
+
+
+class TestRules:
+    def test_suppressed_contacts_are_reported_as_do_not_call_with_reason(self, campaign: Campaign) -> None:
+        campaign.ledger.suppressions.add([Suppression(number(1), reason="asked by mail")])
+        summary = campaign.run(rows(0, 1, 2))
+        assert (summary["placed"], summary["do_not_call"]) == (2, 1)
+        assert adds_up(summary)
+        [line] = [line for line in campaign.lines() if line["to_number"] == number(1)]
+        assert line["outcome"] == "do_not_call"
+        assert "asked by mail" in line["reason"]
+        assert set(campaign.dialled()) == {number(0), number(2)}
+
+    def test_who_opts_out_in_the_first_call_is_not_called_again(self, campaign: Campaign) -> None:
+        campaign.ledger.suppressions.add([Suppression(number(8), ends_at=datetime.now(timezone.utc))])
+        told: list[Progress] = []
+
+        def suppress(progress: Progress) -> None:
+            if progress.placed and not told:
+                told.append(progress)
+                campaign.ledger.suppressions.add([Suppression(number(8), reason="said so")])
+
+        redial = RedialPolicy.parse({"waits": [1 / 60], "attempts": 2})
+        summary = campaign.run(rows(8), redial=redial, report=suppress)  # one that is always "failed"
+        assert campaign.dialled() == {number(8): 1}
+        assert (summary["failed"], summary["do_not_call"]) == (1, 0)
+        [line] = campaign.lines()
+        assert line["reason"].startswith("not called again: the number is suppressed")
+
+    def test_capped_contacts_wait_and_are_called_once_the_cap_allows(self, campaign: Campaign) -> None:
+        campaign.run(rows(0, 1))
+        campaign.tries = 0
+        reports: list[Progress] = []
+        again = campaign.execution(
+            rows(0, 2, name="Ann"),
+            call_caps=parse_call_cap("1/1h"),
+            origin=replace(TASK, run_id="next"),
+            may_pause=True,
+            report=reports.append,
+            campaign_id="summer",
+        )
+        pause = again.run()
+        assert isinstance(pause, Pause)
+        assert pause.until > datetime.now(timezone.utc) + timedelta(minutes=59)
+        assert reports[-1].waiting[WaitingFor.CAP] == 1
+        assert campaign.dialled() == {number(0): 1, number(1): 1, number(2): 1}
+        past = datetime.now(timezone.utc) - timedelta(hours=2)
+        with campaign.ledger._database.writing() as connection:
+            connection.execute(calls_table.update().values(dialled_at=past, allowed_from=None))
+        summary = campaign.run(
+            rows(0, 2, name="Ann"),
+            call_caps=parse_call_cap("1/1h"),
+            origin=replace(TASK, run_id="next", try_number=2),
+            campaign_id="summer",
+        )
+        assert (summary["placed"], summary["attempts"]) == (2, 2)
+        assert campaign.dialled()[number(0)] == 2

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.campaigns.standings import (
     standing,
     standings,
 )
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger.campaigns.records import Attempt
 from airflow_provider_voiceinfra.ledger.records import CallState
 from tests.support.records import build
@@ -89,13 +90,38 @@ def test_a_redial_that_did_not_get_through(code: str, redial: RedialPolicy | Non
     assert found.last == ended(1, "failed")
 
 
-@pytest.mark.parametrize("code", [*sorted(MENDABLE_CODES), "invalid_phone", "some_new_code"])
+OF_THE_API = sorted(MENDABLE_CODES - set(CallNotAllowedError.CODES))
+
+
+@pytest.mark.parametrize("code", [*OF_THE_API, "invalid_phone", "some_new_code"])
 def test_what_a_person_may_have_fixed_is_dialled_again_and_reported_as_refused_until_then(code: str) -> None:
     found = standing(4, [refused(code, message="no such agent")], PLAN)
     stage = Stage.DIAL if code in MENDABLE_CODES else Stage.OVER
     assert (found.stage, found.next_attempt, found.outcome, found.due) == (stage, 1, "refused", None)
     assert found.reason == "the API refused the call: no such agent"
     assert standing(4, [refused(code)], PLAN).reason == f"the API refused the call: {code}"
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("suppressed", "do_not_call"), ("no_consent", "refused")])
+def test_what_a_rule_refuses_is_said_to_be_so_and_asked_again_by_the_next_try(
+    code: str, outcome: str
+) -> None:
+    found = standing(4, [refused(code, message="the number is suppressed")], PLAN)
+    assert (found.stage, found.outcome, found.reason) == (Stage.DIAL, outcome, "the number is suppressed")
+    found = standing(4, [ended(1, "failed"), refused(code, 2, "the number is suppressed")], PLAN)
+    assert (found.outcome, found.reason) == ("failed", "not called again: the number is suppressed")
+
+
+def test_who_was_called_as_often_as_a_cap_allows_waits_until_it_does() -> None:
+    later = ENDED + timedelta(days=1)
+    capped = replace(refused("call_cap"), allowed_from=later)
+    found = standing(4, [capped], PLAN)
+    assert (found.stage, found.next_attempt, found.due, found.is_capped) == (Stage.DIAL, 1, later, True)
+    again = replace(refused("call_cap", 2), allowed_from=later)
+    found = standing(4, [ended(1, "failed"), again], PLAN)
+    assert (found.stage, found.next_attempt, found.due, found.is_capped) == (Stage.DIAL, 2, later, True)
+    found = standing(4, [ended(1, "failed"), again], replace(PLAN, redial=None))
+    assert (found.stage, found.outcome, found.is_capped) == (Stage.OVER, "failed", False)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +151,7 @@ def test_who_was_not_reached_is_dialled_again_as_often_as_the_plan_says(
         assert found.due == ENDED + timedelta(minutes=wait)
 
 
-@pytest.mark.parametrize("code", ["invalid_phone", *sorted(MENDABLE_CODES)])
+@pytest.mark.parametrize("code", ["invalid_phone", *OF_THE_API])
 def test_a_redial_that_the_api_refuses_leaves_what_the_call_before_came_to(code: str) -> None:
     found = standing(4, [ended(1, "failed"), refused(code, 2, "bad number")], PLAN)
     mendable = code in MENDABLE_CODES

@@ -24,7 +24,7 @@ from harness.postgres import PostgresServer
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.calls import OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
-from airflow_provider_voiceinfra.dialling import placing, sending
+from airflow_provider_voiceinfra.dialling import answers, placing, sending
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.dialling.outcomes import (
     How,
@@ -959,7 +959,7 @@ class TestLedgerOutage:
     def test_answer_that_cannot_be_stored_is_told_and_not_dialled_again(
         self, outage: Outage, monkeypatch: pytest.MonkeyPatch, answer: str, says: str
     ) -> None:
-        monkeypatch.setattr(placing, "STORE_PATIENCE", 0.0)
+        monkeypatch.setattr(answers, "STORE_PATIENCE", 0.0)
         _, fault, moment, _ = ANSWERS[answer]
         if fault:
             outage.sandbox.fault(fault)

@@ -19,7 +19,7 @@ PACKAGE = "airflow_provider_voiceinfra"
 # Every duration of the package that a run can meet. A name that is gone is an error: say here what took its
 # place. What is no duration of the package's own (the vendor's clock, SQLite's) is not scaled.
 DURATIONS = [
-    "dialling.placing.STORE_PATIENCE",
+    "dialling.answers.STORE_PATIENCE",
     "dialling.sending.BEGIN_WITHIN",
     "dialling.sending.FRESH_FOR",
     "dialling.placing.LOSERS_INTERVAL",
@@ -44,6 +44,11 @@ DURATIONS = [
     "campaigns.engine.obstacles.LONGEST_REST",
     "campaigns.engine.obstacles.PATIENCE",
     "dialling.rate._LONGEST_WAIT",
+    "ledger.rules.limits._LEAVES_WITHIN",
+    "ledger.rules.suppressions._LEAVES_WITHIN",
+    "ledger.rules.suppressions._LOOK_AGAIN",
+    "ledger.rules.suppressions.PATIENCE",
+    "web.receiver.webhook._OPT_OUT_PATIENCE",
 ]
 
 

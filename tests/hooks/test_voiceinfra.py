@@ -12,8 +12,10 @@ import pytest
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import (
+    CallNotAllowedError,
     CallOutcomeUnknownError,
     ConfigurationError,
+    InvalidCallError,
 )
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
@@ -174,3 +176,32 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
     with pytest.raises(ValueError, match=says):
         VoiceInfraHook().place_call(**{"call": CALL, **options})
     assert sandbox.counts()["requests"] == 0
+
+
+def test_rules_hold_with_and_without_a_key_and_the_error_says_from_when_on(sandbox: SandboxProcess) -> None:
+    hook = VoiceInfraHook()
+    hook.place_call(CALL, call_cap="1/24h")
+    for key in (None, "key"):
+        with pytest.raises(CallNotAllowedError) as caught:
+            hook.place_call(CALL, idempotency_key=key, call_cap="1/24h")
+        assert caught.value.code == "call_cap"
+        assert caught.value.allowed_from is not None
+    assert sandbox.counts()["accepted"] == 1
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_suppressed_number_is_not_called_any_more(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, everywhere: bool
+) -> None:
+    hook = VoiceInfraHook()
+    assert hook.suppress(CALL.to_number, reason="asked by mail", all_connections=everywhere)
+    with pytest.raises(CallNotAllowedError, match="asked by mail"):
+        hook.place_call(CALL)
+    [found] = open_ledger().suppressions.of_number(CALL.to_number)
+    assert found.conn_id == (None if everywhere else "voiceinfra_default")
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_what_is_no_number_is_not_suppressed() -> None:
+    with pytest.raises(InvalidCallError, match="number"):
+        VoiceInfraHook().suppress("4155550100")

@@ -17,6 +17,7 @@ from harness.postgres import PostgresServer
 from harness.sandbox import connection_json
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
 from tests.integration.gate import Gate
 from tests.sandbox_process import SandboxProcess
 
@@ -94,7 +95,8 @@ def running(postgres_server: PostgresServer, folder: Path, path: str = "") -> It
     sandbox.configure(webhook_url=airflow.webhook_url())
     try:
         with airflow:
-            yield Deployment(airflow, sandbox, gate, CallLedger(ledger_url), ledger_url)
+            ledger = CallLedger(ledger_url, encryption=Encryption((airflow.fernet_key,)))
+            yield Deployment(airflow, sandbox, gate, ledger, ledger_url)
         assert_nothing_secret_was_logged(airflow)  # after all that the tests have done with it
     finally:
         gate.close()

@@ -138,7 +138,7 @@ def test_defaults_are_what_production_wants(name: str) -> None:
 
 
 def test_outbound_call_reports_what_was_said(deployment: Deployment) -> None:
-    played = play(deployment, "outbound_call", to_number="+17025550100")
+    played = play(deployment, "outbound_call", to_number="+17025550100", calling_window=ANY_HOUR)
 
     assert played.state == "success"
     assert played.called == {"+17025550100": 1}
@@ -252,6 +252,42 @@ def test_appointment_reminders_call_only_where_the_hour_is_decent(deployment: De
     assert played.xcom("campaign")["expired"] == len(to_be_called()) - len(decent)
 
 
+def test_careful_reminder_calls_who_consented_and_keeps_that(deployment: Deployment) -> None:
+    consent = "form 12 of 2026-01-31"
+    played = play(
+        deployment,
+        "careful_reminder",
+        to_number="+17025550120",
+        consent=consent,
+        calling_window=ANY_HOUR,
+    )
+
+    assert played.state == "success"
+    assert played.called == {"+17025550120": 1}
+    assert "artificial voice" in played.calls[0]["first_message"]
+    assert played.xcom("report") == "answered"
+    entry = deployment.ledger.call_by_id(played.calls[0]["call_id"])
+    assert entry is not None
+    assert entry.consent == consent
+
+
+def test_careful_reminder_waits_for_calling_hours(deployment: Deployment) -> None:
+    api, dag_id, to_number = deployment.airflow.api, "voiceinfra_careful_reminder", "+17025550121"
+    # Far enough from now that it cannot open while this looks, and soon enough to be worth waiting for.
+    opens = datetime.now(ZoneInfo("America/Los_Angeles")) + timedelta(hours=3)
+    window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
+    run = deployment.run(dag_id, to_number=to_number, calling_window=window)
+
+    api.wait_for_task(dag_id, run, "call", {"deferred", "failed", "success", "up_for_retry"})
+
+    try:
+        assert api.task_instance(dag_id, run, "call")["state"] == "deferred"
+        assert deployment.accepted(to_number) == []
+    finally:
+        api.request("PATCH", f"/api/v2/dags/{dag_id}/dagRuns/{run}", {"state": "failed"})
+        api.request("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
+
+
 @pytest.mark.parametrize(
     ("to_number", "branch"),
     [
@@ -261,7 +297,7 @@ def test_appointment_reminders_call_only_where_the_hour_is_decent(deployment: De
     ],
 )
 def test_call_and_branch_goes_one_way(deployment: Deployment, to_number: str, branch: str) -> None:
-    played = play(deployment, "call_and_branch", to_number=to_number)
+    played = play(deployment, "call_and_branch", to_number=to_number, calling_window=ANY_HOUR)
 
     assert played.state == "success"
     assert played.called == {to_number: 1}
@@ -270,7 +306,7 @@ def test_call_and_branch_goes_one_way(deployment: Deployment, to_number: str, br
 
 
 def test_call_each_calls_each_by_a_task_of_its_own(deployment: Deployment) -> None:
-    played = play(deployment, "call_each")
+    played = play(deployment, "call_each", calling_window=ANY_HOUR)
 
     assert played.state == "success"
     assert played.called == {"+17025550101": 1, "+17025550107": 1, "+17025550108": 1}

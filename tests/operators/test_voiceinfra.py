@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial, partialmethod
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 
+from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
 from airflow_provider_voiceinfra.exceptions import CallNotPlacedError, CompletionTimeoutError
+from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
 from airflow_provider_voiceinfra.tasks import template_fields
 from airflow_provider_voiceinfra.triggers.voiceinfra import (
@@ -369,3 +372,101 @@ def test_task_that_is_killed_while_it_waits_to_dial_dials_no_more(
     assert (entry.state, entry.error_code) == (CallState.REFUSED, "killed")
     operator().execute(task_context(TaskInstance(try_number=2)))
     assert sandbox.counts()["accepted"] == 1
+
+
+class TestRules:
+    """What a rule does not allow is not sent, and the task does what ``on_not_allowed`` says."""
+
+    @pytest.fixture
+    def at_night(self, monkeypatch: pytest.MonkeyPatch) -> datetime:
+        """Have calling hours begin in an hour; return when."""
+        opens = datetime.now(timezone.utc).replace(second=0, microsecond=0) + timedelta(hours=1)
+        window = f"{opens:%H:%M}-{opens + timedelta(hours=2):%H:%M} UTC"
+        monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", window)
+        return opens
+
+    def test_task_fails_without_retry_and_says_from_when_on(
+        self, sandbox: SandboxProcess, at_night: datetime
+    ) -> None:
+        with pytest.raises(AirflowFailException, match=r"CallNotAllowedError: .*outside") as caught:
+            run()
+        assert f"{at_night:%Y-%m-%d %H:%M}" in str(caught.value)
+        assert sandbox.counts()["requests"] == 0
+
+    def test_task_is_skipped(self, sandbox: SandboxProcess, at_night: datetime) -> None:
+        with pytest.raises(AirflowSkipException, match="outside the calling hours"):
+            run(on_not_allowed="skip")
+        assert sandbox.counts()["requests"] == 0
+
+    def test_task_waits_without_a_worker_and_asks_again(
+        self, sandbox: SandboxProcess, at_night: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(TaskDeferred) as deferred:
+            run(on_not_allowed="wait")
+        assert deferred.value.trigger.moment == at_night
+        with pytest.raises(TaskDeferred):  # the hours were changed meanwhile
+            self.resume(deferred.value)
+        monkeypatch.delenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW")
+        assert self.resume(deferred.value) == sandbox.audit()["calls"][0]["call_id"]
+
+    def resume(self, deferred: TaskDeferred) -> Any:
+        task = operator(on_not_allowed="wait")
+        return getattr(task, deferred.method_name)(task_context(), event=None, **(deferred.kwargs or {}))
+
+    @pytest.mark.parametrize(("timeout", "waited"), [(1800, 0), (3700, 3400)])
+    def test_it_does_not_begin_to_wait_for_what_comes_too_late(
+        self, sandbox: SandboxProcess, at_night: datetime, timeout: int, waited: int
+    ) -> None:
+        task = operator(on_not_allowed="wait", not_allowed_timeout=timeout)
+        began = datetime.now(timezone.utc) - timedelta(seconds=waited)
+        with pytest.raises(AirflowFailException, match="not_allowed_timeout ends before that"):
+            task.resume_when_allowed(task_context(), None, since=began.isoformat())
+
+    def test_nobody_waits_for_a_suppressed_number(self, sandbox: SandboxProcess, ledger: CallLedger) -> None:
+        ends = datetime.now(timezone.utc) + timedelta(minutes=1)
+        ledger.suppressions.add([Suppression(NUMBER, reason="asked by mail", ends_at=ends)])
+        with pytest.raises(AirflowFailException, match="asked by mail"):
+            run(on_not_allowed="wait")
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"call_cap": "1/24h"}, "the cap 1/24h"),
+            ({"calling_window": "08:00-20:00", "timezone": "Mars/Base"}, "timezone"),
+            ({"region": "US-XX", "calling_window": "08:00-20:00"}, "region"),
+            ({"call_cap": "often"}, "call_cap"),
+            ({"consent": "x" * 256}, "consent"),
+        ],
+    )
+    def test_rules_of_the_task_count(
+        self, sandbox: SandboxProcess, options: dict[str, Any], says: str
+    ) -> None:
+        VoiceInfraHook().place_call(OutboundCall(NUMBER))
+        with pytest.raises((AirflowFailException, ValueError), match=says):
+            run(**options)
+        assert sandbox.counts()["accepted"] == 1
+
+    @pytest.mark.parametrize("name", ["calling_window", "call_cap", "timezone", "region", "consent"])
+    def test_rule_that_came_to_nothing_lifts_no_limit(self, sandbox: SandboxProcess, name: str) -> None:
+        with pytest.raises(AirflowFailException, match=f"the DAG file sets {name}"):
+            run(**{name: "{{ '' }}"})
+        assert sandbox.counts()["requests"] == 0
+
+    def test_rule_of_the_connection_counts_and_what_allowed_the_call_is_kept(
+        self, sandbox: SandboxProcess, ledger: CallLedger, connect: Connect
+    ) -> None:
+        connect(call_cap="1/24h", require_consent="true")
+        with pytest.raises(AirflowFailException, match="no consent"):
+            run()
+        assert run(consent="form 12", region="US-CA", timezone="America/Los_Angeles")
+        [entry] = [entry for entry in ledger.calls() if entry.call_id]
+        assert entry.recipient == ("America/Los_Angeles", "US-CA", "form 12")
+        assert entry.rules_id is not None
+
+    def test_connection_whose_rules_cannot_be_read_places_no_call(
+        self, sandbox: SandboxProcess, connect: Connect
+    ) -> None:
+        connect(calling_window="sometimes")
+        with pytest.raises(AirflowFailException, match="extra 'calling_window'"):
+            run()
+        assert sandbox.counts()["requests"] == 0

@@ -10,8 +10,12 @@ from typing import Any
 from airflow_provider_voiceinfra.calls import check_agent
 from airflow_provider_voiceinfra.campaigns.contacts.rows import MAX_CELL_BYTES
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.rules.calling_window.regions import region_of
+from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
+from airflow_provider_voiceinfra.rules.recipient import Recipient
 
 MAX_KEY_LENGTH = 250
+MAX_CONSENT_LENGTH = 255
 
 
 def filled(value: object) -> object:
@@ -91,6 +95,36 @@ def _check_value(name: str, value: object) -> None:
     if "\\u0000" in text:
         raise InvalidCallError(name, "holds a NUL character; remove it")
     check_text(name, text)
+
+
+def own_text(name: str, row: Mapping[str, Any]) -> str | None:
+    """Return the text in a column; ``None`` if it is empty.
+
+    :raises InvalidCallError: if it is no text.
+    """
+    value = filled(row.get(name))
+    if value is not None and not isinstance(value, str):
+        raise InvalidCallError(name, f"must be text, not {type(value).__name__}")
+    return value
+
+
+def recipient_in(row: Mapping[str, Any], number: str) -> Recipient:
+    """Return what a row says of the person with a number.
+
+    :raises InvalidCallError: naming the column whose value is wrong.
+    """
+    timezone, region, consent = (own_text(name, row) for name in Recipient._fields)
+    if timezone is not None:
+        zone_named(timezone)
+    if consent is not None:
+        check_text("consent", consent)
+        if len(consent) > MAX_CONSENT_LENGTH:
+            raise InvalidCallError(
+                "consent",
+                f"has {len(consent):,} characters, and at most {MAX_CONSENT_LENGTH} are kept; write where "
+                "the proof is",
+            )
+    return Recipient(timezone, region and region_of(region, number), consent)
 
 
 def check_text(name: str, text: str) -> None:

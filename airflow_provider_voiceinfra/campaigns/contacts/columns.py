@@ -14,12 +14,14 @@ from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallErr
 from airflow_provider_voiceinfra.masking import is_phone_number, mask_numbers_in
 
 # The columns with a meaning of their own; every other one becomes a variable.
-FIELDS = frozenset({"to_number", "agent_id", "from_number", "first_message", "context", "timezone"})
+FIELDS = frozenset(
+    {"to_number", "agent_id", "from_number", "first_message", "context", "timezone", "region", "consent"}
+)
 
 _OF_THE_CAMPAIGN = """
     wait_for_completion deferrable completion_timeout poke_interval fail_on_outcomes include_transcript
     unknown_timeout on_unknown contacts columns max_active_calls max_calls_per_second calling_window redial
-    deadline results_path invalid_contacts default_region
+    deadline results_path invalid_contacts default_region call_cap on_not_allowed not_allowed_timeout
 """
 # Parameters of the operators that are no columns, and what to write instead: as a variable of the agent each
 # would go unheeded.

@@ -12,8 +12,8 @@ from airflow_provider_voiceinfra.exceptions import ContactsError
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.ledger.store import CallLedger
+from airflow_provider_voiceinfra.rules.calling_window.hours import CallingHours
 from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
-from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 
 _INVALID = SkipReason.INVALID.value
 # Skipped rows that are told of one by one.
@@ -25,15 +25,18 @@ class ContactLoader:
 
     :param contacts: an iterable of mappings, or the path or URL of a file; read once, or twice for
         ``refuse_invalid``.
-    :param window: when contacts may be called; ``None`` for always.
+    :param windows: when a number may be called; whoever is exempt gets no windows.
+    :param require_consent: whether a row without a proof of consent is invalid.
     """
 
     def __init__(
         self,
         contacts: object,
         reader: ContactReader,
-        window: CallingWindow | None,
+        windows: Callable[[str], CallingHours],
         now: Callable[[], datetime] = utc_now,
+        *,
+        require_consent: bool = False,
     ) -> None:
         self.counts: Counter[str] = Counter()
         """How many rows there are by why they are skipped; those to call under ``""``."""
@@ -41,13 +44,14 @@ class ContactLoader:
         """The first rows that are skipped."""
         self._contacts = contacts
         self._reader = reader
-        self._window = window
+        self._windows = windows
         self._now = now
-        self._openings: dict[Place, timedelta] = {}
+        self._require_consent = require_consent
+        self._openings: dict[tuple[CallingHours, Place], timedelta] = {}
 
     @property
     def shortest_opening(self) -> timedelta | None:
-        """How long the window is open at a time for whom that is least; ``None`` without a window."""
+        """How long it is open at a time for whom that is least; ``None`` without a window."""
         return min(filter(None, self._openings.values()), default=None)
 
     def refuse_invalid(self) -> None:
@@ -96,12 +100,18 @@ class ContactLoader:
             if not request.get(name):
                 rule = "is set neither in this row nor in the operator nor in the connection"
                 return SkippedRow.of(contact.row_number, SkipReason.INVALID, name, rule)
-        if self._window is None:
+        if self._require_consent and not contact.consent:
+            rule = "is empty; write in a column consent what proves that the contact agreed to be called"
+            return SkippedRow.of(contact.row_number, SkipReason.INVALID, "consent", rule)
+        hours = self._windows(request["to_number"])
+        if not hours.windows:
             return contact
         place = place_of(request["to_number"], contact.recipient)
-        if place not in self._openings:
-            self._openings[place] = self._window.longest_opening(self._now(), place)
-        if self._openings[place]:
+        opening = self._openings.get((hours, place))
+        if opening is None:
+            opening = hours.longest_opening(self._now(), place)
+            self._openings[hours, place] = opening
+        if opening:
             return contact
-        rule = self._window.why_never(place) or "has no hour in the next 14 days"
+        rule = hours.why_never(place) or "is closed for all of the next 14 days, for its days off"
         return SkippedRow.of(contact.row_number, SkipReason.INVALID, "calling_window:", rule)

@@ -14,6 +14,8 @@ from airflow_provider_voiceinfra.campaigns.contacts.cells import (
     filled,
     key_of,
     mark_of,
+    own_text,
+    recipient_in,
     variables_of,
 )
 from airflow_provider_voiceinfra.campaigns.contacts.columns import (
@@ -31,7 +33,6 @@ from airflow_provider_voiceinfra.campaigns.contacts.templates import Template
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, SkipReason
 from airflow_provider_voiceinfra.masking import mask_number, mask_numbers_in
-from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
 # So many names of columns are remembered as checked, of contacts that do not name them beforehand.
 _MOST_NAMES = 10_000
@@ -173,14 +174,20 @@ class ContactReader:
                 rule = "is that of an earlier row"
                 shown = mask_number(to_number)
                 return SkippedRow.of(number, SkipReason.DUPLICATE, self._key, rule, shown)
-            request, zone = self._call(to_number, row).to_request(), _own_text("timezone", row)
-            if zone is not None:
-                zone_named(zone)
+            request, recipient = self._call(to_number, row).to_request(), recipient_in(row, to_number)
         except InvalidCallError as exc:
             named = mask_number(to_number) if to_number else None
             return SkippedRow.of(number, SkipReason.INVALID, exc.field, exc.rule, named)
         seen.add(mark)
-        return ContactEntry(0, number, key, request, zone)
+        return ContactEntry(
+            0,
+            number,
+            key,
+            request,
+            recipient.timezone,
+            region=recipient.region,
+            consent=recipient.consent,
+        )
 
     def _call(self, to_number: str, row: Mapping[str, Any]) -> OutboundCall:
         return OutboundCall(
@@ -197,16 +204,9 @@ class ContactReader:
         return None if written is None else self._numbers.normalise(written, name)
 
     def _text(self, name: str, row: Mapping[str, Any]) -> str | None:
-        text = _own_text(name, row)
+        text = own_text(name, row)
         if text is None and name in self._templates:
             text = self._templates[name].fill(row)
         if text is not None:
             check_text(name, text)
         return text
-
-
-def _own_text(name: str, row: Mapping[str, Any]) -> str | None:
-    value = filled(row.get(name))
-    if value is not None and not isinstance(value, str):
-        raise InvalidCallError(name, f"must be text, not {type(value).__name__}")
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Executable,
+    NullPool,
     Row,
     Select,
     Transaction,
@@ -27,9 +29,11 @@ from airflow_provider_voiceinfra.exceptions import (
     LedgerUnavailableError,
     UnstorableValueError,
 )
-from airflow_provider_voiceinfra.ledger.database import migrate, postgres
+from airflow_provider_voiceinfra.ledger.database import keys, migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
-from airflow_provider_voiceinfra.ledger.database.personal import Keyring, give_keyring, read_keyring
+from airflow_provider_voiceinfra.ledger.database.keyring import Keyring
+from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
+from airflow_provider_voiceinfra.ledger.database.personal import give_keyring
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
 
@@ -37,7 +41,10 @@ BUSY_TIMEOUT = 30.0
 OLDEST_SQLITE = (3, 35)  # the first one that returns what a statement has written
 _DRIVERS = ("pysqlite", *postgres.DRIVERS)
 
-_databases: dict[tuple[str, Pool], Database] = {}
+KEYS_AGE = 60.0
+"""Seconds after which a process reads the ledger's keys anew: others may have made or wrapped some."""
+
+_databases: dict[tuple[str, Pool, Encryption], Database] = {}
 _databases_lock = threading.Lock()
 
 
@@ -45,15 +52,19 @@ class Database:
     """Connections to one ledger, of one process; the schema is brought up to date before the first one.
 
     Its ``engine``, for migrations and checks, does not touch the schema by itself.
+
+    :param encryption: the keys that the ledger's own are wrapped by, if there are any.
     """
 
-    def __init__(self, url: str, pool: Pool = SHARED) -> None:
+    def __init__(self, url: str, pool: Pool = SHARED, encryption: Encryption = NO_ENCRYPTION) -> None:
         self.url = url
+        self.encryption = encryption
         self._url = read_url(url)
         self._pool = pool
         self.engine = _engine(self._url, pool)
         self._ready = False
         self._keyring: Keyring | None = None
+        self._keys_read_at = float("-inf")
         self.kept_rules: set[str | None] = set()
         """Sets of rules that are known to be stored."""
         self._lock = threading.Lock()
@@ -74,7 +85,7 @@ class Database:
         self._parents.append(self.engine)
         self.engine = _engine(self._url, self._pool)
         if self._keyring is not None:
-            give_keyring(self.engine.dialect, self._keyring)
+            give_keyring(self.engine.dialect, self._keyring, self.reload_keys)
         self._lock = threading.Lock()  # another thread of the parent may have held it
         self._groups = {}
 
@@ -118,8 +129,13 @@ class Database:
     @contextmanager
     def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
         with _errors_for_people():
-            self._prepare()
-            connection, transaction = self._begin(writing, unhurried)
+            while True:
+                self._prepare()
+                connection, transaction = self._begin(writing, unhurried)
+                # If it was paused before the transaction began, its data key may be deleted by now.
+                if not (writing and self._keys_are_old()):
+                    break
+                connection.close()
             with connection, transaction:
                 yield connection
 
@@ -143,7 +159,7 @@ class Database:
         return self._begin(writing, unhurried, again=False)
 
     def _prepare(self) -> None:
-        if self._ready:
+        if self._ready and not self._keys_are_old():
             return
         patience = self._pool.lock_timeout
         if not self._lock.acquire(timeout=-1 if patience is None else patience):
@@ -152,20 +168,42 @@ class Database:
             if not self._ready:
                 self.engine.dispose()  # the server may have ended what an earlier attempt has left
                 migrate.upgrade(self.engine, patience=patience)
-                with self.engine.connect().execution_options(**{migrate.WRITING: False}) as connection:
-                    self._keyring = read_keyring(connection)
-                give_keyring(self.engine.dialect, self._keyring)
+                self._take_keys(keys.load(self.engine, self._pool, self.encryption))
                 self._ready = True
+            elif self._keys_are_old():
+                self._take_keys(keys.load(self.engine, self._pool, self.encryption))
         finally:
             self._lock.release()
 
+    def _keys_are_old(self) -> bool:
+        # By the wall clock, which goes on while a process or its host is paused, and if it is set back.
+        return abs(time.time() - self._keys_read_at) > KEYS_AGE
 
-def database(url: str, pool: Pool = SHARED) -> Database:
+    def reload_keys(self) -> Keyring:
+        """Read the ledger's keys anew, which this process uses from then on; also within a transaction."""
+        # Through a connection of its own: all others may be in use, and wait for this.
+        spare = _engine(self._url, self._pool, poolclass=NullPool)
+        self._take_keys(keys.load(spare, self._pool, self.encryption, wrapping=False))
+        return self.keyring
+
+    @property
+    def keyring(self) -> Keyring:
+        """The ledger's keys, once it has been used."""
+        assert self._keyring is not None
+        return self._keyring
+
+    def _take_keys(self, keyring: Keyring) -> None:
+        self._keyring, self._keys_read_at = keyring, time.time()
+        give_keyring(self.engine.dialect, keyring, self.reload_keys)
+
+
+def database(url: str, pool: Pool = SHARED, encryption: Encryption = NO_ENCRYPTION) -> Database:
     """Return this process's connections to a ledger; a fork gets its own, never its parent's."""
     with _databases_lock:
-        if (url, pool) not in _databases:
-            _databases[url, pool] = Database(url, pool)
-        return _databases[url, pool]
+        wanted = (url, pool, encryption)
+        if wanted not in _databases:
+            _databases[wanted] = Database(*wanted)
+        return _databases[wanted]
 
 
 def _after_fork() -> None:
@@ -206,19 +244,22 @@ def _first_line(error: Exception) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
-def _engine(url: URL, pool: Pool) -> Engine:
+def _engine(url: URL, pool: Pool, **options: Any) -> Engine:
     backend = url.get_backend_name()
     patience = BUSY_TIMEOUT if pool.lock_timeout is None else pool.lock_timeout
     sqlite_args = {"timeout": patience, "check_same_thread": False}
     kept = min(5, pool.connections)
     named = f"[voiceinfra] sql_alchemy_conn names {url.drivername!r}"
+    pooling = {
+        "pool_size": kept,
+        "max_overflow": pool.connections - kept,
+        "pool_timeout": pool.wait,
+    }
     try:
         engine = create_engine(
             url,
             hide_parameters=True,
-            pool_size=kept,
-            max_overflow=pool.connections - kept,
-            pool_timeout=pool.wait,
+            **(options or pooling),
             connect_args=postgres.connect_args(url) if backend == "postgresql" else sqlite_args,
         )
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
@@ -245,6 +286,7 @@ def _tame_sqlite(engine: Engine, patience: float) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver's guesses
         connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
         connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits on power loss
+        connection.execute("PRAGMA secure_delete = ON")  # what is purged or encrypted is to be gone
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -30,7 +31,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from airflow_provider_voiceinfra.ledger.database.personal import NumberHash, PersonalBytes, PersonalText
 
-HEAD_REVISION = "0005"
+HEAD_REVISION = "0006"
 VERSION_TABLE = "voiceinfra_alembic_version"
 END_DIGITS = 4  # as a masked number shows
 MAX_BODY = 2**24 - 1
@@ -100,7 +101,7 @@ calls = Table(
     Column("call_id", String(255), unique=True),
     Column("adopted", Boolean(create_constraint=False), nullable=False),
     Column("error_code", String(255)),
-    Column("error_message", Text),
+    Column("error_message", PersonalText()),
     Column("dag_id", String(250)),
     Column("run_id", String(250)),
     Column("task_id", String(250)),
@@ -120,9 +121,9 @@ calls = Table(
     Column("sent_after", BigInteger),
     Column("sent_at", UtcDateTime),
     Column("purged_at", UtcDateTime),
-    # The number that calls are counted by, and the database's own time when the last request was about to be
-    # sent, redials included.
+    # What calls are counted by, and the database's own time when the last request was about to be sent.
     Column("to_number_hash", NumberHash),
+    Column("from_number_hash", NumberHash),
     Column("dialled_at", UtcDateTime),
     # What allowed it: the rules that were in force, where the contact is, and the consent.
     Column("rules_id", String(32)),
@@ -143,6 +144,7 @@ calls = Table(
     Index("ix_voiceinfra_calls_campaign", "campaign_id", "position", "attempt"),
 )
 
+_UNHASHED = text("to_number_hash IS NULL AND to_number IS NOT NULL")
 completions = Table(
     "voiceinfra_completions",
     metadata,
@@ -161,8 +163,18 @@ completions = Table(
     # By the database's own clock, as ``calls.sent_at``: those of two hosts differ.
     Column("stored_at", UtcDateTime),
     Column("body", PersonalBytes(MAX_BODY), nullable=False),
+    # Empty in rows of earlier versions until they are converted.
+    Column("to_number_hash", NumberHash),
+    Column("from_number_hash", NumberHash),
     Index("ix_voiceinfra_completions_received_at", "received_at"),
-    Index("ix_voiceinfra_completions_to_number", "to_number", "received_at"),
+    Index("ix_voiceinfra_completions_number", "to_number_hash", "received_at"),
+    Index(
+        "ix_voiceinfra_completions_unhashed",
+        "to_number",
+        "received_at",
+        postgresql_where=_UNHASHED,
+        sqlite_where=_UNHASHED,
+    ),
     Index("ix_voiceinfra_completions_conn", "conn_id", "received_at"),
     Index("ix_voiceinfra_completions_duration", "duration_seconds", "call_id"),
 )
@@ -236,7 +248,7 @@ contacts = Table(
     Column("region", String(16)),
     Column("consent", PersonalText(255)),
     Column("skipped", String(16)),
-    Column("reason", Text),
+    Column("reason", PersonalText()),
     Index("ux_voiceinfra_contacts_hash", "campaign_id", "contact_hash", unique=True),
 )
 
@@ -249,9 +261,8 @@ suppressions = Table(
     # Empty of somebody who is forgotten, and still is not called.
     Column("number", PersonalText(64)),
     Column("number_end", String(END_DIGITS)),
-    # The connection that it is for; empty for all.
-    Column("conn_id", String(250)),
-    Column("reason", Text),
+    Column("conn_id", String(250)),  # empty for all connections
+    Column("reason", PersonalText()),
     Column("source", String(16), nullable=False),
     # Who added it, or the call whose record said so.
     Column("added_by", String(255)),
@@ -271,7 +282,7 @@ rules = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
-# Keys of the ledger's own.
+# Keys of the ledger's own, see ``keys``.
 keys = Table(
     "voiceinfra_keys",
     metadata,

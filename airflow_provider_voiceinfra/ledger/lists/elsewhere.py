@@ -7,14 +7,29 @@ what is known is which numbers calls are placed from.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, cast, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    type_coerce,
+)
 
 from airflow_provider_voiceinfra.ledger.database.chunks import rows_with
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists.conditions import ANYWHERE, Way, is_impossible, span
-from airflow_provider_voiceinfra.ledger.lists.search import Search
+from airflow_provider_voiceinfra.ledger.lists.search import Cursor, Found, Search
 from airflow_provider_voiceinfra.ledger.lists.values import OVER, CallFilter, Direction, ListedCall, Order
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
 
@@ -29,18 +44,29 @@ _READ = (
 class SearchElsewhere(Search):
     """Finds the calls of one page among the records that belong to no call of ours; by the same bounds."""
 
-    _numbers = ("from_number", "to_number")
-
     def __init__(self, wanted: CallFilter, order: Order, *, backwards: bool = False) -> None:
         super().__init__(wanted, order, backwards=backwards)
         self._way = _way_of(wanted)
-        self._fits = self._row_fits
+        self._numbers = ("from_number" if wanted.direction is Direction.INBOUND else "to_number",)
+        self._fits = self._party_fits if wanted.digits else None
 
-    def _row_fits(self, row: Row[Any]) -> bool:
-        wanted = self._wanted
-        direction = direction_of(row.to_number, wanted.own_numbers)
-        party = row.from_number if direction is Direction.INBOUND else row.to_number
-        return direction is wanted.direction and (party or "").endswith(wanted.digits or "")
+    def run(self, connection: Connection, start: Cursor | None, limit: int) -> Found:
+        """Look for the calls of a page."""
+        self._leave_hashes(connection)
+        return super().run(connection, start, limit)
+
+    def tally(self, connection: Connection, limit: int) -> tuple[list[Row[Any]], datetime | None, int]:
+        """Count those of so many calls that are wanted."""
+        self._leave_hashes(connection)
+        return super().tally(connection, limit)
+
+    def _leave_hashes(self, connection: Connection) -> None:
+        """Follow no index of hashes as long as some records have none: it does not lead to them."""
+        if self._way.columns == (completions.c.to_number_hash,) and _has_unhashed(connection):
+            self._way = _of_connection(self._wanted)
+
+    def _party_fits(self, row: Row[Any]) -> bool:
+        return (row._mapping[self._numbers[0]] or "").endswith(self._wanted.digits or "")
 
     def _is_impossible(self) -> bool:
         wanted = self._wanted
@@ -55,7 +81,7 @@ class SearchElsewhere(Search):
 
     def _source(self) -> tuple[Select[Any], ColumnElement[Any], ColumnElement[Any], ColumnElement[Any]]:
         c = completions.c
-        query = select(c.call_id.label("key_hash"), *(c[name] for name in _READ))
+        query = select(c.call_id.label("key_hash"), *(c[name] for name in _READ), c.to_number_hash)
         return query, c.duration_seconds if self._by_duration else c.received_at, c.call_id, c.received_at
 
     def _conditions(self, seen: Any) -> list[ColumnElement[bool]]:
@@ -69,7 +95,10 @@ class SearchElsewhere(Search):
             found.append(seen.call_outcome == wanted.outcome)
         # A value, for the reason that ``look_up`` has.
         own = select(calls.c.call_id).where(calls.c.call_id == seen.call_id).scalar_subquery()
-        return [*found, own.is_(None)]
+        # Of a record without a number it cannot be said, so it counts as none of ours.
+        own_number = func.coalesce(_is_one_of(seen, wanted.own_numbers), false())
+        is_inbound = wanted.direction is Direction.INBOUND
+        return [*found, own.is_(None), own_number if is_inbound else ~own_number]
 
     def _ends(self, seen: Any) -> list[ColumnElement[Any]]:
         duration = func.coalesce(cast(seen.duration_seconds, String), "")
@@ -87,13 +116,30 @@ def listed_elsewhere(
     return [found[call_id] for call_id in call_ids if call_id in found]
 
 
+def _is_one_of(seen: Any, numbers: frozenset[str]) -> ColumnElement[bool]:
+    """Return the condition for records of calls to one of some numbers; see ``personal.is_number``."""
+    wanted = sorted(numbers)
+    plain = and_(seen.to_number_hash.is_(None), type_coerce(seen.to_number, String).in_(wanted))
+    return or_(seen.to_number_hash.in_(wanted), plain)
+
+
+def _has_unhashed(connection: Connection) -> bool:
+    """Return whether some records have no hash so far."""
+    c = completions.c
+    query = select(c.call_id).where(c.to_number_hash.is_(None), c.to_number.is_not(None))
+    # In the order of the index that holds them alone.
+    return connection.execute(query.order_by(c.to_number).limit(1)).first() is not None
+
+
 def _way_of(wanted: CallFilter) -> Way:
     """Return the index that leads to the fewest records, of which each is ordered by when they came."""
     if wanted.direction is Direction.INBOUND and len(wanted.own_numbers) == 1:
-        return Way((completions.c.to_number,), tuple(wanted.own_numbers))
-    if wanted.conn_id is not None:
-        return Way((completions.c.conn_id,), (wanted.conn_id,))
-    return ANYWHERE
+        return Way((completions.c.to_number_hash,), tuple(wanted.own_numbers))
+    return _of_connection(wanted)
+
+
+def _of_connection(wanted: CallFilter) -> Way:
+    return ANYWHERE if wanted.conn_id is None else Way((completions.c.conn_id,), (wanted.conn_id,))
 
 
 def direction_of(to_number: str | None, own_numbers: frozenset[str]) -> Direction:
@@ -103,17 +149,21 @@ def direction_of(to_number: str | None, own_numbers: frozenset[str]) -> Directio
 
 def own_numbers(connection: Connection, conn_ids: Sequence[str]) -> frozenset[str]:
     """Return the numbers that the newest calls were placed from, of all and of some connections."""
-    newest = select(calls.c.from_number).order_by(calls.c.claimed_at.desc()).limit(_NEWEST)
+    of_call = (calls.c.from_number, calls.c.from_number_hash)
+    newest = select(*of_call).order_by(calls.c.claimed_at.desc()).limit(_NEWEST)
     queries = [newest]
     for conn_id in conn_ids:
         # In the order of the index, and not said to be equal, for the reason that ``Way`` has.
-        own = select(calls.c.from_number).where(calls.c.conn_id.between(conn_id, conn_id))
+        own = select(*of_call).where(calls.c.conn_id.between(conn_id, conn_id))
         own = own.order_by(calls.c.conn_id.desc(), calls.c.claimed_at.desc())
         queries.append(own.limit(_NEWEST_OF_EACH))
     found: set[str] = set()
     for query in queries:
-        numbers = query.subquery().c.from_number
-        found.update(connection.execute(select(numbers).where(numbers.is_not(None)).distinct()).scalars())
+        c = query.subquery().c
+        # Each is read once: encrypted, it looks different in every row.
+        same = func.coalesce(c.from_number_hash, type_coerce(c.from_number, String))
+        each = select(func.min(c.from_number)).where(c.from_number.is_not(None)).group_by(same)
+        found.update(connection.execute(each).scalars())
     return frozenset(found)
 
 

@@ -270,7 +270,7 @@ class Search:
         :param start: the place behind which to begin, if the window does not begin there.
         """
         seen = window.subquery("seen").c
-        numbers = [seen[name] for name in self._numbers]
+        numbers = [seen[name] for name in self._numbers if self._fits]
         query: Select[Any] = select(seen.key_hash, seen.value, seen.tie, *numbers)
         query = query.where(*self._conditions(seen), seen.value.is_not(None))
         if start is not None:

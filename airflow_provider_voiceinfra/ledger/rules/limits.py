@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, bindparam, or_, select
 
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
@@ -21,13 +21,23 @@ from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 # A request leaves so much later than its claim at most, so a call is counted for as much longer.
 _LEAVES_WITHIN = timedelta(seconds=30)
 
-_IN_FORCE = having(
-    select(suppressions).where(
+
+def in_force(conn_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+    """Return the condition for suppressions that count now.
+
+    :param conn_id: through which connection; if not set, through any.
+    """
+    now = and_(
         suppressions.c.removed_at.is_(None),
         or_(suppressions.c.ends_at.is_(None), suppressions.c.ends_at > database_time()),
-        or_(suppressions.c.conn_id.is_(None), suppressions.c.conn_id == bindparam("its_conn_id")),
-    ),
-    suppressions.c.number_hash,
+    )
+    if conn_id is None:
+        return now
+    return and_(now, or_(suppressions.c.conn_id.is_(None), suppressions.c.conn_id == conn_id))
+
+
+_IN_FORCE = having(
+    select(suppressions).where(in_force(bindparam("its_conn_id", type_=String))), suppressions.c.number_hash
 )
 _DIALS = having(
     select(calls.c.to_number_hash, calls.c.token, calls.c.dialled_at, calls.c.unsettled_since).where(
@@ -44,13 +54,19 @@ def lock_what_is_counted(connection: Connection, rules: RuleSet, numbers: Collec
 
 
 def refused_by_limits(
-    connection: Connection, rules: RuleSet, conn_id: str, claimed: Sequence[CallEntry]
+    connection: Connection,
+    rules: RuleSet,
+    conn_id: str,
+    claimed: Sequence[CallEntry],
+    unsuppressed: Collection[str] = (),
 ) -> list[Settlement]:
     """Return the refusals of those claims that must not lead to a call.
 
     :param claimed: what has just been claimed in this transaction; of several to one number, in this order.
+    :param unsuppressed: the tokens of those that are known not to be suppressed.
     """
-    against = suppressed(connection, conn_id, [one.to_number for one in claimed if one.to_number])
+    doubtful = [one.to_number for one in claimed if one.to_number and one.token not in unsuppressed]
+    against = suppressed(connection, conn_id, doubtful) if doubtful else {}
     counted = [one for one in claimed if one.to_number not in against and rules.caps(one.to_number)]
     found = {one.token: against[one.to_number] for one in claimed if one.to_number in against}
     found |= dict(_capped(connection, rules, counted)) if counted else {}

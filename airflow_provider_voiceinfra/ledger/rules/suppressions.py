@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
 from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock_numbers
@@ -23,6 +23,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
 )
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.ledger.rules.limits import in_force
 
 _c = suppressions.c
 # A request leaves within 10 s of the last look at its claim, or not at all; the rest is for a slow answer of
@@ -189,11 +190,6 @@ class SuppressionsLedger(LedgerPart):
 
     def _found(self, query: Select[Any]) -> list[Suppression]:
         return [_entry(row) for row in self._database.rows(query)]
-
-
-def in_force() -> ColumnElement[bool]:
-    """Return the condition for suppressions that count now."""
-    return _c.removed_at.is_(None) & or_(_c.ends_at.is_(None), _c.ends_at > database_time())
 
 
 def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> int:

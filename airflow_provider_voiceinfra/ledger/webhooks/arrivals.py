@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
-from airflow_provider_voiceinfra.ledger.rows import add_completions, now
+from airflow_provider_voiceinfra.ledger.rows import WHOLE, add_completions, now
 from airflow_provider_voiceinfra.ledger.rules.suppressions import (
     Suppression,
     SuppressionSource,
@@ -27,7 +27,7 @@ _REASONS = {
     Recorded.DIFFERENT: KeptReason.OTHER_RECORD.value,
 }
 
-_KNOWN = having(select(completions), completions.c.call_id)
+_KNOWN = having(select(*WHOLE), completions.c.call_id)
 _OWNERS = having(
     select(calls.c.call_id, calls.c.conn_id, calls.c.account, calls.c.claimed_at), calls.c.call_id
 )

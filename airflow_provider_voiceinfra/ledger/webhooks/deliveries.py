@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, select, update
 
+from airflow_provider_voiceinfra.ledger.database.personal import plain_size
 from airflow_provider_voiceinfra.ledger.database.schema import deliveries, rejections
 from airflow_provider_voiceinfra.ledger.lists.values import LastRejection, ListedDelivery
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
@@ -45,7 +46,7 @@ class DeliveriesLedger(LedgerPart):
         :param before: the id of a delivery; only those that came before it.
         """
         names = [name for name in ListedDelivery.__dataclass_fields__ if name != "size"]
-        columns = [*(deliveries.c[name] for name in names), func.length(deliveries.c.body).label("size")]
+        columns = [*(deliveries.c[name] for name in names), plain_size(deliveries.c.body).label("size")]
         query = _newest(select(*columns).where(deliveries.c.conn_id.in_(list(conn_ids))), include_replayed)
         if before is not None:
             query = query.where(deliveries.c.id < before)

@@ -50,8 +50,10 @@ class Openings(ABC):
         return at.astimezone(timezone.utc)
 
     def longest_opening(self, at: datetime, place: Place) -> timedelta:
-        """Return how long it is open at a time, at most, in the 14 days from ``at`` on."""
-        return max((end - start for start, end in self.spans(_seconds(at), place)), default=0) * _SECOND
+        """Return how long it is open at a time, at most, if it opens in the 14 days from ``at`` on."""
+        second = _seconds(at)
+        lengths = (end - start for start, end in self.spans(second, place) if start <= second + HORIZON)
+        return max(lengths, default=0) * _SECOND
 
     @abstractmethod
     def why_never(self, place: Place) -> str | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from zoneinfo import ZoneInfo
+
+from airflow_provider_voiceinfra.rules.calling_window.days_off import DaysOff
 
 DAY = 86_400
 WEEK = 7 * DAY
@@ -40,32 +42,49 @@ def common(ours: Spans, theirs: Spans) -> Spans:
 
 
 def open_spans(
-    rules: Iterable[tuple[int, int]], zone: ZoneInfo, first: int, end: int
+    rules: Iterable[tuple[int, int]], off: DaysOff, zone: ZoneInfo, first: int, end: int
 ) -> Iterator[tuple[int, int]]:
     """Yield the open spans between two instants: those of local weeks, moved by the offset of the time.
 
     :param rules: the open seconds of a week from Monday, 00:00 local time.
+    :param off: days that are closed from one midnight to the next.
     """
+    days_off = off.between((first - DAY) // DAY, (end + DAY) // DAY)
     for start, stop, offset in _offsets(zone, first, end):
         week = (start + offset - MONDAY) // WEEK
         while (monday := MONDAY + week * WEEK - offset) < stop:
             for opens, closes in rules:
                 if monday + closes > start and monday + opens < stop:
-                    yield max(start, monday + opens), min(stop, monday + closes)
+                    span = max(start, monday + opens), min(stop, monday + closes)
+                    yield from _without(days_off, *span, offset) if days_off else [span]
             week += 1
 
 
-def _offsets(zone: ZoneInfo, first: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the stretches between two instants without a change of the clock, and its offset in seconds."""
+def _without(days_off: frozenset[int], opens: int, closes: int, offset: int) -> Iterator[tuple[int, int]]:
+    """Yield what is left of a span; days are those since 1970 by a clock with an offset."""
+    for day in range((opens + offset) // DAY, (closes - 1 + offset) // DAY + 1):
+        if day in days_off:
+            midnight = day * DAY - offset
+            if opens < midnight:
+                yield opens, midnight
+            opens = max(opens, midnight + DAY)
+    if opens < closes:
+        yield opens, closes
+
+
+@lru_cache(maxsize=2048)
+def _offsets(zone: ZoneInfo, first: int, end: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the stretches between two instants without a change of the clock, and its offset in seconds."""
+    found = []
     start, offset = first, _offset(zone, first)
     for known in range(first, end, _HOUR):
         hour = range(known, min(known + _HOUR, end))
         changed = _offset(zone, hour.stop)
         if changed != offset:
             at = hour.start + bisect_left(hour, True, key=partial(_is_other, zone, offset))
-            yield start, at, offset
+            found.append((start, at, offset))
             start, offset = at, changed
-    yield start, end, offset
+    return (*found, (start, end, offset))
 
 
 def _is_other(zone: ZoneInfo, offset: int, second: int) -> bool:

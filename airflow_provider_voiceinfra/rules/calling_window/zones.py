@@ -1,4 +1,4 @@
-"""Which time zones a contact may be in; never what time it is there."""
+"""Which time zones a number may be in; never what time it is there."""
 
 from __future__ import annotations
 
@@ -32,38 +32,29 @@ def zone_named(name: str) -> ZoneInfo:
     )
 
 
-def zones_for(contact_timezone: str | None, to_number: str) -> tuple[str, ...] | None:
-    """Return the time zones that a contact may be in; a call is in calling hours only in all of them.
-
-    :param contact_timezone: the contact's own zone, which decides alone if it is set.
-    :param to_number: the number in E.164 form, which else decides.
-    :return: IANA names; ``None`` if the number has no zone, so that no calling hours are known.
-    :raises InvalidCallError: if ``contact_timezone`` is no time zone.
-    """
-    if contact_timezone:
-        zone_named(contact_timezone)
-        return (contact_timezone,)
-    return _zones_of_number(to_number)
-
-
 @lru_cache(maxsize=8192)
-def _zones_of_number(to_number: str) -> tuple[str, ...] | None:
+def zones_of_number(number: str) -> tuple[str, ...] | None:
+    """Return the time zones that a number may be in, as IANA names.
+
+    :param number: in E.164 form.
+    :return: ``None`` if the number has no zone, so that no calling hours are known.
+    """
     # Imported late: their tables are of no use to a process that only parses DAG files.
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_number
 
-    in_area = zones_of_area_code(to_number[2:5]) if to_number.startswith("+1") else ()
+    in_area = zones_of_area_code(number[2:5]) if number.startswith("+1") else ()
     if in_area:
-        return _usable(in_area)
+        return usable_zones(in_area)
     try:
-        parsed = phonenumbers.parse(to_number)
+        parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
         return None
-    return _usable((*time_zones_for_number(parsed), *zones_lacking(to_number)))
+    return usable_zones((*time_zones_for_number(parsed), *zones_lacking(number)))
 
 
 @lru_cache(maxsize=2048)
-def _usable(names: tuple[str, ...]) -> tuple[str, ...] | None:
+def usable_zones(names: tuple[str, ...]) -> tuple[str, ...] | None:
     """Return the same tuple for the same zones, each once; ``None`` if one of them is unknown here."""
     try:
         for name in names:

@@ -129,9 +129,10 @@ class Receiver:
             rejection, secrets = await self._verify(delivery, allow_unsigned)
         if rejection is not None:
             return Receipt(Outcome.REJECTED, rejection.value)
-        if secrets is not None:
-            opt_outs = _opt_outs(delivery.conn_id, secrets.opt_out, settings.opt_out)
-            delivery = replace(delivery, account=secrets.account, opt_outs=opt_outs)
+        spec, account = (None, None) if secrets is None else (secrets.opt_out, secrets.account)
+        opt_outs = _opt_outs(delivery.conn_id, spec, settings.opt_out) if spec or settings.opt_out else ()
+        if account or opt_outs:
+            delivery = replace(delivery, account=account, opt_outs=opt_outs)
         receipt = await self._storing.store(delivery)
         if receipt.suppressed:
             await self._await_last_requests(receipt)

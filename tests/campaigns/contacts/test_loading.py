@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.rules.calling_window.hours import CallingHours
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.rules.recipient import Recipient
 from tests.ledger.examples import running
 
 CAMPAIGN = "spring"
 # Not the number that messages give as an example.
 ANN, BOB, CAT = "+14155550142", "+12125550101", "+12025550102"
+EXEMPT = "+18005550119"
 TOLL_FREE = "+18005550103"  # may be in any zone of North America
-SETTINGS = {"agent_id": "agent_demo", "from_number": "+12025550100"}
+SETTINGS: dict[str, Any] = {"agent_id": "agent_demo", "from_number": "+12025550100"}
 
 
 @pytest.fixture
@@ -35,8 +39,13 @@ def ledger(ledger_url: str) -> CallLedger:
 
 
 def loader(contacts: object, window: str | None = None, **settings: Any) -> ContactLoader:
+    require_consent = settings.pop("require_consent", False)
     reader = ContactReader(**{**SETTINGS, **settings})
-    return ContactLoader(contacts, reader, CallingWindow.parse(window) if window else None)
+    hours = CallingHours((CallingWindow.parse(window),) if window else ())
+    exempt = {EXEMPT: CallingHours()}
+    return ContactLoader(
+        contacts, reader, lambda number: exempt.get(number, hours), require_consent=require_consent
+    )
 
 
 def load(ledger: CallLedger, contacts: object, **settings: Any) -> ContactLoader:
@@ -100,6 +109,7 @@ DAYTIME = "09:00-11:00"
         ({"to_number": ANN}, DAYTIME, None),
         ({"to_number": ANN}, None, None),
         ({"to_number": TOLL_FREE}, None, None),
+        ({"to_number": EXEMPT}, DAYTIME, None),
         ({"to_number": TOLL_FREE}, DAYTIME + " UTC", None),
         ({"to_number": TOLL_FREE, "timezone": "America/Denver"}, DAYTIME, None),
         ({"to_number": TOLL_FREE}, DAYTIME, "time zones, which share no hour of the calling window"),
@@ -114,6 +124,77 @@ def test_a_contact_that_has_no_decent_hour_is_invalid_and_told_the_remedy(
     if says:
         assert says in str(found.shown[0])
         assert str(found.shown[0]).endswith("name one in a column timezone")
+
+
+def test_a_contact_in_a_region_that_the_window_does_not_name_is_invalid(ledger: CallLedger) -> None:
+    both = "US-NY 09:00-20:00; US-FL 09:00-18:00"
+    found = load(ledger, [*rows(BOB), *rows(CAT, region="US-FL")], window=both)
+    assert found.counts == {"": 2}
+    found = load(ledger, [*rows(BOB), *rows(ANN)], window="US-NY 09:00-20:00")
+    assert "calling_window: the number may be in US-CA, for which the calling window has no part" in str(
+        found.shown[0]
+    )
+
+
+def test_a_contact_for_whom_two_weeks_are_off_is_invalid(ledger: CallLedger) -> None:
+    days = ", ".join(f"2027-03-{day:02d}" for day in range(1, 20))
+    reader, window = ContactReader(**SETTINGS), CallingWindow.parse(f"09:00-20:00; US-NY off {days}")
+    found = ContactLoader(
+        rows(BOB, ANN),
+        reader,
+        lambda number: CallingHours((window,)),
+        lambda: datetime(2027, 3, 2, tzinfo=timezone.utc),
+    )
+    found.load(ledger, Ownership(CAMPAIGN, running(ledger, CAMPAIGN)), loaded_by="run")
+    assert str(found.shown[0]).endswith(
+        "calling_window: is closed for all of the next 14 days, for its days off"
+    )
+    assert found.counts == {"": 1, "invalid": 1}
+
+
+# Where they are, and that they agreed.
+
+
+def test_region_and_consent_are_kept_and_are_no_variables(ledger: CallLedger) -> None:
+    load(ledger, rows(ANN, region="us-fl", consent=" form 17, 2026-05-01 ", shop="x"))
+    (found,) = stored(ledger)
+    assert found.recipient == Recipient(None, "US-FL", "form 17, 2026-05-01")
+    assert found.call.variables == {"shop": "x"}
+
+
+@pytest.mark.parametrize(
+    ("region", "says"),
+    [
+        ("Florida", "region 'Florida' is no region; write a code such as FR or US-FL"),
+        ("FL", "did you mean 'US-FL'?"),
+        ("UK", "did you mean 'GB'?"),
+        ("US-FK", "did you mean 'US-"),
+        ("DE-BY", "region 'DE-BY' is no region that is known; of DE write DE as a whole"),
+        ("IN", "region 'IN' is a country, and not that of the number; for the state write US-IN"),
+        ("CA", "for the state write US-CA"),
+        (5, "region must be text, not int"),
+    ],
+)
+def test_an_unknown_region_is_invalid_with_what_may_be_meant(
+    ledger: CallLedger, region: object, says: str
+) -> None:
+    found = load(ledger, [*rows(BOB), *rows(ANN, region=region)])
+    assert says in str(found.shown[0])
+    assert str(found.shown[0]).startswith("row 2 (+1415***0142): region ")
+
+
+def test_who_must_have_consented_is_invalid_without_a_proof(ledger: CallLedger) -> None:
+    mixed = [*rows(ANN, consent="form 17"), *rows(BOB), *rows(CAT, consent=" ")]
+    assert load(ledger, mixed).counts == {"": 3}
+    found = load(ledger, mixed, require_consent=True)
+    assert found.counts == {"": 1, "invalid": 2}
+    assert str(found.shown[0]).startswith("row 2: consent is empty; write ")
+
+
+def test_a_proof_of_consent_that_is_too_long_is_invalid(ledger: CallLedger) -> None:
+    found = load(ledger, [*rows(ANN, consent="x" * 255), *rows(BOB, consent="x" * 256)])
+    assert found.counts == {"": 1, "invalid": 1}
+    assert "consent has 256 characters, and at most 255 are kept" in str(found.shown[0])
 
 
 # As a whole.

@@ -60,6 +60,7 @@ class Sample:
             "sequence": self.number,
             "conn_id": self.conn_id,
             "to_number": self.to_number,
+            "to_number_hash": self.to_number,
             "call_outcome": self.end[0],
             "duration_seconds": self.end[1],
             "received_at": self.claimed_at + timedelta(minutes=5),

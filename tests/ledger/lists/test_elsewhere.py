@@ -65,7 +65,8 @@ def received(ledger: CallLedger, number: int, **values: Any) -> dict[str, Any]:
         "body": b"the body",
         **values,
     }
-    execute(ledger, insert(completions).values(**row))
+    hashes = {f"{name}_hash": row[name] for name in ("from_number", "to_number")}
+    execute(ledger, insert(completions).values(**row, **hashes))
     return row
 
 

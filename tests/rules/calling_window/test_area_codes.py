@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.calling_window.zones import zones_of_number
 
 UTC = timezone.utc
 # Of NANPA's report of all area codes (npa_report.csv, file date 26 November 2025), all that serve an area or
@@ -88,7 +88,7 @@ LETTERS = {**dict(table(REPORTED)), **dict(table(DIVIDED))}
 
 
 def of_area(code: str) -> tuple[str, ...]:
-    return zones_for(None, f"+1{code}5550100") or ()
+    return zones_of_number(f"+1{code}5550100") or ()
 
 
 def hours_behind(zones: tuple[str, ...]) -> set[float]:
@@ -129,7 +129,7 @@ def test_an_exchange_that_is_in_no_data_opens_by_the_clock_of_the_whole_area() -
 @pytest.mark.parametrize("beginning", ["+1219322", "+1219209"])
 def test_an_exchange_with_a_known_city_is_no_exception(beginning: str) -> None:
     # A number is taken along by who moves, within its area at least.
-    assert zones_for(None, beginning) == ("America/Chicago", "America/New_York")
+    assert zones_of_number(beginning) == ("America/Chicago", "America/New_York")
 
 
 def test_an_undivided_area_has_one_zone() -> None:

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
-from airflow_provider_voiceinfra.rules.calling_window.place import Place
+from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
-from airflow_provider_voiceinfra.rules.calling_window.zones import zones_for
+from airflow_provider_voiceinfra.rules.calling_window.zones import usable_zones
+from airflow_provider_voiceinfra.rules.recipient import Recipient
 
 UTC = timezone.utc
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -179,7 +180,7 @@ def test_always_open_never_closes() -> None:
 
 def test_a_named_zone_counts_for_everybody() -> None:
     window = CallingWindow.parse({"from": "09:00", "to": "20:00", "timezone": "America/New_York"})
-    assert window.timezone == "America/New_York"
+    assert window.rules.timezone == "America/New_York"
     assert window.is_open(utc(2026, 6, 1, 13), zoned("Asia/Kolkata"))
     assert window.is_open(utc(2026, 6, 1, 13), NOWHERE)
     assert not window.is_open(utc(2026, 6, 1, 12, 59), NOWHERE)
@@ -195,7 +196,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     window = CallingWindow.parse("09:00-20:00")
     for week in range(10):
         window.is_open(utc(2026, 1, 1) + timedelta(weeks=week), zoned("UTC"))
-    assert len(window._cache) <= 3
+    assert len(window._weeks) <= 3
 
 
 SAME = [
@@ -228,7 +229,7 @@ def test_days_over_the_end_of_the_week() -> None:
 
 def test_text_with_a_zone() -> None:
     window = CallingWindow.parse("mon-fri 09:00-20:00; sat 10:00-16:00 America/New_York")
-    assert window.timezone == "America/New_York"
+    assert window.rules.timezone == "America/New_York"
 
 
 BAD = {
@@ -243,7 +244,10 @@ BAD = {
     "trailing pm": ("09:00-08:00pm", "write it such as"),
     "missing to": ({"from": "09:00"}, "'to' is missing"),
     "missing from": ({"to": "09:00"}, "'from' is missing"),
-    "other name": ({"start": "09:00", "to": "20:00"}, "no field 'start'.*days, from, to, timezone"),
+    "other name": (
+        {"start": "09:00", "to": "20:00"},
+        "no field 'start'.*days, from, to, timezone, regions",
+    ),
     "sexagesimal": ({"from": 540, "to": "20:00"}, "'from' is 540; write hours and minutes as text"),
     "late": ({"from": "09:00", "to": "24:01"}, "'to' is '24:01'"),
     "minutes": ({"from": "09:60", "to": "20:00"}, "'from' is '09:60'"),
@@ -284,16 +288,16 @@ def test_a_bad_window_is_refused_with_the_field_and_the_remedy(spec: object, mes
     ],
 )
 def test_zones_are_those_of_the_contact_or_of_its_number(own: str | None, number: str, zones: Any) -> None:
-    assert zones_for(own, number) == zones
+    assert place_of(number, Recipient(own)).zones == zones
 
 
 def test_an_unknown_own_zone_is_refused() -> None:
     with pytest.raises(InvalidCallError, match=r"timezone: 'Mars/Base' is no time zone"):
-        zones_for("Mars/Base", "+14155550100")
+        place_of("+14155550100", Recipient("Mars/Base"))
 
 
 def test_a_number_over_several_zones_is_called_when_all_are_awake() -> None:
-    zones = zones_for(None, "+61491570156")
+    zones = place_of("+61491570156").zones
     assert zones is not None
     assert {"Australia/Perth", "Australia/Sydney"} <= set(zones)
     opening = CallingWindow.parse("09:00-20:00").next_opening(utc(2026, 6, 1, 15), zoned(*zones))
@@ -302,10 +306,8 @@ def test_a_number_over_several_zones_is_called_when_all_are_awake() -> None:
 
 
 def test_a_zone_that_this_computer_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_provider_voiceinfra.rules.calling_window.zones import _usable
-
-    assert _usable(("America/New_York", "Mars/Base")) is None
-    assert _usable(()) is None
+    assert usable_zones(("America/New_York", "Mars/Base")) is None
+    assert usable_zones(()) is None
 
 
 @settings(max_examples=5, deadline=None)

@@ -14,14 +14,17 @@ from typing import Any
 
 import pytest
 import requests
+from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.database.keys import Encryption
+from airflow_provider_voiceinfra.web.app import create_app
 from airflow_provider_voiceinfra.web.receiver.webhook import RETRY_AFTER_SECONDS
 from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 from tests.support.ledgers import ON_SQLITE
 from tests.support.waiting import until
-from tests.web.conftest import MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
+from tests.web.conftest import CONNECTIONS, MAX_BYTES, NEXT_SECRET, SECRET, Server, completion, signed
 
 Serve = Callable[[FastAPI], Server]
 MakeApp = Callable[..., FastAPI]
@@ -281,3 +284,19 @@ def test_logs_hold_no_secret_number_signature_or_body(
         assert hidden not in everything_logged.text, hidden
     # The server's own access log has the path that its sender chose; ours must not.
     assert not any("5550123" in record.getMessage() for record in ours)
+
+
+def test_while_the_receiver_lacks_the_ledgers_key_the_sender_is_asked_to_come_again(
+    serve: Serve, ledger_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = Fernet.generate_key().decode()
+    CallLedger(ledger_url, encryption=Encryption((key,))).check()
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN", ledger_url)
+    for fernet_key in ("", Fernet.generate_key().decode()):
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", fernet_key)
+        server = serve(create_app(secrets_for=CONNECTIONS.get))
+        assert post(server, BODY, signed(BODY)).status_code == 503
+        assert requests.get(server.url + "/health", timeout=20).status_code == 503
+        assert "Set [core] fernet_key" in caplog.text
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", key)
+    assert post(serve(create_app(secrets_for=CONNECTIONS.get)), BODY, signed(BODY)).status_code == 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
 from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0001"
@@ -37,16 +36,16 @@ def _create_calls() -> None:
     op.create_table(
         "voiceinfra_calls",
         sa.Column("key_hash", sa.String(64), primary_key=True),
-        sa.Column("idempotency_key", PersonalText(2000)),
+        sa.Column("idempotency_key", sa.String(2000)),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("token", sa.String(32), nullable=False),
         sa.Column("dials", sa.Integer(), nullable=False),
         sa.Column("redials", sa.Integer(), nullable=False),
         sa.Column("conn_id", sa.String(250), nullable=False),
         sa.Column("agent_id", sa.String(255)),
-        sa.Column("from_number", PersonalText(64)),
-        sa.Column("to_number", PersonalText(64)),
-        sa.Column("request", PersonalBytes(_MAX_BODY)),
+        sa.Column("from_number", sa.String(64)),
+        sa.Column("to_number", sa.String(64)),
+        sa.Column("request", sa.LargeBinary(_MAX_BODY)),
         sa.Column("call_id", sa.String(255), unique=True),
         sa.Column("adopted", sa.Boolean(create_constraint=False), nullable=False),
         sa.Column("error_code", sa.String(255)),
@@ -57,7 +56,7 @@ def _create_calls() -> None:
         sa.Column("map_index", sa.Integer()),
         sa.Column("try_number", sa.Integer()),
         sa.Column("campaign_id", sa.String(250)),
-        sa.Column("contact_key", PersonalText(255)),
+        sa.Column("contact_key", sa.String(255)),
         sa.Column("claimed_at", UtcDateTime(), nullable=False),
         sa.Column("renewed_at", UtcDateTime(), nullable=False),
         sa.Column("answered_at", UtcDateTime()),
@@ -76,14 +75,14 @@ def _create_completions() -> None:
         sa.Column("sequence", sa.BigInteger(), nullable=False, unique=True),
         sa.Column("conn_id", sa.String(250), nullable=False),
         sa.Column("agent_id", sa.String(255)),
-        sa.Column("from_number", PersonalText(64)),
-        sa.Column("to_number", PersonalText(64)),
+        sa.Column("from_number", sa.String(64)),
+        sa.Column("to_number", sa.String(64)),
         sa.Column("call_outcome", sa.String(64)),
         sa.Column("duration_seconds", sa.Integer()),
         sa.Column("started_at", UtcDateTime()),
         sa.Column("ended_at", UtcDateTime()),
         sa.Column("received_at", UtcDateTime(), nullable=False),
-        sa.Column("body", PersonalBytes(_MAX_BODY), nullable=False),
+        sa.Column("body", sa.LargeBinary(_MAX_BODY), nullable=False),
     )
     table = "voiceinfra_completions"
     op.create_index("ix_voiceinfra_completions_received_at", table, ["received_at"])
@@ -99,7 +98,7 @@ def _create_deliveries() -> None:
         sa.Column("conn_id", sa.String(250), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("event", sa.String(255)),
-        sa.Column("body", PersonalBytes(_MAX_BODY), nullable=False),
+        sa.Column("body", sa.LargeBinary(_MAX_BODY), nullable=False),
         sa.Column("received_at", UtcDateTime(), nullable=False),
         sa.Column("replayed_at", UtcDateTime()),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from airflow_provider_voiceinfra.ledger.database.personal import PersonalBytes, PersonalText
 from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0002"
@@ -63,8 +62,8 @@ def _create_contacts() -> None:
         sa.Column("contact_hash", sa.String(64), nullable=False),
         sa.Column("load_number", sa.Integer(), nullable=False),
         sa.Column("row_number", sa.Integer(), nullable=False),
-        sa.Column("contact_key", PersonalText(255)),
-        sa.Column("request", PersonalBytes(2**24 - 1)),
+        sa.Column("contact_key", sa.String(255)),
+        sa.Column("request", sa.LargeBinary(2**24 - 1)),
         sa.Column("timezone", sa.String(64)),
         sa.Column("skipped", sa.String(16)),
         sa.Column("reason", sa.Text()),

@@ -8,13 +8,7 @@ from datetime import datetime, timedelta, timezone
 import sqlalchemy as sa
 from alembic import op
 
-from airflow_provider_voiceinfra.ledger.database.personal import (
-    HASH_DIGITS,
-    INDEX_KEY,
-    Keyring,
-    PersonalBytes,
-    PersonalText,
-)
+from airflow_provider_voiceinfra.ledger.database.keyring import HASH_DIGITS, Keyring
 from airflow_provider_voiceinfra.ledger.database.schema import UtcDateTime
 
 revision = "0005"
@@ -27,10 +21,10 @@ _CALL_COLUMNS = (
     ("rules_id", sa.String(32)),
     ("timezone", sa.String(64)),
     ("region", sa.String(16)),
-    ("consent", PersonalText(255)),
+    ("consent", sa.String(255)),
     ("allowed_from", UtcDateTime()),
 )
-_CONTACT_COLUMNS = (("region", sa.String(16)), ("consent", PersonalText(255)))
+_CONTACT_COLUMNS = (("region", sa.String(16)), ("consent", sa.String(255)))
 # The longest span of a cap: older calls are not counted, so they need no hash.
 _COUNTED = timedelta(days=90)
 _BATCH = 5000
@@ -43,7 +37,7 @@ def upgrade() -> None:
     now = datetime.now(timezone.utc)
     keys = sa.table("voiceinfra_keys", *(sa.column(name) for name in ("name", "value")))
     keys.append_column(sa.column("created_at", UtcDateTime()))
-    op.execute(keys.insert().values(name=INDEX_KEY, value=index_key.hex(), created_at=now))
+    op.execute(keys.insert().values(name="index", value=index_key.hex(), created_at=now))
     for name, kind in _CALL_COLUMNS:
         op.add_column(_CALLS, sa.Column(name, kind))
     for name, kind in _CONTACT_COLUMNS:
@@ -75,7 +69,7 @@ def _create_tables() -> None:
             autoincrement=True,
         ),
         sa.Column("number_hash", sa.String(HASH_DIGITS), nullable=False),
-        sa.Column("number", PersonalText(64)),
+        sa.Column("number", sa.String(64)),
         sa.Column("number_end", sa.String(4)),
         sa.Column("conn_id", sa.String(250)),
         sa.Column("reason", sa.Text()),
@@ -90,7 +84,7 @@ def _create_tables() -> None:
     op.create_table(
         "voiceinfra_rules",
         sa.Column("id", sa.String(32), primary_key=True),
-        sa.Column("document", PersonalBytes(2**24 - 1), nullable=False),
+        sa.Column("document", sa.LargeBinary(2**24 - 1), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
     )
     op.create_table(
