@@ -165,6 +165,8 @@ def test_a_file_shows_numbers_if_asked_for(run: Run, field: Field, tmp_path: Pat
     assert run(*SINCE, "--csv", str(path), "--show-numbers").code == 0
     [line] = lines(path)
     assert (line["to_number"], line["consent"]) == (NUMBER, f"call of {NUMBER}")
+    assert run(*SINCE, "--csv", str(path)).code == 0
+    assert NUMBER not in path.read_text()
 
 
 def test_a_spreadsheet_takes_no_cell_for_a_formula(run: Run, field: Field, tmp_path: Path) -> None:
