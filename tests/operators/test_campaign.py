@@ -179,7 +179,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "texts": ({"contacts": [ANN]}, "row 1: must be a mapping from column to value, not str"),
     "number without an hour": (
         {"contacts": [{"to_number": "+18005550103"}], "calling_window": "09:00-10:00"},
-        "row 1: timezone the number may be in any of",
+        "row 1: calling_window: the number may be in any of",
     ),
     "strict": (
         {"contacts": [{"to_number": ANN}, {"to_number": "12"}], "invalid_contacts": "fail"},
