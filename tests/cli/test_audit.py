@@ -184,6 +184,13 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, planted: Field, tmp_pa
     assert ran.err == f"voiceinfra: --csv: {path} cannot be written: No such file or directory.\n"
 
 
+def test_dates_in_a_rule_are_not_taken_for_numbers(run: Run, field: Field) -> None:
+    window = "09:00-20:00; off 2026-03-04, 2026-03-05"
+    field.call(NOON, rules_id=field.rules(task={"calling_window": window}))
+    [found] = run(*SINCE, "--output", "json").json["offenders"]
+    assert found["broken"][0]["rule"].startswith(f"task: calling_window = {window}; it was Wed 2026-03-04")
+
+
 def test_an_empty_span_is_refused(run: Run, field: Field) -> None:
     ran = run("audit", "--since", "2026-03-08", "--until", "2026-03-08")
     assert ran.code == 1
