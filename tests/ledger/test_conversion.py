@@ -338,8 +338,8 @@ def test_rotation_that_is_killed_is_gone_on_with_by_the_next_process(ledger_url:
         assert process.stdout.readline() == "between two steps\n"
         process.kill()
     assert transcripts(ledger) == SAID
-    process = subprocess.run(command, input="\n" * MANY, capture_output=True, text=True, check=True)
-    assert process.stdout.splitlines()[-1] == str(MANY * 2 - AT_ONCE)
+    next_one = subprocess.run(command, input="\n" * MANY, capture_output=True, text=True, check=True)
+    assert next_one.stdout.splitlines()[-1] == str(MANY * 2 - AT_ONCE)
     assert len(key_ids(ledger)) == 2
     assert transcripts(ledger) == SAID
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -84,8 +85,8 @@ def test_file_is_imported_or_refused_with_its_wrong_rows(
         form = frame.locator("#import-form")
 
         def send(content: bytes) -> None:
-            file = {"name": "list.csv", "mimeType": "text/csv", "buffer": content}
-            form.get_by_label("File").set_input_files(files=[file])  # type: ignore[list-item]
+            file: Any = {"name": "list.csv", "mimeType": "text/csv", "buffer": content}
+            form.get_by_label("File").set_input_files(files=[file])
             form.get_by_role("button", name="Import").click()
 
         send(f"phone\n{OTHER}\n0123\n".encode())
