@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from airflow_provider_voiceinfra.audit import auditing
+from airflow_provider_voiceinfra.audit import auditing, judge
 from airflow_provider_voiceinfra.audit.verdicts import (
     CALL_CAP,
     CODES,
@@ -37,6 +37,31 @@ CAP = {"call_cap": "3/24h"}
 
 def test_a_ledger_without_calls_has_no_offenders(field: Field) -> None:
     assert list(field.verdicts()) == []
+
+
+class TestTolerance:
+    """The clocks of the database and of those who call differ a little, and nobody broke a rule by that."""
+
+    @pytest.fixture(autouse=True)
+    def _as_it_is(self, _exactly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(judge, "TOLERANCE", timedelta(seconds=2))
+
+    def test_two_seconds_at_the_edges_of_a_window_are_let_pass_and_no_more(self, field: Field) -> None:
+        rules = field.rules(task=HOURS)
+        opening = NOON - 3 * HOUR
+        for at in (opening - 2 * SECOND, CLOSING + SECOND):
+            field.call(at, rules_id=rules)
+        early = field.call(opening - 2 * SECOND - MOMENT, rules_id=rules)
+        late = field.call(CLOSING + 2 * SECOND, rules_id=rules)
+        assert sorted(field.found()) == sorted([(early, OUTSIDE), (late, OUTSIDE)])
+
+    def test_two_seconds_around_a_suppression_are_let_pass_and_no_more(self, field: Field) -> None:
+        field.suppression(NOON, ends_at=NOON + HOUR)
+        for at in (NOON + 2 * SECOND, NOON + HOUR - 2 * SECOND):
+            field.call(at)
+        first = field.call(NOON + 2 * SECOND + MOMENT)
+        last = field.call(NOON + HOUR - 2 * SECOND - MOMENT)
+        assert sorted(field.found()) == sorted([(first, SUPPRESSED), (last, SUPPRESSED)])
 
 
 def test_without_rules_any_call_is_allowed(field: Field) -> None:
