@@ -47,8 +47,7 @@ def _records(ledger: CallLedger, since: datetime) -> Iterator[CompletionEntry]:
     while listed := ledger.completions_after(after, limit=_AT_ONCE):
         after = listed[-1].sequence
         # One may have been purged meanwhile.
-        wanted = [entry.call_id for entry in listed if entry.received_at >= since]
-        yield from ledger.completions(wanted).values()
+        yield from ledger.completions([entry.call_id for entry in listed]).values()
 
 
 def _suppression(number: str, call_id: str) -> Suppression:
