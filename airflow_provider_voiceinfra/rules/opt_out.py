@@ -47,7 +47,7 @@ class OptOut:
 def whose(record: CompletionRecord, dialled: str | None) -> tuple[str, ...]:
     """Return the numbers that somebody's opt-out is about.
 
-    :param dialled: the number that was dialled from here, in case the record writes it otherwise. If none was,
+    :param dialled: the number that was dialled from here, which the record may write otherwise. If none was,
         both of the record's are returned: it does not say who called whom, and in a call that came in it is
         the caller who opts out.
     """
