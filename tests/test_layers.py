@@ -34,7 +34,7 @@ LAYERS = {
     """,
     2: "deployment teams webhooks waiting dialling campaigns campaigns.contacts.loading",
     3: "hooks triggers sensors operators links tasks",
-    4: "web plugin cli diagnosis",
+    4: "web plugin cli diagnosis audit",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
 ASIDE = "sandbox"

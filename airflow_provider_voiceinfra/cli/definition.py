@@ -125,6 +125,33 @@ _DELIVERIES = _command(
     _TRANSCRIPT,
     ARG_OUTPUT,
 )
+_AUDIT = _command(
+    "audit.audit",
+    "Prove from the ledger that calls were allowed, or name those that were not",
+    _arg(
+        "--since",
+        help="The first moment: an age such as 24h or 7d, or a time (UTC if it names no zone)",
+        type=values.since,
+        required=True,
+    ),
+    _arg("--until", help="The first moment that is left out; default: now", type=values.since),
+    _arg("--conn-id", help="Only calls through this connection"),
+    _arg("--dag-id", help="Only calls of this DAG"),
+    _arg("--campaign", metavar="ID", help="Only calls of this campaign"),
+    _arg("--csv", metavar="FILE", help="Write a line for every dial, with all that was looked at"),
+    _arg(
+        "--limit",
+        help="How many that broke a rule to list at most (default: 100)",
+        type=values.row_count,
+        default=100,
+    ),
+    _SHOW_NUMBERS,
+    ARG_OUTPUT,
+    description=(
+        "Recomputes for each call that may have rung which rules were in force and whether they allowed it, "
+        "by code of its own. Exit code 1 if a call broke one."
+    ),
+)
 _PURGE = _command(
     "purge.purge",
     "Delete the personal data of old calls",
@@ -155,6 +182,6 @@ def get_commands() -> list[CLICommand]:
         GroupCommand(
             name="voiceinfra",
             help="Look after VoiceInfra phone calls",
-            subcommands=(_DOCTOR, _CALLS, _CALL, _CAMPAIGNS, _CAMPAIGN, _DELIVERIES, _PURGE, _DB),
+            subcommands=(_DOCTOR, _CALLS, _CALL, _CAMPAIGNS, _CAMPAIGN, _DELIVERIES, _AUDIT, _PURGE, _DB),
         )
     ]

@@ -27,6 +27,7 @@ from airflow_provider_voiceinfra.ledger.lists.calls import CallLists
 from airflow_provider_voiceinfra.ledger.lists.campaigns import CampaignLists
 from airflow_provider_voiceinfra.ledger.lists.statistics import CallFigures
 from airflow_provider_voiceinfra.ledger.rows import now
+from airflow_provider_voiceinfra.ledger.rules.history import HistoryLedger
 from airflow_provider_voiceinfra.ledger.rules.suppressions import SuppressionsLedger
 from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 
@@ -53,8 +54,8 @@ class CallLedger(CallsLedger, CompletionsLedger):
     """The ledger of calls and completions in one SQL database; its parts know the rest.
 
     ``campaigns`` are campaigns and their contacts, ``deliveries`` webhooks that are no completions, ``lists``
-    what pages show, ``suppressions`` who must not be called. Creating one opens nothing; the first use
-    connects, and creates or upgrades the tables.
+    what pages show, ``suppressions`` who must not be called, ``history`` what is kept of calls as proof.
+    Creating one opens nothing; the first use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
@@ -68,6 +69,7 @@ class CallLedger(CallsLedger, CompletionsLedger):
         self.deliveries = DeliveriesLedger(self._database, now)
         self.lists = ListsLedger(self._database, now)
         self.suppressions = SuppressionsLedger(self._database, now)
+        self.history = HistoryLedger(self._database, now)
 
     def with_pool(self, pool: Pool) -> CallLedger:
         """Return the same ledger, used through connections that belong to one part of this process."""

@@ -1,0 +1,1 @@
+"""Recomputes from the ledger whether each call was allowed, by code that shares nothing with the guard."""
