@@ -31,11 +31,16 @@ _OWNER_DIED = {
 
 
 def refuse_claims(
-    connection: Connection, rules: RuleSet, conn_id: str, claimed: Mapping[str, tuple[CallEntry, bool]]
+    connection: Connection,
+    rules: RuleSet,
+    conn_id: str,
+    jobs: Sequence[Job],
+    claimed: Mapping[str, tuple[CallEntry, bool]],
 ) -> dict[str, tuple[CallEntry, bool]]:
     """Refuse what must not be called; return those claims, by the tokens of their jobs."""
     won = [entry for entry, is_won in claimed.values() if is_won]
-    refusals = refused_by_limits(connection, rules, conn_id, won) if won else []
+    against = {one.token: one.against for one in jobs if one.against is not None}
+    refusals = refused_by_limits(connection, rules, conn_id, won, against) if won else []
     settled = settle_undisputed(connection, refusals) if refusals else {}
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 
