@@ -141,7 +141,7 @@ class TestWindow:
         self, door: Door, key: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def dies(*args: Any, **options: Any) -> None:
-            raise KeyboardInterrupt
+            raise SystemExit
 
         monkeypatch.setattr(CallLedger, "refuse", dies)
         door.now = NIGHT

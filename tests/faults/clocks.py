@@ -60,8 +60,8 @@ RATES = ["dialling.rate.SLOWEST"]
 NOT_IMPORTED = {"migrations", "pages"}
 # Imported by the package only where they are used.
 SLOW = ["airflow.sdk", "airflow.sdk.configuration", "airflow.sdk.execution_time.supervisor",
-        "airflow.sdk.log", "alembic.command", "pendulum", "phonenumbers.timezone", "uvicorn", "uvicorn.lifespan.on",
-        "uvicorn.protocols.http.auto"]  # fmt: skip
+        "airflow.sdk.log", "alembic.command", "pendulum", "phonenumbers.timezone", "uvicorn",
+        "uvicorn.lifespan.on", "uvicorn.protocols.http.auto"]  # fmt: skip
 
 
 def shorten(factor: float) -> None:
