@@ -52,6 +52,7 @@ def refuse_claims(
     connection: Connection,
     rules: RuleSet,
     conn_id: str,
+    jobs: Sequence[Job],
     claimed: Mapping[str, tuple[CallEntry, bool]],
     unsuppressed: Collection[str],
 ) -> dict[str, tuple[CallEntry, bool]]:
@@ -60,7 +61,8 @@ def refuse_claims(
     :param unsuppressed: the tokens of those that are known not to be suppressed.
     """
     won = [entry for entry, is_won in claimed.values() if is_won]
-    refusals = refused_by_limits(connection, rules, conn_id, won, unsuppressed)
+    against = {one.token: one.against for one in jobs if one.against is not None}
+    refusals = refused_by_limits(connection, rules, conn_id, won, against, unsuppressed)
     settled = settle_undisputed(connection, refusals) if refusals else {}
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 
