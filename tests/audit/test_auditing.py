@@ -169,6 +169,29 @@ class TestCap:
         [verdict] = [verdict for verdict in field.verdicts() if verdict.call.key_hash == third]
         assert verdict.calls_before == ["task: 2 before it, of 1/24h"]
 
+    def test_a_redial_at_the_very_moment_of_the_dial_before_comes_after_it(self, field: Field) -> None:
+        field.call(NOON, rules_id=field.rules(task={"call_cap": "1/1h"}), unsettled_since=NOON)
+        found = [(verdict.is_first, len(verdict.findings)) for verdict in field.verdicts()]
+        assert found == [(True, 0), (False, 1)]
+
+    def test_what_was_before_the_first_of_two_dials_counts_for_it(self, field: Field) -> None:
+        field.call(NOON - DAY)
+        rules = field.rules(task={"call_cap": "1/2h"})
+        field.call(NOON, rules_id=rules, unsettled_since=NOON - DAY + HOUR)
+        found = [(verdict.is_first, len(verdict.findings)) for verdict in field.verdicts(since=NOON - DAY)]
+        assert found == [(False, 0), (True, 1), (False, 0)]
+
+    def test_the_first_of_two_dials_of_a_call_that_is_not_judged_counts(self, field: Field) -> None:
+        field.call(NOON + 2 * HOUR, unsettled_since=NOON, conn_id="other")
+        second = field.call(NOON + HOUR, rules_id=field.rules(task={"call_cap": "1/24h"}))
+        assert field.found(conn_id="c") == [(second, CALL_CAP)]
+
+    def test_what_was_before_since_counts_for_the_longest_of_the_caps(self, field: Field) -> None:
+        for day in range(4):
+            field.call(NOON + day * DAY)
+        fifth = field.call(NOON + 6 * DAY, rules_id=field.rules(task={"call_cap": "3/24h, 4/7d"}))
+        assert field.found(since=NOON + 6 * DAY) == [(fifth, CALL_CAP)]
+
     def test_two_at_the_same_moment_are_one_too_many(self, field: Field) -> None:
         rules = field.rules(task={"call_cap": "1/1h"})
         field.call(NOON, rules_id=rules)

@@ -113,5 +113,5 @@ class ContactLoader:
             self._openings[hours, place] = opening
         if opening:
             return contact
-        rule = hours.why_never(place) or "has no hour in the next 14 days, but for days off"
+        rule = hours.why_never(place) or "is closed for all of the next 14 days, for its days off"
         return SkippedRow.of(contact.row_number, SkipReason.INVALID, "calling_window:", rule)

@@ -12,7 +12,7 @@ from airflow_provider_voiceinfra.rules.calling_window.text import error
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _CALENDAR = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?", re.ASCII)
-_INSTALL = 'pip install "airflow-provider-voiceinfra[holidays]"'
+_INSTALL = "pip install 'airflow-provider-voiceinfra[holidays]', or pip install holidays"
 
 
 class DaysOff(NamedTuple):

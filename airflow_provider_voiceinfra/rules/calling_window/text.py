@@ -94,13 +94,12 @@ def _from_text(text: str) -> list[Mapping[str, Any]]:
 
 
 def _part(part: str, where: str) -> Iterator[Mapping[str, Any]]:
-    found = _OFF.match(part) or _HOURS.match(part)
+    is_off = re.search(r"\b(?:off|holidays)\b", part, re.IGNORECASE)
+    found = (_OFF if is_off else _HOURS).match(part)
     rest = part[found.end() :] if found else ""
     if found is None or (rest and not rest[0].isspace()):
-        if re.search(r"\b(?:off|holidays)\b", part, re.IGNORECASE):
-            example = "'off 2026-12-25, 2027-01-01' or 'holidays US-RI'"
-        else:
-            example = f"'mon-fri 09:00-20:00' or {EXAMPLE}"
+        hours = f"'mon-fri 09:00-20:00' or {EXAMPLE}"
+        example = "'off 2026-12-25, 2027-01-01' or 'holidays US-RI'" if is_off else hours
         raise error(f"{part[:64]!r} is none; write it such as {example}", where)
     window = {name: value for name, value in found.groupdict().items() if value}
     if rest.strip():

@@ -26,7 +26,7 @@ CAMPAIGN = "spring"
 ANN, BOB, CAT = "+14155550142", "+12125550101", "+12025550102"
 EXEMPT = "+18005550119"
 TOLL_FREE = "+18005550103"  # may be in any zone of North America
-SETTINGS = {"agent_id": "agent_demo", "from_number": "+12025550100"}
+SETTINGS: dict[str, Any] = {"agent_id": "agent_demo", "from_number": "+12025550100"}
 
 
 @pytest.fixture
@@ -146,7 +146,9 @@ def test_a_contact_for_whom_two_weeks_are_off_is_invalid(ledger: CallLedger) -> 
         lambda: datetime(2027, 3, 2, tzinfo=timezone.utc),
     )
     found.load(ledger, Ownership(CAMPAIGN, running(ledger, CAMPAIGN)), loaded_by="run")
-    assert str(found.shown[0]).endswith("calling_window: has no hour in the next 14 days, but for days off")
+    assert str(found.shown[0]).endswith(
+        "calling_window: is closed for all of the next 14 days, for its days off"
+    )
     assert found.counts == {"": 1, "invalid": 1}
 
 

@@ -113,11 +113,12 @@ def test_a_row_becomes_a_call() -> None:
 
 def test_a_row_own_columns_go_before(write: Write) -> None:
     path = write(
-        "to_number,agent_id,from_number,first_message,context,timezone\n"
-        f"{ANN},agent-2,+44 20 7946 0123,Hi {{name}},Context,Europe/London\n"
+        "to_number,agent_id,from_number,first_message,context,timezone,region,consent\n"
+        f"{ANN},agent-2,+44 20 7946 0123,Hi {{name}},Context,Europe/London,gb,form 17\n"
     )
     found = contact(path, agent_id="agent-1", from_number=BOB, first_message="Hello", context="-")
-    assert found.timezone == "Europe/London"
+    assert found.recipient == ("Europe/London", "GB", "form 17")
+    assert "form 17" not in repr(found)
     assert found.call.to_request() == {
         "to_number": ANN,
         "agent_id": "agent-2",
@@ -502,6 +503,8 @@ def test_every_parameter_of_the_operators_is_a_field_or_refused() -> None:
     [
         ("Timezone", "timezone"),
         ("Time Zone", "timezone"),
+        ("Region", "region"),
+        ("CONSENT", "consent"),
         ("From-Number", "from_number"),
         ("CONTEXT", "context"),
     ],
@@ -747,7 +750,9 @@ def test_what_holds_for_all_is_checked_first(options: dict[str, Any], message: s
 # Any input at all.
 
 cells = st.one_of(st.none(), st.integers(), st.booleans(), st.floats(), st.text(max_size=12), st.just(ANN))
-columns = st.sampled_from(["to_number", "agent_id", "from_number", "first_message", "timezone", "a", "b"])
+columns = st.sampled_from(
+    ["to_number", "agent_id", "from_number", "first_message", "timezone", "region", "consent", "a", "b"]
+)
 
 
 @settings(max_examples=150, deadline=None)
