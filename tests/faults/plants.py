@@ -24,19 +24,19 @@ def _claim_after_post(diary: Any) -> None:
     """Write the claim only after the POST: a process that is killed in between leaves no trace."""
     step = CallPlacer.step
 
-    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any = None, seen: bool = False) -> Any:
+    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any, recipient: Any, **more: Any) -> Any:
         if self._ledger.call_by_key(key) is None:
             try:
                 placed = self._client.place(call)
             except CallOutcomeUnknownError as error:
-                entry, won = self._claim(key, call, origin=origin)
+                entry, won = self._claim(key, call, origin, recipient)
                 if won:
                     self._ledger.mark_unknown(entry, error.code, str(error))
             else:
-                entry, won = self._claim(key, call, origin=origin)
+                entry, won = self._claim(key, call, origin, recipient)
                 if won:
                     self._ledger.accept(entry, placed.call_id)
-        return step(self, key, call, policy, origin=origin, seen=seen)
+        return step(self, key, call, policy, origin=origin, recipient=recipient, **more)
 
     CallPlacer.step = late  # type: ignore[method-assign]
 
@@ -87,7 +87,7 @@ def _accounts_ignored(diary: Any) -> None:
     from airflow_provider_voiceinfra.dialling.outcomes import How, Placement
     from airflow_provider_voiceinfra.ledger import accounts, adoption
 
-    def bare(self: Any, call: Any, *, origin: Any = None) -> Any:
+    def bare(self: Any, call: Any, **more: Any) -> Any:
         return Placement(self._client.place(call), None, How.PLACED)  # type: ignore[arg-type]
 
     accounts.same_account = adoption.same_account = lambda *args: true()
