@@ -30,7 +30,10 @@ def purge(args: Namespace) -> bool:
     say(_announcement(before, age, args.conn_id, texts))
     if not (args.yes or agreed()):
         return complain("cancelled; nothing was deleted.")
-    gone = open_ledger().purge(before, conn_id=args.conn_id, transcripts_before=texts)
+    ledger = open_ledger()
+    if args.conn_id is not None and args.conn_id not in ledger.lists.known_connections():
+        say(f"NOTE: nothing in the ledger went through connection {args.conn_id!r}.")
+    gone = ledger.purge(before, conn_id=args.conn_id, transcripts_before=texts)
     say(
         f"Done: {gone.calls} calls emptied, {gone.completions} completion records, {gone.deliveries} kept "
         f"deliveries and {gone.contacts} contacts of campaigns deleted."
