@@ -17,6 +17,7 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.operators.voiceinfra import (
     VoiceInfraCampaignOperator,
     VoiceInfraOutboundCallOperator,
+    VoiceInfraPurgeOperator,
 )
 from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallCompletedSensor
 
@@ -141,11 +142,12 @@ def test_python_in_the_documentation_compiles_and_a_dag_loads(page: Path, line: 
     ("function", "page", "heading", "templated"),
     [
         *(
-            pytest.param(task.__init__, page, "Parameters", task.template_fields, id=page)
-            for task, page in (
-                (VoiceInfraOutboundCallOperator, "operators.md"),
-                (VoiceInfraCampaignOperator, "campaigns.md"),
-                (VoiceInfraCallCompletedSensor, "waiting.md"),
+            pytest.param(task.__init__, page, heading, task.template_fields, id=f"{page} {heading}")
+            for task, page, heading in (
+                (VoiceInfraOutboundCallOperator, "operators.md", "Parameters"),
+                (VoiceInfraPurgeOperator, "operators.md", "Purging on a schedule"),
+                (VoiceInfraCampaignOperator, "campaigns.md", "Parameters"),
+                (VoiceInfraCallCompletedSensor, "waiting.md", "Parameters"),
             )
         ),
         pytest.param(VoiceInfraHook.place_call, "hook.md", "Place a call", None, id="hook.md"),

@@ -2,66 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from airflow.cli.cli_config import (
-    ARG_OUTPUT,
-    ARG_VERBOSE,
-    ARG_YES,
-    ActionCommand,
-    Arg,
-    CLICommand,
-    GroupCommand,
-    lazy_load_command,
-)
+from airflow.cli.cli_config import ARG_OUTPUT, CLICommand, GroupCommand
 
 from airflow_provider_voiceinfra.cli import values
+from airflow_provider_voiceinfra.cli.building import arg, command, flag
+from airflow_provider_voiceinfra.cli.ledger.definition import LEDGER_COMMANDS
 
-_CODE = "airflow_provider_voiceinfra.cli"
 # The ledger's ``CallState``, which is not imported for the sake of SQLAlchemy; a test holds them equal.
 CALL_STATES = ("claimed", "accepted", "refused", "unknown")
 
 
-def _shown(help: str) -> str:
-    # Airflow takes help for markup, in which [api] is a style and is not shown.
-    return help.replace("[", r"\[")
+_SHOW_NUMBERS = flag("--show-numbers", "Show phone numbers in full; otherwise their middle is hidden")
+_TRANSCRIPT = flag("--include-transcript", "Show the transcript too; otherwise it is left out")
+
+_LIMIT = arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100)
 
 
-def _arg(*flags: str, help: str, **options: Any) -> Arg:
-    return Arg(flags, help=_shown(help), **options)
-
-
-def _flag(name: str, help: str) -> Arg:
-    return _arg(name, help=help, action="store_true")
-
-
-_SHOW_NUMBERS = _flag("--show-numbers", "Show phone numbers in full; otherwise their middle is hidden")
-_TRANSCRIPT = _flag("--include-transcript", "Show the transcript too; otherwise it is left out")
-
-_LIMIT = _arg("--limit", help="How many at most (default: 100)", type=values.row_count, default=100)
-
-
-def _command(
-    code: str, help: str, *args: Arg, name: str = "", description: str | None = None
-) -> ActionCommand:
-    """Return a command.
-
-    :param code: the function that runs it, as ``module.function``; the command is named as the module.
-    """
-    return ActionCommand(
-        name=name or code.partition(".")[0],
-        help=_shown(help),
-        description=description and _shown(description),
-        func=lazy_load_command(f"{_CODE}.{code}"),
-        args=(*args, ARG_VERBOSE),
-    )
-
-
-_DOCTOR = _command(
+_DOCTOR = command(
     "doctor.doctor",
     "Test the whole way from the API key to a recorded webhook, without calling anybody",
-    _arg("--conn-id", help="The connection to test", default="voiceinfra_default"),
-    _arg(
+    arg("--conn-id", help="The connection to test", default="voiceinfra_default"),
+    arg(
         "--receiver-url",
         help="Where the receiver is; default: /voiceinfra under [api] base_url. "
         "Give the public address to test what the vendor uses",
@@ -72,19 +33,19 @@ _DOCTOR = _command(
         "arrives in this ledger. Places no call. Exit code 1 if something failed."
     ),
 )
-_CALLS = _command(
+_CALLS = command(
     "calls.list_calls",
     "List calls, newest first",
-    _arg("--conn-id", help="Only calls through this connection"),
-    _arg("--state", help="Only calls in this state", choices=CALL_STATES),
-    _arg("--dag-id", help="Only calls of this DAG"),
-    _arg("--run-id", help="Only calls of this DAG run"),
-    _arg(
+    arg("--conn-id", help="Only calls through this connection"),
+    arg("--state", help="Only calls in this state", choices=CALL_STATES),
+    arg("--dag-id", help="Only calls of this DAG"),
+    arg("--run-id", help="Only calls of this DAG run"),
+    arg(
         "--to-number",
         help="Only calls to this number, in E.164 form such as +14155550100",
         type=values.e164,
     ),
-    _arg(
+    arg(
         "--since",
         help="Only calls since then: an age such as 30m, 24h or 7d, or a time (UTC if it names no zone)",
         type=values.since,
@@ -93,57 +54,57 @@ _CALLS = _command(
     _SHOW_NUMBERS,
     ARG_OUTPUT,
 )
-_CALL = _command(
+_CALL = command(
     "calls.show_call",
     "Show one call and how it went",
-    _arg("call", metavar="ID", help="The call_id, the idempotency key, or its key_hash"),
+    arg("call", metavar="ID", help="The call_id, the idempotency key, or its key_hash"),
     _SHOW_NUMBERS,
     _TRANSCRIPT,
     ARG_OUTPUT,
     name="call",
 )
-_CAMPAIGNS = _command("campaigns.list_campaigns", "List campaigns, newest first", _LIMIT, ARG_OUTPUT)
-_CAMPAIGN = _command(
+_CAMPAIGNS = command("campaigns.list_campaigns", "List campaigns, newest first", _LIMIT, ARG_OUTPUT)
+_CAMPAIGN = command(
     "campaigns.campaign",
     "Show how far a campaign is; stop it from dialling, or have it go on",
-    _arg("campaign", metavar="ID", help="The campaign's id, as `campaigns` lists it"),
-    _flag("--cancel", "Dial nobody else; calls under way go on, and then the task ends as failed"),
-    _flag("--resume", "Take a cancellation back; if the task has ended by then, clear it"),
+    arg("campaign", metavar="ID", help="The campaign's id, as `campaigns` lists it"),
+    flag("--cancel", "Dial nobody else; calls under way go on, and then the task ends as failed"),
+    flag("--resume", "Take a cancellation back; if the task has ended by then, clear it"),
     ARG_OUTPUT,
     name="campaign",
 )
-_DELIVERIES = _command(
+_DELIVERIES = command(
     "deliveries.deliveries",
     "List, show and replay signed webhooks that could not be used when they came",
-    _arg("--show", metavar="ID", help="Show the body of this one", type=values.delivery_id),
-    _arg(
+    arg("--show", metavar="ID", help="Show the body of this one", type=values.delivery_id),
+    arg(
         "--replay",
         metavar="ID|all",
         help="Try to record this one, or all that are open, as completions",
         type=values.delivery_ids,
         nargs=1,
     ),
-    _flag("--include-replayed", "List those that are done with, too"),
+    flag("--include-replayed", "List those that are done with, too"),
     _LIMIT,
     _SHOW_NUMBERS,
     _TRANSCRIPT,
     ARG_OUTPUT,
 )
-_AUDIT = _command(
+_AUDIT = command(
     "audit.audit",
     "Prove from the ledger that calls were allowed, or name those that were not",
-    _arg(
+    arg(
         "--since",
         help="The first moment: an age such as 24h or 7d, or a time (UTC if it names no zone)",
         type=values.since,
         required=True,
     ),
-    _arg("--until", help="The first moment that is left out; default: now", type=values.since),
-    _arg("--conn-id", help="Only calls through this connection"),
-    _arg("--dag-id", help="Only calls of this DAG"),
-    _arg("--campaign", metavar="ID", help="Only calls of this campaign"),
-    _arg("--csv", metavar="FILE", help="Write a line for every dial, with all that was looked at"),
-    _arg(
+    arg("--until", help="The first moment that is left out; default: now", type=values.since),
+    arg("--conn-id", help="Only calls through this connection"),
+    arg("--dag-id", help="Only calls of this DAG"),
+    arg("--campaign", metavar="ID", help="Only calls of this campaign"),
+    arg("--csv", metavar="FILE", help="Write a line for every dial, with all that was looked at"),
+    arg(
         "--limit",
         help="How many that broke a rule to list at most (default: 100)",
         type=values.row_count,
@@ -156,97 +117,52 @@ _AUDIT = _command(
         "by code of its own. Exit code 1 if a call broke one."
     ),
 )
-_SUPPRESS = _command(
+_SUPPRESS = command(
     "rules.suppressions.suppress",
     "Have numbers called no more: one, those of a file, or of those who opted out in their calls",
-    _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
-    _arg("--file", metavar="FILE", help="CSV, JSONL or text; a number that cannot be read refuses all of it"),
-    _flag(
+    arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
+    arg("--file", metavar="FILE", help="CSV, JSONL or text; a number that cannot be read refuses all of it"),
+    flag(
         "--from-records",
         "Look through the completion records since --since for what opt_out says now, and suppress their "
         "numbers for all connections",
     ),
-    _arg(
+    arg(
         "--since",
         metavar="MOMENT",
         help="With --from-records: an age such as 24h or 7d, or a time (UTC if it names no zone)",
         type=values.since,
     ),
-    _arg("--conn-id", help="Only for this connection; with --from-records, only its records"),
-    _arg("--reason", metavar="TEXT", help="Why, for people"),
-    _arg(
+    arg("--conn-id", help="Only for this connection; with --from-records, only its records"),
+    arg("--reason", metavar="TEXT", help="Why, for people"),
+    arg(
         "--until",
         metavar="MOMENT",
         help="When it ends by itself: a span from now on such as 30d, or a time (UTC if it names no zone); "
         "default: never",
         type=values.until,
     ),
-    _arg("--default-region", metavar="CC", help="With --file: the country of numbers without a country code"),
+    arg("--default-region", metavar="CC", help="With --file: the country of numbers without a country code"),
     name="suppress",
 )
-_UNSUPPRESS = _command(
+_UNSUPPRESS = command(
     "rules.suppressions.unsuppress",
     "End suppressions, by their number or id; they stay in the ledger as proof",
-    _arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
-    _arg("--id", metavar="ID", help="Only this one, as `suppressions` lists it", type=values.suppression_id),
-    _arg("--conn-id", help="Of a number, only what is for this connection alone"),
+    arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
+    arg("--id", metavar="ID", help="Only this one, as `suppressions` lists it", type=values.suppression_id),
+    arg("--conn-id", help="Of a number, only what is for this connection alone"),
     name="unsuppress",
 )
-_SUPPRESSIONS = _command(
+_SUPPRESSIONS = command(
     "rules.suppressions.suppressions",
     "List the numbers that must not be called, newest first",
-    _arg("--number", help="Only this number, in E.164 form such as +14155550100", type=values.e164),
-    _arg("--conn-id", help="Only what counts for calls through this connection"),
-    _flag("--all", "List those that are over or were removed, too"),
+    arg("--number", help="Only this number, in E.164 form such as +14155550100", type=values.e164),
+    arg("--conn-id", help="Only what counts for calls through this connection"),
+    flag("--all", "List those that are over or were removed, too"),
     _LIMIT,
     _SHOW_NUMBERS,
     ARG_OUTPUT,
     name="suppressions",
-)
-_PURGE = _command(
-    "purge.purge",
-    "Delete the personal data of old calls",
-    _arg(
-        "--older-than",
-        metavar="AGE",
-        help="An age such as 90d; default: [voiceinfra] retention_days",
-        type=values.age,
-    ),
-    ARG_YES,
-    description=(
-        "Deletes completion records and kept deliveries, and empties calls of numbers and texts. What "
-        "remains of a call is what keeps it from being dialled again. Cannot be undone."
-    ),
-)
-_ENCRYPT = _command(
-    "encryption.encrypt",
-    "Encrypt what the ledger holds unencrypted, while it is used",
-    _flag("--status", "Only say how many rows there are left; reads the whole ledger"),
-    _flag("--vacuum", "Write a SQLite file anew afterwards, without remains; nothing is stored meanwhile"),
-    name="encrypt",
-    description=(
-        "Encrypts rows that were stored before there was a [core] fernet_key, some at a time; calls and "
-        "webhooks go on. Can be stopped at any moment and run again. With [voiceinfra] encrypt_ledger off, "
-        "it decrypts them."
-    ),
-)
-_ROTATE_KEY = _command(
-    "encryption.rotate_key",
-    "Wrap the ledger's keys by the first key of [core] fernet_key",
-    _flag("--data", "Also make a new data key, and encrypt every row anew under it"),
-    name="rotate-key",
-    description=(
-        "Run it while [core] fernet_key names the new key before the former one, as for `airflow "
-        "rotate-fernet-key`. Takes a moment; with --data as long as there are rows. Can be stopped at any "
-        "moment and run again."
-    ),
-)
-_DB = GroupCommand(
-    name="db",
-    help="Manage the ledger's database",
-    subcommands=(
-        _command("db.upgrade", "Create the ledger's tables, or bring them up to date", name="upgrade"),
-    ),
 )
 
 
@@ -267,10 +183,7 @@ def get_commands() -> list[CLICommand]:
                 _SUPPRESS,
                 _UNSUPPRESS,
                 _SUPPRESSIONS,
-                _PURGE,
-                _ENCRYPT,
-                _ROTATE_KEY,
-                _DB,
+                *LEDGER_COMMANDS,
             ),
         )
     ]

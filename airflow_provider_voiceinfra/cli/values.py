@@ -6,18 +6,17 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta, timezone
 
-_AGE = re.compile(r"([1-9]\d{0,5})([mhdw])", re.ASCII)
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from airflow_provider_voiceinfra.tasks.ages import parse_age
 
 
 def age(text: str) -> timedelta:
     """Read an age such as ``30m``, ``12h``, ``90d`` or ``4w``."""
-    form = _AGE.fullmatch(text.strip())
-    if form is None:
+    found = parse_age(text)
+    if found is None:
         raise ArgumentTypeError(
             f"{text!r} is not an age: a number and m (minutes), h, d or w, such as 12h or 90d"
         )
-    return timedelta(**{_UNITS[form.group(2)]: int(form.group(1))})
+    return found
 
 
 def since(text: str) -> datetime:

@@ -37,6 +37,7 @@ from airflow_provider_voiceinfra.ledger.database.keyring import HEAD, MARK, PLAI
 from airflow_provider_voiceinfra.ledger.database.personal import NumberHash, PersonalBytes, PersonalText
 from airflow_provider_voiceinfra.ledger.database.schema import database_time, metadata
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
+from airflow_provider_voiceinfra.ledger.retention.batches import compact
 
 AT_ONCE = 500
 """Rows of one transaction."""
@@ -145,13 +146,7 @@ class EncryptionLedger(LedgerPart):
 
     def compact(self) -> None:
         """Write a SQLite file anew, without what its unused parts hold; nobody else writes meanwhile."""
-        if self._database.engine.dialect.name == "sqlite":
-            connection = self._database.engine.raw_connection()
-            try:
-                connection.cursor().execute("VACUUM")
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            finally:
-                connection.close()
+        compact(self._database)
 
     def _begin(self) -> None:
         """See that all processes go over to what is wanted."""

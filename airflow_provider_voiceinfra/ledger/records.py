@@ -215,6 +215,7 @@ class CompletionEntry:
     :param sequence: grows with every completion, in the order in which they became visible.
     :param account: the vendor's account that its webhook came from; ``None`` if that is not known.
     :param stored_at: when it was stored by the database's own clock, aware UTC.
+    :param erased: which part of its body is gone, see ``retention.bodies.Erased``; ``None`` if none is.
     """
 
     call_id: str
@@ -231,11 +232,17 @@ class CompletionEntry:
     body: bytes | None = field(default=None, repr=False)
     account: str | None = None
     stored_at: datetime | None = None
+    erased: str | None = None
 
     def is_same(self, body: bytes, conn_id: str, account: str | None) -> bool:
-        """Return whether it is this very delivery; the entry must have been read with its body."""
+        """Return whether it is this very delivery; the entry must have been read with its body.
+
+        If a part of the body is gone, all that comes of the same account for this call is: nothing of it may
+        bring back what was deleted.
+        """
         is_of_account = account is not None and self.account == account
-        return self.body == body and (self.conn_id == conn_id or is_of_account)
+        is_alike = self.erased is not None or self.body == body
+        return is_alike and (self.conn_id == conn_id or is_of_account)
 
     def record(self) -> CompletionRecord:
         """Return the whole record; the entry must have been read with its body."""

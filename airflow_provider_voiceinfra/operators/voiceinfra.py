@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.awaiting import AwaitsCompletionMixin
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
+from airflow_provider_voiceinfra.operators.purge import VoiceInfraPurgeOperator
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
 from airflow_provider_voiceinfra.tasks.identity import TaskIdentity
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 UTC = timezone.utc  # the operator has an argument of that name
 
-__all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator"]
+__all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator", "VoiceInfraPurgeOperator"]
 
 
 class VoiceInfraOutboundCallOperator(

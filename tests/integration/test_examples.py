@@ -312,3 +312,12 @@ def test_call_each_calls_each_by_a_task_of_its_own(deployment: Deployment) -> No
     assert played.called == {"+17025550101": 1, "+17025550107": 1, "+17025550108": 1}
     assert played.xcom("report") == {"answered": 1, "voicemail": 1, "failed": 1}
     assert "+1702555" not in played.log("on_duty")
+
+
+def test_ledger_retention_runs_for_each_connection_and_leaves_what_is_young(deployment: Deployment) -> None:
+    played = play(deployment, "ledger_retention")
+
+    assert played.state == "success"
+    assert played.calls == []
+    for task_id in ("purge_default", "purge_collections"):
+        assert set(played.xcom(task_id).values()) == {0}

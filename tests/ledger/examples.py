@@ -12,7 +12,7 @@ from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CompletionEntry
-from airflow_provider_voiceinfra.ledger.store import Purged
+from airflow_provider_voiceinfra.ledger.retention.purging import Purged
 from airflow_provider_voiceinfra.ledger.webhooks.records import Recorded
 from tests.support.completions import completion_body, record
 

@@ -20,8 +20,8 @@ from airflow_provider_voiceinfra.ledger.database.pools import Pool
 from airflow_provider_voiceinfra.ledger.database.schema import HEAD_REVISION, UtcDateTime, calls
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.retention.purging import Purged
 from airflow_provider_voiceinfra.ledger.rows import now
-from airflow_provider_voiceinfra.ledger.store import Purged
 from airflow_provider_voiceinfra.ledger.webhooks.records import Recorded
 from tests.ledger.conftest import ON_POSTGRES
 from tests.ledger.examples import (

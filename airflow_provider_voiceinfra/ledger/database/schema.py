@@ -7,76 +7,19 @@ be, ``rules`` what allowed a call. Times are UTC.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import Any
-
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Dialect,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    text,
-)
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, text
 
 from airflow_provider_voiceinfra.ledger.database.personal import NumberHash, PersonalBytes, PersonalText
+from airflow_provider_voiceinfra.ledger.database.tables.columns import RowId
+from airflow_provider_voiceinfra.ledger.database.tables.columns import UtcDateTime as UtcDateTime
+from airflow_provider_voiceinfra.ledger.database.tables.columns import database_time as database_time
 
-HEAD_REVISION = "0006"
+HEAD_REVISION = "0007"
 VERSION_TABLE = "voiceinfra_alembic_version"
 END_DIGITS = 4  # as a masked number shows
 MAX_BODY = 2**24 - 1
 
-# SQLite only numbers rows by itself in a column of type INTEGER.
-_RowId = BigInteger().with_variant(Integer(), "sqlite")
-
 metadata = MetaData()
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment, stored as UTC without an offset so that every database sorts it alike."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into UTC; a naive one is a mistake of the caller."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("the ledger takes aware times only")
-        return value.astimezone(timezone.utc).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the moment its zone back."""
-        return None if value is None else value.replace(tzinfo=timezone.utc)
-
-
-class database_time(FunctionElement[datetime]):  # noqa: N801  # in statements it reads as a function
-    """The present by the database's own clock, the one that all processes share."""
-
-    type = UtcDateTime()
-    inherit_cache = True
-
-
-@compiles(database_time, "sqlite")
-def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"  # microseconds, as all other times are written
-
-
-@compiles(database_time, "postgresql")
-def _postgresql_time(element: database_time, compiler: SQLCompiler, **options: Any) -> str:
-    return "timezone('UTC', clock_timestamp())"
-
 
 calls = Table(
     "voiceinfra_calls",
@@ -166,6 +109,8 @@ completions = Table(
     # Empty in rows of earlier versions until they are converted.
     Column("to_number_hash", NumberHash),
     Column("from_number_hash", NumberHash),
+    # Which part of the body is gone, an ``Erased``; empty if none.
+    Column("erased", String(16)),
     Index("ix_voiceinfra_completions_received_at", "received_at"),
     Index("ix_voiceinfra_completions_number", "to_number_hash", "received_at"),
     Index(
@@ -182,7 +127,7 @@ completions = Table(
 deliveries = Table(
     "voiceinfra_deliveries",
     metadata,
-    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("id", RowId, primary_key=True, autoincrement=True),
     # The same bytes to the same connection are kept once, however often the vendor repeats them.
     Column("digest", String(64), nullable=False, unique=True),
     Column("conn_id", String(250), nullable=False),
@@ -256,7 +201,7 @@ contacts = Table(
 suppressions = Table(
     "voiceinfra_suppressions",
     metadata,
-    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("id", RowId, primary_key=True, autoincrement=True),
     Column("number_hash", NumberHash, nullable=False),
     # Empty of somebody who is forgotten, and still is not called.
     Column("number", PersonalText(64)),

@@ -224,7 +224,7 @@ def shape(url: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004", "0005", "0006"])
 def test_downgrade_leaves_the_version_before_with_every_call(ledger_url: str, revision: str) -> None:
     move(ledger_url, revision, up=True)
     before = shape(ledger_url)
@@ -244,7 +244,7 @@ def test_downgrade_leaves_the_version_before_with_every_call(ledger_url: str, re
     if revision == "0001":
         origin = replace(origin, position=None, attempt=None)
     lost: dict[str, Any] = {**WITHOUT_ACCOUNT} if revision < "0004" else {}
-    lost |= {} if revision == "0005" else {"dialled_at": entry.renewed_at}
+    lost |= {} if revision >= "0005" else {"dialled_at": entry.renewed_at}
     assert ledger.call_by_key("key") == replace(entry, origin=origin, **lost)
     assert ledger.campaigns.get("c") == (None if revision == "0001" else campaign)
     assert ledger.completion("call_1") is not None

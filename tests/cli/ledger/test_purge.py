@@ -102,3 +102,38 @@ def test_a_young_age_is_warned_of(run: Run) -> None:
 
 def test_an_age_before_all_calendars_is_refused(run: Run) -> None:
     assert run("purge", "--older-than", "999999w", "--yes").code == 1
+
+
+def test_only_what_went_through_a_connection_goes(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--older-than", "90d", "--conn-id", "c", "--yes")
+
+    assert ran.code == 0
+    assert "that went through connection 'c'" in ran.out
+    assert "0 calls emptied, 0 completion records, 1 kept deliveries and 3 contacts" in ran.out
+
+
+def test_connection_that_nothing_went_through_is_said(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--older-than", "90d", "--conn-id", "nobody", "--yes")
+
+    assert ran.code == 0
+    assert "NOTE: nothing in the ledger went through connection 'nobody'." in ran.out
+    assert old_ledger.completion("call_old") is not None
+
+
+def test_what_was_said_goes_at_an_age_of_its_own(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--older-than", "200d", "--transcripts-older-than", "90d", "--yes")
+
+    assert ran.code == 0
+    assert "will lose transcript, summary, recording" in ran.out
+    assert "0 suppressions that were over were deleted, and 1 younger records lost what was said." in ran.out
+    record = old_ledger.completion("call_old")
+    assert record is not None
+    assert "transcript" not in record.record().payload
+
+
+def test_texts_that_would_stay_longer_than_the_rest_are_refused(run: Run, old_ledger: CallLedger) -> None:
+    ran = run("purge", "--older-than", "90d", "--transcripts-older-than", "90d", "--yes")
+
+    assert ran.code == 1
+    assert "takes an age below that of the rest" in ran.err
+    assert old_ledger.completion("call_old") is not None

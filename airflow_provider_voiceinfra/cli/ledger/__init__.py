@@ -1,0 +1,1 @@
+"""The commands that change the ledger as a whole: purge, forget, encrypt, upgrade."""

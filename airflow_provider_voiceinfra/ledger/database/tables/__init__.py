@@ -1,0 +1,1 @@
+"""What the ledger's tables are made of."""

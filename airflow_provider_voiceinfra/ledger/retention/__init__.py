@@ -1,0 +1,1 @@
+"""How personal data leaves the ledger: by age, or all that is about one number."""
