@@ -24,6 +24,7 @@ COVERED ?= 98
 
 SEEDS ?= 60
 SEED_START ?= 0
+SEED ?= 0
 DATABASE ?= sqlite
 PLANT ?=
 FAMILY ?=
@@ -33,7 +34,7 @@ WRITE ?=
 BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench && \
 	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
-.PHONY: help demo demo-stop test unit test-kills instructions faults check format test-matrix bench bench-long constraints clean
+.PHONY: help demo demo-stop test unit test-kills instructions faults night check format test-matrix bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -71,6 +72,10 @@ instructions: $(STAMP) ## count the instructions of claims, settlements and webh
 faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from SEED_START=0 on, on DATABASE=sqlite|postgresql
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \
 	  --database $(DATABASE) $(if $(PLANT),--plant $(PLANT)) $(if $(FAMILY),--family $(FAMILY)) $(FAULTS_ARGS)
+
+night: $(STAMP) ## run one night of 5,000 contacts under all rules, with kills and opt-outs, SEED=0 on DATABASE=sqlite|postgresql
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.night --seed $(SEED) --database $(DATABASE) \
+	  $(if $(PLANT),--plant $(PLANT)) $(NIGHT_ARGS)
 
 check: $(STAMP) ## lint, formatting, types, dead code, dependencies
 	$(VENV)/bin/ruff check .

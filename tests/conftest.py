@@ -65,6 +65,7 @@ TOGETHER = {
     "tests/integration/test_receiver_killed.py": "the receiver that is killed",
     "tests/integration/": "the Airflow of the DAGs",
     "tests/faults/test_faults.py": "faults",
+    "tests/faults/test_night.py": "a night",
     "tests/web/test_app.py": "a metadata database",
     "tests/test_packaging.py": "a package",
     "tests/test_import_cost.py": "processes that import",

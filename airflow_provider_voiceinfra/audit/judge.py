@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from airflow_provider_voiceinfra.audit.rules import KeptRules, applying
@@ -23,6 +23,10 @@ from airflow_provider_voiceinfra.exceptions import InvalidCallError
 from airflow_provider_voiceinfra.ledger.rules.history import KeptCall, KeptSuppression
 from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
 from airflow_provider_voiceinfra.rules.recipient import Recipient
+
+# The guard asks its own host's clock, and up to a quarter of a second after the database has noted the dial.
+# Whoever begins to call when a window opens would else seem to have called too early.
+TOLERANCE = timedelta(seconds=2)
 
 
 class Dial(NamedTuple):
@@ -83,14 +87,14 @@ def judge(call: KeptCall, at: datetime, evidence: Evidence, *, is_first: bool = 
 def _judge_suppressions(verdict: Verdict, at: datetime, evidence: Evidence) -> None:
     for one in evidence.suppressions:
         is_its = one.conn_id in (None, verdict.call.conn_id)
-        # At the very moment at which one is stored, or is over, a call may still or already be claimed.
-        if is_its and one.created_at < at and all(end is None or at < end for end in _ends(one)):
+        # At the moment at which one is stored, or is over, a call may still or already be claimed.
+        if is_its and one.created_at < at - TOLERANCE and not any(map(at.__ge__, _ends(one))):
             where = one.conn_id or "all connections"
             verdict.find(SUPPRESSED, f"suppression {one.id} for {where}, since {one.created_at.isoformat()}")
 
 
-def _ends(one: KeptSuppression) -> tuple[datetime | None, datetime | None]:
-    return one.ends_at, one.removed_at
+def _ends(one: KeptSuppression) -> list[datetime]:
+    return [end - TOLERANCE for end in (one.ends_at, one.removed_at) if end is not None]
 
 
 def _judge_consent(verdict: Verdict, rules: Iterable[KeptRules]) -> None:
@@ -113,7 +117,9 @@ def _judge_window(verdict: Verdict, at: datetime, where: str, text: str, place: 
             verdict.leave_open(OUTSIDE, why)
             return
         regions, zones = place or Place((), None)
-        closed = local_times(at, closed_in(window, at, regions, zones or ()))
+        moments = (at - TOLERANCE, at, at + TOLERANCE)
+        each = [closed_in(window, moment, regions, zones or ()) for moment in moments]
+        closed = local_times(at, [zone for zone in each[1] if zone in each[0] and zone in each[2]])
     except ValueError:
         verdict.leave_open(OUTSIDE, Why.UNREADABLE)
         return

@@ -87,7 +87,7 @@ def offender(verdict: Verdict, privacy: Privacy) -> dict[str, Any]:
     """Return a dial that broke a rule, as plain JSON values."""
     row = line(verdict, privacy)
     shown = {name: row[name] for name in COLUMNS[: COLUMNS.index("verdict")]}
-    findings = [{"code": one.code, "rule": privacy.text(one.rule)} for one in verdict.findings]
+    findings = [{"code": one.code, "rule": one.rule} for one in verdict.findings]
     return {**shown, "local_times": _local(verdict), "broken": findings}
 
 

@@ -31,19 +31,27 @@ def _is_open(window: Window, local: datetime, regions: tuple[str, ...]) -> bool:
         return False
     if not window.hours:
         return True
-    return all(_is_open_in(region, window.hours, local) for region in regions or (EVERYWHERE,))
-
-
-def _is_open_in(region: str, hours: tuple[Hours, ...], local: datetime) -> bool:
-    """Return whether the hours of the most specific region are open, and those of each part of the region."""
-    named = {name for part in hours for name in part.regions}
-    own = next((name for name in (region, region.partition("-")[0], EVERYWHERE) if name in named), None)
-    if own is None:
-        return False
-    inner = {name for name in named if region == EVERYWHERE or name.startswith(f"{region}-")}
-    return all(
-        any(name in part.regions and _is_within(part, local) for part in hours) for name in {own, *inner}
+    names = _names_in(window.hours, regions or (EVERYWHERE,))
+    return names is not None and all(
+        any(name in part.regions and _is_within(part, local) for part in window.hours) for name in names
     )
+
+
+@lru_cache(maxsize=4096)
+def _names_in(hours: tuple[Hours, ...], regions: tuple[str, ...]) -> frozenset[str] | None:
+    """Return which of a window's regions count for some regions; ``None`` if it says nothing of one of them.
+
+    For each it is the most specific one that it lies in, and all that lie in it.
+    """
+    named = {name for part in hours for name in part.regions}
+    found = set()
+    for region in regions:
+        own = next((name for name in (region, region.partition("-")[0], EVERYWHERE) if name in named), None)
+        if own is None:
+            return None
+        found.add(own)
+        found.update(name for name in named if region == EVERYWHERE or name.startswith(f"{region}-"))
+    return frozenset(found)
 
 
 def _is_within(part: Hours, local: datetime) -> bool:

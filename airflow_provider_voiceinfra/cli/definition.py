@@ -118,7 +118,7 @@ _AUDIT = command(
     ),
 )
 _SUPPRESS = command(
-    "suppressions.suppress",
+    "rules.suppressions.suppress",
     "Have numbers called no more: one, those of a file, or of those who opted out in their calls",
     arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
     arg("--file", metavar="FILE", help="CSV, JSONL or text; a number that cannot be read refuses all of it"),
@@ -146,7 +146,7 @@ _SUPPRESS = command(
     name="suppress",
 )
 _UNSUPPRESS = command(
-    "suppressions.unsuppress",
+    "rules.suppressions.unsuppress",
     "End suppressions, by their number or id; they stay in the ledger as proof",
     arg("number", nargs="?", metavar="NUMBER", help="In E.164 form such as +14155550100", type=values.e164),
     arg("--id", metavar="ID", help="Only this one, as `suppressions` lists it", type=values.suppression_id),
@@ -154,7 +154,7 @@ _UNSUPPRESS = command(
     name="unsuppress",
 )
 _SUPPRESSIONS = command(
-    "suppressions.suppressions",
+    "rules.suppressions.suppressions",
     "List the numbers that must not be called, newest first",
     arg("--number", help="Only this number, in E.164 form such as +14155550100", type=values.e164),
     arg("--conn-id", help="Only what counts for calls through this connection"),
@@ -162,6 +162,7 @@ _SUPPRESSIONS = command(
     _LIMIT,
     _SHOW_NUMBERS,
     ARG_OUTPUT,
+    name="suppressions",
 )
 
 

@@ -171,11 +171,21 @@ class CallPlacer:
     def _claim(
         self, key: str, call: OutboundCall, origin: CallOrigin | None, recipient: Recipient
     ) -> tuple[CallEntry, bool]:
+        # It is asked before each request anyway; but a claim that nobody may dial, of a process that dies
+        # before it asks, would look like a call that may have rung.
+        against = self._against(call.to_number, recipient)
         try:
-            return self._claim_by(key, call, origin=origin, recipient=recipient)
+            return self._claim_by(key, call, origin=origin, recipient=recipient, against=against)
         except CallNotAllowedError:
             self._count("calls.not_allowed")
             raise
+
+    def _against(self, number: str, recipient: Recipient) -> CallNotAllowedError | None:
+        try:
+            self._guard.check(number, recipient)
+        except CallNotAllowedError as error:
+            return error
+        return None
 
     def _await_owner(self, seen: CallEntry) -> None:
         """Wait until another process has settled its claim; without a heartbeat it is unknown then."""
@@ -249,6 +259,9 @@ class CallPlacer:
                 policy.timeout,
             )
             try:
+                if against := self._against(call.to_number, entry.recipient):
+                    self._count("calls.not_allowed")
+                    raise against
                 asked_at = self._clocks.passed()
                 claimed = self._ledger.claim_redial(entry, origin=origin, rules=self._guard.rules)
                 return self._dial(claimed, call, asked_at)

@@ -71,8 +71,8 @@ def refuse_claims(
     connection: Connection,
     rules: RuleSet,
     conn_id: str,
-    claimed: Claimed,
     jobs: Sequence[Job],
+    claimed: Claimed,
 ) -> dict[str, tuple[CallEntry, bool]]:
     """Refuse what must not be called; return those claims, by the tokens of their jobs."""
     won = [entry for entry, is_won in claimed.calls.values() if is_won]
@@ -82,7 +82,8 @@ def refuse_claims(
         refusals = refused_by_quarantine(connection, [(one, origins[one.token]) for one in won])
         gone = {refusal.entry.token for refusal in refusals}
         won = [one for one in won if one.token not in gone]
-    refusals += refused_by_limits(connection, rules, conn_id, won, claimed.unsuppressed)
+    against = {one.token: one.against for one in jobs if one.against is not None}
+    refusals += refused_by_limits(connection, rules, conn_id, won, against, claimed.unsuppressed)
     settled = settle_undisputed(connection, refusals) if refusals else {}
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 

@@ -65,6 +65,7 @@ class CallsLedger(LedgerPart):
         origin: CallOrigin | None = None,
         recipient: Recipient = ANYBODY,
         rules: RuleSet = NO_RULES,
+        against: CallNotAllowedError | None = None,
     ) -> tuple[CallEntry, bool]:
         """Ask for the right to dial once for a key; see ``claim_many``.
 
@@ -75,12 +76,12 @@ class CallsLedger(LedgerPart):
         :param origin: who asks.
         :param recipient: what is known of the person besides the number.
         :param rules: those that are in force.
+        :param against: why one that needs no ledger does not allow the call now; see ``Job``.
         :return: the call's entry, and whether the right to dial is the caller's.
-        :raises CallNotAllowedError: if the number is suppressed, a cap does not allow the call now, or the
-            ledger may have forgotten it.
+        :raises CallNotAllowedError: if a rule does not allow it now, or the ledger may have forgotten it.
         :raises IdempotencyConflictError: if the key stands for another request that may have rung.
         """
-        job = Job(key, call, origin or CallOrigin(), recipient=recipient)
+        job = Job(key, call, origin or CallOrigin(), recipient=recipient, against=against)
         claim_many = partial(self.claim_many, conn_id=conn_id, account=account, rules=rules)
         group = ("claims", conn_id, account, rules.document)
         entry, won = self._database.group(group, claim_many)(job)
@@ -125,7 +126,7 @@ class CallsLedger(LedgerPart):
                 lock_what_is_counted(connection, rules, [one.call.to_number for one in left])
                 rules_id = self._keep_rules(connection, rules)
                 claimed = claim_jobs(connection, left, conn_id, account, rules_id)
-                refused = refuse_claims(connection, rules, conn_id, claimed, left)
+                refused = refuse_claims(connection, rules, conn_id, left, claimed)
             found |= claimed.calls | refused
             self._database.kept_rules.add(rules_id)
         return [found[one.token] for one in jobs]

@@ -187,6 +187,7 @@ class Job:
     :param not_after: do not dial at or after this moment, aware UTC; ``None`` for no such moment.
     :param token: whose claim it becomes. If ``claim_many`` raises, the same job may be claimed again, and
         finds what it has claimed; once that was answered, it needs another token.
+    :param against: why a rule that needs no ledger does not allow it now; its claim is stored as refused.
     """
 
     key: str = field(repr=False)
@@ -195,6 +196,7 @@ class Job:
     not_after: datetime | None = None
     recipient: Recipient = ANYBODY
     token: str = field(default_factory=new_token, repr=False)
+    against: CallNotAllowedError | None = None
 
     @property
     def place(self) -> tuple[int, int]:

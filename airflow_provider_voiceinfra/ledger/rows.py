@@ -230,15 +230,15 @@ def add_completions(connection: Connection, arrivals: Sequence[Arrival]) -> None
 def _completion_values(arrival: Arrival, sequence: int) -> dict[str, Any]:
     record = arrival.record
     assert record is not None
-    numbers = {name: _short(record.text(name), 64) for name in ("from_number", "to_number")}
+    from_number, to_number = (_short(record.text(name), 64) for name in ("from_number", "to_number"))
     return {
         "call_id": record.call_id,
         "sequence": sequence,
         "conn_id": arrival.conn_id,
         "account": arrival.account,
         "agent_id": _short(record.text("agent_id"), 255),
-        **numbers,
-        **{f"{name}_hash": number for name, number in numbers.items()},
+        **dict.fromkeys(("from_number", "from_number_hash"), from_number),
+        **dict.fromkeys(("to_number", "to_number_hash"), to_number),
         "call_outcome": _short(record.outcome, 64),
         "duration_seconds": record.duration_seconds,
         "started_at": record.started_at,

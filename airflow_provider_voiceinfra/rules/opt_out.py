@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_voiceinfra.calls import CompletionRecord
 from airflow_provider_voiceinfra.exceptions import InvalidCallError
 
 _EXAMPLE = "'extracted_data.opt_out = true'"
@@ -41,6 +42,17 @@ class OptOut:
     def is_in(self, payload: Mapping[str, Any]) -> bool:
         """Return whether a record says that the person must not be called again."""
         return any(_as_text(_value(payload, path)) == value for path, value in self.fields)
+
+
+def whose(record: CompletionRecord, dialled: str | None) -> tuple[str, ...]:
+    """Return the numbers that somebody's opt-out is about.
+
+    :param dialled: the number that was dialled from here, which the record may write otherwise. If none was,
+        both of the record's are returned: it does not say who called whom, and in a call that came in it is
+        the caller who opts out.
+    """
+    caller = None if dialled else record.text("from_number")
+    return tuple(dict.fromkeys(filter(None, (record.text("to_number"), dialled, caller))))
 
 
 def _field(part: str) -> tuple[tuple[str, ...], str]:

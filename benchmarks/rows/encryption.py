@@ -27,7 +27,7 @@ class EncryptedLedger(Row):
 
     name = "encryption"
     what = (
-        f"Milliseconds in an encrypted ledger of {SIZE:,} calls (ours) beside the same in a plain one (peer): "
+        f"Milliseconds in an encrypted ledger of {SIZE:,} calls (ours) beside a plain one (peer): "
         f"a signed webhook, {AT_ONCE} at a time, to the receiver in this process, a claim and an answer in "
         f"batches of {BATCH}, a look at what is new, {len(PAGES)} kinds of pages, one after the other, and "
         "the lists of calls that were not placed from here."

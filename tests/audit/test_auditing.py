@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from airflow_provider_voiceinfra.audit import auditing
+from airflow_provider_voiceinfra.audit import auditing, judge
 from airflow_provider_voiceinfra.audit.verdicts import (
     CALL_CAP,
     CODES,
@@ -37,6 +37,31 @@ CAP = {"call_cap": "3/24h"}
 
 def test_a_ledger_without_calls_has_no_offenders(field: Field) -> None:
     assert list(field.verdicts()) == []
+
+
+class TestTolerance:
+    """The clocks of the database and of those who call differ a little, and nobody broke a rule by that."""
+
+    @pytest.fixture(autouse=True)
+    def _as_it_is(self, _exactly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(judge, "TOLERANCE", timedelta(seconds=2))
+
+    def test_two_seconds_at_the_edges_of_a_window_are_let_pass_and_no_more(self, field: Field) -> None:
+        rules = field.rules(task=HOURS)
+        opening = NOON - 3 * HOUR
+        for at in (opening - 2 * SECOND, CLOSING + SECOND):
+            field.call(at, rules_id=rules)
+        early = field.call(opening - 2 * SECOND - MOMENT, rules_id=rules)
+        late = field.call(CLOSING + 2 * SECOND, rules_id=rules)
+        assert sorted(field.found()) == sorted([(early, OUTSIDE), (late, OUTSIDE)])
+
+    def test_two_seconds_around_a_suppression_are_let_pass_and_no_more(self, field: Field) -> None:
+        field.suppression(NOON, ends_at=NOON + HOUR)
+        for at in (NOON + 2 * SECOND, NOON + HOUR - 2 * SECOND):
+            field.call(at)
+        first = field.call(NOON + 2 * SECOND + MOMENT)
+        last = field.call(NOON + HOUR - 2 * SECOND - MOMENT)
+        assert sorted(field.found()) == sorted([(first, SUPPRESSED), (last, SUPPRESSED)])
 
 
 def test_without_rules_any_call_is_allowed(field: Field) -> None:
@@ -168,6 +193,29 @@ class TestCap:
         third = field.call(NOON + 2 * HOUR, rules_id=rules)
         [verdict] = [verdict for verdict in field.verdicts() if verdict.call.key_hash == third]
         assert verdict.calls_before == ["task: 2 before it, of 1/24h"]
+
+    def test_a_redial_at_the_very_moment_of_the_dial_before_comes_after_it(self, field: Field) -> None:
+        field.call(NOON, rules_id=field.rules(task={"call_cap": "1/1h"}), unsettled_since=NOON)
+        found = [(verdict.is_first, len(verdict.findings)) for verdict in field.verdicts()]
+        assert found == [(True, 0), (False, 1)]
+
+    def test_what_was_before_the_first_of_two_dials_counts_for_it(self, field: Field) -> None:
+        field.call(NOON - DAY)
+        rules = field.rules(task={"call_cap": "1/2h"})
+        field.call(NOON, rules_id=rules, unsettled_since=NOON - DAY + HOUR)
+        found = [(verdict.is_first, len(verdict.findings)) for verdict in field.verdicts(since=NOON - DAY)]
+        assert found == [(False, 0), (True, 1), (False, 0)]
+
+    def test_the_first_of_two_dials_of_a_call_that_is_not_judged_counts(self, field: Field) -> None:
+        field.call(NOON + 2 * HOUR, unsettled_since=NOON, conn_id="other")
+        second = field.call(NOON + HOUR, rules_id=field.rules(task={"call_cap": "1/24h"}))
+        assert field.found(conn_id="c") == [(second, CALL_CAP)]
+
+    def test_what_was_before_since_counts_for_the_longest_of_the_caps(self, field: Field) -> None:
+        for day in range(4):
+            field.call(NOON + day * DAY)
+        fifth = field.call(NOON + 6 * DAY, rules_id=field.rules(task={"call_cap": "3/24h, 4/7d"}))
+        assert field.found(since=NOON + 6 * DAY) == [(fifth, CALL_CAP)]
 
     def test_two_at_the_same_moment_are_one_too_many(self, field: Field) -> None:
         rules = field.rules(task={"call_cap": "1/1h"})

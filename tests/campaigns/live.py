@@ -61,6 +61,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def adds_up(summary: Mapping[str, Any]) -> bool:
     """Return whether the numbers of outcomes and of skipped rows add up to that of the contacts."""
     apart = {"campaign_id", "contacts", "placed", "attempts", "started_at", "finished_at", "results_path"}
+    apart.add("suppressed")  # which are among those of do_not_call
     return sum(value for name, value in summary.items() if name not in apart) == summary["contacts"]
 
 

@@ -165,6 +165,8 @@ def test_a_file_shows_numbers_if_asked_for(run: Run, field: Field, tmp_path: Pat
     assert run(*SINCE, "--csv", str(path), "--show-numbers").code == 0
     [line] = lines(path)
     assert (line["to_number"], line["consent"]) == (NUMBER, f"call of {NUMBER}")
+    assert run(*SINCE, "--csv", str(path)).code == 0
+    assert NUMBER not in path.read_text()
 
 
 def test_a_spreadsheet_takes_no_cell_for_a_formula(run: Run, field: Field, tmp_path: Path) -> None:
@@ -180,6 +182,13 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, planted: Field, tmp_pa
     ran = run(*SINCE, "--csv", str(path))
     assert ran.code == 1
     assert ran.err == f"voiceinfra: --csv: {path} cannot be written: No such file or directory.\n"
+
+
+def test_dates_in_a_rule_are_not_taken_for_numbers(run: Run, field: Field) -> None:
+    window = "09:00-20:00; off 2026-03-04, 2026-03-05"
+    field.call(NOON, rules_id=field.rules(task={"calling_window": window}))
+    [found] = run(*SINCE, "--output", "json").json["offenders"]
+    assert found["broken"][0]["rule"].startswith(f"task: calling_window = {window}; it was Wed 2026-03-04")
 
 
 def test_an_empty_span_is_refused(run: Run, field: Field) -> None:

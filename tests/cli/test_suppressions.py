@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_connection_that_nobody_knows_is_refused(
         "whether there is a connection 'salse' cannot be said"
         in run("suppress", NUMBER, "--conn-id", "salse").err
     )
-    monkeypatch.setattr("airflow_provider_voiceinfra.cli.suppressions.find_secrets", lambda _: None)
+    monkeypatch.setattr("airflow_provider_voiceinfra.cli.rules.suppressions.find_secrets", lambda _: None)
     assert "there is no connection 'salse'" in run("suppress", NUMBER, "--conn-id", "salse").err
     assert ledger.suppressions.page() == []
 
@@ -191,8 +192,9 @@ def test_what_a_connection_says_of_opting_out_is_for_its_own_records(
 ) -> None:
     conn = {"conn_type": "voiceinfra", "password": "key", "extra": {"opt_out": SAYING}}
     monkeypatch.setenv("AIRFLOW_CONN_SALES", json.dumps(conn))
-    complete(ledger, "call_1", to_number=NUMBER, conn_id="sales", extracted_data={"opt_out": True})
-    complete(ledger, "call_2", to_number=OTHER, extracted_data={"opt_out": True})
+    said: dict[str, Any] = {"from_number": None, "extracted_data": {"opt_out": True}}
+    complete(ledger, "call_1", to_number=NUMBER, conn_id="sales", **said)
+    complete(ledger, "call_2", to_number=OTHER, **said)
 
     run("suppress", "--from-records", "--since", "1d")
 
@@ -216,7 +218,7 @@ def test_records_are_looked_through_to_the_last(
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__OPT_OUT", SAYING)
     for number in range(250):
         data = {"opt_out": number == 249}
-        complete(ledger, f"call_{number}", to_number=NUMBER, extracted_data=data)
+        complete(ledger, f"call_{number}", to_number=NUMBER, from_number=None, extracted_data=data)
 
     assert "250 records were looked at; 1 numbers" in run("suppress", "--from-records", "--since", "1d").out
 

@@ -136,6 +136,29 @@ class TestWindow:
         assert entry.allowed_from == OPENS
         assert door.counted == ["calls.not_allowed"]
 
+    @pytest.mark.parametrize("key", ["key", None])
+    def test_process_that_dies_right_after_its_claim_leaves_no_call_outside_it(
+        self, door: Door, key: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def dies(*args: Any, **options: Any) -> None:
+            raise SystemExit
+
+        monkeypatch.setattr(CallLedger, "refuse", dies)
+        door.now = NIGHT
+        assert door.refusal(key=key).code == "outside_calling_window"
+        assert door.entry.state is CallState.REFUSED
+
+    def test_redial_outside_it_is_not_claimed(self, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+        door.sandbox.fault("cut_after")
+        assert isinstance(door.placer().step("key", CALL, WAIT), Pending)
+        before, door.now = door.entry, NIGHT
+        monkeypatch.setattr(CallLedger, "claim_redial", None)
+        door.counted.clear()
+        with pytest.raises(CallNotAllowedError):
+            door.placer().step("key", CALL, REDIAL_NOW)
+        assert door.entry == before
+        assert door.counted == ["calls.not_allowed"]
+
     def test_key_is_called_once_it_is_open_and_taken_up_after_that(self, door: Door) -> None:
         door.now = NIGHT
         door.refusal()

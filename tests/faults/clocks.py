@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
 
+from sqlalchemy.ext.compiler import compiles
+
 PACKAGE = "airflow_provider_voiceinfra"
 
 # Every duration of the package that a run can meet. A name that is gone is an error: say here what took its
@@ -58,8 +60,8 @@ RATES = ["dialling.rate.SLOWEST"]
 NOT_IMPORTED = {"migrations", "pages"}
 # Imported by the package only where they are used.
 SLOW = ["airflow.sdk", "airflow.sdk.configuration", "airflow.sdk.execution_time.supervisor",
-        "airflow.sdk.log", "alembic.command", "pendulum", "phonenumbers", "uvicorn", "uvicorn.lifespan.on",
-        "uvicorn.protocols.http.auto"]  # fmt: skip
+        "airflow.sdk.log", "alembic.command", "pendulum", "phonenumbers.timezone", "uvicorn",
+        "uvicorn.lifespan.on", "uvicorn.protocols.http.auto"]  # fmt: skip
 
 
 def shorten(factor: float) -> None:
@@ -111,3 +113,15 @@ def shift(seconds: float) -> None:
         if getattr(module, "datetime", None) is datetime:
             module.datetime = Shifted  # type: ignore[attr-defined]
     time.time = lambda: true_time() + seconds
+
+
+def shift_all(seconds: float) -> None:
+    """Set the wall clock of the package in this process forward, or back, and the database's for it alike."""
+    from airflow_provider_voiceinfra.ledger.database.schema import database_time
+
+    shift(seconds)
+    if seconds:
+        now = f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{seconds:+.3f} seconds')"
+        compiles(database_time, "sqlite")(lambda *args, **options: now)
+        later = f"timezone('UTC', clock_timestamp()) + interval '{seconds:.3f} seconds'"
+        compiles(database_time, "postgresql")(lambda *args, **options: f"({later})")

@@ -21,6 +21,7 @@ def job_of(plan: Plan, task: Task, try_number: int, folder: Path) -> dict[str, A
         "wait": task.wait,
         "keys": [dataclasses.asdict(key) for key in task.keys],
         "keyless": task.keyless,
+        "by_hook": task.by_hook,
         "campaign": None,
     }
     return job | (_campaign(task, try_number, folder) if task.campaign else {})
@@ -48,6 +49,7 @@ def _campaign(task: Task, try_number: int, folder: Path) -> dict[str, Any]:
 def environment_of(plan: Plan, ledger: str, vendor: str) -> dict[str, str]:
     """Return the settings of the package, and the connections."""
     env = {"AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": ledger}
+    env |= {f"AIRFLOW__VOICEINFRA__{name.upper()}": value for name, value in plan.rules.items()}
     for account in plan.accounts:
         values = {"conn_type": "voiceinfra", "password": account.api_key, "host": vendor}
         values["extra"] = {"webhook_secret": account.secret}  # type: ignore[assignment]

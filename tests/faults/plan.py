@@ -52,6 +52,7 @@ class Campaign:
 
     :param lists: contacts as rows with ``id``, ``mark`` and ``to_number``, for each load.
     :param do_not_call: the numbers of each list that must not be called.
+    :param deadline: when nobody is called any more, in ISO form; ``None`` for never.
     """
 
     campaign_id: str
@@ -65,6 +66,7 @@ class Campaign:
     outcomes: list[str] = field(default_factory=lambda: ["voicemail", "failed"])
     unknown_timeout: float = 1.5
     completion_timeout: float = 4.0
+    deadline: str | None = None
 
     @property
     def attempts(self) -> int:
@@ -73,7 +75,11 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Task:
-    """What a task instance does; a retry does the same under a higher try number."""
+    """What a task instance does; a retry does the same under a higher try number.
+
+    :param keyless: whether the calls have no idempotency keys; a retry is then another call.
+    :param by_hook: whether the hook places them, and not what the operator uses.
+    """
 
     name: str
     keys: list[Key] = field(default_factory=list)
@@ -81,6 +87,7 @@ class Task:
     list_of_try: dict[int, int] = field(default_factory=dict)
     wait: float = 0.0
     keyless: bool = False
+    by_hook: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ class Script:
     :param webhooks: the same for deliveries, see ``webhooks``.
     :param crossed: how likely another account's webhook tells of a call before its own does, 0 to 1.
     :param skew: by how much the vendor's clock differs from the host's.
+    :param opt_outs: the numbers whose people opt out, each with the call in which they do, from 1.
     """
 
     answers: dict[str, float]
@@ -100,6 +108,7 @@ class Script:
     forced_webhooks: dict[str, list[str]] = field(default_factory=dict)
     crossed: float = 0.0
     skew: float = 0.0
+    opt_outs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ class Step:
     """Something that is done at a moment, or some seconds after a label.
 
     :param do: see ``stage``.
+    :param not_before: so long after the beginning at the earliest, whenever the label comes.
     """
 
     do: str
@@ -133,11 +143,16 @@ class Step:
     try_number: int = 1
     points: list[Point] = field(default_factory=list)
     clock: float = 0.0
+    not_before: float = 0.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that happens in a run, but for what the machine's own timing decides."""
+    """Everything that happens in a run, but for what the machine's own timing decides.
+
+    :param rules: the deployment's, by the names of their settings.
+    :param all_clocks: by how much the clocks of all processes and of the database differ from the host's.
+    """
 
     seed: int
     family: str
@@ -146,6 +161,8 @@ class Plan:
     script: Script
     steps: list[Step]
     receiver_clock: float = 0.0
+    rules: dict[str, str] = field(default_factory=dict)
+    all_clocks: float = 0.0
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)

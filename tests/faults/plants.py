@@ -24,19 +24,19 @@ def _claim_after_post(diary: Any) -> None:
     """Write the claim only after the POST: a process that is killed in between leaves no trace."""
     step = CallPlacer.step
 
-    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any = None, seen: bool = False) -> Any:
+    def late(self: Any, key: str, call: Any, policy: Any, *, origin: Any, recipient: Any, **more: Any) -> Any:
         if self._ledger.call_by_key(key) is None:
             try:
                 placed = self._client.place(call)
             except CallOutcomeUnknownError as error:
-                entry, won = self._claim(key, call, origin=origin)
+                entry, won = self._claim(key, call, origin, recipient)
                 if won:
                     self._ledger.mark_unknown(entry, error.code, str(error))
             else:
-                entry, won = self._claim(key, call, origin=origin)
+                entry, won = self._claim(key, call, origin, recipient)
                 if won:
                     self._ledger.accept(entry, placed.call_id)
-        return step(self, key, call, policy, origin=origin, seen=seen)
+        return step(self, key, call, policy, origin=origin, recipient=recipient, **more)
 
     CallPlacer.step = late  # type: ignore[method-assign]
 
@@ -87,7 +87,7 @@ def _accounts_ignored(diary: Any) -> None:
     from airflow_provider_voiceinfra.dialling.outcomes import How, Placement
     from airflow_provider_voiceinfra.ledger import accounts, adoption
 
-    def bare(self: Any, call: Any, *, origin: Any = None) -> Any:
+    def bare(self: Any, call: Any, **more: Any) -> Any:
         return Placement(self._client.place(call), None, How.PLACED)  # type: ignore[arg-type]
 
     accounts.same_account = adoption.same_account = lambda *args: true()
@@ -131,9 +131,63 @@ PLANTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
 }
 
 
+def _suppressions_forgotten(diary: Any) -> None:
+    """Look up no suppression, neither in a claim nor before a retry."""
+    from airflow_provider_voiceinfra.ledger import claims
+    from airflow_provider_voiceinfra.ledger.rules import limits
+
+    limits.suppressed = claims.suppressed = lambda *args: {}  # type: ignore[attr-defined]
+
+
+def _cap_without_lock(diary: Any) -> None:
+    """Count the calls to a number while others may be claiming some; SQLite knows no two at a time."""
+    from airflow_provider_voiceinfra.ledger import claims
+
+    claims.lock_what_is_counted = lambda *args: None  # type: ignore[attr-defined]
+
+
+def _opt_out_answered_at_once(diary: Any) -> None:
+    """Answer an opt-out as soon as it is stored, whatever request is just leaving."""
+    from airflow_provider_voiceinfra.web.receiver.webhook import Receiver
+
+    async def at_once(self: Any, receipt: Any) -> None:
+        return None
+
+    Receiver._await_last_requests = at_once  # type: ignore[method-assign]
+
+
+def _retries_unguarded(diary: Any) -> None:
+    """Ask for the calling window before the first request only."""
+    import math
+
+    from airflow_provider_voiceinfra.dialling.sending import Request
+
+    send = Request.send
+
+    def unguarded(self: Any) -> Any:
+        if self._is_again:
+            self.guard = Unasked()
+        return send(self)
+
+    class Unasked:
+        def check(self, *args: Any) -> float:
+            return math.inf
+
+    Request.send = unguarded  # type: ignore[method-assign]
+
+
+# Those that the night must find.
+OF_THE_NIGHT: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
+    "suppressions_forgotten": (_suppressions_forgotten, (WORKER,)),
+    "cap_without_lock": (_cap_without_lock, (WORKER,)),
+    "opt_out_answered_at_once": (_opt_out_answered_at_once, (RECEIVER,)),
+    "retries_unguarded": (_retries_unguarded, (WORKER,)),
+}
+
+
 def plant(name: str | None, where: str, diary: Any = None) -> None:
     """Install a bug if this is the kind of process that it lives in."""
     if name:
-        install, processes = PLANTS[name]
+        install, processes = {**PLANTS, **OF_THE_NIGHT}[name]
         if where in processes:
             install(diary)

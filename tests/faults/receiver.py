@@ -14,6 +14,7 @@ def main(request: dict[str, Any]) -> None:
 
     from airflow_provider_voiceinfra.web.app import create_app
 
+    clocks.shift_all(request["all_clocks"])
     clocks.shift(request["clock"])
     plant(request["plant"], RECEIVER)
     uvicorn.run(create_app(), host="127.0.0.1", port=request["port"], log_level="warning", access_log=False)

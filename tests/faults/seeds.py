@@ -82,14 +82,14 @@ def _run(plan: Plan, stage: Stage) -> list[str]:
         if not _finish(stage, task):
             found.append(f"does not end: {task.name}, {_last_error(stage, task)}")
     found += outputs.at_first(stage)
-    _quieten(stage)
+    quieten(stage)
     # Somebody clears every task: who was called is taken up, and nobody is called for it.
     for task in plan.tasks:
         if not task.keyless:
             _once_more(stage, task)
     if not stage.run([], ROUND_SECONDS):
         return [*found, f"hangs: after {ROUND_SECONDS:g} s {_alive(stage)} still run, cleared"]
-    _quieten(stage)
+    quieten(stage)
     return found + model.violations(stage) + outputs.in_the_end(stage)
 
 
@@ -125,7 +125,7 @@ def _is_done(stage: Stage, task: Task) -> bool:
     return {key.mark for key in task.keys} <= settled
 
 
-def _quieten(stage: Stage) -> None:
+def quieten(stage: Stage) -> None:
     """Wait until all webhooks that are not lost have been taken."""
     until = time.monotonic() + QUIET_SECONDS
     while not stage.vendor.deliveries.is_quiet() and time.monotonic() < until:

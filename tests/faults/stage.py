@@ -42,6 +42,7 @@ class Worker:
     diary: Diary
     stopped_until: float | None = None
     go_on_label: str | None = None
+    is_over: bool = False
 
 
 class Stage:
@@ -96,14 +97,17 @@ class Stage:
             alive = any(worker.process.poll() is None for worker in self.workers)
             if not due and not alive and not any(self._may_come(step) for step in left):
                 self._look()
-                return True
+                # One that has ended this very moment may be what a step waits for.
+                if not any(self._may_come(step) for step in left):
+                    return True
             time.sleep(TICK)
         return False
 
     def start_receiver(self) -> None:
         process = self._zygote.start(
             RECEIVER, self.folder / "receiver.log", self._environment,
-            port=self._port, clock=self.plan.receiver_clock, plant=self.plant,
+            port=self._port, clock=self.plan.receiver_clock, all_clocks=self.plan.all_clocks,
+            plant=self.plant,
         )  # fmt: skip
         diary = Diary(RECEIVER, self.folder / "none")
         self._receiver = Worker(RECEIVER, Task(RECEIVER), 1, process, diary)
@@ -132,6 +136,7 @@ class Stage:
             "ledger": self.url,
             "vendor": self.vendor.url,
             "clock": clock,
+            "all_clocks": self.plan.all_clocks,
             "plant": self.plant,
             "diary": str(diary.path),
             "points": [dataclasses.asdict(point) for point in points],
@@ -166,12 +171,15 @@ class Stage:
         return step.do == "start" and self.board.at(step.on) is not None
 
     def _is_due(self, step: Step) -> bool:
-        since = self.board.at(step.on)
-        return since is not None and time.monotonic() >= since + step.after
+        since, now = self.board.at(step.on), time.monotonic()
+        return since is not None and now >= max(since + step.after, self.board.began + step.not_before)
 
     def _look(self) -> None:
         """Read what the workers have told, continue who was stopped long enough, and keep a receiver up."""
         for worker in self._everybody:
+            if worker.is_over:
+                continue
+            ended = worker.process.poll() is not None  # before the diary is read to its end
             for event in worker.diary.read():
                 self.board.tell(f"{worker.name}:{event['event']}")
                 if event["event"] == "stopped":
@@ -179,7 +187,8 @@ class Stage:
                     worker.stopped_until = time.monotonic() + event["seconds"]
                     worker.go_on_label = event["until"]
             self._continue(worker)
-            if worker.process.poll() is not None:
+            if ended:
+                worker.is_over = True
                 self.board.tell(f"{worker.name}:ended")
         if self._receiver is not None and self._receiver.process.poll() is not None:
             self.start_receiver()  # as whatever supervises it would
@@ -196,6 +205,7 @@ class Stage:
 
     def _do(self, step: Step) -> None:
         getattr(self, f"_do_{step.do}")(step)
+        self.board.tell(f"did:{step.do}")
 
     def _do_start(self, step: Step) -> None:
         self.start(self.plan.task(step.who), step.try_number, step.points, step.clock)

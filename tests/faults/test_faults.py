@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import pytest
-from harness.postgres import find_binaries
 
 from tests.faults import databases
 from tests.faults.families import FAMILIES, name_of, plan_of
 from tests.faults.seeds import run_seed
-
-if TYPE_CHECKING:
-    from tests.faults.zygote import Zygote
+from tests.faults.zygote import Zygote
 
 # One of each kind of trouble: a paused redial, rivals, accounts, a takeover, a result file, a new list.
 SEEDS = (14, 3, 19, 22, 35, 25)
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    from tests.faults.zygote import Zygote
-
-    started = Zygote(tmp_path_factory.mktemp("zygote"))
-    yield started
-    started.stop()
-
-
-@pytest.fixture(scope="module", params=[databases.SQLITE, databases.POSTGRESQL])
-def server(request: pytest.FixtureRequest) -> Iterator[databases.Postgres | None]:
-    if request.param == databases.SQLITE:
-        yield None
-        return
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
-    started = databases.Postgres(binaries)
-    yield started
-    started.stop()
 
 
 @pytest.mark.integration

@@ -46,6 +46,7 @@ class Rung:
     webhook: str = "plain"
     told_at: float | None = None
     bodies: list[bytes] = field(default_factory=list)
+    opts_out: bool = False
 
 
 class Vendor:
@@ -66,6 +67,7 @@ class Vendor:
         self._tell = tell
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
+        self._of_number: Counter[str] = Counter()
         self._log = log.open("a")
         self.deliveries = Deliveries(receiver, plan.accounts, tell)
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -85,8 +87,11 @@ class Vendor:
         """Return the calls that were accepted for a mark, in order."""
         return sorted((one for one in self.rung.values() if one.mark == mark), key=lambda one: one.at)
 
-    def decide(self, request: dict[str, Any], account: Account) -> tuple[str, Rung | None]:
-        """Draw the answer to a request, and accept the call if that is what it comes to."""
+    def decide(self, request: dict[str, Any], account: Account, arrived: float) -> tuple[str, Rung | None]:
+        """Draw the answer to a request, and accept the call if that is what it comes to.
+
+        :param arrived: when it came, on the monotonic clock.
+        """
         mark = str((request.get("variables") or {}).get("mark"))
         with self._lock:
             number = self._seen[mark]
@@ -94,7 +99,9 @@ class Vendor:
             chance = random.Random(f"{self.seed}/{mark}/{number}")
             answer = self._answer(mark, number, chance)
             rung = None if answer in BEFORE else self._accept(request, mark, number, account, chance)
-            entry = {"at": time.monotonic(), "mark": mark, "number": number, "answer": answer,
+            now = time.monotonic()
+            entry = {"at": now, "arrived": arrived, "wall": time.time() - (now - arrived),
+                     "mark": mark, "number": number, "answer": answer,
                      "call_id": rung and rung.call_id, "to": request.get("to_number"),
                      "agent": request.get("agent_id"), "from": request.get("from_number")}  # fmt: skip
             self.requests.append(entry)
@@ -123,9 +130,14 @@ class Vendor:
         started = datetime.now(timezone.utc) + timedelta(seconds=self.script.skew)
         rung = Rung(call_id, mark, account.conn_id, number, request, time.monotonic(), outcome, started)
         self.rung[call_id] = rung
+        to_number = str(request.get("to_number"))
+        self._of_number[to_number] += 1
+        rung.opts_out = self.script.opt_outs.get(to_number) == self._of_number[to_number]
         forced = self.script.forced_webhooks.get(mark, [])
         drawn = chance.choices(list(self.script.webhooks), list(self.script.webhooks.values()))[0]
-        rung.webhook = forced[number] if number < len(forced) else "plain" if self.calm else str(drawn)
+        rung.webhook = (
+            forced[number] if number < len(forced) else "plain" if self.calm or rung.opts_out else str(drawn)
+        )
         crossed = self.script.crossed > 0 and chance.random() < self.script.crossed and not self.calm
         self.deliveries.schedule(rung, chance, crossed=crossed)
         return rung
@@ -143,6 +155,11 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
+    arrived = 0.0
+
+    def parse_request(self) -> bool:
+        self.arrived = time.monotonic()  # the first line of a request has just been read
+        return super().parse_request()
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -150,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         account = vendor.accounts.get(self.headers.get("X-API-Key", ""))
         if account is None:
             return self._error(401, "unauthorized")
-        answer, rung = vendor.decide(json.loads(raw), account)
+        answer, rung = vendor.decide(json.loads(raw), account, self.arrived)
         if rung is not None and rung.webhook == "early":
             vendor.deliveries.wait_until_sent(rung.call_id, 0.7 * TIMEOUT)
         self._play(answer, rung)

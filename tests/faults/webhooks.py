@@ -160,13 +160,15 @@ class Deliveries:
             rung.told_at = time.monotonic()
         with suppress(requests.RequestException):
             status = requests.post(url, data=delivery.body, headers=headers, timeout=POST_TIMEOUT).status_code
+        now = time.monotonic()
         if status == 200:
             self._tell(f"vendor:ack:{rung.mark}:{rung.number}")
             self._tell("vendor:ack")
             if not delivery.genuine and not delivery.again:
                 self.wrongly_taken.append(rung.call_id)
-            conn_id, now = delivery.account.conn_id, time.monotonic()
-            self.acks.append(Ack(rung.call_id, conn_id, delivery.body, delivery.genuine, now))
+            self.acks.append(
+                Ack(rung.call_id, delivery.account.conn_id, delivery.body, delivery.genuine, now)
+            )
         elif delivery.again and delivery.tries < MOST_TRIES:
             delay = random.Random(f"{rung.call_id}/{delivery.tries}").uniform(*RETRY)
             self._put(delay, replace(delivery, tries=delivery.tries + 1))
@@ -191,5 +193,6 @@ def _body(rung: Rung, seconds: float) -> bytes:
         "call_outcome": rung.outcome,
         "transcript": "Agent: hello. Caller: hello.",
         "summary": f"call {rung.number} of {rung.mark}",
+        **({"extracted_data": {"opt_out": True}} if rung.opts_out else {}),
     }
     return json.dumps(values).encode()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_voiceinfra import metrics
@@ -18,6 +18,8 @@ from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
 from airflow_provider_voiceinfra.campaigns.plan import CampaignPlan, CampaignSetup, RedialPolicy
 from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+from airflow_provider_voiceinfra.deployment import deployment_rules
+from airflow_provider_voiceinfra.dialling.guard import Guard
 from airflow_provider_voiceinfra.dialling.outcomes import OnUnknown, UnknownPolicy
 from airflow_provider_voiceinfra.dialling.placing import CallPlacer
 from airflow_provider_voiceinfra.dialling.retrying import RetryBounds
@@ -25,6 +27,7 @@ from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
+from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher
 from tests.faults import clocks
 from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT
@@ -38,16 +41,17 @@ def main(request: dict[str, Any]) -> None:
     form = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     diary = Diary(job["diary"], job["points"])
+    clocks.shift_all(job["all_clocks"])
     clocks.shift(job["clock"])
-    if not job["keyless"]:
+    if job["by_hook"] or not job["keyless"]:
         _silence_metrics()
     install(diary)
     plant(job["plant"], WORKER, diary)
     diary.note("started")
     if job["campaign"]:
         _run_campaign(job, diary)
-    elif job["keyless"]:
-        _place_keyless(job, diary)
+    elif job["keyless"] or job["by_hook"]:
+        _place_by_hook(job, diary)
     else:
         _place(job, diary)
 
@@ -77,7 +81,8 @@ def _telling(diary: Diary, mark: str | None) -> Iterator[None]:
     try:
         yield
     except VoiceInfraError as error:
-        diary.note("failed", mark=mark, error=type(error).__name__, message=str(error))
+        code = getattr(error, "code", None)
+        diary.note("failed", mark=mark, error=type(error).__name__, code=code, message=str(error))
         logging.exception("the task fails")
 
 
@@ -93,6 +98,7 @@ def _place(job: dict[str, Any], diary: Diary) -> None:
             account=connection.account,
             lease=LEASE,
             bounds=RetryBounds(patience=PATIENCE, longest_wait=1.0),
+            guard=Guard(RuleSet(deployment_rules())),
         )
         for key in job["keys"]:
             call = _call(key)
@@ -130,12 +136,16 @@ def _wait(ledger: Any, mark: str, call_id: str, seconds: float, diary: Diary) ->
     diary.note("waited", mark=mark, call_id=call_id, ended=ended, outcome=entry and entry.call_outcome)
 
 
-def _place_keyless(job: dict[str, Any], diary: Diary) -> None:
+def _place_by_hook(job: dict[str, Any], diary: Diary) -> None:
     hook = VoiceInfraHook(job["account"]["conn_id"])
     for key in job["keys"]:
+        named = {} if job["keyless"] else {"idempotency_key": key["key"], "on_unknown": key["on_unknown"]}
         with _telling(diary, key["mark"]):
-            placed = hook.place_call(_call(key))
-            diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how="keyless")
+            placed = hook.place_call(
+                _call(key), unknown_timeout=key["unknown_timeout"], origin=_origin(job), **named
+            )
+            how = "keyless" if job["keyless"] else "hook"
+            diary.note("pushed", mark=key["mark"], call_id=placed.call_id, how=how)
 
 
 def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
@@ -150,6 +160,7 @@ def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
         redial=redial,
         completion_timeout=timedelta(seconds=told["completion_timeout"]),
         unknown_timeout=timedelta(seconds=told["unknown_timeout"]),
+        deadline=datetime.fromisoformat(told["deadline"]) if told["deadline"] else None,
     )
     reading = {"do_not_call": job["do_not_call"] or None, "contact_key": "id", "agent_id": AGENT,
                "from_number": FROM_NUMBER}  # fmt: skip
@@ -157,5 +168,6 @@ def _run_campaign(job: dict[str, Any], diary: Diary) -> None:
         plan, _origin(job), told["conn_id"], job["contacts"], reading, results_path=job["results"]
     )
     with _telling(diary, None):
-        end, summary = CampaignExecution(orders, _connection(job), CallLedger(job["ledger"])).run()
+        ledger, deployment = CallLedger(job["ledger"]), deployment_rules()
+        end, summary = CampaignExecution(orders, _connection(job), ledger, deployment=deployment).run()
         diary.note("summary", end=end.value, summary=summary)

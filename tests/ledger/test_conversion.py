@@ -6,17 +6,18 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 
 import pytest
 from sqlalchemy import String, insert, select, text, type_coerce, update
 
-from airflow_provider_voiceinfra.exceptions import LedgerKeyError
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError, LedgerKeyError
 from airflow_provider_voiceinfra.ledger import CallLedger, conversion
 from airflow_provider_voiceinfra.ledger.database.connect import Database
 from airflow_provider_voiceinfra.ledger.database.keys import Encryption, data_key_ids, read_keys
-from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
+from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries, suppressions
 from airflow_provider_voiceinfra.ledger.database.schema import keys as stored_keys
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, Direction
 from tests.ledger.database.test_encryption import (
@@ -256,6 +257,16 @@ def test_row_that_is_purged_meanwhile_stays_purged(ledger_url: str) -> None:
     assert digest is not None  # by which calls are counted
 
 
+def test_number_that_is_forgotten_stays_suppressed(ledger_url: str) -> None:
+    plain = opened(ledger_url)
+    row = {"number_hash": NUMBERS[0], "number": None, "reason": "asked for it", "source": "cli"}
+    execute(plain, insert(suppressions).values(**row, created_at=datetime.now(timezone.utc)))
+    ledger = opened(ledger_url, KEY)
+    assert rewrite(ledger) == 1
+    with pytest.raises(CallNotAllowedError, match="asked for it"):
+        claim(ledger, call=replace(CALL, to_number=NUMBERS[0]))
+
+
 def test_encryption_is_switched_off_and_the_ledger_needs_no_key_any_more(ledger_url: str) -> None:
     ledger = opened(ledger_url, KEY)
     place_many(ledger)
@@ -327,8 +338,8 @@ def test_rotation_that_is_killed_is_gone_on_with_by_the_next_process(ledger_url:
         assert process.stdout.readline() == "between two steps\n"
         process.kill()
     assert transcripts(ledger) == SAID
-    process = subprocess.run(command, input="\n" * MANY, capture_output=True, text=True, check=True)
-    assert process.stdout.splitlines()[-1] == str(MANY * 2 - AT_ONCE)
+    next_one = subprocess.run(command, input="\n" * MANY, capture_output=True, text=True, check=True)
+    assert next_one.stdout.splitlines()[-1] == str(MANY * 2 - AT_ONCE)
     assert len(key_ids(ledger)) == 2
     assert transcripts(ledger) == SAID
 

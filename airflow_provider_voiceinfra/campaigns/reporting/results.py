@@ -36,6 +36,7 @@ COLUMNS = (
     "agent_id",
     "from_number",
     *RECORD_COLUMNS,
+    "consent",
     "data",
 )
 # The rest of a record, such as what the agent extracted under whatever name, goes into the column data. The
@@ -80,6 +81,7 @@ class ContactResult:
             "agent_id": record.get("agent_id") or request.get("agent_id"),
             "from_number": record.get("from_number") or request.get("from_number"),
             **{name: record.get(name) for name in RECORD_COLUMNS},
+            "consent": self.contact.consent,
             "data": {name: value for name, value in record.items() if name not in _NOT_DATA} or None,
         }
 

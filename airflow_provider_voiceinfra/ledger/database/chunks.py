@@ -12,7 +12,9 @@ VALUES_AT_ONCE = 500
 
 def having(query: Select[Any], column: ColumnElement[Any]) -> Select[Any]:
     """Return a query for the rows that have one of some values in a column, for ``rows_of``."""
-    return query.where(column.in_(bindparam("wanted", expanding=True)))
+    # With its type: without it SQLAlchemy looks into its object mapper, which fails while another thread is
+    # just loading that, as Airflow does when something is first reported to its metrics.
+    return query.where(column.in_(bindparam("wanted", type_=column.type, expanding=True)))
 
 
 def rows_of(

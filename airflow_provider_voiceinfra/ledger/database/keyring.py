@@ -6,11 +6,13 @@ So a ledger can be read at any moment while its values are being encrypted, or r
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +26,7 @@ ID_DIGITS = 8
 PLAIN = "-" * ID_DIGITS
 HEAD = len(MARK) + ID_DIGITS + 1
 _NONCE = 12
+_REMEMBERED = 1000  # hashes
 OVERHEAD = HEAD + _NONCE + 16
 """By how many bytes an encrypted document is longer than itself."""
 _BYTES_MARK = MARK.encode()
@@ -53,9 +56,19 @@ class Keyring:
 
     def hash_of(self, text: str) -> str:
         """Return what a number is found by, which cannot be worked out without the key."""
-        return hmac.digest(self.index_key, text.encode("utf-8", "surrogatepass"), "sha256").hex()[
-            :HASH_DIGITS
-        ]
+        return self._remembered(text)
+
+    @cached_property
+    def _remembered(self) -> Callable[[str], str]:
+        # Calls come from few numbers, and the number of one is asked for several times.
+        begun = hmac.new(self.index_key, digestmod=hashlib.sha256)
+
+        def hash_of(text: str) -> str:
+            hashing = begun.copy()
+            hashing.update(text.encode("utf-8", "surrogatepass"))
+            return hashing.hexdigest()[:HASH_DIGITS]
+
+        return lru_cache(_REMEMBERED)(hash_of)
 
     def seal_text(self, text: str) -> str:
         """Return a text in the form in which it is stored."""

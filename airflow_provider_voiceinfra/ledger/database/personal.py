@@ -46,10 +46,6 @@ def give_keyring(dialect: Dialect, keyring: Keyring, reload: Callable[[], Keyrin
     dialect.voiceinfra_reload = reload  # type: ignore[attr-defined]
 
 
-def _keyring(dialect: Dialect) -> Keyring | None:
-    return getattr(dialect, "voiceinfra_keyring", None)
-
-
 def hash_of(connection: Connection, number: str) -> str:
     """Return what a number is found by in a database."""
     keyring: Keyring = connection.dialect.voiceinfra_keyring  # type: ignore[attr-defined]
@@ -87,13 +83,17 @@ class PersonalText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return what is stored."""
-        keyring = _keyring(dialect)
-        return value if value is None or keyring is None else keyring.seal_text(value)
+        if value is None:
+            return None
+        keyring: Keyring | None = getattr(dialect, "voiceinfra_keyring", None)
+        return value if keyring is None else keyring.seal_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the text of what is stored."""
-        keyring = _keyring(dialect)
-        if value is None or keyring is None:
+        if value is None:
+            return None
+        keyring: Keyring | None = getattr(dialect, "voiceinfra_keyring", None)
+        if keyring is None:
             return value
         try:
             return keyring.open_text(value)
@@ -110,13 +110,17 @@ class PersonalBytes(TypeDecorator[bytes]):
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Return what is stored."""
-        keyring = _keyring(dialect)
-        return value if value is None or keyring is None else keyring.seal(value)
+        if value is None:
+            return None
+        keyring: Keyring | None = getattr(dialect, "voiceinfra_keyring", None)
+        return value if keyring is None else keyring.seal(value)
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Return the document of what is stored."""
-        keyring = _keyring(dialect)
-        if value is None or keyring is None:
+        if value is None:
+            return None
+        keyring: Keyring | None = getattr(dialect, "voiceinfra_keyring", None)
+        if keyring is None:
             return value
         try:
             return keyring.open(value)
@@ -140,7 +144,7 @@ class NumberHash(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the hash of a number."""
-        keyring: Any = _keyring(dialect)
+        keyring: Any = getattr(dialect, "voiceinfra_keyring", None)
         return None if value is None else keyring.hash_of(value)
 
 

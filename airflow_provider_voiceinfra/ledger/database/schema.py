@@ -206,8 +206,7 @@ suppressions = Table(
     # Empty of somebody who is forgotten, and still is not called.
     Column("number", PersonalText(64)),
     Column("number_end", String(END_DIGITS)),
-    # The connection that it is for; empty for all.
-    Column("conn_id", String(250)),
+    Column("conn_id", String(250)),  # empty for all connections
     Column("reason", PersonalText()),
     Column("source", String(16), nullable=False),
     # Who added it, or the call whose record said so.

@@ -58,17 +58,21 @@ def refused_by_limits(
     rules: RuleSet,
     conn_id: str,
     claimed: Sequence[CallEntry],
+    others: Mapping[str, CallNotAllowedError] | None = None,
     unsuppressed: Collection[str] = (),
 ) -> list[Settlement]:
     """Return the refusals of those claims that must not lead to a call.
 
     :param claimed: what has just been claimed in this transaction; of several to one number, in this order.
+    :param others: what rules that need no ledger have against some, by their tokens.
     :param unsuppressed: the tokens of those that are known not to be suppressed.
     """
+    # In this transaction, too: a claim that stayed without its refusal would count as a call.
+    found = dict(others or {})
     doubtful = [one.to_number for one in claimed if one.to_number and one.token not in unsuppressed]
     against = suppressed(connection, conn_id, doubtful) if doubtful else {}
-    counted = [one for one in claimed if one.to_number not in against and rules.caps(one.to_number)]
-    found = {one.token: against[one.to_number] for one in claimed if one.to_number in against}
+    found |= {one.token: against[one.to_number] for one in claimed if one.to_number in against}
+    counted = [one for one in claimed if one.token not in found and rules.caps(one.to_number)]
     found |= dict(_capped(connection, rules, counted)) if counted else {}
     return [
         Settlement(one, CallState.REFUSED, code=why.code, message=why.reason, allowed_from=why.allowed_from)

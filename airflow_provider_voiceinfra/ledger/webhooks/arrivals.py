@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.ledger.rules.suppressions import (
     add_suppressions,
 )
 from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival, Recorded, Stored
+from airflow_provider_voiceinfra.rules.opt_out import whose
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason
 
 _REASONS = {
@@ -94,8 +95,7 @@ def _judge(
 def _suppress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[int, tuple[str, ...]]:
     """Have nobody called again who said so; return their numbers, by the places of what says so.
 
-    Whatever else becomes of such a webhook, it is genuine. The number that was dialled counts as well, in
-    case the record writes it otherwise.
+    Whatever else becomes of such a webhook, it is genuine.
     """
     saying = {
         place: one.record for place, one in enumerate(arrivals) if one.opts_out and one.record is not None
@@ -104,10 +104,7 @@ def _suppress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[int, 
         return {}
     rows = rows_of(connection.execute, _DIALLED, [record.call_id for record in saying.values()])
     dialled = {row.call_id: row.to_number for row in rows}
-    numbers = {
-        place: tuple(dict.fromkeys(filter(None, (record.text("to_number"), dialled.get(record.call_id)))))
-        for place, record in saying.items()
-    }
+    numbers = {place: whose(record, dialled.get(record.call_id)) for place, record in saying.items()}
     add_suppressions(
         connection,
         [

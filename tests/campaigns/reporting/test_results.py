@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -217,6 +218,7 @@ def test_a_line_holds_the_record_of_the_last_call_without_its_transcript(campaig
         custom={"lead_score": 87},
     )
     [result] = campaign.results()[0]
+    result = replace(result, contact=replace(result.contact, consent="form 12"))
     line = result.to_dict()
     received = line["data"].pop("received_at")
     assert datetime.fromisoformat(received).tzinfo is not None
@@ -236,6 +238,7 @@ def test_a_line_holds_the_record_of_the_last_call_without_its_transcript(campaig
         "end_time": "2026-03-01T12:00:42Z",
         "recording_url": "http://127.0.0.1/r.wav",
         "summary": "Said yes.",
+        "consent": "form 12",
         "data": {"custom": {"lead_score": 87}, "reason": "theirs", "data": {"of": "theirs"}},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,20 @@ def test_number_that_was_dialled_counts_however_the_record_writes_it(
     ledger.accept(entry, "call_1")
     assert post(server, body(to_number="(415) 555-0123")).status_code == 200
     assert suppressed(ledger)
+
+
+@ON_SQLITE
+def test_caller_of_a_call_that_came_in_may_say_it_and_of_our_own_call_only_who_was_called(
+    server: Server, ledger: CallLedger
+) -> None:
+    caller = "+14155550177"
+    assert post(server, body("came_in", from_number=caller)).status_code == 200
+    assert suppressed(ledger, caller)
+    entry, _ = ledger.claim("key", replace(CALL, to_number="+14155550124"), conn_id=CONN_ID)
+    ledger.accept(entry, "ours")
+    assert post(server, body("ours", to_number="+14155550124", from_number="+14155550178")).status_code == 200
+    assert suppressed(ledger, "+14155550124")
+    assert not suppressed(ledger, "+14155550178")
 
 
 @ON_SQLITE

@@ -119,12 +119,13 @@ async def read_form(request: Request, most: int) -> Form:
         if len(body) > most + _AROUND_IT:
             raise _too_large(most)
     request._body = bytes(body)  # what has been read is not read again
-    form = await request.form(max_files=1, max_fields=10, max_part_size=most + _AROUND_IT)
-    upload = await _upload(form)
+    async with request.form(max_files=1, max_fields=10, max_part_size=most + _AROUND_IT) as form:
+        upload = await _upload(form)
+        wanted = Wanted(*(_text(form, name) for name in ("conn_id", "reason", "until", "zone")))
+        region = _text(form, "default_region").strip().upper() or None
     if len(upload.content) > most:
         raise _too_large(most)
-    wanted = Wanted(*(_text(form, name) for name in ("conn_id", "reason", "until", "zone")))
-    return Form(upload, wanted, _text(form, "default_region").strip().upper() or None)
+    return Form(upload, wanted, region)
 
 
 async def _upload(form: FormData) -> Upload:

@@ -8,7 +8,7 @@ from datetime import datetime
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression, SuppressionSource
-from airflow_provider_voiceinfra.rules.opt_out import OptOut
+from airflow_provider_voiceinfra.rules.opt_out import OptOut, whose
 from airflow_provider_voiceinfra.web.receiver.secrets import find_opt_outs
 
 _AT_ONCE = 100  # records, each of which may have many kilobytes
@@ -35,9 +35,8 @@ def opted_out(ledger: CallLedger, since: datetime, conn_id: str | None) -> tuple
         if record is None or not any(one.is_in(record.payload) for one in said[entry.conn_id]):
             continue
         call = ledger.call_by_id(entry.call_id)
-        for number in (record.text("to_number"), call.to_number if call else None):
-            if number:
-                found.setdefault(number, _suppression(number, entry.call_id))
+        for number in whose(record, call.to_number if call else None):
+            found.setdefault(number, _suppression(number, entry.call_id))
     return looked_at, list(found.values())
 
 
@@ -47,8 +46,7 @@ def _records(ledger: CallLedger, since: datetime) -> Iterator[CompletionEntry]:
     while listed := ledger.completions_after(after, limit=_AT_ONCE):
         after = listed[-1].sequence
         # One may have been purged meanwhile.
-        wanted = [entry.call_id for entry in listed if entry.received_at >= since]
-        yield from ledger.completions(wanted).values()
+        yield from ledger.completions([entry.call_id for entry in listed]).values()
 
 
 def _suppression(number: str, call_id: str) -> Suppression:

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.contacts.do_not_call import sort_out
 from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberReader
-from airflow_provider_voiceinfra.cli.opted_out import opted_out
 from airflow_provider_voiceinfra.cli.output import cell, moment, print_rows, privacy_of
+from airflow_provider_voiceinfra.cli.rules.opted_out import opted_out
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.dialling.clocks import utc_now

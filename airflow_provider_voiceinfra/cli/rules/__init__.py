@@ -1,0 +1,1 @@
+"""The commands about rules: who must not be called."""
