@@ -105,12 +105,12 @@ def opt_outs(conn_id: str, spec: object = None, *, everywhere: str | None = None
     return tuple(found)
 
 
-def origin_of(ti: Any) -> CallOrigin:
-    """Return the origin of what an Airflow task instance does."""
+def origin_of(context: Any) -> CallOrigin:
+    """Return the origin of what a task does in Airflow's context."""
     # Loaded when a task runs: what it defines costs a DAG file more than all else of ours.
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
-    return CallOrigin.of_task(ti)
+    return CallOrigin.of_task(context["ti"], context.get("dag_run"))
 
 
 def airflow_connection(conn_id: str) -> Any:

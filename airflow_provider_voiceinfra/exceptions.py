@@ -70,7 +70,7 @@ class CallNotAllowedError(CallNotPlacedError):
     """A rule that is in force does not allow the call now; it was not sent.
 
     :param reason: which rule, and why, as a part of a sentence.
-    :param code: ``suppressed``, ``outside_calling_window``, ``call_cap`` or ``no_consent``.
+    :param code: ``suppressed``, ``outside_calling_window``, ``call_cap``, ``no_consent`` or ``quarantined``.
     :param allowed_from: from when on the rule would allow it, aware UTC; ``None`` for never, or
         if that is not known.
     """
@@ -79,7 +79,8 @@ class CallNotAllowedError(CallNotPlacedError):
     OUTSIDE_CALLING_WINDOW = "outside_calling_window"
     CALL_CAP = "call_cap"
     NO_CONSENT = "no_consent"
-    CODES = (SUPPRESSED, OUTSIDE_CALLING_WINDOW, CALL_CAP, NO_CONSENT)
+    QUARANTINED = "quarantined"
+    CODES = (SUPPRESSED, OUTSIDE_CALLING_WINDOW, CALL_CAP, NO_CONSENT, QUARANTINED)
     default_code = "not_allowed"
 
     def __init__(self, reason: str, *, code: str, allowed_from: datetime | None = None) -> None:

@@ -94,6 +94,7 @@ class CampaignExecution:
         :return: a pause, or how it ended and the summary, which is empty if it was stopped.
         :raises ContactsError: if the contacts as a whole are refused; nobody was called then.
         :raises CampaignBusyError: if another task runs this campaign.
+        :raises CallNotAllowedError: if the ledger was restored, and may have forgotten whom it has called.
         """
         setup = self._setup
         if setup.results_path:
@@ -105,6 +106,7 @@ class CampaignExecution:
         self._owner = Ownership(campaign.campaign_id, str(campaign.runner))
         forget_load = False
         try:
+            self._ledger.quarantines.check(setup.origin, campaign.created_at)
             self._await_former(campaign)
             if self._stopped:
                 return End.STOPPED, {}

@@ -32,7 +32,7 @@ _PURGED = "the call was placed; no record of how it ended is left, since older d
 # What a person may have fixed before the campaign goes on; the last one is say 402 or 403.
 MENDABLE_CODES = frozenset(
     error.default_code for error in (NotFoundError, InvalidRequestError, CallRefusedError)
-) | {CallNotAllowedError.SUPPRESSED, CallNotAllowedError.NO_CONSENT}
+) | {CallNotAllowedError.SUPPRESSED, CallNotAllowedError.NO_CONSENT, CallNotAllowedError.QUARANTINED}
 
 
 class Stage(str, Enum):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, String, func, literal_column, select, type_coerce
 
-from airflow_provider_voiceinfra.ledger.database.schema import calls, suppressions
+from airflow_provider_voiceinfra.ledger.database.schema import calls, quarantines, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, hash_key
 from airflow_provider_voiceinfra.ledger.rows import (
     insert_missing,
@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.ledger.rows import (
     swap,
 )
 from airflow_provider_voiceinfra.ledger.rules.limits import in_force, refused_by_limits
+from airflow_provider_voiceinfra.ledger.rules.quarantines import refused_by_quarantine
 from airflow_provider_voiceinfra.ledger.settling import settle_undisputed
 from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
@@ -45,7 +46,25 @@ def _adding(dialect: str) -> Executable:
     return added.returning(
         *(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at),
         against.scalar_subquery().label("suppressed"),
+        # The table is empty but after a restore, so that costs next to nothing.
+        select(func.max(quarantines.c.id))
+        .where(quarantines.c.released_at.is_(None))
+        .scalar_subquery()
+        .label("quarantine"),
     )
+
+
+class Claimed(NamedTuple):
+    """What claims have made of the ledger.
+
+    :param calls: the calls, by the tokens of the jobs, and whether the right to dial is the job's.
+    :param unsuppressed: the tokens of those that are known not to be suppressed.
+    :param may_be_forgotten: whether the ledger may have forgotten what was called.
+    """
+
+    calls: dict[str, tuple[CallEntry, bool]]
+    unsuppressed: set[str]
+    may_be_forgotten: bool
 
 
 def refuse_claims(
@@ -53,28 +72,26 @@ def refuse_claims(
     rules: RuleSet,
     conn_id: str,
     jobs: Sequence[Job],
-    claimed: Mapping[str, tuple[CallEntry, bool]],
-    unsuppressed: Collection[str],
+    claimed: Claimed,
 ) -> dict[str, tuple[CallEntry, bool]]:
-    """Refuse what must not be called; return those claims, by the tokens of their jobs.
-
-    :param unsuppressed: the tokens of those that are known not to be suppressed.
-    """
-    won = [entry for entry, is_won in claimed.values() if is_won]
+    """Refuse what must not be called; return those claims, by the tokens of their jobs."""
+    won = [entry for entry, is_won in claimed.calls.values() if is_won]
+    refusals = []
+    if claimed.may_be_forgotten and won:
+        origins = {job.token: job.origin for job in jobs}
+        refusals = refused_by_quarantine(connection, [(one, origins[one.token]) for one in won])
+        gone = {refusal.entry.token for refusal in refusals}
+        won = [one for one in won if one.token not in gone]
     against = {one.token: one.against for one in jobs if one.against is not None}
-    refusals = refused_by_limits(connection, rules, conn_id, won, against, unsuppressed)
+    refusals += refused_by_limits(connection, rules, conn_id, won, against, claimed.unsuppressed)
     settled = settle_undisputed(connection, refusals) if refusals else {}
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 
 
 def claim_jobs(
     connection: Connection, jobs: Sequence[Job], conn_id: str, account: str | None, rules_id: str | None
-) -> tuple[dict[str, tuple[CallEntry, bool]], set[str]]:
-    """Claim what may be claimed.
-
-    :return: the calls, by the tokens of the jobs, and whose they are; and the tokens of those that are known
-        not to be suppressed. A job that is missing there lost a race and has to look again.
-    """
+) -> Claimed:
+    """Claim what may be claimed; a job that is missing then lost a race and has to look again."""
     # All do so in the same order, or two of them might wait for each other.
     ordered = sorted(jobs, key=lambda one: hash_key(one.key))
     rows = [
@@ -91,7 +108,7 @@ def claim_jobs(
         for one in ordered
     ]
     # They are read before the commit: afterwards a claim may be another's already.
-    added, unsuppressed = _add(connection, rows)
+    added, unsuppressed, may_be_forgotten = _add(connection, rows)
     found = {token: (entry, True) for token, entry in added.items()}
     others = [(one, row) for one, row in zip(ordered, rows, strict=True) if one.token not in added]
     stored = read_calls(connection, [row["key_hash"] for _, row in others])
@@ -100,27 +117,30 @@ def claim_jobs(
         answer = entry and _claim_stored(connection, one, row, entry)
         if answer:
             found[one.token] = answer
-    return found, unsuppressed
+            # It was refused as far as the ledger knows; whether there is a quarantine was not asked so far.
+            may_be_forgotten |= answer[1]
+    return Claimed(found, unsuppressed, may_be_forgotten)
 
 
 def _add(
     connection: Connection, claims: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, CallEntry], set[str]]:
+) -> tuple[dict[str, CallEntry], set[str], bool]:
     """Add the rows of ``new_claim`` whose keys nobody has used; return those calls, by token.
 
     All who claim many do so in the order of the hashes, or two of them might wait for each other.
 
-    :return: also the tokens of those whose numbers are not suppressed.
+    :return: also the tokens of those whose numbers are not suppressed, and whether there is a quarantine.
     """
     own = {claim["token"]: claim for claim in claims}
     rows = [row._mapping for row in connection.execute(_adding(connection.dialect.name), list(claims))]
     unsuppressed = {row["token"] for row in rows if row["suppressed"] is None}
-    return {row["token"]: _entry(own[row["token"]], row) for row in rows}, unsuppressed
+    added = {row["token"]: _entry(own[row["token"]], row) for row in rows}
+    return added, unsuppressed, any(row["quarantine"] is not None for row in rows)
 
 
 def _entry(claim: Mapping[str, Any], row: Mapping[Any, Any]) -> CallEntry:
     values = {**claim, **row}
-    del values["suppressed"]
+    del values["suppressed"], values["quarantine"]
     return CallEntry.from_row(values)
 
 

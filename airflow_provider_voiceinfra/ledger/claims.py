@@ -46,6 +46,7 @@ from airflow_provider_voiceinfra.ledger.rules.limits import (
     refused_by_limits,
     suppressed,
 )
+from airflow_provider_voiceinfra.ledger.rules.quarantines import refused_by_quarantine
 from airflow_provider_voiceinfra.ledger.settling import settle_disputed, settle_undisputed
 from airflow_provider_voiceinfra.rules.recipient import ANYBODY, Recipient
 from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
@@ -77,7 +78,7 @@ class CallsLedger(LedgerPart):
         :param rules: those that are in force.
         :param against: why one that needs no ledger does not allow the call now; see ``Job``.
         :return: the call's entry, and whether the right to dial is the caller's.
-        :raises CallNotAllowedError: if a rule does not allow the call now.
+        :raises CallNotAllowedError: if a rule does not allow it now, or the ledger may have forgotten it.
         :raises IdempotencyConflictError: if the key stands for another request that may have rung.
         """
         job = Job(key, call, origin or CallOrigin(), recipient=recipient, against=against)
@@ -124,9 +125,9 @@ class CallsLedger(LedgerPart):
                     hold(connection, owner)
                 lock_what_is_counted(connection, rules, [one.call.to_number for one in left])
                 rules_id = self._keep_rules(connection, rules)
-                claimed, unsuppressed = claim_jobs(connection, left, conn_id, account, rules_id)
-                claimed |= refuse_claims(connection, rules, conn_id, left, claimed, unsuppressed)
-            found |= claimed
+                claimed = claim_jobs(connection, left, conn_id, account, rules_id)
+                refused = refuse_claims(connection, rules, conn_id, left, claimed)
+            found |= claimed.calls | refused
             self._database.kept_rules.add(rules_id)
         return [found[one.token] for one in jobs]
 
@@ -173,7 +174,8 @@ class CallsLedger(LedgerPart):
                 raise ClaimLostError("the call was settled, or redialled by another process, meanwhile")
             # Before the commit: afterwards it may be another's.
             claimed = read_call(connection, entry.key_hash)
-            refusals = refused_by_limits(connection, rules, entry.conn_id, [claimed])
+            refusals = refused_by_quarantine(connection, [(claimed, origin or entry.origin)])
+            refusals = refusals or refused_by_limits(connection, rules, entry.conn_id, [claimed])
             settle_undisputed(connection, refusals)
         for refusal in refusals:
             raise refusal.not_allowed

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
@@ -35,12 +35,20 @@ class CallState(str, Enum):
     """It was sent, or was about to be, and no answer is known."""
 
 
+class Began(NamedTuple):
+    """When a try of a task instance began, and its DAG run, aware; ``None`` if that is not known."""
+
+    task: datetime | None = None
+    run: datetime | None = None
+
+
 @dataclass(frozen=True)
 class CallOrigin:
     """Which task instance or campaign places a call; every part may be missing.
 
     :param position: the contact's place in its campaign.
     :param attempt: which call to this contact it is, from 1.
+    :param began: since when who places it is at work; is not stored.
     """
 
     dag_id: str | None = None
@@ -52,11 +60,18 @@ class CallOrigin:
     contact_key: str | None = field(default=None, repr=False)
     position: int | None = None
     attempt: int | None = None
+    began: Began = field(default=Began(), repr=False, compare=False)
 
     @classmethod
-    def of_task(cls, ti: Any) -> CallOrigin:
+    def of_task(cls, ti: Any, dag_run: Any = None) -> CallOrigin:
         """Return the origin of what an Airflow task instance does."""
-        return cls(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
+        began = Began(getattr(ti, "start_date", None), getattr(dag_run, "start_date", None))
+        return cls(ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number, began=began)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What of it is stored with a call, by the names of the columns."""
+        return {name: getattr(self, name) for name in ORIGIN_COLUMNS}
 
     @property
     def task(self) -> TaskIdentity:
@@ -72,6 +87,8 @@ class CallOrigin:
         is_same_task = self.task == other.task and self.task_id is not None
         return is_same_task and (self.try_number or 0) > (other.try_number or 0)
 
+
+ORIGIN_COLUMNS = tuple(name for name in CallOrigin.__dataclass_fields__ if name != "began")
 
 # Columns that calls are only found by.
 _FOUND_BY = ("to_number_end", "to_number_hash", "from_number_hash")
@@ -135,7 +152,7 @@ class CallEntry:
     def from_row(cls, row: Mapping[Any, Any]) -> CallEntry:
         """Read a row of the table ``calls``."""
         values = dict(row)
-        origin = CallOrigin(**{name: values.pop(name) for name in CallOrigin.__dataclass_fields__})
+        origin = CallOrigin(**{name: values.pop(name) for name in ORIGIN_COLUMNS})
         request = values.pop("request")
         for name in _FOUND_BY:
             values.pop(name, None)

@@ -173,7 +173,7 @@ def claim_values(
         **found_by(request.get("to_number"), request.get("from_number")),
         "request": encode_request(request),
         "adopted": False,
-        **vars(origin),
+        **origin.columns,
         **recipient._asdict(),
         "rules_id": rules_id,
         **dict.fromkeys(("claimed_at", "renewed_at"), now()),

@@ -178,7 +178,7 @@ def _take_back_adopted(connection: Connection, entry: CallEntry, call_id: str) -
 
 def _row(entry: CallEntry) -> dict[str, Any]:
     """Return the row that an entry was read from."""
-    values = {**vars(entry), **vars(entry.origin), "state": entry.state.value}
+    values = {**vars(entry), **entry.origin.columns, "state": entry.state.value}
     del values["origin"]
     request = None if entry.request is None else encode_request(entry.request)
     return {**values, "request": request, **found_by(entry.to_number, entry.from_number)}

@@ -24,6 +24,7 @@ from airflow_provider_voiceinfra.ledger.retention.purging import PurgeLedger
 from airflow_provider_voiceinfra.ledger.rows import now
 from airflow_provider_voiceinfra.ledger.rules.history import HistoryLedger
 from airflow_provider_voiceinfra.ledger.rules.kept import RulesLedger
+from airflow_provider_voiceinfra.ledger.rules.quarantines import QuarantinesLedger
 from airflow_provider_voiceinfra.ledger.rules.suppressions import SuppressionsLedger
 from airflow_provider_voiceinfra.ledger.webhooks.deliveries import DeliveriesLedger
 
@@ -38,8 +39,8 @@ class CallLedger(CallsLedger, CompletionsLedger, PurgeLedger):
     ``campaigns`` are campaigns and their contacts, ``deliveries`` webhooks that are no completions, ``lists``
     what pages show, ``suppressions`` who must not be called, ``rules`` what allowed a call, ``history`` what
     is kept of calls as proof, ``encryption`` what is done about keys, ``forgetting`` takes out all that is
-    about one number. Creating one opens nothing; the first
-    use connects, and creates or upgrades the tables.
+    about one number, ``quarantines`` are what a restored ledger has forgotten. Creating one opens nothing;
+    the first use connects, and creates or upgrades the tables.
 
     :param url: an SQLAlchemy URL, for example ``postgresql://user:password@host/database``.
     :param pool: the connections to use; if not set, those that most of this process shares.
@@ -63,6 +64,7 @@ class CallLedger(CallsLedger, CompletionsLedger, PurgeLedger):
         self.history = HistoryLedger(self._database, now)
         self.rules = RulesLedger(self._database, now)
         self.encryption = EncryptionLedger(self._database, now)
+        self.quarantines = QuarantinesLedger(self._database, now)
         self.forgetting = ForgettingLedger(self._database, now)
 
     def with_pool(self, pool: Pool) -> CallLedger:

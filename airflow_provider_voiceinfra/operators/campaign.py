@@ -257,7 +257,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         )
         return CampaignSetup(
             plan=plan,
-            origin=origin_of(ti),
+            origin=origin_of(context),
             conn_id=self.voiceinfra_conn_id,
             contacts=self.contacts,
             reading=self._reading(),

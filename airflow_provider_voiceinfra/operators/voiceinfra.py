@@ -216,7 +216,7 @@ class VoiceInfraOutboundCallOperator(
         placer = hook.placer(
             before_send=self._refuse_if_killed, rules={name: getattr(self, name) for name in RULES}
         )
-        key, origin = self._key(context), origin_of(context["ti"])
+        key, origin = self._key(context), origin_of(context)
         recipient = arguments.recipient(self.timezone, self.region, self.consent)
         if not self.deferrable:
             return placer.place(key, call, policy, origin=origin, recipient=recipient)

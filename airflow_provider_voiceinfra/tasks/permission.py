@@ -19,7 +19,8 @@ def skip_or_wait(
 ) -> None:
     """Skip the task, or defer it, if its ``on_not_allowed`` says so; return if it is to fail.
 
-    Nobody waits for a suppressed number, and nobody begins to wait for what comes too late.
+    Nobody waits for a suppressed number, and nobody begins to wait for what comes too late. If the ledger
+    may have forgotten the call, the task fails in any case: somebody has to look.
 
     :param since: since when it waits, aware UTC; ``not_allowed_timeout`` counts from there.
     :param seen: whether the ledger had the call before, which may have rung.
@@ -27,7 +28,7 @@ def skip_or_wait(
     :raises AirflowSkipException: with ``on_not_allowed="skip"``.
     :raises CallNotAllowedError: if the time-out comes before the moment from which the call is allowed.
     """
-    if operator.on_not_allowed == "skip":
+    if operator.on_not_allowed == "skip" and error.code != CallNotAllowedError.QUARANTINED:
         raise AirflowSkipException(str(error))
     if operator.on_not_allowed != "wait" or error.code not in _WAITED_FOR or error.allowed_from is None:
         return

@@ -44,6 +44,28 @@ _FORGET = command(
         "what it cannot reach. Can be stopped at any moment and run again. Cannot be undone."
     ),
 )
+_QUARANTINE = command(
+    "ledger.quarantine.quarantine",
+    "After a restore from a backup: have nobody called whom the ledger has forgotten",
+    arg(
+        "--since",
+        metavar="MOMENT",
+        help="The moment of the backup: an age such as 24h, or a time (UTC if it names no zone)",
+        type=values.since,
+    ),
+    arg(
+        "--until",
+        metavar="MOMENT",
+        help="When the restored ledger was in use; default: now",
+        type=values.since,
+    ),
+    flag("--release", "End those that are in force"),
+    name="quarantine",
+    description=(
+        "Refuses new calls of tasks that may have called between the backup and the restore, and of "
+        "campaigns begun before, until --release. Without arguments, says which quarantines are in force."
+    ),
+)
 _ENCRYPT = command(
     "ledger.encryption.encrypt",
     "Encrypt what the ledger holds unencrypted, while it is used",
@@ -75,4 +97,4 @@ _DB = GroupCommand(
     ),
 )
 
-LEDGER_COMMANDS = (_PURGE, _FORGET, _ENCRYPT, _ROTATE_KEY, _DB)
+LEDGER_COMMANDS = (_PURGE, _FORGET, _QUARANTINE, _ENCRYPT, _ROTATE_KEY, _DB)

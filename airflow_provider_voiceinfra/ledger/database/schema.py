@@ -227,6 +227,17 @@ rules = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# What a ledger that was restored from a backup has forgotten: who may have called meanwhile calls nobody new.
+quarantines = Table(
+    "voiceinfra_quarantines",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("released_at", UtcDateTime),
+)
+
 # Keys of the ledger's own, see ``keys``.
 keys = Table(
     "voiceinfra_keys",

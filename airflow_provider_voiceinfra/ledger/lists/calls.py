@@ -25,11 +25,17 @@ from airflow_provider_voiceinfra.ledger.lists.values import (
     Order,
 )
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
-from airflow_provider_voiceinfra.ledger.records import CallEntry, CallOrigin, CallState, CompletionEntry
+from airflow_provider_voiceinfra.ledger.records import (
+    ORIGIN_COLUMNS,
+    CallEntry,
+    CallOrigin,
+    CallState,
+    CompletionEntry,
+)
 from airflow_provider_voiceinfra.ledger.rows import WITHOUT_BODY, same_number
 
 _STREAM_CHUNK = 1000
-_ORIGIN = tuple(CallOrigin.__dataclass_fields__)
+_ORIGIN = ORIGIN_COLUMNS
 _OF_END = ("duration_seconds", "started_at", "ended_at", "received_at")
 _OF_CALL = [
     name

@@ -15,7 +15,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.lists import search
 from airflow_provider_voiceinfra.ledger.lists.values import OPEN, CallFilter, CallsPage, ListedCall, Order
-from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
+from airflow_provider_voiceinfra.ledger.records import ORIGIN_COLUMNS, CallOrigin, CallState
 from airflow_provider_voiceinfra.ledger.rows import new_claim
 from tests.ledger.examples import execute
 
@@ -151,7 +151,7 @@ def as_listed(sample: Sample) -> ListedCall:
     """Return a call as a list has to show it."""
     row, end = sample.row, sample.completion or {}
     own = [name for name in ListedCall.__dataclass_fields__ if name in row and name != "state"]
-    origin = CallOrigin(**{name: row[name] for name in CallOrigin.__dataclass_fields__})
+    origin = CallOrigin(**{name: row[name] for name in ORIGIN_COLUMNS})
     return ListedCall(
         **{name: row[name] for name in own},
         state=sample.state,

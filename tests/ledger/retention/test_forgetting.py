@@ -12,7 +12,7 @@ from sqlalchemy import String, select, text, type_coerce, update
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError, LedgerUnavailableError
-from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger import CallLedger, conversion
 from airflow_provider_voiceinfra.ledger.campaigns.records import ContactEntry, attempt_key
 from airflow_provider_voiceinfra.ledger.database.schema import (
     calls,
@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
 )
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter, Direction
 from airflow_provider_voiceinfra.ledger.records import CallOrigin, CallState
-from airflow_provider_voiceinfra.ledger.retention import batches
+from airflow_provider_voiceinfra.ledger.retention import batches, forgetting
 from airflow_provider_voiceinfra.ledger.retention.forgetting import Findings
 from airflow_provider_voiceinfra.ledger.retention.written import REMAINS, WrittenNumber
 from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
@@ -380,3 +380,8 @@ def test_number_in_json_with_escapes_is_found(ledger: CallLedger) -> None:
     record(ledger, raw)
     forget(ledger)
     assert completed(ledger).record().payload["said"] == REMAINS
+
+
+def test_every_table_with_personal_data_is_looked_through() -> None:
+    looked_at = {kind.table.name for kind in forgetting._KINDS}
+    assert looked_at == {table.name for table in conversion._TABLES}

@@ -22,6 +22,7 @@ REFUSALS = {
     CallNotAllowedError.OUTSIDE_CALLING_WINDOW: "It was outside the calling window where the number may be.",
     CallNotAllowedError.CALL_CAP: "The number had been called as often as the call cap allows.",
     CallNotAllowedError.NO_CONSENT: "Consent is required, and none was given.",
+    CallNotAllowedError.QUARANTINED: "The ledger was restored, and may have forgotten calls of this task.",
 }
 """What each rule that refuses a call says, by its code."""
 
