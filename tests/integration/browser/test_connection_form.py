@@ -14,6 +14,7 @@ from harness.processes import wait_for
 from harness.rest import ApiError
 from playwright.sync_api import Locator, Page, Response, expect
 
+from airflow_provider_voiceinfra.connection import RULES
 from airflow_provider_voiceinfra.get_provider_info import get_provider_info
 from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.visits import Watch
@@ -206,6 +207,7 @@ def test_connection_is_added_tested_edited_and_deleted_by_hand(
             "timeout": 7,
             "max_calls_per_second": 2.5,
             "account": None,
+            **dict.fromkeys(RULES),
         },
     }
     connections.test(stored.conn_id, *GOOD)
@@ -242,9 +244,11 @@ def test_form_explains_each_field_and_presets_the_timeout_only(page: Page, store
     for field in FIELDS.values():
         expect(form.extra(field["label"])).to_contain_text(field["description"])
         default = field["schema"].get("default")
-        expect(form.extra(field["label"]).locator("input")).to_have_value(
-            "" if default is None else str(default)
-        )
+        shown = form.extra(field["label"]).locator("input")
+        if "boolean" in field["schema"]["type"]:
+            expect(shown).not_to_be_checked()
+        else:
+            expect(shown).to_have_value("" if default is None else str(default))
     expect(form.extra("Webhook secret").locator("input")).to_have_attribute("type", "password")
 
 
@@ -261,6 +265,7 @@ def test_untouched_form_stores_the_timeout_and_nulls(page: Page, stored: Stored)
         "timeout": 30,
         "max_calls_per_second": None,
         "account": None,
+        **dict.fromkeys(RULES),
     }
 
 
