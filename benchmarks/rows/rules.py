@@ -42,7 +42,7 @@ class Rules(Row):
         )
         for threads in (1, THREADS)
     )
-    seconds = 150
+    seconds = 220
 
     def open(self, stack: ExitStack) -> None:
         """Start the API and the databases; half of them have numbers that must not be called."""
