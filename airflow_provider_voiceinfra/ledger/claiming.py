@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Executable, String, func, literal_column, select, type_coerce
 
+from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
 from airflow_provider_voiceinfra.ledger.database.schema import calls, quarantines, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, hash_key
 from airflow_provider_voiceinfra.ledger.rows import (
@@ -85,6 +86,10 @@ def refuse_claims(
     against = {one.token: one.against for one in jobs if one.against is not None}
     refusals += refused_by_limits(connection, rules, conn_id, won, against, claimed.unsuppressed)
     settled = settle_undisputed(connection, refusals) if refusals else {}
+    if len(settled) != len(refusals):  # one that stayed a claim would be dialled
+        raise LedgerUnavailableError(
+            "The ledger has not taken why a call is not allowed; nothing is claimed."
+        )
     return {refusals[place].entry.token: (entry, False) for place, entry in settled.items()}
 
 
