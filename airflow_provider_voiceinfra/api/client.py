@@ -143,12 +143,14 @@ class ApiClient:
         now = self._monotonic()
         if now - self._last_used > MAX_IDLE:
             self._session.close()
-        body = WatchedBody(json.dumps(request).encode())
+        body = WatchedBody(json.dumps(request).encode(), begin_by)
         try:
             with self._session.send_post(
                 f"{self._connection.base_url}{OUTBOUND_PATH}", body, deadline
             ) as response:
                 content = read(response)
+        except TryAgainError:  # the body's own: it was too late to send it
+            raise
         # Nobody can list what a library raises for an answer that makes no sense, and what was sent decides,
         # not the error. What ends the task is no Exception, and goes on.
         except Exception as exc:  # noqa: BLE001
@@ -181,8 +183,9 @@ class VoiceInfraClient(ApiClient):
         """Send ``POST /calls/outbound`` once; if it is accepted, a phone rings.
 
         :param call: a complete call, see ``OutboundCall.validated``.
-        :param begin_by: the request is not begun after this moment, in seconds of ``time.monotonic``: a
-            process may be paused right after it has made sure that it may call.
+        :param begin_by: nothing that the API could act upon is sent after this moment, in seconds of
+            ``time.monotonic``: a process may be paused right after it has made sure that it may call, and a
+            connection may take long.
         :return: the accepted call.
         :raises CallNotPlacedError: if it is certain that nothing rang.
         :raises CallOutcomeUnknownError: if the call may have been placed.

@@ -22,6 +22,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError
 from urllib3.util.connection import allowed_gai_family
 
+from airflow_provider_voiceinfra.exceptions import TryAgainError
+
 # More than any answer of the API can need.
 MAX_ANSWER_BYTES = 1_048_576
 # The same before it is unpacked, its headers and the lines between its chunks included.
@@ -108,12 +110,23 @@ class WatchedBody(io.BytesIO):
 
     Until then the API has at most the headers of a request that promises a body, and cannot have acted. No
     error class shows this: a TLS error, for example, may come from the handshake or from the answer.
+
+    :param send_by: nothing of it is sent after this moment, in seconds of ``time.monotonic``.
     """
 
     sent = False
 
+    def __init__(self, body: bytes, send_by: float = math.inf) -> None:
+        super().__init__(body)
+        self._send_by = send_by
+
     def read(self, size: int | None = -1) -> bytes:
-        """Return what comes next; whoever asks is about to send it."""
+        """Return what comes next; whoever asks is about to send it.
+
+        :raises TryAgainError: if it is too late to begin with it, as after a connection that took long.
+        """
+        if not self.sent and time.monotonic() > self._send_by:
+            raise TryAgainError("This process was held up before the request, so nothing was sent.")
         self.sent = True
         return super().read(size)
 

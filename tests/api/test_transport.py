@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from airflow_provider_voiceinfra.api import transport
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
 from airflow_provider_voiceinfra.api.transport import Session
 from airflow_provider_voiceinfra.exceptions import ApiUnreachableError, CallOutcomeUnknownError, TryAgainError
@@ -260,6 +262,28 @@ class TestRequest:
         with server(answer) as url, client_at(url) as client, suppress(TryAgainError):
             client.place(CALL, begin_by=time.monotonic() - late)
         assert any(received) is sent
+
+    def test_request_whose_connection_took_until_after_that_moment_is_not_sent(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        received: list[bytes] = []
+        begin_by = time.monotonic() + 60.0
+        original = socket.getaddrinfo
+
+        def slow(*args: Any, **options: Any) -> Any:
+            found = original(*args, **options)
+            monkeypatch.setattr(transport, "time", SimpleNamespace(monotonic=lambda: begin_by + 0.1))
+            return found
+
+        def answer(connection: socket.socket) -> None:
+            received.append(read_request(connection))
+
+        with server(answer) as url, client_at(url, timeout=120.0) as client:
+            monkeypatch.setattr(socket, "getaddrinfo", slow)
+            with pytest.raises(TryAgainError, match="held up") as caught:
+                client.place(CALL, begin_by=begin_by)
+        assert not isinstance(caught.value, ApiUnreachableError)
+        assert not any(CALL.to_number.encode() in request for request in received)
 
     @pytest.mark.parametrize(
         ("owner", "name"),
