@@ -37,6 +37,8 @@ class Guard:
                 "require_consent is set, and no consent is given: pass consent, or fill the column consent",
                 code=CallNotAllowedError.NO_CONSENT,
             )
+        if not self.rules.have_windows:
+            return math.inf
         hours = self.hours(number)
         if not hours.windows:
             return math.inf

@@ -11,21 +11,20 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Row,
+    and_,
     delete,
+    exists,
     false,
     func,
     or_,
     select,
-    true,
-    union_all,
     update,
 )
 
 from airflow_provider_voiceinfra.calls import CompletionRecord, is_completed_event
-from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.personal import is_number
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions, deliveries
-from airflow_provider_voiceinfra.ledger.records import CallEntry, Settlement
+from airflow_provider_voiceinfra.ledger.records import CallEntry
 from airflow_provider_voiceinfra.ledger.rows import (
     IN_FLIGHT,
     WHOLE,
@@ -39,16 +38,6 @@ from airflow_provider_voiceinfra.ledger.rows import (
 from airflow_provider_voiceinfra.ledger.webhooks.records import Arrival
 from airflow_provider_voiceinfra.webhooks.reasons import KeptReason, UnusableRecordError
 
-_OWNERS = union_all(
-    having(
-        select(calls.c.call_id, calls.c.conn_id, calls.c.account, true().label("is_call")), calls.c.call_id
-    ),
-    having(
-        select(completions.c.call_id, completions.c.conn_id, completions.c.account, false()),
-        completions.c.call_id,
-    ),
-)
-
 
 def same_account(table: FromClause, conn_id: str, account: str | None) -> ColumnElement[bool]:
     """Return the condition for rows of the same connection, or of another one of the same account."""
@@ -61,16 +50,20 @@ def from_same_number(number: str | None) -> ColumnElement[bool]:
     return is_number(calls.c.from_number_hash, calls.c.from_number, number)
 
 
-def with_other_owner(connection: Connection, settlements: Sequence[Settlement]) -> set[str]:
-    """Return the ids of answers that a call has already, or of which another account has a completion."""
-    owners = {one.call_id: one.entry for one in settlements if one.call_id is not None}
-    found = set()
-    for row in rows_of(connection.execute, _OWNERS, list(owners)):
-        entry = owners[row.call_id]
-        is_own = row.conn_id == entry.conn_id or (entry.account is not None and row.account == entry.account)
-        if row.is_call or not is_own:
-            found.add(row.call_id)
-    return found
+def without_other_owner(call_id: ColumnElement[str]) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for a call whose answer no call has, and of which no other account has a record.
+
+    :param call_id: of the answer.
+    """
+    other = calls.alias("other")
+    theirs = and_(
+        completions.c.conn_id != calls.c.conn_id,
+        ~func.coalesce(completions.c.account == calls.c.account, false()),
+    )
+    return (
+        ~exists().where(other.c.call_id == call_id),
+        ~exists().where(completions.c.call_id == call_id, theirs),
+    )
 
 
 def keep_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -6,9 +6,20 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Executable, String, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Row,
+    String,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 
 from airflow_provider_voiceinfra.exceptions import LedgerUnavailableError
+from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, quarantines, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Job, hash_key
 from airflow_provider_voiceinfra.ledger.rows import (
@@ -33,26 +44,31 @@ _OWNER_DIED = {
 }
 
 
-@cache
-def _adding(dialect: str) -> Executable:
-    added = insert_missing(dialect, calls).values(**sent_now())
-    # Asked in the statement itself, which saves a round trip: it sees whatever was stored before it began.
-    # (What is returned is written without the name of its table, so that of the row has to be spelt out.)
+def _found_by_claim() -> tuple[ColumnElement[Any], ...]:
+    """Return what a claim asks of its row, and of what is against it, once the row is there."""
+    # What is returned is written without the name of its table, so that of the row has to be spelt out.
     number_hash, conn_id = (
         literal_column(f"{calls.name}.{name}", String) for name in ("to_number_hash", "conn_id")
     )
     against = select(func.max(suppressions.c.id)).where(
         type_coerce(suppressions.c.number_hash, String) == number_hash, in_force(conn_id)
     )
-    return added.returning(
-        *(calls.c.token, calls.c.sent_after, calls.c.sent_at, calls.c.dialled_at),
+    # The table is empty but after a restore, so that costs next to nothing.
+    restored = select(func.max(quarantines.c.id)).where(quarantines.c.released_at.is_(None))
+    return (
+        *(calls.c[name] for name in ("token", "claimed_at", "sent_after", "sent_at", "dialled_at")),
         against.scalar_subquery().label("suppressed"),
-        # The table is empty but after a restore, so that costs next to nothing.
-        select(func.max(quarantines.c.id))
-        .where(quarantines.c.released_at.is_(None))
-        .scalar_subquery()
-        .label("quarantine"),
+        restored.scalar_subquery().label("quarantine"),
     )
+
+
+_ADDED = having(select(*_found_by_claim()), calls.c.key_hash)
+
+
+@cache
+def _adding(dialect: str, *, one: bool) -> Executable:
+    added = insert_missing(dialect, calls).values(**sent_now())
+    return added.returning(*_found_by_claim()) if one else added
 
 
 class Claimed(NamedTuple):
@@ -137,10 +153,23 @@ def _add(
     :return: also the tokens of those whose numbers are not suppressed, and whether there is a quarantine.
     """
     own = {claim["token"]: claim for claim in claims}
-    rows = [row._mapping for row in connection.execute(_adding(connection.dialect.name), list(claims))]
+    rows = [row._mapping for row in _added(connection, own)]
     unsuppressed = {row["token"] for row in rows if row["suppressed"] is None}
     added = {row["token"]: _entry(own[row["token"]], row) for row in rows}
     return added, unsuppressed, any(row["quarantine"] is not None for row in rows)
+
+
+def _added(connection: Connection, own: Mapping[str, Mapping[str, Any]]) -> Sequence[Row[Any]]:
+    """Add the rows of claims, by their tokens, whose keys nobody has used; return what is there of those."""
+    claims, dialect = list(own.values()), connection.dialect.name
+    if len(claims) == 1:
+        # In one statement, which saves a round trip.
+        return connection.execute(_adding(dialect, one=True), claims).all()
+    # One long statement for all rows takes longer to write and to read than a short one for each and a query.
+    connection.execute(_adding(dialect, one=False), claims)
+    rows = rows_of(connection.execute, _ADDED, [claim["key_hash"] for claim in claims])
+    # A claim that was stored, when the ledger did not answer, has the same token, and was claimed before.
+    return [row for row in rows if row.token in own and row.claimed_at == own[row.token]["claimed_at"]]
 
 
 def _entry(claim: Mapping[str, Any], row: Mapping[Any, Any]) -> CallEntry:

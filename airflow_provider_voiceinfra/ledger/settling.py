@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, update
+from sqlalchemy import Connection, Executable, bindparam, update
 
-from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, with_other_owner
+from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, without_other_owner
 from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import (
@@ -38,7 +38,6 @@ def settle_undisputed(connection: Connection, settlements: Sequence[Settlement])
     call_ids = [one.call_id for one in settlements if one.call_id is not None]
     lock_call_ids(connection, call_ids)
     disputed = {call_id for call_id, times in Counter(call_ids).items() if times > 1}
-    disputed |= with_other_owner(connection, settlements)
     alike: dict[tuple[Any, ...], dict[int, Settlement]] = defaultdict(dict)
     for place, one in enumerate(settlements):
         if one.call_id not in disputed:
@@ -58,12 +57,22 @@ def _settle_alike(
     # All do so in the same order, or two of them might wait for each other.
     ordered = sorted(ones, key=lambda place: ones[place].entry.key_hash)
     rows = [
-        {"its_key": ones[place].entry.key_hash, "its_token": ones[place].entry.token, **values[place]}
+        {
+            "its_key": ones[place].entry.key_hash,
+            "its_token": ones[place].entry.token,
+            "its_call_id": ones[place].call_id,
+            **values[place],
+        }
         for place in ordered
     ]
-    connection.execute(_settling(states), rows)
-    # Which of them did change only the rows can say: a driver counts those of many statements together.
-    stored = read_calls(connection, [row["its_key"] for row in rows])
+    if len(rows) == 1:
+        # In one statement, which saves a round trip.
+        changed = connection.execute(_settling(states, one=True), rows)
+        stored = {row.key_hash: CallEntry.from_row(row._mapping) for row in changed}
+    else:
+        connection.execute(_settling(states, one=False), rows)
+        # Which of them did change only the rows can say: a driver counts those of many statements together.
+        stored = read_calls(connection, [row["its_key"] for row in rows])
     return {
         place: stored[one.entry.key_hash]
         for place, one in ones.items()
@@ -72,11 +81,18 @@ def _settle_alike(
 
 
 @cache
-def _settling(states: tuple[CallState, ...]) -> Update:
-    """Return the statement that changes calls in one of the states; what it sets comes with each row."""
-    return update(calls).where(
-        calls.c.key_hash == bindparam("its_key"), calls.c.token == bindparam("its_token"), in_state(*states)
+def _settling(states: tuple[CallState, ...], *, one: bool) -> Executable:
+    """Return the statement that changes calls in one of the states; what it sets comes with each row.
+
+    :param one: whether it changes one call only, and returns it.
+    """
+    changed = update(calls).where(
+        calls.c.key_hash == bindparam("its_key"),
+        calls.c.token == bindparam("its_token"),
+        in_state(*states),
+        *without_other_owner(bindparam("its_call_id", type_=calls.c.call_id.type)),
     )
+    return changed.returning(calls) if one else changed
 
 
 def _shows(stored: CallEntry, one: Settlement, values: Mapping[str, Any]) -> bool:

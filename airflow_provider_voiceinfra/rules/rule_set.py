@@ -115,6 +115,11 @@ class RuleSet:
         return tuple({cap: None for rules in self._applying(number) for cap in rules.call_caps})
 
     @cached_property
+    def have_windows(self) -> bool:
+        """Whether there are calling windows at all."""
+        return any(rules.calling_window for rules in self.places.values())
+
+    @cached_property
     def have_caps(self) -> bool:
         """Whether there are caps at all."""
         return any(rules.call_caps for rules in self.places.values())

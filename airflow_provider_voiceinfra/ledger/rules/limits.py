@@ -72,8 +72,9 @@ def refused_by_limits(
     doubtful = [one.to_number for one in claimed if one.to_number and one.token not in unsuppressed]
     against = suppressed(connection, conn_id, doubtful) if doubtful else {}
     found |= {one.token: against[one.to_number] for one in claimed if one.to_number in against}
-    counted = [one for one in claimed if one.token not in found and rules.caps(one.to_number)]
-    found |= dict(_capped(connection, rules, counted)) if counted else {}
+    if rules.have_caps:
+        counted = [one for one in claimed if one.token not in found and rules.caps(one.to_number)]
+        found |= dict(_capped(connection, rules, counted)) if counted else {}
     return [
         Settlement(one, CallState.REFUSED, code=why.code, message=why.reason, allowed_from=why.allowed_from)
         for one in claimed
