@@ -167,10 +167,10 @@ def in_turn(sides: Mapping[str, list[Work]]) -> dict[str, float]:
     return {name: sum(found) / TURNS for name, found in rates.items()}
 
 
-def rate(works: list[Work]) -> float:
+def rate(works: list[Work], seconds: float = SECONDS, warm_up: float = WARM_UP) -> float:
     """Return how often a second several threads together did their work, each again and again."""
-    since = time.perf_counter() + WARM_UP
-    until, done, errors = since + SECONDS, [], []
+    since = time.perf_counter() + warm_up
+    until, done, errors = since + seconds, [], []
 
     def repeat(work: Work) -> None:
         try:
@@ -189,7 +189,7 @@ def rate(works: list[Work]) -> float:
         thread.join()
     if errors:
         raise errors[0]
-    return len(done) / SECONDS
+    return len(done) / seconds
 
 
 ROWS = (Placing,)
