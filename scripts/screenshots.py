@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import requests
@@ -29,6 +30,7 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.database.keys import Encryption
 from airflow_provider_voiceinfra.ledger.lists.values import CallFilter
 from airflow_provider_voiceinfra.ledger.records import CallState
+from airflow_provider_voiceinfra.ledger.rules.suppressions import Suppression
 from airflow_provider_voiceinfra.webhooks.signing import SIGNATURE_HEADER, sign
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +43,23 @@ CAMPAIGN_DAG, CALL_DAG = "nightly_reminders", "confirm_one_appointment"
 RUN = "tonight"
 # By their numbers, the sandbox answers the first, never answers the second, and refuses the third.
 SINGLE_CALLS = {"friday": "+14155550101", "lost": "+14155550194", "refused": "+14155550193"}
+# At whatever hour the pictures are taken, somebody may be called.
+RULES = {
+    "calling_window": "00:00-24:00; off 2030-12-25",
+    "call_cap": "3/24h, 10/30d",
+    "opt_out": "extracted_data.opt_out = true",
+}
+SUPPRESSED = (
+    Suppression("+14155550142", reason="asked by letter", source="cli", added_by="support"),
+    Suppression(
+        "+12065550117",
+        "voiceinfra_default",
+        "disputed invoice",
+        ends_at=datetime(2031, 1, 1, tzinfo=timezone.utc),
+    ),
+    Suppression("+13125550108", reason="moved", source="page", added_by="admin"),
+    Suppression("+16175550133", "voiceinfra_default", "said so in a call", "webhook", "call_0c2f91d7"),
+)
 WIDTHS = {"wide": (1400, 900), "narrow": (400, 800)}
 COLOURS = 128
 TIMEOUT = 600.0
@@ -79,7 +98,11 @@ class Studio:
         )
         self.airflow.env |= {
             "AIRFLOW_CONN_VOICEINFRA_DEFAULT": connection_json(
-                self.sandbox.base_url, SECRET, agent_id="agent_reminders", from_number="+14155550199"
+                self.sandbox.base_url,
+                SECRET,
+                agent_id="agent_reminders",
+                from_number="+14155550199",
+                **RULES,
             ),
             "AIRFLOW_VAR_REMINDERS": str(contacts),
             "AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN": self._ledger_url,
@@ -95,6 +118,7 @@ class Studio:
         self.airflow.start()
         for dag_id in (CALL_DAG, CAMPAIGN_DAG):
             self.airflow.wait_for_dag(dag_id)
+        self.ledger.suppressions.add(SUPPRESSED)
         for name, number in SINGLE_CALLS.items():
             self.airflow.api.trigger(CALL_DAG, {"to_number": number}, name)
         self.send_useless_webhooks()
@@ -219,6 +243,7 @@ def photograph(studio: Studio, photographer: Photographer) -> None:
     photographer.take("calls", plugin("voiceinfra-calls"), full=True)
     call = f"{pages}/call?id={studio.a_conversation()}"
     photographer.take("call", inside("voiceinfra-calls", call), full=True)
+    photographer.take("suppressions", plugin("voiceinfra-suppressions"))
     photographer.take("setup", plugin("voiceinfra-setup"), full=True)
     photographer.take("run", lambda page: page.goto(f"dags/{CAMPAIGN_DAG}/runs/{RUN}/plugin/voiceinfra-run"))
     photographer.take("connection", open_connection_form)

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -383,6 +384,17 @@ def test_a_ledger_that_can_only_be_read(ledger: CallLedger, tmp_path: Path) -> N
     finding, opened = _check_ledger(url)
     assert_failed(finding, "readonly database")
     assert opened is None
+
+
+def test_a_ledger_that_was_restored_warns_until_its_quarantine_is_released(ledger: CallLedger) -> None:
+    url, backup = ledger._database.url, datetime(2026, 3, 1, 23, 30, tzinfo=timezone.utc)
+    ledger.quarantines.begin(backup, datetime(2026, 3, 2, 9, 0, tzinfo=timezone.utc))
+    finding, _ = _check_ledger(url)
+    assert finding.verdict is Verdict.WARNING
+    assert "2026-03-01 23:30 UTC" in finding.found
+    assert "airflow voiceinfra quarantine --release" in finding.remedy
+    ledger.quarantines.release()
+    assert "restored" not in _check_ledger(url)[0].found
 
 
 def _check_ledger(url: str) -> tuple[Finding, CallLedger | None]:

@@ -140,6 +140,7 @@ def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
         ledger = ledger_of(settings)
         revision = ledger.check()
         state, is_on = ledger.encryption.state(), ledger.encryption.is_on
+        quarantined = ledger.quarantines.active()
     except LedgerKeyError as error:
         remedy = "Nothing can be called, and no webhook is stored, until this process has the ledger's key."
         return Finding("ledger", Verdict.FAILED, str(error), remedy), None
@@ -151,6 +152,12 @@ def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:
     found = f"{_place(settings.sql_alchemy_conn)} can be written, schema {revision}"
     if settings.sql_alchemy_conn.startswith("sqlite"):
         found += "; as a file it serves one machine only"
+    if quarantined:
+        since = min(one.since for one in quarantined)
+        found += f"; it was restored to its state of {since:%Y-%m-%d %H:%M} UTC, and who may have called "
+        found += "meanwhile is refused"
+        remedy = "Find out who called since, then run `airflow voiceinfra quarantine --release`."
+        return Finding("ledger", Verdict.WARNING, found, remedy), ledger
     if is_on != state.is_encrypted or not state.is_whole:
         found += f"; new values are {'encrypted' if is_on else 'plain'}, and older ones may not be"
         remedy = "Run `airflow voiceinfra encrypt`, with --status to see how many there are."

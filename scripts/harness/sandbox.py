@@ -71,12 +71,22 @@ class SandboxProcess:
 
 
 def connection_json(
-    base_url: str, webhook_secret: str, *, agent_id: str, from_number: str, api_key: str = API_KEY
+    base_url: str,
+    webhook_secret: str,
+    *,
+    agent_id: str,
+    from_number: str,
+    api_key: str = API_KEY,
+    **more: Any,
 ) -> str:
-    """Return an Airflow connection to a sandbox, as the value of an ``AIRFLOW_CONN_...`` variable."""
+    """Return an Airflow connection to a sandbox, as the value of an ``AIRFLOW_CONN_...`` variable.
+
+    :param more: further extras, such as rules.
+    """
     extra: dict[str, Any] = {
         "webhook_secret": webhook_secret,
         "agent_id": agent_id,
         "from_number": from_number,
+        **more,
     }
     return json.dumps({"conn_type": "voiceinfra", "host": base_url, "password": api_key, "extra": extra})

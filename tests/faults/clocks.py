@@ -46,7 +46,7 @@ DURATIONS = [
     "campaigns.engine.obstacles.LONGEST_REST",
     "campaigns.engine.obstacles.PATIENCE",
     "dialling.rate._LONGEST_WAIT",
-    "ledger.rules.limits._LEAVES_WITHIN",
+    "ledger.rules.limits._CLAIM_TO_REQUEST",
     "ledger.rules.suppressions._LEAVES_WITHIN",
     "ledger.rules.suppressions._LOOK_AGAIN",
     "ledger.rules.suppressions.PATIENCE",

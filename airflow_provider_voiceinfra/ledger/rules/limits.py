@@ -19,7 +19,7 @@ from airflow_provider_voiceinfra.rules.call_cap import CallCap
 from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
 # A request leaves so much later than its claim at most, so a call is counted for as much longer.
-_LEAVES_WITHIN = timedelta(seconds=30)
+_CLAIM_TO_REQUEST = timedelta(seconds=30)
 
 
 def in_force(conn_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
@@ -135,7 +135,7 @@ def _dials(
 ) -> Mapping[str, list[datetime]]:
     """Return when calls were dialled that may have rung, by the hashes of their numbers."""
     spans = [cap.span for one in claimed for cap in rules.caps(one.to_number)]
-    since = min(one.dialled_at or one.renewed_at for one in claimed) - max(spans) - _LEAVES_WITHIN
+    since = min(one.dialled_at or one.renewed_at for one in claimed) - max(spans) - _CLAIM_TO_REQUEST
 
     def execute(query: Any, wanted: dict[str, Any]) -> Any:
         return connection.execute(query, {**wanted, "since": since})
@@ -150,7 +150,7 @@ def _dials(
 
 def _reached(cap: CallCap, moment: datetime, dials: Sequence[datetime]) -> CallNotAllowedError | None:
     """Return that a cap allows no call at a moment, if so."""
-    span = cap.span + _LEAVES_WITHIN
+    span = cap.span + _CLAIM_TO_REQUEST
     counted = sorted(dial for dial in dials if dial > moment - span)
     if len(counted) < cap.calls:
         return None
