@@ -17,7 +17,7 @@ from rows.placing import CALL, Work, assert_placed, rate, serve_bare_api
 
 THREADS = 32
 # Short turns, since what else a disk does changes within a second; seconds of each, and before it counts.
-TURNS, SECONDS, WARM_UP = 6, 0.4, 0.1
+TURNS, SECONDS, WARM_UP = 10, 0.4, 0.1
 SUPPRESSED = 10_000
 # The caller is in one of its regions at this hour, whatever it is.
 WINDOW = "US-FL 08:00-20:00; US 00:00-24:00; FR mon-fri 10:00-13:00,14:00-20:00; off 2020-12-25"
@@ -43,7 +43,7 @@ class Rules(Row):
         )
         for threads in (1, THREADS)
     )
-    seconds = 220
+    seconds = 320
 
     def open(self, stack: ExitStack) -> None:
         """Start the API and the databases; half of them have numbers that must not be called."""
