@@ -207,14 +207,19 @@ def wrapped(text: str) -> str:
 
 
 def renewed(before: str, rows: Sequence[type[Row]], printed: str) -> str:
-    """Return the results of before, with the sections of some rows as they were printed now.
-
-    :raises ValueError: if one of them is not among the results of before.
-    """
+    """Return the results of before, with the sections of some rows as they were printed now."""
     stamp = f"Measured again {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}."
     for row in rows:
-        old, new = section(before, row.name), section(printed, row.name)
-        before = before.replace(old, f"{new.rstrip()}\n\n{wrapped(stamp)}\n\n")
+        found = f"{section(printed, row.name).rstrip()}\n\n{wrapped(stamp)}\n\n"
+        if f"\n## {row.name}\n" in before:
+            before = before.replace(section(before, row.name), found)
+        else:  # in its place by the alphabet
+            later = (
+                one.start() for one in re.finditer(r"^## (.+)$", before, re.MULTILINE) if one[1] > row.name
+            )
+            total = TOTAL.search(before)
+            place = next(later, total.start() if total else len(before))
+            before = before[:place] + found + before[place:]
     cells = [line.rsplit("|", 2)[1] for line in before.splitlines() if line.startswith("|")]
     met, missed = (sum(len(re.findall(word, cell)) for cell in cells) for word in (r"\byes\b", r"\bNO\b"))
     return TOTAL.sub(f"{met} of {met + missed} aims met", before)

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.exceptions import (
 )
 from airflow_provider_voiceinfra.ledger.campaigns.ownership import Ownership, hold
 from airflow_provider_voiceinfra.ledger.claiming import claim_jobs, refuse_claims
+from airflow_provider_voiceinfra.ledger.database.locks import of_call_ids
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time
 from airflow_provider_voiceinfra.ledger.database.schema import rules as stored_rules
@@ -42,9 +43,9 @@ from airflow_provider_voiceinfra.ledger.rows import (
     swap,
 )
 from airflow_provider_voiceinfra.ledger.rules.limits import (
-    lock_what_is_counted,
     refused_by_limits,
     suppressed,
+    what_is_counted,
 )
 from airflow_provider_voiceinfra.ledger.rules.quarantines import refused_by_quarantine
 from airflow_provider_voiceinfra.ledger.settling import settle_disputed, settle_undisputed
@@ -120,10 +121,10 @@ class CallsLedger(LedgerPart):
         """
         found: dict[str, tuple[CallEntry, bool]] = {}
         while left := [one for one in jobs if one.token not in found]:
-            with self._database.writing() as connection:
+            counted = what_is_counted(rules, [one.call.to_number for one in left])
+            with self._database.writing(locks=counted) as connection:
                 if owner is not None:
                     hold(connection, owner)
-                lock_what_is_counted(connection, rules, [one.call.to_number for one in left])
                 rules_id = self._keep_rules(connection, rules)
                 claimed = claim_jobs(connection, left, conn_id, account, rules_id)
                 refused = refuse_claims(connection, rules, conn_id, left, claimed)
@@ -160,8 +161,8 @@ class CallsLedger(LedgerPart):
             "unsettled_since": entry.rang_from,
             "dialled_at": database_time(),
         }
-        with self._database.writing() as connection:
-            lock_what_is_counted(connection, rules, [entry.to_number])
+        counted = what_is_counted(rules, [entry.to_number])
+        with self._database.writing(locks=counted) as connection:
             values = claim_values(
                 entry.request,
                 entry.conn_id,
@@ -230,7 +231,8 @@ class CallsLedger(LedgerPart):
 
         :return: the calls as they then stand, in the same order.
         """
-        with self._database.writing() as connection:
+        call_ids = [one.call_id for one in settlements if one.call_id is not None]
+        with self._database.writing(locks=of_call_ids(call_ids)) as connection:
             settled = settle_undisputed(connection, settlements)
         for place, one in enumerate(settlements):
             if place not in settled:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 
 from airflow_provider_voiceinfra.ledger.adoption import candidates, rivals
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
-from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
+from airflow_provider_voiceinfra.ledger.database.locks import lock, of_call_ids
 from airflow_provider_voiceinfra.ledger.database.personal import is_number
 from airflow_provider_voiceinfra.ledger.database.schema import completions
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
@@ -51,7 +51,8 @@ class CompletionsLedger(LedgerPart):
 
         :return: what became of each, in order.
         """
-        with self._database.writing() as connection:
+        call_ids = [one.record.call_id for one in arrivals if one.record is not None]
+        with self._database.writing(locks=of_call_ids(call_ids)) as connection:
             return take_in(connection, arrivals)
 
     def completion(self, call_id: str) -> CompletionEntry | None:
@@ -126,7 +127,7 @@ class CompletionsLedger(LedgerPart):
             if len(found) != 1 or rivals(connection, stored, found[0], window):
                 return stored
             call_id = found[0].call_id
-            lock_call_ids(connection, [call_id])
+            lock(connection, of_call_ids([call_id]))
             # The answer that it belongs to may have been stored a moment ago.
             if not owned_call_ids(connection, [call_id]):
                 values = {"state": CallState.ACCEPTED.value, "adopted": True, "answered_at": now()}

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, bindparam, update
 
 from airflow_provider_voiceinfra.ledger.accounts import give_back_completion, without_other_owner
-from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
+from airflow_provider_voiceinfra.ledger.database.locks import lock, of_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.records import (
     CallEntry,
@@ -34,10 +34,12 @@ from airflow_provider_voiceinfra.ledger.rows import (
 
 
 def settle_undisputed(connection: Connection, settlements: Sequence[Settlement]) -> dict[int, CallEntry]:
-    """Store what nothing is unusual about; return those calls by their place in the sequence."""
-    call_ids = [one.call_id for one in settlements if one.call_id is not None]
-    lock_call_ids(connection, call_ids)
-    disputed = {call_id for call_id, times in Counter(call_ids).items() if times > 1}
+    """Store what nothing is unusual about; return those calls by their place in the sequence.
+
+    The caller has locked the ids of the answers.
+    """
+    call_ids = Counter(one.call_id for one in settlements if one.call_id is not None)
+    disputed = {call_id for call_id, times in call_ids.items() if times > 1}
     alike: dict[tuple[Any, ...], dict[int, Settlement]] = defaultdict(dict)
     for place, one in enumerate(settlements):
         if one.call_id not in disputed:
@@ -105,7 +107,7 @@ def settle_disputed(connection: Connection, one: Settlement) -> CallEntry:
     """Store what became of one call, whatever else the ledger has of it, or of its ``call_id``."""
     entry, call_id, values = one.entry, one.call_id, _settled_values(one)
     if call_id is not None:
-        lock_call_ids(connection, [call_id])
+        lock(connection, of_call_ids([call_id]))
         _take_back_adopted(connection, entry, call_id)
         if owned_call_ids(connection, [call_id], besides=entry):
             again = f"the API answered with call_id {call_id}, which it had given another call before"

@@ -89,13 +89,14 @@ def ask_nothing(stack: ExitStack) -> None:
     """Have calls placed without asking about anything, for a while."""
     from airflow_provider_voiceinfra.dialling.guard import Guard
     from airflow_provider_voiceinfra.ledger import claiming, claims
+    from airflow_provider_voiceinfra.ledger.database.locks import no_locks
 
     def replace(owner: Any, name: str, by: Callable[..., Any]) -> None:
         stack.callback(setattr, owner, name, getattr(owner, name))
         setattr(owner, name, by)
 
     replace(claiming, "refused_by_limits", lambda *args: [])
-    replace(claims, "lock_what_is_counted", lambda *args: None)
+    replace(claims, "what_is_counted", lambda *args: no_locks)
     replace(claims, "suppressed", lambda *args: {})
     replace(claims.CallsLedger, "_keep_rules", lambda *args: None)
     replace(Guard, "check", lambda *args: float("inf"))

@@ -142,8 +142,9 @@ def _suppressions_forgotten(diary: Any) -> None:
 def _cap_without_lock(diary: Any) -> None:
     """Count the calls to a number while others may be claiming some; SQLite knows no two at a time."""
     from airflow_provider_voiceinfra.ledger import claims
+    from airflow_provider_voiceinfra.ledger.database.locks import no_locks
 
-    claims.lock_what_is_counted = lambda *args: None  # type: ignore[attr-defined]
+    claims.what_is_counted = lambda *args: no_locks  # type: ignore[attr-defined]
 
 
 def _opt_out_answered_at_once(diary: Any) -> None:

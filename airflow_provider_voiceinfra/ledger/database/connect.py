@@ -33,6 +33,7 @@ from airflow_provider_voiceinfra.ledger.database import keys, migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
 from airflow_provider_voiceinfra.ledger.database.keyring import Keyring
 from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
+from airflow_provider_voiceinfra.ledger.database.locks import Locks, lock_statement, no_locks
 from airflow_provider_voiceinfra.ledger.database.personal import give_keyring
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
@@ -116,22 +117,25 @@ class Database:
 
         :raises LedgerUnavailableError: if the database cannot be reached or read, or is locked for long.
         """
-        return self._transaction(writing=False)
+        return self._transaction(False, False, no_locks)
 
-    def writing(self, *, unhurried: bool = False) -> AbstractContextManager[Connection]:
+    def writing(
+        self, *, unhurried: bool = False, locks: Locks = no_locks
+    ) -> AbstractContextManager[Connection]:
         """Open a transaction that writes; it is durable once this returns.
 
         :param unhurried: whether its statements may take, and wait for locks, as long as they need.
+        :param locks: what is locked before its first statement, until it ends.
         :raises LedgerUnavailableError: if the database cannot be reached or written, or is locked for long.
         """
-        return self._transaction(writing=True, unhurried=unhurried)
+        return self._transaction(True, unhurried, locks)
 
     @contextmanager
-    def _transaction(self, *, writing: bool, unhurried: bool = False) -> Iterator[Connection]:
+    def _transaction(self, writing: bool, unhurried: bool, locks: Locks) -> Iterator[Connection]:
         with _errors_for_people():
             while True:
                 self._prepare()
-                connection, transaction = self._begin(writing, unhurried)
+                connection, transaction = self._begin(writing, unhurried, locks)
                 # If it was paused before the transaction began, its data key may be deleted by now.
                 if not (writing and self._keys_are_old()):
                     break
@@ -139,24 +143,24 @@ class Database:
             with connection, transaction:
                 yield connection
 
-    def _begin(self, writing: bool, unhurried: bool, *, again: bool = True) -> tuple[Connection, Transaction]:
+    def _begin(
+        self, writing: bool, unhurried: bool, locks: Locks, *, again: bool = True
+    ) -> tuple[Connection, Transaction]:
         """Begin a transaction; a connection that the server has ended meanwhile is replaced."""
         connection = self.engine.connect().execution_options(**{migrate.WRITING: writing})
         try:
             transaction = connection.begin()
             if connection.dialect.name == "postgresql":
                 # The first round trip, so there is no need for ``pool_pre_ping``, which would be one more.
-                postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried)
-        except exc.DBAPIError as error:
+                first = lock_statement(locks(self.keyring))
+                postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried, first=first)
+        except BaseException as error:
             connection.close()
-            if not (again and error.connection_invalidated):
+            if not (again and isinstance(error, exc.DBAPIError) and error.connection_invalidated):
                 raise
-        except BaseException:
-            connection.close()
-            raise
         else:
             return connection, transaction
-        return self._begin(writing, unhurried, again=False)
+        return self._begin(writing, unhurried, locks, again=False)
 
     def _prepare(self) -> None:
         if self._ready and not self._keys_are_old():

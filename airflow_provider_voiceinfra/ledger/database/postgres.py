@@ -39,23 +39,28 @@ def connect_args(url: URL) -> dict[str, object]:
     return args
 
 
-def limit(connection: Connection, pool: Pool, *, writing: bool, unhurried: bool = False) -> None:
+def limit(
+    connection: Connection, pool: Pool, *, writing: bool, unhurried: bool = False, first: str = ""
+) -> None:
     """Limit the transaction that has just begun; one round trip.
 
     :param unhurried: whether its statements may take, and wait for locks, as long as they need.
+    :param first: a statement that is executed then, in the same round trip.
     """
     lock_timeout = LOCK_TIMEOUT if pool.lock_timeout is None else pool.lock_timeout
     statement_timeout = STATEMENT_TIMEOUT if writing else pool.read_timeout
     set_locally(
         connection,
+        first,
         idle_in_transaction_session_timeout=IDLE_TIMEOUT if writing else READER_IDLE_TIMEOUT,
         lock_timeout=0 if unhurried else lock_timeout,
         statement_timeout=0 if unhurried else statement_timeout,
     )
 
 
-def set_locally(connection: Connection, **limits: float | None) -> None:
+def set_locally(connection: Connection, first: str = "", **limits: float | None) -> None:
     """Set limits, in seconds, until the transaction ends; 0 is none, ``None`` leaves it as it is."""
     # One round trip. Not set_config(): after a query, a transaction's isolation can no longer be chosen.
     wanted = {name: int(seconds * 1000) for name, seconds in limits.items() if seconds is not None}
-    connection.exec_driver_sql("; ".join(f"SET LOCAL {name} = {limit}" for name, limit in wanted.items()))
+    settings = [f"SET LOCAL {name} = {limit}" for name, limit in wanted.items()]
+    connection.exec_driver_sql("; ".join(filter(None, [*settings, first])))

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, String, and_, bindparam, 
 
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
-from airflow_provider_voiceinfra.ledger.database.locks import lock_numbers
+from airflow_provider_voiceinfra.ledger.database.locks import Locks, no_locks, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Settlement
@@ -47,10 +47,11 @@ _DIALS = having(
 )
 
 
-def lock_what_is_counted(connection: Connection, rules: RuleSet, numbers: Collection[str | None]) -> None:
+def what_is_counted(rules: RuleSet, numbers: Collection[str | None]) -> Locks:
     """Have others who claim calls to these numbers wait for the end of the transaction, if there is a cap."""
-    if rules.have_caps:
-        lock_numbers(connection, {number for number in numbers if number and rules.caps(number)})
+    if not rules.have_caps:
+        return no_locks
+    return of_numbers({number for number in numbers if number and rules.caps(number)})
 
 
 def refused_by_limits(

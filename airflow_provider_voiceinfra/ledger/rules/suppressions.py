@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
 from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
-from airflow_provider_voiceinfra.ledger.database.locks import lock_numbers
+from airflow_provider_voiceinfra.ledger.database.locks import lock, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
 from airflow_provider_voiceinfra.ledger.database.schema import (
     END_DIGITS,
@@ -196,7 +196,7 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
     """Store suppressions in a transaction of the caller's; return how many were not there already."""
     numbers = list(dict.fromkeys(one.number for one in wanted if one.number))
     # Of two who add the same at the same moment, the second finds what the first has stored.
-    lock_numbers(connection, numbers)
+    lock(connection, of_numbers(numbers))
     hashes = {number: hash_of(connection, number) for number in numbers}
     covered: dict[tuple[str, str | None], datetime | None] = {}
     for row in rows_of(connection.execute, _COVERED.where(in_force()), numbers):

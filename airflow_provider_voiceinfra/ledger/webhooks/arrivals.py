@@ -10,7 +10,6 @@ from sqlalchemy import Connection, Row, select
 
 from airflow_provider_voiceinfra.ledger.accounts import keep_deliveries, make_room
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
-from airflow_provider_voiceinfra.ledger.database.locks import lock_call_ids
 from airflow_provider_voiceinfra.ledger.database.schema import calls, completions
 from airflow_provider_voiceinfra.ledger.records import CompletionEntry
 from airflow_provider_voiceinfra.ledger.rows import WHOLE, add_completions, now
@@ -36,8 +35,10 @@ _DIALLED = having(select(calls.c.call_id, calls.c.to_number), calls.c.call_id)
 
 
 def take_in(connection: Connection, arrivals: Sequence[Arrival]) -> list[Stored]:
-    """Record completions and keep the rest; return what became of each, in order."""
-    lock_call_ids(connection, [one.record.call_id for one in arrivals if one.record is not None])
+    """Record completions and keep the rest; return what became of each, in order.
+
+    The caller has locked the ids of their calls.
+    """
     stored: dict[int, Stored] = {}
     left = dict(enumerate(arrivals))
     while left:

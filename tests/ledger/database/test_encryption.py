@@ -323,8 +323,8 @@ def test_process_that_was_paused_before_its_transaction_reads_the_keys_first(
     database.rows(select(stored_keys))
     begin = database._begin
 
-    def paused(writing: bool, unhurried: bool) -> Any:
-        begun = begin(writing, unhurried)
+    def paused(*args: Any) -> Any:
+        begun = begin(*args)
         monkeypatch.setattr(database, "_begin", begin)
         database._keys_read_at = float("-inf")  # as if a long time had passed
         return begun
