@@ -8,12 +8,18 @@ from __future__ import annotations
 import math
 from datetime import datetime, timezone
 
+import pendulum
+
 from airflow_provider_voiceinfra.dialling.clocks import Clocks
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.rules.calling_window.hours import CallingHours
-from airflow_provider_voiceinfra.rules.calling_window.place import place_of
+from airflow_provider_voiceinfra.rules.calling_window.place import Place, place_of
+from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
 from airflow_provider_voiceinfra.rules.recipient import Recipient
 from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, RuleSet
+
+# In a message: characters of a window, and zones that a number may be in.
+_SHORT, _MOST_ZONES = 60, 3
 
 
 class Guard:
@@ -45,7 +51,7 @@ class Guard:
         passed, now = self._clocks.passed(), self._clocks.now()
         place = place_of(number, recipient)
         if not hours.is_open(now, place):
-            raise _outside(hours, now, number, recipient)
+            raise self._outside(hours, now, number, recipient)
         closes = hours.closes_at(now, place)
         return math.inf if closes is None else passed + (closes - now).total_seconds()
 
@@ -55,12 +61,38 @@ class Guard:
         # Made once for all numbers that are not exempt: what they work out about a week is kept in them.
         return self._hours.setdefault(tuple(map(id, windows)), CallingHours(windows))
 
+    def _outside(
+        self, hours: CallingHours, now: datetime, number: str, recipient: Recipient
+    ) -> CallNotAllowedError:
+        place = place_of(number, recipient)
+        opens = hours.next_opening(now, place)
+        if opens is None:
+            reason = hours.why_never(place) or "no hour of the next two weeks is in the calling window"
+        else:
+            windows = self.rules.windows_by_place(number)
+            closed = [
+                _said(name, window) for name, window in windows.items() if not window.is_open(now, place)
+            ]
+            where = _local_times(now, place)
+            reason = (
+                f"it is outside the calling hours where the number is: {' and '.join(closed)}; it is {where}"
+            )
+        return CallNotAllowedError(
+            reason,
+            code=CallNotAllowedError.OUTSIDE_CALLING_WINDOW,
+            allowed_from=opens and opens.astimezone(timezone.utc),
+        )
 
-def _outside(hours: CallingHours, now: datetime, number: str, recipient: Recipient) -> CallNotAllowedError:
-    place = place_of(number, recipient)
-    opens = hours.next_opening(now, place)
-    reason = "it is outside the calling hours where the number is"
-    if opens is None:
-        reason = hours.why_never(place) or "no hour of the next two weeks is in the calling window"
-    code = CallNotAllowedError.OUTSIDE_CALLING_WINDOW
-    return CallNotAllowedError(reason, code=code, allowed_from=opens and opens.astimezone(timezone.utc))
+
+def _said(place: str, window: CallingWindow) -> str:
+    whose = {"deployment": "[voiceinfra] calling_window", "connection": "calling_window of the connection"}
+    named = whose.get(place, "calling_window of the task")
+    # A window of many regions is read where it was written.
+    return f"{named}, {window.spec}" if len(window.spec) <= _SHORT else named
+
+
+def _local_times(now: datetime, place: Place) -> str:
+    zones = place.zones or ()
+    said = [f"{pendulum.instance(now).in_timezone(zone):ddd HH:mm} in {zone}" for zone in zones[:_MOST_ZONES]]
+    more = f" and in {len(zones) - len(said)} more zones" if len(zones) > len(said) else ""
+    return ", ".join(said) + more if said else f"{now:%a %H:%M} UTC, and its zone is not known"

@@ -108,11 +108,16 @@ class RuleSet:
 
     def windows(self, number: str | None) -> tuple[CallingWindow, ...]:
         """Return the calling windows that apply to a number; each must be open."""
-        return tuple(rules.calling_window for rules in self._applying(number) if rules.calling_window)
+        return tuple(self.windows_by_place(number).values())
+
+    def windows_by_place(self, number: str | None) -> dict[str, CallingWindow]:
+        """Return the calling windows that apply to a number by where they are set, see ``places``."""
+        applying = self._applying(number)
+        return {place: rules.calling_window for place, rules in applying if rules.calling_window}
 
     def caps(self, number: str | None) -> tuple[CallCap, ...]:
         """Return the caps that apply to a number; each must allow the call."""
-        return tuple({cap: None for rules in self._applying(number) for cap in rules.call_caps})
+        return tuple({cap: None for _, rules in self._applying(number) for cap in rules.call_caps})
 
     @cached_property
     def have_windows(self) -> bool:
@@ -136,13 +141,13 @@ class RuleSet:
         found = {place: values for place, values in places.items() if values}
         return json.dumps(found, sort_keys=True).encode() if found else None
 
-    def _applying(self, number: str | None) -> Iterator[Rules]:
-        """Yield the rules whose window and caps apply to a number."""
-        for rules in self.places.values():
+    def _applying(self, number: str | None) -> Iterator[tuple[str, Rules]]:
+        """Yield the rules whose window and caps apply to a number, and where they are set."""
+        for place, rules in self.places.items():
             # Who is exempt somewhere is exempt from what is set there and further in, never further out.
             if number in rules.exempt_numbers:
                 return
-            yield rules
+            yield place, rules
 
 
 NO_RULES = RuleSet()

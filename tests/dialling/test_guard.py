@@ -136,6 +136,15 @@ class TestWindow:
         assert entry.allowed_from == OPENS
         assert door.counted == ["calls.not_allowed"]
 
+    def test_error_names_the_window_that_is_closed_and_the_time_where_the_number_is(self, door: Door) -> None:
+        door.now = NIGHT
+        everywhere = Rules.parse({"calling_window": "00:00-24:00"})
+        own = Rules.parse({"calling_window": f"US {' '.join(['10:00-11:00,'] * 9)} 12:00-13:00"})
+        reason = door.refusal(rules=RuleSet(everywhere, RULES.connection, own)).reason
+        assert "calling_window of the connection, 09:00-20:00 and calling_window of the task;" in reason
+        assert "it is Mon 22:00 in America/New_York" in reason
+        assert "[voiceinfra]" not in reason
+
     @pytest.mark.parametrize("key", ["key", None])
     def test_process_that_dies_right_after_its_claim_leaves_no_call_outside_it(
         self, door: Door, key: str | None, monkeypatch: pytest.MonkeyPatch
