@@ -409,6 +409,13 @@ class TestRules:
         monkeypatch.delenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW")
         assert self.resume(deferred.value) == sandbox.audit()["calls"][0]["call_id"]
 
+    def test_task_in_a_trial_run_which_is_handed_the_event_alone_goes_on_too(
+        self, sandbox: SandboxProcess
+    ) -> None:
+        # As ``dag.test()`` resumes a task: without what it was deferred with.
+        operator(on_not_allowed="wait").resume_when_allowed(task_context(), event="2026-03-01T09:00:00Z")
+        assert sandbox.counts()["requests"] == 1
+
     def resume(self, deferred: TaskDeferred) -> Any:
         task = operator(on_not_allowed="wait")
         return getattr(task, deferred.method_name)(task_context(), event=None, **(deferred.kwargs or {}))
