@@ -222,17 +222,21 @@ def _unknown(where: str, extra: Mapping[str, Any]) -> Iterator[str]:
     :raises ConfigurationError: if one is another spelling of an extra that is not set: the limit or the
         secret that is meant would be missing.
     """
-    from difflib import get_close_matches  # seldom needed, and slow to load
-
     for name, value in extra.items():
         if name in EXTRAS or value in (None, ""):
             continue
-        plain = name.removeprefix(_PREFIX).strip().lower().replace("-", "_").replace(" ", "_")
-        near = get_close_matches(plain, EXTRAS, n=1, cutoff=0.8)
-        meant = _OTHER_NAMES.get(plain) or next(iter(near), None)
+        meant = meant_by(name)
         if meant is not None and extra.get(meant) in (None, ""):
             raise ConfigurationError(f"{where}: there is no extra {quoted(name)}; rename it to {meant!r}.")
         yield name
+
+
+def meant_by(name: str) -> str | None:
+    """Return which extra, or which rule, is meant by a name that is none; ``None`` if that is not clear."""
+    from difflib import get_close_matches  # seldom needed, and slow to load
+
+    plain = name.removeprefix(_PREFIX).strip().lower().replace("-", "_").replace(" ", "_")
+    return _OTHER_NAMES.get(plain) or next(iter(get_close_matches(plain, EXTRAS, n=1, cutoff=0.8)), None)
 
 
 def account_of(conn: Any) -> str | None:

@@ -11,11 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, webhook_secrets
+from airflow_provider_voiceinfra.connection import CONN_TYPE, VoiceInfraConnection, meant_by, webhook_secrets
 from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.masking import is_number_and_no_id, quoted
-from airflow_provider_voiceinfra.settings import SECTION, Settings, fernet_keys, load_settings
+from airflow_provider_voiceinfra.settings import (
+    SECTION,
+    Settings,
+    fernet_keys,
+    load_settings,
+    unknown_options,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
@@ -68,6 +74,14 @@ def deployment_rules() -> Rules:
     from airflow_provider_voiceinfra.rules.rule_set import NAMES, Rules
 
     settings = load_settings()
+    for name in unknown_options():
+        # Nobody would notice a rule that does not count.
+        meant = meant_by(name)
+        if meant in NAMES and not getattr(settings, meant):
+            raise ConfigurationError(
+                f"[{SECTION}] has no option {quoted(name)}; rename it to {meant!r} "
+                f"(AIRFLOW__{SECTION.upper()}__{meant.upper()})."
+            )
     try:
         return Rules.parse({name: getattr(settings, name) for name in NAMES})
     except InvalidCallError as fault:

@@ -82,6 +82,19 @@ def load_settings() -> Settings:
     return settings
 
 
+def unknown_options() -> list[str]:
+    """Return the names of the section that are no settings, as in the file and the environment."""
+    from airflow.sdk.configuration import conf
+
+    known = {setting.name for setting in fields(Settings)}
+    known |= {f"{name}{suffix}" for name in known for suffix in ("_cmd", "_secret")}
+    # Names alone: to read the values would run the commands that give some of them.
+    prefix = f"AIRFLOW__{SECTION.upper()}__"
+    given = {name.removeprefix(prefix).lower() for name in os.environ if name.startswith(prefix)}
+    given |= set(conf.options(SECTION)) if conf.has_section(SECTION) else set()
+    return sorted(given - known)
+
+
 def fernet_keys() -> tuple[str, ...]:
     """Return the keys of ``[core] fernet_key``, the one that encrypts first; none if it is not set."""
     from airflow.sdk.configuration import conf

@@ -115,6 +115,33 @@ def test_bad_value_is_refused_by_name(configure: Configure, name: str, value: st
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("calling_windows", "calling_window"),
+        ("call_caps", "call_cap"),
+        ("cap", "call_cap"),
+        ("optout", "opt_out"),
+    ],
+)
+def test_misspelt_rule_is_refused_since_nobody_would_notice_that_it_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    from airflow_provider_voiceinfra.deployment import deployment_rules
+
+    monkeypatch.setenv(f"AIRFLOW__VOICEINFRA__{name.upper()}", "08:00-20:00")
+    with pytest.raises(ConfigurationError, match=f"has no option '{name}'; rename it to '{meant}'"):
+        deployment_rules()
+
+
+def test_option_of_another_version_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_voiceinfra.deployment import deployment_rules
+
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__SOMETHING_NEW", "1")
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALL_CAP_CMD", "echo 3/24h")
+    deployment_rules()
+
+
+@pytest.mark.parametrize(
     ("executor", "culprit"),
     [
         ("CeleryExecutor", "CeleryExecutor"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.calls import CompletionRecord, OutboundCall, PlacedCall
 from airflow_provider_voiceinfra.connection import CONN_TYPE, DEFAULT_CONN_ID, VoiceInfraConnection
 from airflow_provider_voiceinfra.deployment import deployment_rules, open_ledger, read_connection
-from airflow_provider_voiceinfra.exceptions import ConfigurationError
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.trial_runs import current_run_id, refuse_in_another_test
 
@@ -128,6 +128,10 @@ class VoiceInfraHook(BaseHook):
         key = repr((calling_window, call_cap))
         if key not in self._placers:
             rules = {"calling_window": calling_window, "call_cap": call_cap}
+            for name, value in rules.items():
+                # A value that came to nothing, as of a template, must not take the limit away.
+                if value is not None and arguments.is_nothing(value):
+                    raise InvalidCallError(name, "is empty; leave it out if it is not to limit this call")
             self._placers[key] = self.placer(rules=rules)
         return self._placers[key]
 
@@ -199,26 +203,29 @@ class VoiceInfraHook(BaseHook):
         number: str,
         *,
         reason: str | None = None,
-        until: datetime | None = None,
+        until: datetime | str | None = None,
         all_connections: bool = False,
     ) -> bool:
         """Have a number called no more: from when this returns, no request to it is sent.
 
         :param number: in E.164 form.
         :param reason: why, for people.
-        :param until: when that ends by itself, aware; if not set, never.
+        :param until: when that ends by itself, an aware moment to come; if not set, never.
         :param all_connections: whether it is for every connection, and not for this one alone.
         :return: whether it is sure that no request is leaving at this moment, either.
-        :raises InvalidCallError: if it is no phone number.
+        :raises InvalidCallError: if it is no phone number, or ``until`` is no moment to come.
         :raises LedgerUnavailableError: if the ledger cannot be written.
         """
         from airflow_provider_voiceinfra.calls import check_number
         from airflow_provider_voiceinfra.ledger.rules.suppressions import PATIENCE, Suppression
 
         check_number("number", number)
+        ends_at = None if until is None else arguments.moment("until", until)
+        if ends_at is not None and ends_at <= datetime.now(timezone.utc):
+            raise InvalidCallError("until", f"must be a moment to come, not {ends_at:%Y-%m-%d %H:%M:%S} UTC")
         suppressions = open_ledger().suppressions
         conn_id = None if all_connections else self.voiceinfra_conn_id
-        suppressions.add([Suppression(number, conn_id, reason, ends_at=until)])
+        suppressions.add([Suppression(number, conn_id, reason, ends_at=ends_at)])
         return suppressions.await_last_requests([number], patience=PATIENCE)
 
     def completion(self, call_id: str) -> CompletionRecord | None:

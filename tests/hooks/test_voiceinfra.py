@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.sandbox_process import SandboxProcess
 from tests.support.completions import record as record_completion
 
 CALL = OutboundCall("+14155550100")
+PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +207,23 @@ def test_suppressed_number_is_not_called_any_more(
 def test_what_is_no_number_is_not_suppressed() -> None:
     with pytest.raises(InvalidCallError, match="number"):
         VoiceInfraHook().suppress("4155550100")
+
+
+@pytest.mark.parametrize("until", [PAST, PAST.isoformat(), datetime(2031, 1, 1), "next week"])  # noqa: DTZ001
+def test_suppression_that_would_not_count_is_refused(until: Any) -> None:
+    with pytest.raises(InvalidCallError, match="until: must be a moment"):
+        VoiceInfraHook().suppress(CALL.to_number, until=until)
+
+
+def test_suppression_may_end_at_a_moment_given_as_text() -> None:
+    assert VoiceInfraHook().suppress(CALL.to_number, until="2131-01-01T00:00:00Z")
+    [found] = open_ledger().suppressions.of_number(CALL.to_number)
+    assert found.ends_at == datetime(2131, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("limit", ["calling_window", "call_cap"])
+@pytest.mark.parametrize("empty", ["", " ", "None", []])
+def test_limit_that_came_to_nothing_is_refused(sandbox: SandboxProcess, limit: str, empty: Any) -> None:
+    with pytest.raises(InvalidCallError, match=f"{limit}: is empty; leave it out"):
+        VoiceInfraHook().place_call(CALL, **{limit: empty})
+    assert sandbox.counts()["requests"] == 0
