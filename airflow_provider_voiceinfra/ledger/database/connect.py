@@ -264,7 +264,7 @@ def _engine(url: URL, pool: Pool, **options: Any) -> Engine:
             url,
             hide_parameters=True,
             **(options or pooling),
-            connect_args=postgres.connect_args(url) if backend == "postgresql" else sqlite_args,
+            **(postgres.options(url) if backend == "postgresql" else {"connect_args": sqlite_args}),
         )
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(f"{named}, whose driver is not installed.") from error
