@@ -33,7 +33,7 @@ from airflow_provider_voiceinfra.ledger.database import keys, migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
 from airflow_provider_voiceinfra.ledger.database.keyring import Keyring
 from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
-from airflow_provider_voiceinfra.ledger.database.locks import Locks, lock_statement, no_locks
+from airflow_provider_voiceinfra.ledger.database.locks import Locks, no_locks
 from airflow_provider_voiceinfra.ledger.database.personal import give_keyring
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
@@ -152,7 +152,7 @@ class Database:
             transaction = connection.begin()
             if connection.dialect.name == "postgresql":
                 # The first round trip, so there is no need for ``pool_pre_ping``, which would be one more.
-                first = lock_statement(locks(self.keyring))
+                first = locks(self.keyring)
                 postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried, first=first)
         except BaseException as error:
             connection.close()

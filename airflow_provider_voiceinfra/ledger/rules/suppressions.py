@@ -196,7 +196,7 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
     """Store suppressions in a transaction of the caller's; return how many were not there already."""
     numbers = list(dict.fromkeys(one.number for one in wanted if one.number))
     # Of two who add the same at the same moment, the second finds what the first has stored.
-    lock(connection, of_numbers(numbers))
+    lock(connection, of_numbers(numbers, of="suppressions"))
     hashes = {number: hash_of(connection, number) for number in numbers}
     covered: dict[tuple[str, str | None], datetime | None] = {}
     for row in rows_of(connection.execute, _COVERED.where(in_force()), numbers):

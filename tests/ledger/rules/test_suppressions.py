@@ -188,7 +188,7 @@ class TestLastRequests:
         assert ledger.suppressions.await_last_requests([NUMBER], patience=60.0, sleep=sleep)
         assert len(slept) == 1
 
-    @pytest.mark.parametrize("claims", ["one", "redial", "many"])
+    @pytest.mark.parametrize("claims", ["one", "redial", "many", "several"])
     def test_claim_that_is_being_stored_is_refused_or_waited_for(
         self, ledger: CallLedger, claims: str
     ) -> None:
@@ -206,6 +206,10 @@ class TestLastRequests:
             "one": lambda: ledger.claim("key", CALL, conn_id=CONN_ID),
             "redial": lambda: ledger.claim_redial(before or claim(ledger)),
             "many": lambda: ledger.claim_many([Job("key", CALL, FIRST_TRY)], conn_id=CONN_ID),
+            # These ask right after they are stored, in a statement of its own.
+            "several": lambda: ledger.claim_many(
+                [Job("key", CALL, FIRST_TRY), Job("other", OTHER, FIRST_TRY)], conn_id=CONN_ID
+            ),
         }
         with suppress_errors(CallNotAllowedError):
             make[claims]()
