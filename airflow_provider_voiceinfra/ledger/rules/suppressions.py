@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
+from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
@@ -207,7 +208,9 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
         if not any(_lasts(covered, (digest, conn_id), one.ends_at) for conn_id in (one.conn_id, None)):
             _cover(covered, (digest, one.conn_id), one.ends_at)
             found_by = {"number_hash": one.number, "number_end": str(one.number)[-END_DIGITS:]}
-            new.append({**{name: getattr(one, name) for name in _GIVEN}, **found_by})
+            # Nobody is to be called for a character in the reason why they must not be.
+            reason = storable_text(one.reason) if one.reason else None
+            new.append({**{name: getattr(one, name) for name in _GIVEN}, **found_by, "reason": reason})
     if new:
         connection.execute(_ADDING, new)
     return len(new)

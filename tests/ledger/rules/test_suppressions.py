@@ -137,6 +137,14 @@ class TestAdding:
         assert suppress(ledger, *numbers) == 100
         assert suppress(ledger, *numbers) == 0
 
+    @pytest.mark.parametrize("character", ["\x00", "\udc80"])
+    def test_reason_that_no_database_can_hold_keeps_nobody_callable(
+        self, ledger: CallLedger, character: str
+    ) -> None:
+        assert suppress(ledger, reason=f"asked{character}by mail") == 1
+        [one] = ledger.suppressions.of_number(NUMBER)
+        assert one.reason in ("asked\N{REPLACEMENT CHARACTER}by mail", "asked?by mail")
+
     def test_two_who_add_the_same_at_once_add_one(self, ledger: CallLedger) -> None:
         ledger.check()
         assert sum(at_once(lambda _: suppress(elsewhere(ledger)), 6)) == 1
