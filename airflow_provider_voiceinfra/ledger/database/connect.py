@@ -33,7 +33,7 @@ from airflow_provider_voiceinfra.ledger.database import keys, migrate, postgres
 from airflow_provider_voiceinfra.ledger.database.group_commit import GroupCommit, Item, Result
 from airflow_provider_voiceinfra.ledger.database.keyring import Keyring
 from airflow_provider_voiceinfra.ledger.database.keys import NO_ENCRYPTION, Encryption
-from airflow_provider_voiceinfra.ledger.database.locks import Locks, lock_statement, no_locks
+from airflow_provider_voiceinfra.ledger.database.locks import Locks, no_locks
 from airflow_provider_voiceinfra.ledger.database.personal import give_keyring
 from airflow_provider_voiceinfra.ledger.database.pools import SHARED, Pool
 from airflow_provider_voiceinfra.ledger.database.urls import read_url
@@ -152,7 +152,7 @@ class Database:
             transaction = connection.begin()
             if connection.dialect.name == "postgresql":
                 # The first round trip, so there is no need for ``pool_pre_ping``, which would be one more.
-                first = lock_statement(locks(self.keyring))
+                first = locks(self.keyring)
                 postgres.limit(connection, self._pool, writing=writing, unhurried=unhurried, first=first)
         except BaseException as error:
             connection.close()
@@ -264,7 +264,7 @@ def _engine(url: URL, pool: Pool, **options: Any) -> Engine:
             url,
             hide_parameters=True,
             **(options or pooling),
-            connect_args=postgres.connect_args(url) if backend == "postgresql" else sqlite_args,
+            **(postgres.options(url) if backend == "postgresql" else {"connect_args": sqlite_args}),
         )
     except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(f"{named}, whose driver is not installed.") from error

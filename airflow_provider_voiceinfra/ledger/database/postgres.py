@@ -5,6 +5,8 @@ Nothing is set for a session: behind a pooler in transaction mode, the next tran
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import URL, Connection
 
 from airflow_provider_voiceinfra.ledger.database.pools import Pool
@@ -26,8 +28,8 @@ _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5,
 _UNSENT_MILLISECONDS = 20_000
 
 
-def connect_args(url: URL) -> dict[str, object]:
-    """Return the driver's arguments; those that the URL has itself are left to it."""
+def options(url: URL) -> dict[str, Any]:
+    """Return how an engine connects; the driver's arguments that the URL has itself are left to it."""
     wanted: dict[str, object] = {
         "connect_timeout": CONNECT_TIMEOUT,
         **_KEEPALIVES,
@@ -36,7 +38,9 @@ def connect_args(url: URL) -> dict[str, object]:
     args = {name: value for name, value in wanted.items() if name not in url.query}
     if url.get_driver_name() == "psycopg":
         args["prepare_threshold"] = None  # a prepared statement stays behind in a session of the pooler's
-    return args
+    # Whatever the server's default is: who has waited for a lock must see what others stored meanwhile, and
+    # a claim the suppressions. The driver says it as it begins a transaction, which costs nothing.
+    return {"connect_args": args, "isolation_level": "READ COMMITTED"}
 
 
 def limit(

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, String, and_, bindparam, 
 
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger.database.chunks import having, rows_of
-from airflow_provider_voiceinfra.ledger.database.locks import Locks, no_locks, of_numbers
+from airflow_provider_voiceinfra.ledger.database.locks import Locks, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
 from airflow_provider_voiceinfra.ledger.database.schema import calls, database_time, suppressions
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, Settlement
@@ -48,10 +48,12 @@ _DIALS = having(
 
 
 def what_is_counted(rules: RuleSet, numbers: Collection[str | None]) -> Locks:
-    """Have others who claim calls to these numbers wait for the end of the transaction, if there is a cap."""
-    if not rules.have_caps:
-        return no_locks
-    return of_numbers({number for number in numbers if number and rules.caps(number)})
+    """Have others who claim calls to these numbers wait for the end of the transaction, if either has a cap.
+
+    A cap counts all calls, also those that are claimed under no cap. These need not wait for each other.
+    """
+    known = {number for number in numbers if number}
+    return of_numbers(known, of="calls", shared=not rules.have_caps)
 
 
 def refused_by_limits(

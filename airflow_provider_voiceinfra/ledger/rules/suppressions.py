@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
+from airflow_provider_voiceinfra.calls import storable_text
 from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
@@ -196,7 +197,7 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
     """Store suppressions in a transaction of the caller's; return how many were not there already."""
     numbers = list(dict.fromkeys(one.number for one in wanted if one.number))
     # Of two who add the same at the same moment, the second finds what the first has stored.
-    lock(connection, of_numbers(numbers))
+    lock(connection, of_numbers(numbers, of="suppressions"))
     hashes = {number: hash_of(connection, number) for number in numbers}
     covered: dict[tuple[str, str | None], datetime | None] = {}
     for row in rows_of(connection.execute, _COVERED.where(in_force()), numbers):
@@ -207,7 +208,9 @@ def add_suppressions(connection: Connection, wanted: Sequence[Suppression]) -> i
         if not any(_lasts(covered, (digest, conn_id), one.ends_at) for conn_id in (one.conn_id, None)):
             _cover(covered, (digest, one.conn_id), one.ends_at)
             found_by = {"number_hash": one.number, "number_end": str(one.number)[-END_DIGITS:]}
-            new.append({**{name: getattr(one, name) for name in _GIVEN}, **found_by})
+            # Nobody is to be called for a character in the reason why they must not be.
+            reason = storable_text(one.reason) if one.reason else None
+            new.append({**{name: getattr(one, name) for name in _GIVEN}, **found_by, "reason": reason})
     if new:
         connection.execute(_ADDING, new)
     return len(new)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import update
+from harness.postgres import PostgresServer
+from sqlalchemy import make_url, update
 
 from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger import CallLedger
@@ -15,8 +16,9 @@ from airflow_provider_voiceinfra.ledger.database.schema import calls
 from airflow_provider_voiceinfra.ledger.database.schema import rules as stored_rules
 from airflow_provider_voiceinfra.ledger.records import CallState, Job
 from airflow_provider_voiceinfra.rules.rule_set import NO_RULES, Rules, RuleSet
-from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, become, execute, stored
-from tests.ledger.racing import at_once, elsewhere
+from tests.ledger.conftest import ON_POSTGRES
+from tests.ledger.examples import CALL, CONN_ID, FIRST_TRY, become, execute, stored, unknown
+from tests.ledger.racing import Rival, after_statement, at_once, elsewhere
 
 DAY = timedelta(hours=24)
 MARGIN = timedelta(seconds=30)
@@ -157,6 +159,45 @@ class TestCap:
             return True
 
         assert sum(at_once(call)) == 2
+
+    @pytest.mark.parametrize(
+        "of_other",
+        [NO_RULES, RuleSet(task=Rules.parse({"call_cap": "9/24h", "exempt_numbers": CALL.to_number}))],
+        ids=["without a cap", "with an exemption"],
+    )
+    def test_call_that_is_being_claimed_under_no_cap_counts(
+        self, ledger: CallLedger, of_other: RuleSet
+    ) -> None:
+        rival = Rival(ledger, "INSERT", "calls", lambda: refusal(elsewhere(ledger), capped("1/24h")))
+        claim(ledger, "a", of_other)
+        rival.result()
+
+    def test_redial_under_no_cap_counts(self, ledger: CallLedger) -> None:
+        lost = unknown(ledger, "a")
+        backdate(ledger, "a", timedelta(days=2))
+        rival = Rival(ledger, "UPDATE", "calls", lambda: refusal(elsewhere(ledger), capped("1/24h")))
+        ledger.claim_redial(lost)
+        rival.result()
+
+    @ON_POSTGRES
+    def test_calls_under_no_cap_do_not_wait_for_each_other(self, ledger: CallLedger) -> None:
+        # If they did, the other one would wait until this transaction has been idle for too long.
+        after_statement(ledger, "INSERT", "calls", lambda: claim(elsewhere(ledger), "b"))
+        claim(ledger, "a")
+
+    @ON_POSTGRES
+    def test_what_was_stored_while_it_waited_counts_whatever_the_servers_isolation(
+        self, ledger: CallLedger, postgres_server: PostgresServer
+    ) -> None:
+        name = make_url(ledger._database.url).database
+        setting = "default_transaction_isolation = 'repeatable read'"
+        postgres_server.execute(f'ALTER DATABASE "{name}" SET {setting}')
+        rules = capped("1/24h")
+        # The rules are there already: who stores them as well would wait for that.
+        ledger.claim("other", replace(CALL, to_number="+14155550102"), conn_id=CONN_ID, rules=rules)
+        rival = Rival(ledger, "INSERT", "calls", lambda: refusal(elsewhere(ledger), rules))
+        claim(ledger, "a", rules)
+        rival.result()
 
 
 class TestWhatIsKept:

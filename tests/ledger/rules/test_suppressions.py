@@ -137,6 +137,14 @@ class TestAdding:
         assert suppress(ledger, *numbers) == 100
         assert suppress(ledger, *numbers) == 0
 
+    @pytest.mark.parametrize("character", ["\x00", "\udc80"])
+    def test_reason_that_no_database_can_hold_keeps_nobody_callable(
+        self, ledger: CallLedger, character: str
+    ) -> None:
+        assert suppress(ledger, reason=f"asked{character}by mail") == 1
+        [one] = ledger.suppressions.of_number(NUMBER)
+        assert one.reason in ("asked\N{REPLACEMENT CHARACTER}by mail", "asked?by mail")
+
     def test_two_who_add_the_same_at_once_add_one(self, ledger: CallLedger) -> None:
         ledger.check()
         assert sum(at_once(lambda _: suppress(elsewhere(ledger)), 6)) == 1
@@ -188,7 +196,7 @@ class TestLastRequests:
         assert ledger.suppressions.await_last_requests([NUMBER], patience=60.0, sleep=sleep)
         assert len(slept) == 1
 
-    @pytest.mark.parametrize("claims", ["one", "redial", "many"])
+    @pytest.mark.parametrize("claims", ["one", "redial", "many", "several"])
     def test_claim_that_is_being_stored_is_refused_or_waited_for(
         self, ledger: CallLedger, claims: str
     ) -> None:
@@ -206,6 +214,10 @@ class TestLastRequests:
             "one": lambda: ledger.claim("key", CALL, conn_id=CONN_ID),
             "redial": lambda: ledger.claim_redial(before or claim(ledger)),
             "many": lambda: ledger.claim_many([Job("key", CALL, FIRST_TRY)], conn_id=CONN_ID),
+            # These ask right after they are stored, in a statement of its own.
+            "several": lambda: ledger.claim_many(
+                [Job("key", CALL, FIRST_TRY), Job("other", OTHER, FIRST_TRY)], conn_id=CONN_ID
+            ),
         }
         with suppress_errors(CallNotAllowedError):
             make[claims]()
