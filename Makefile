@@ -34,7 +34,7 @@ WRITE ?=
 BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench && \
 	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
-.PHONY: help demo demo-stop test unit test-kills instructions faults night check format test-matrix bench bench-long constraints clean
+.PHONY: help demo demo-stop test unit test-kills instructions faults night flood fuzz check format test-matrix bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -76,6 +76,14 @@ faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from 
 night: $(STAMP) ## run one night of 5,000 contacts under all rules, with kills and opt-outs, SEED=0 on DATABASE=sqlite|postgresql
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.night --seed $(SEED) --database $(DATABASE) \
 	  $(if $(PLANT),--plant $(PLANT)) $(NIGHT_ARGS)
+
+flood: $(STAMP) ## flood the receiver for SECONDS=600, nine of ten requests forged, on DATABASE=sqlite|postgresql
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.attack.flood --seconds $(or $(SECONDS),600) \
+		--seed $(SEED) --database $(DATABASE)
+
+fuzz: $(STAMP) ## send the receiver REQUESTS=1000000 that are noise, on DATABASE=sqlite|postgresql
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.attack.fuzz --requests $(or $(REQUESTS),1000000) \
+		--seed $(SEED) --database $(DATABASE)
 
 check: $(STAMP) ## lint, formatting, types, dead code, dependencies
 	$(VENV)/bin/ruff check .

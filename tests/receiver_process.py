@@ -57,6 +57,15 @@ class ReceiverProcess:
         """Wait until it can store webhooks."""
         wait_for("the receiver to answer", self._is_ready, START_TIMEOUT, self._check_alive)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def log(self) -> str:
+        """Return what it has logged."""
+        return self._log.read_text(errors="replace")
+
     def kill(self) -> None:
         """Kill it, with whatever it is doing."""
         self._process.kill()

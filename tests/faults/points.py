@@ -162,9 +162,9 @@ def _watch_looks(diary: Diary) -> None:
         return reading(self)
 
     @contextmanager
-    def write(self: Database) -> Iterator[Any]:
+    def write(self: Database, **options: Any) -> Iterator[Any]:
         diary.local.looked_at = time.monotonic()
-        with diary.writer(), writing(self) as connection:
+        with diary.writer(), writing(self, **options) as connection:
             yield connection
 
     Database.reading = read  # type: ignore[method-assign]
