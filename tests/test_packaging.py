@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hatchling.builders.wheel import WheelBuilder
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "airflow_provider_voiceinfra"
 LINK = re.compile(r"\]\(\s*<?([^)\s>#]+)[^)]*\)")
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def sdist(root: Path, folder: Path) -> Path:
@@ -52,6 +54,26 @@ def test_it_holds_the_whole_repository_and_what_its_pages_link_to(unpacked: Path
     for page in ("README.md", "CONTRIBUTING.md"):
         links = [link for link in LINK.findall((unpacked / page).read_text()) if "://" not in link]
         assert [link for link in links if not (unpacked / link).exists()] == []
+
+
+def test_what_an_index_shows_leads_into_the_repository_of_that_version(unpacked: Path) -> None:
+    described = message_from_string((unpacked / "PKG-INFO").read_text())
+    urls = dict(url.split(", ", 1) for url in described.get_all("Project-URL", []))
+    owner_and_name = urls["Repository"].removeprefix("https://github.com/")
+    version = described["Version"]
+    pages = f"https://github.com/{owner_and_name}/blob/{version}/"
+    pictures = f"https://raw.githubusercontent.com/{owner_and_name}/{version}/"
+    shown, written = str(described.get_payload()), (ROOT / "README.md").read_text()
+
+    leads_to = [link.removeprefix(pages) for link in LINK.findall(PICTURE.sub("", shown))]
+    assert leads_to == LINK.findall(PICTURE.sub("", written))
+    assert [picture.removeprefix(pictures) for picture in PICTURE.findall(shown)] == PICTURE.findall(written)
+    assert len(PICTURE.findall(shown)) > 1
+    assert [link for link in leads_to if "://" not in link and not (ROOT / link).exists()] == []
+    relative = [link for link in LINK.findall(shown) if "://" not in link]
+    assert relative == []
+    elsewhere = [urls[name] for name in urls if not urls[name].startswith(urls["Repository"])]
+    assert elsewhere == []
 
 
 def test_it_holds_nothing_that_merely_lies_about(tmp_path: Path) -> None:
