@@ -13,7 +13,7 @@ SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
 
 # The combinations of `make test-matrix`, as Python-Airflow; Pythons that this machine lacks are left out.
 # Python 3.13 is what `make test` prefers, so it is tested there.
-MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3
+MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3 3.14-3.3
 # Twice as many processes as processors, since most tests wait for something: a webhook, a time-out, a server.
 # More than 8 gain nothing: those with the real Airflow stay together in one of them, see tests/conftest.py.
 PROCESSORS = $(shell getconf _NPROCESSORS_ONLN)
@@ -28,13 +28,16 @@ SEED ?= 0
 DATABASE ?= sqlite
 PLANT ?=
 FAMILY ?=
+MINUTES ?= 60
 ONLY ?=
+AUDIT_ARGS ?=
 WRITE ?=
 # botocore demands an older dateutil than Airflow's constraints have, which what is measured of it never imports.
 BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench && \
 	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
-.PHONY: help demo demo-stop test unit test-kills instructions faults night flood fuzz check format test-matrix bench bench-long constraints clean
+.PHONY: help demo demo-stop test unit test-kills instructions faults faults-long night flood fuzz check format \
+	test-matrix test-lowest dist test-dist test-sdist audit bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -73,6 +76,9 @@ faults: $(STAMP) ## run SEEDS=60 runs of many processes with random faults from 
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.run --seeds $(SEEDS) --seed-start $(SEED_START) \
 	  --database $(DATABASE) $(if $(PLANT),--plant $(PLANT)) $(if $(FAMILY),--family $(FAMILY)) $(FAULTS_ARGS)
 
+faults-long: $(STAMP) ## run random seeds of `make faults` for MINUTES=60 on DATABASE=sqlite|postgresql
+	@scripts/faults_long.sh $(MINUTES) $(DATABASE) $(if $(FAMILY),FAMILY=$(FAMILY)) $(if $(FAULTS_ARGS),FAULTS_ARGS="$(FAULTS_ARGS)")
+
 night: $(STAMP) ## run one night of 5,000 contacts under all rules, with kills and opt-outs, SEED=0 on DATABASE=sqlite|postgresql
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/scripts $(VENV_PYTHON) -m tests.faults.night --seed $(SEED) --database $(DATABASE) \
 	  $(if $(PLANT),--plant $(PLANT)) $(NIGHT_ARGS)
@@ -98,6 +104,25 @@ format: $(STAMP) ## fix what ruff can fix by itself
 
 test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
 	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
+
+test-lowest: $(STAMP) ## run the quick tests with the oldest packages that pyproject.toml allows, on Python 3.10
+	@scripts/test_lowest.sh $(VENV) $(PARALLEL) $(PYTEST_ARGS)
+
+dist: $(STAMP) ## build the wheel and the sdist into dist/, and the software bill of materials into build/
+	@scripts/dist.sh $(VENV)
+
+test-dist: $(STAMP) ## install the wheel into an Airflow that has nothing besides, and call with it
+	@$(VENV_PYTHON) -m pip install -q uv
+	$(VENV_PYTHON) -m pytest tests/release/bare_airflow.py $(PYTEST_ARGS)
+
+test-sdist: $(STAMP) ## unpack the sdist and run its quick tests there, in an environment of its own
+	@scripts/test_sdist.sh $(VENV)
+
+audit: $(STAMP) ## look up the pinned packages among known vulnerabilities; asks a service on the internet
+	@$(VENV_PYTHON) -m pip install -q uv
+	@$(VENV)/bin/uv --quiet venv --clear --python $(VENV_PYTHON) .venv-release
+	@$(VENV)/bin/uv --quiet pip install --python .venv-release -c constraints/airflow-3.3.txt --group release
+	.venv-release/bin/pip-audit --strict --no-deps --disable-pip -r constraints/airflow-3.3.txt $(AUDIT_ARGS)
 
 bench: $(STAMP) ## run the benchmarks against their peers and limits, in half an hour; ONLY=name for one of them, with WRITE=1 into the results
 	@$(BENCH_SETUP)
