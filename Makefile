@@ -41,7 +41,7 @@ help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 $(STAMP): $(SETUP) constraints/airflow-3.3.txt
-	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint $(PREFERRED)
+	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint,deployment $(PREFERRED)
 	@touch $@
 
 demo: $(STAMP) ## call a small list in a real Airflow against the sandbox, and stop; KEEP=1 leaves both running
