@@ -32,8 +32,8 @@ START_SECONDS = 240.0
 class Machines(AirflowStack):
     """What a folder's ``compose.yaml`` starts: its processes, by their commands, with their settings.
 
-    Addresses in the settings become those on this machine, and secrets are drawn. A process that ends is started
-    again, as Compose does. Machines are named as their service, with a number behind: ``worker-0``.
+    Addresses in the settings become those on this machine, and secrets are drawn. A process that ends is
+    started again, as Compose does. Machines are named as their service, with a number behind: ``worker-0``.
 
     :param home: what its processes are found by; each has a folder in it as its ``AIRFLOW_HOME``.
     :param folder: of the Compose file and what that names.
@@ -65,6 +65,7 @@ class Machines(AirflowStack):
         ]
         self.ports = {name: free_port() for name in self.machines if self._service(name) == RECEIVER}
         self.restarted: list[str] = []
+        self._began: dict[str, int] = {}
         self._here, self._connection = dict(env), connection
         self._closing, self._changing = threading.Event(), threading.RLock()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -112,16 +113,21 @@ class Machines(AirflowStack):
             with suppress(requests.RequestException):
                 return requests.get(f"http://127.0.0.1:{self.ports[machine]}/health", timeout=5).ok
             return False
-        log = self.logs / f"{machine}.log"
-        return self._service(machine) != "worker" or "ready." in log.read_text(errors="replace")
+        return self._service(machine) != "worker" or " ready." in self.output(machine)
+
+    def output(self, machine: str) -> str:
+        """Return what a machine has written since it was last started."""
+        with (self.logs / f"{machine}.log").open(errors="replace") as log:
+            log.seek(self._began.get(machine, 0))
+            return log.read()
 
     def start_component(self, name: str) -> None:
         """Start one machine's process; it runs, but need not be ready, when this returns."""
         argv = self._command(name)
         (self.home / name).mkdir(exist_ok=True)
-        self._processes[name] = spawn(
-            argv, env=self._environment(name), log=self.logs / f"{name}.log", cwd=self.home / name
-        )
+        log = self.logs / f"{name}.log"
+        self._began[name] = log.stat().st_size if log.exists() else 0
+        self._processes[name] = spawn(argv, env=self._environment(name), log=log, cwd=self.home / name)
 
     def signal(self, machine: str, number: int) -> int:
         """Send a signal to all processes of a machine; return how many were hit."""

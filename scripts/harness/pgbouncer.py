@@ -37,8 +37,8 @@ class PgBouncer:
 
     :param program: what :func:`find_pgbouncer` has found.
     :param server: the server behind it.
-    :param configuration: its ``pgbouncer.ini``, in which the server is at ``host=postgres port=5432``; that, its own
-        address and its list of users are put in here.
+    :param configuration: its ``pgbouncer.ini``, in which the server is at ``host=postgres port=5432``; that,
+        its own address and its list of users are put in here.
     :param users: passwords of those who may connect, by their names.
     """
 

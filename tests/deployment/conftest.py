@@ -1,4 +1,4 @@
-"""The documented deployment, on one machine: its databases, its broker, its processes, and a sandbox beside it."""
+"""The documented deployment, on one machine: databases, broker, processes, and a sandbox beside them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.deployment.balancer import Balancer
 from tests.sandbox_process import SandboxProcess
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples" / "deployment"
-# What differs from the documented settings, so that a test need not wait for minutes: how soon Airflow sees that a
-# machine is gone, and how soon a waiting task looks.
+# What differs from the documented settings, so that a test need not wait for minutes: how soon Airflow sees
+# that a machine is gone, and how soon a waiting task looks.
 IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
     "NO_PROXY": "*",
@@ -34,7 +34,7 @@ CALL_SECONDS = 2.0
 
 
 class DurablePostgres(PostgresServer):
-    """A server that keeps what it has committed when it is killed, with the documented number of connections."""
+    """A server that keeps what it has committed when it is killed."""
 
     settings = ("max_connections=300",)
 
@@ -53,12 +53,20 @@ class Deployment:
         self.machines.wait_for_dag(dag_id)
         return self.machines.api.trigger(dag_id, conf)
 
-    def dialled(self) -> Counter[str]:
-        """Return how often each number was requested, whatever the answer: the truth."""
-        return Counter(request["to_number"] for request in self.sandbox.audit()["requests"])
+    def dialled(self, since: int = 0) -> Counter[str]:
+        """Return how often each number was requested, whatever the answer: the truth.
 
-    def take_webhooks_by_receivers(self) -> None:
-        """Have the receivers beside Airflow take the webhooks from now on."""
+        :param since: ``last_seq`` of an earlier audit.
+        """
+        news = self.sandbox.control("GET", "audit", since=since, kinds="requests")
+        return Counter(request["to_number"] for request in news["requests"])
+
+    def receive_in_the_api_server(self) -> None:
+        """Have Airflow's API server take the webhooks from now on."""
+        self.sandbox.configure(webhook_url=self.machines.webhook_url())
+
+    def receive_beside(self) -> None:
+        """Have the receivers beside Airflow take the webhooks from now on, each in its turn."""
         self.sandbox.configure(webhook_url=f"{self.receivers.url}/webhooks")
 
 

@@ -1,12 +1,25 @@
-"""The documented deployment of many machines: each is killed while people are called; nobody is called twice."""
+"""The documented deployment of many machines: each is killed meanwhile, nobody is called twice."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import random
+from collections import Counter
+from pathlib import Path
 
-from tests.deployment.conftest import Deployment
+import pytest
+from harness.processes import wait_for
+
+from tests.deployment.conftest import Deployment, read_results
+from tests.deployment.night import Night, now, said
 
 pytestmark = pytest.mark.integration
+
+# The long form, which `make deployment` runs, has ten nights with more people.
+NIGHTS = int(os.environ.get("VOICEINFRA_TEST_NIGHTS", "1"))
+PEOPLE = int(os.environ.get("VOICEINFRA_TEST_CONTACTS", "64"))
+SINGLES = 12
+CALL_SECONDS = 6.0
 
 
 def test_call_goes_through_a_worker_and_back(deployment: Deployment) -> None:
@@ -18,3 +31,29 @@ def test_call_goes_through_a_worker_and_back(deployment: Deployment) -> None:
     assert deployment.dialled() == {"+14155550100": 1}
     [call] = deployment.sandbox.audit()["calls"]
     assert api.xcom("one_call", run, "call")["call_id"] == call["call_id"]
+
+
+@pytest.mark.parametrize("number", range(NIGHTS))
+def test_every_machine_is_killed_and_nobody_is_called_twice_or_lost(
+    deployment: Deployment, tmp_path: Path, number: int
+) -> None:
+    began = now()
+    deployment.sandbox.configure(call_seconds=CALL_SECONDS)
+    deployment.receive_in_the_api_server()
+    night = Night(deployment, tmp_path, PEOPLE)
+    night.call_the_list()
+    night.call(SINGLES)
+    night.stall_scheduler(SINGLES // 2)
+    deployment.receive_beside()
+    night.kill_each(random.Random(number))
+    wait_for("the night to be over", night.is_over, 300 + PEOPLE)
+
+    dialled, lines = deployment.dialled(night.since), read_results(tmp_path / "results")
+    print(said(night, now() - began, served=sorted(deployment.receivers.served.values())))  # noqa: T201
+    assert set(night.states().values()) == {"success"}
+    assert {number: times for number, times in dialled.items() if times > 1} == {}
+    assert set(night.singles) <= set(dialled), "somebody was not called"
+    assert Counter(line["to_number"] for line in lines) == Counter(night.listed)
+    for line in lines:
+        assert line["outcome"] == "unknown" or dialled[line["to_number"]] == 1
+    assert len(deployment.receivers.served) == 2, "one receiver has served nothing"

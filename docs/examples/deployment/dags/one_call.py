@@ -11,8 +11,8 @@ from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundC
 
 @dag(
     schedule=None,
-    # The scheduler may stall while a task defers, which costs the task a try.
-    default_args={"retries": 5, "retry_delay": timedelta(seconds=5)},
+    # A scheduler that stalls while a task defers costs the task a try, and so does a machine that goes down.
+    default_args={"retries": 10, "retry_delay": timedelta(seconds=5)},
     params={"to_number": ""},
 )
 def one_call():

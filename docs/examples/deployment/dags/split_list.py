@@ -18,8 +18,8 @@ PARTS = 8
 
 @dag(
     schedule=None,
-    # A machine that goes down takes a try with it.
-    default_args={"retries": 5, "retry_delay": timedelta(seconds=5)},
+    # A machine that goes down takes a try with it; no try dials anybody again.
+    default_args={"retries": 10, "retry_delay": timedelta(seconds=5)},
     params={"contacts": "", "results": "", "lines": 80, "calls_per_second": 8.0},
 )
 def split_list():
