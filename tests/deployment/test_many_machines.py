@@ -13,11 +13,11 @@ from harness.processes import wait_for
 from tests.deployment.conftest import Deployment, read_results
 from tests.deployment.night import Night, now, said
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.deployment]
 
 # The long form, which `make deployment` runs, has ten nights with more people.
 NIGHTS = int(os.environ.get("VOICEINFRA_TEST_NIGHTS", "1"))
-PEOPLE = int(os.environ.get("VOICEINFRA_TEST_CONTACTS", "64"))
+PEOPLE = int(os.environ.get("VOICEINFRA_TEST_CONTACTS", "48"))
 SINGLES = 12
 CALL_SECONDS = 6.0
 
