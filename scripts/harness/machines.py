@@ -129,6 +129,11 @@ class Machines(AirflowStack):
         self._began[name] = log.stat().st_size if log.exists() else 0
         self._processes[name] = spawn(argv, env=self._environment(name), log=log, cwd=self.home / name)
 
+    def check_alive(self) -> None:
+        """Raise if a machine has ended by itself at the start; later it is started again."""
+        if not self._watcher.is_alive():
+            super().check_alive()
+
     def signal(self, machine: str, number: int) -> int:
         """Send a signal to all processes of a machine; return how many were hit."""
         hit = 0

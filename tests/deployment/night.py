@@ -6,11 +6,11 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import requests
 from harness.processes import wait_for
@@ -142,11 +142,15 @@ class Night:
             return "unknown"  # while the API server or its database is on its way back
 
 
-def said(night: Night, seconds: float, **more: Any) -> str:
-    """Return the figures of a night in one line, for those who run the long form."""
+def said(night: Night, seconds: float) -> str:
+    """Return the figures of a night in one line."""
     dialled = night.deployment.dialled(night.since)
-    figures = {"people": len(dialled), "requests": dialled.total(), "kills": night.kills, **more}
-    return f"{seconds:.0f} s, {figures}, {night.tries()} further tries"
+    return (
+        f"{seconds:.0f} s: {len(dialled)} people called, {dialled.total()} requests, "
+        f"{len(night.kills)} faults "
+        f"({', '.join(night.kills)}), {night.tries()} further tries, "
+        f"started again: {dict(Counter(night.machines.restarted))}"
+    )
 
 
 def now() -> float:

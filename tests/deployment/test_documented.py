@@ -42,6 +42,8 @@ def test_helm_has_the_settings_that_are_started() -> None:
     assert found | {"AIRFLOW__CORE__EXECUTOR": values()["executor"]} == CHOICES
 
 
+@pytest.mark.integration  # as all that needs the provider of Celery
+@pytest.mark.deployment
 @pytest.mark.parametrize("name", [*SETTINGS, *IMPATIENT])
 def test_airflow_or_this_package_knows_each_setting(name: str) -> None:
     if not name.startswith("AIRFLOW__"):
