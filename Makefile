@@ -29,6 +29,7 @@ DATABASE ?= sqlite
 PLANT ?=
 NIGHTS ?= 10
 PEOPLE ?= 140
+API_SERVER ?= uvicorn
 FAMILY ?=
 ONLY ?=
 WRITE ?=
@@ -69,8 +70,8 @@ test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times, and the rec
 	  tests/integration/test_receiver_killed.py $(PYTEST_ARGS)
 
 deployment: $(STAMP) ## start the documented deployment on Celery, and kill all of it in NIGHTS=10 nights with PEOPLE=140 each
-	VOICEINFRA_TEST_NIGHTS=$(NIGHTS) VOICEINFRA_TEST_CONTACTS=$(PEOPLE) $(VENV_PYTHON) -m pytest -s -m deployment \
-	  --durations=5 tests/deployment $(PYTEST_ARGS)
+	VOICEINFRA_TEST_NIGHTS=$(NIGHTS) VOICEINFRA_TEST_CONTACTS=$(PEOPLE) VOICEINFRA_TEST_API_SERVER=$(API_SERVER) \
+	  $(VENV_PYTHON) -m pytest -s -m deployment --durations=5 tests/deployment $(PYTEST_ARGS)
 
 instructions: $(STAMP) ## count the instructions of claims, settlements and webhooks with valgrind; WRITE=1 writes them down
 	@PYTHONPATH=$(CURDIR) $(VENV_PYTHON) -m tests.instructions.guard $(if $(WRITE),--write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
     "AIRFLOW__VOICEINFRA__POLL_INTERVAL": "0.5",
+    # Airflow's default; the other is gunicorn.
+    "AIRFLOW__API__SERVER_TYPE": os.environ.get("VOICEINFRA_TEST_API_SERVER", "uvicorn"),
     "NO_PROXY": "*",
     "no_proxy": "*",
 }
