@@ -22,6 +22,7 @@ AREA_CODES = (202, 212, 213, 214, 215, 216, 217, 218, 219, 224, 225, 228, 229, 2
 STALL_SECONDS = 20.0
 CALLS_PER_SECOND = 0.8
 VICTIMS = ("worker-0", "triggerer-0", "api-server-0", "redis", "postgres", "receiver-0", "worker-1")
+WORKERS = ("worker-0", "worker-1")
 LIST, SINGLE = "split_list", "one_call"
 
 
@@ -50,6 +51,7 @@ class Night:
         self._others = iter(numbers(1000, self.people))
         self.since = self.deployment.sandbox.audit()["last_seq"]
         self.machines = self.deployment.machines
+        self._written = {worker: len(self._log(worker)) for worker in WORKERS}
 
     def call_the_list(self) -> None:
         """Start the eight campaigns, at a pace that leaves time for what is to come."""
@@ -86,6 +88,10 @@ class Night:
             wait_for(f"{victim} to be back", self._is_back(victim, began), 180)
             self.kills.append(victim)
 
+    def campaigns_of(self, worker: str) -> int:
+        """Return how many tries of campaigns a worker was given."""
+        return self._log(worker)[self._written[worker] :].count(b"task_id='campaign'")
+
     def is_over(self) -> bool:
         """Whether each run has ended."""
         runs = {(LIST, self.run), *((SINGLE, run) for run in self.singles.values())}
@@ -103,6 +109,9 @@ class Night:
         for run in self.singles.values():
             found += api.task_instances(SINGLE, run)
         return sum(one["try_number"] - 1 for one in found)
+
+    def _log(self, machine: str) -> bytes:
+        return (self.machines.logs / f"{machine}.log").read_bytes()
 
     def _kill(self, victim: str) -> None:
         if victim == "redis":

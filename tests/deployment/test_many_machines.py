@@ -11,7 +11,7 @@ import pytest
 from harness.processes import wait_for
 
 from tests.deployment.conftest import Deployment, read_results
-from tests.deployment.night import Night, now, said
+from tests.deployment.night import WORKERS, Night, now, said
 
 pytestmark = [pytest.mark.integration, pytest.mark.deployment]
 
@@ -49,11 +49,13 @@ def test_every_machine_is_killed_and_nobody_is_called_twice_or_lost(
     wait_for("the night to be over", night.is_over, 300 + PEOPLE)
 
     dialled, lines = deployment.dialled(night.since), read_results(tmp_path / "results")
-    print(said(night, now() - began))  # noqa: T201 # the long form is run for these figures
+    outcomes = Counter(line["outcome"] for line in lines)
+    print(said(night, now() - began), dict(outcomes))  # noqa: T201 # the long form is run for these figures
     assert set(night.states().values()) == {"success"}
     assert {number: times for number, times in dialled.items() if times > 1} == {}
     assert set(night.singles) <= set(dialled), "somebody was not called"
     assert Counter(line["to_number"] for line in lines) == Counter(night.listed)
     for line in lines:
         assert line["outcome"] == "unknown" or dialled[line["to_number"]] == 1
+    assert all(night.campaigns_of(worker) for worker in WORKERS), "one worker has had no campaign"
     assert len(deployment.receivers.served) == 2, "one receiver has served nothing"
