@@ -58,11 +58,7 @@ class Machines(AirflowStack):
         self.secrets = {name: secrets.token_hex(16) for name in names}
         self.secrets["FERNET_KEY"] = Fernet.generate_key().decode()
         self.services = read_services(folder / "compose.yaml", self.secrets)
-        self.machines = [
-            f"{name}-{number}"
-            for name in (*AIRFLOW, RECEIVER)
-            for number in range(self.services[name].replicas)
-        ]
+        self.machines = self._named()
         self.ports = {name: free_port() for name in self.machines if self._service(name) == RECEIVER}
         self.restarted: list[str] = []
         self._began: dict[str, int] = {}
@@ -75,19 +71,19 @@ class Machines(AirflowStack):
             pgbouncer, postgres, configuration=(folder / "pgbouncer.ini").read_text(), users=users
         )
         self.redis = RedisServer(self.services["redis"].command)
-        self._addresses = {
-            "postgres:5432": f"127.0.0.1:{postgres.port}",
-            "pgbouncer:6432": f"127.0.0.1:{self.pgbouncer.port}",
-            "redis:6379": f"127.0.0.1:{self.redis.port}",
-            "api-server:8080": f"127.0.0.1:{self.port}",
-            "localhost:8080": f"127.0.0.1:{self.port}",
+        documented = {
+            "postgres:5432": postgres.port,
+            "pgbouncer:6432": self.pgbouncer.port,
+            "redis:6379": self.redis.port,
+            "api-server:8080": self.port,
+            "localhost:8080": self.port,
         }
+        self._addresses = {address: f"127.0.0.1:{port}" for address, port in documented.items()}
         self.env = self._environment("init-0")
 
-    @property
-    def ledger_url(self) -> str:
-        """The documented URL of the ledger, here."""
-        return self.env["AIRFLOW__VOICEINFRA__SQL_ALCHEMY_CONN"]
+    def _named(self) -> list[str]:
+        numbers = {name: range(self.services[name].replicas) for name in (*AIRFLOW, RECEIVER)}
+        return [f"{name}-{number}" for name in numbers for number in numbers[name]]
 
     def start(self, timeout: float = START_SECONDS) -> None:
         """Start everything and wait until it is healthy.
