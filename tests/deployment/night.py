@@ -51,6 +51,7 @@ class Night:
         self._others = iter(numbers(1000, self.people))
         self.since = self.deployment.sandbox.audit()["last_seq"]
         self.machines = self.deployment.machines
+        self._restarted = len(self.machines.restarted)
         self._written = {worker: len(self._log(worker)) for worker in WORKERS}
 
     def call_the_list(self) -> None:
@@ -91,6 +92,10 @@ class Night:
     def campaigns_of(self, worker: str) -> int:
         """Return how many tries of campaigns a worker was given."""
         return self._log(worker)[self._written[worker] :].count(b"task_id='campaign'")
+
+    def restarted(self) -> dict[str, int]:
+        """Return how often each machine's process was started again."""
+        return dict(Counter(self.machines.restarted[self._restarted :]))
 
     def is_over(self) -> bool:
         """Whether each run has ended."""
@@ -158,7 +163,7 @@ def said(night: Night, seconds: float) -> str:
         f"{seconds:.0f} s: {len(dialled)} people called, {dialled.total()} requests, "
         f"{len(night.kills)} faults "
         f"({', '.join(night.kills)}), {night.tries()} further tries, "
-        f"started again: {dict(Counter(night.machines.restarted))}"
+        f"started again: {night.restarted()}"
     )
 
 
