@@ -27,6 +27,9 @@ SEED_START ?= 0
 SEED ?= 0
 DATABASE ?= sqlite
 PLANT ?=
+NIGHTS ?= 10
+PEOPLE ?= 140
+API_SERVER ?= uvicorn
 FAMILY ?=
 MINUTES ?= 60
 ONLY ?=
@@ -36,7 +39,7 @@ WRITE ?=
 BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e . --group bench && \
 	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
-.PHONY: help demo demo-stop test unit test-kills instructions faults faults-long night flood fuzz check format \
+.PHONY: help demo demo-stop test unit test-kills deployment instructions faults faults-long night flood fuzz check format \
 	test-matrix test-lowest dist test-dist test-sdist audit bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
@@ -44,7 +47,7 @@ help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 $(STAMP): $(SETUP) constraints/airflow-3.3.txt
-	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint $(PREFERRED)
+	@scripts/setup_venv.sh $(VENV) constraints/airflow-3.3.txt test,lint,deployment $(PREFERRED)
 	@touch $@
 
 demo: $(STAMP) ## call a small list in a real Airflow against the sandbox, and stop; KEEP=1 leaves both running
@@ -53,9 +56,9 @@ demo: $(STAMP) ## call a small list in a real Airflow against the sandbox, and s
 demo-stop: $(STAMP) ## stop what `make demo KEEP=1` has left running
 	@$(VENV_PYTHON) scripts/demo.py stop
 
-test: $(STAMP) ## run all tests, with real servers, and check the branch coverage
+test: $(STAMP) ## run all tests but those of `make deployment`, with real servers, and check the branch coverage
 	@started=$$(date +%s); \
-	$(VENV_PYTHON) -m pytest $(PARALLEL) -p tests.support.quick_coverage --cov --cov-report=term \
+	$(VENV_PYTHON) -m pytest $(PARALLEL) -m "not deployment" -p tests.support.quick_coverage --cov --cov-report=term \
 	  --cov-fail-under=$(COVERED) $(PYTEST_ARGS); result=$$?; \
 	echo "make test: exit status $$result after $$(( $$(date +%s) - started )) s"; \
 	exit $$result
@@ -68,6 +71,10 @@ test-kills: $(STAMP) ## kill a campaign of 2,000 contacts 100 times, and the rec
 	  tests/integration/test_campaigns.py -k killed_again_and_again $(PYTEST_ARGS)
 	VOICEINFRA_TEST_KILLS=20 VOICEINFRA_TEST_DELIVERIES=100000 $(VENV_PYTHON) -m pytest -s \
 	  tests/integration/test_receiver_killed.py $(PYTEST_ARGS)
+
+deployment: $(STAMP) ## start the documented deployment on Celery, and kill all of it in NIGHTS=10 nights with PEOPLE=140 each
+	VOICEINFRA_TEST_NIGHTS=$(NIGHTS) VOICEINFRA_TEST_CONTACTS=$(PEOPLE) VOICEINFRA_TEST_API_SERVER=$(API_SERVER) \
+	  $(VENV_PYTHON) -m pytest -s -m deployment --durations=5 tests/deployment $(PYTEST_ARGS)
 
 instructions: $(STAMP) ## count the instructions of claims, settlements and webhooks with valgrind; WRITE=1 writes them down
 	@PYTHONPATH=$(CURDIR) $(VENV_PYTHON) -m tests.instructions.guard $(if $(WRITE),--write)

@@ -25,5 +25,5 @@ resolve() {
     echo "$file: $(grep -c == "$file") pins"
 }
 
-resolve 3.3.2 2026-11-22 constraints/airflow-3.3.txt --group test --group lint
+resolve 3.3.2 2026-11-22 constraints/airflow-3.3.txt --group test --group lint --group deployment
 resolve 3.2.0 2026-05-15 constraints/airflow-3.2.txt --group test

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
+from collections.abc import Mapping
+from configparser import ConfigParser
 from pathlib import Path
-
-import psycopg2
 
 from harness.postgres import PostgresServer, as_other_user
 from harness.processes import Guard, base_environment, end, free_port, spawn, tail, wait_for
 
-_CONFIGURATION = """\
+# Anybody on this machine may connect, as to the server behind it.
+OPEN = """\
 [databases]
-* = host=127.0.0.1 port={server} user=postgres
+* = host=postgres port=5432 user=postgres
 
 [pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
-default_pool_size = {connections}
+default_pool_size = 5
 max_client_conn = 500
 """
 
@@ -33,19 +33,28 @@ def find_pgbouncer() -> str | None:
 
 
 class PgBouncer:
-    """A running pooler; anybody on this machine may connect, as to the server behind it.
+    """A running pooler.
 
     :param program: what :func:`find_pgbouncer` has found.
     :param server: the server behind it.
-    :param connections: how many connections of the server all clients of a database share.
+    :param configuration: its ``pgbouncer.ini``, in which the server is at ``host=postgres port=5432``; that,
+        its own address and its list of users are put in here.
+    :param users: passwords of those who may connect, by their names.
     """
 
-    def __init__(self, program: str, server: PostgresServer, *, connections: int = 5) -> None:
+    def __init__(
+        self,
+        program: str,
+        server: PostgresServer,
+        *,
+        configuration: str = OPEN,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="voiceinfra-pgbouncer-"))
         self._guard = Guard(str(self._directory))
         self.port = free_port()
         try:
-            self._start(program, server, connections)
+            self._start(program, server, configuration, users or {})
         except BaseException:
             self._remove()
             raise
@@ -63,15 +72,24 @@ class PgBouncer:
         self._guard.release()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _start(self, program: str, server: PostgresServer, connections: int) -> None:
+    def _start(
+        self, program: str, server: PostgresServer, configuration: str, users: Mapping[str, str]
+    ) -> None:
         prefix = as_other_user(self._directory)  # it refuses to run as root, too
-        configuration, log = self._directory / "pgbouncer.ini", self._directory / "pgbouncer.log"
-        configuration.write_text(
-            _CONFIGURATION.format(server=server.port, port=self.port, connections=connections)
-        )
-        os.chmod(configuration, 0o644)
+        file, log = self._directory / "pgbouncer.ini", self._directory / "pgbouncer.log"
+        users_file = self._directory / "userlist.txt"
+        users_file.write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
+        here = configuration.replace("host=postgres port=5432", f"host=127.0.0.1 port={server.port}")
+        settings = ConfigParser(interpolation=None)
+        settings.read_string(here)
+        settings["pgbouncer"].update(listen_addr="127.0.0.1", listen_port=str(self.port))
+        settings["pgbouncer"]["auth_file"] = str(users_file)
+        with file.open("w") as target:
+            settings.write(target)
+        for path in (file, users_file):
+            os.chmod(path, 0o644)
         env = base_environment(str(self._directory))
-        self._process = spawn([*prefix, program, str(configuration)], env=env, log=log, cwd=self._directory)
+        self._process = spawn([*prefix, program, str(file)], env=env, log=log, cwd=self._directory)
         wait_for("PgBouncer to answer", self._answers, 30, lambda: self._check_alive(log))
 
     def _check_alive(self, log: Path) -> None:
@@ -80,7 +98,7 @@ class PgBouncer:
 
     def _answers(self) -> bool:
         try:
-            psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres").close()
-        except psycopg2.OperationalError:
+            socket.create_connection(("127.0.0.1", self.port), 5).close()
+        except OSError:
             return False
         return True

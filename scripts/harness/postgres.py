@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,6 +81,16 @@ class PostgresServer:
                 cursor.execute(statement)
         finally:
             connection.close()
+
+    def run_script(self, script: Path, env: Mapping[str, str]) -> None:
+        """Run a script of psql's as the superuser.
+
+        :param env: variables that it may read.
+        """
+        psql = shutil.which("psql") or str(self._binaries / "psql")
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", "postgres"]
+        command = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", *where, "-f", str(script)]
+        subprocess.run(command, check=True, env={**self._env, **env})
 
     def create_database(self, name: str) -> str:
         """Make an empty database and return its URL."""
