@@ -115,7 +115,7 @@ def test_connection_that_nobody_knows_is_refused(
         "whether there is a connection 'salse' cannot be said"
         in run("suppress", NUMBER, "--conn-id", "salse").err
     )
-    monkeypatch.setattr("airflow_provider_voiceinfra.cli.rules.suppressions.find_secrets", lambda _: None)
+    monkeypatch.setattr("airflow_provider_voiceinfra.cli.known.find_secrets", lambda _: None)
     assert "there is no connection 'salse'" in run("suppress", NUMBER, "--conn-id", "salse").err
     assert ledger.suppressions.page() == []
 
