@@ -223,6 +223,23 @@ def test_records_are_looked_through_to_the_last(
     assert "250 records were looked at; 1 numbers" in run("suppress", "--from-records", "--since", "1d").out
 
 
+def test_field_that_no_record_has_is_named(
+    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__OPT_OUT", f"extracted.optout = true; {SAYING}; summary = stop")
+    complete(ledger, "call_1", to_number=NUMBER, extracted_data={"opt_out": None})
+    complete(ledger, "call_2", to_number=NUMBER, extracted_data={})
+
+    ran = run("suppress", "--from-records", "--since", "1d")
+
+    assert ran.code == 0
+    assert ran.out.count("WARNING") == 1
+    assert "WARNING: no record of those has the field extracted.optout, which opt_out names." in ran.out
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__OPT_OUT", "")
+    ran = run("suppress", "--from-records", "--since", "1d")
+    assert "WARNING: opt_out is not set for any of those records" in ran.out
+
+
 def test_opt_out_that_cannot_be_read_is_named(
     run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,13 +107,20 @@ def _file(ledger: CallLedger, args: Namespace) -> bool:
 
 
 def _from_records(ledger: CallLedger, args: Namespace) -> bool:
-    looked_at, found = opted_out(ledger, args.since, args.conn_id)
-    added = ledger.suppressions.add(found)
+    looked = opted_out(ledger, args.since, args.conn_id)
+    added = ledger.suppressions.add(looked.found)
     say(
-        f"{looked_at} records were looked at; {len(found)} numbers are of people who opted out, {added} of "
-        "them are suppressed now, the others were already."
+        f"{looked.records} records were looked at; {len(looked.found)} numbers are of people who opted out, "
+        f"{added} of them are suppressed now, the others were already."
     )
-    return _is_settled(ledger, [str(one.number) for one in found])
+    if looked.records and looked.unset:
+        say("WARNING: opt_out is not set for any of those records, so nobody could be found in them.")
+    for name in looked.unseen:
+        say(
+            f"WARNING: no record of those has the field {cell(name)}, which opt_out names. Correct it there, "
+            "unless your agents extract it from few calls, or what was said has been purged."
+        )
+    return _is_settled(ledger, [str(one.number) for one in looked.found])
 
 
 def _wanted(numbers: Sequence[str], args: Namespace, source: SuppressionSource) -> Iterator[Suppression]:
