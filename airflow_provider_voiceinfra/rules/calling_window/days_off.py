@@ -12,7 +12,6 @@ from airflow_provider_voiceinfra.rules.calling_window.text import error
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _CALENDAR = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?", re.ASCII)
-_INSTALL = "pip install 'airflow-provider-voiceinfra[holidays]', or pip install holidays"
 
 
 class DaysOff(NamedTuple):
@@ -94,7 +93,7 @@ def _holidays(calendar: str, year: int) -> frozenset[int]:
         from holidays import country_holidays
     except ImportError as exc:
         raise error(
-            f"names the holidays of {calendar}, which the library 'holidays' knows: {_INSTALL}"
+            f"names the holidays of {calendar}, which the library 'holidays' knows: pip install holidays"
         ) from exc
     country, _, part = calendar.partition("-")
     try:
