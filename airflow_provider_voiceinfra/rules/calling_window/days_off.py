@@ -27,6 +27,13 @@ class DaysOff(NamedTuple):
     def __or__(self, other: DaysOff) -> DaysOff:
         return DaysOff(self.dates | other.dates, self.calendars | other.calendars)
 
+    def load(self) -> None:
+        """Load the calendars, which is otherwise done once they are needed.
+
+        :raises InvalidCallError: naming ``calling_window`` if the holidays of one are not known here.
+        """
+        self.between(0, 0)
+
     def between(self, first: int, last: int) -> frozenset[int]:
         """Return the days off among some days since 1970, both ends included, and perhaps others.
 

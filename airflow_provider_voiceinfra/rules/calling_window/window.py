@@ -63,6 +63,14 @@ class CallingWindow(Openings):
             return spec
         return cls(parse_rules(spec), as_text(spec))
 
+    def load_calendars(self) -> None:
+        """Load the calendars of holidays that it names, which is otherwise done once they are needed.
+
+        :raises InvalidCallError: naming ``calling_window`` if one, or the library, is not known here.
+        """
+        for _, days in self.rules.off:
+            days.load()
+
     def why_never(self, place: Place) -> str | None:
         """Return why no hour of any week is in calling hours, and the remedy; ``None`` if some hour is.
 
