@@ -145,6 +145,13 @@ def test_file_of_any_kind_is_suppressed(
     assert (one.reason, one.source) == ("list of March", "file")
 
 
+def test_country_of_numbers_is_named_as_the_option_is(run: Run, ledger: CallLedger, tmp_path: Path) -> None:
+    path = tmp_path / "numbers.txt"
+    path.write_text("415 555 0124\n")
+    assert "or set --default-region" in run("suppress", "--file", str(path)).err
+    assert "--default-region: 'UK' is" in run("suppress", "--file", str(path), "--default-region", "UK").err
+
+
 def test_one_unreadable_number_refuses_the_whole_file(run: Run, ledger: CallLedger, tmp_path: Path) -> None:
     path = tmp_path / "numbers.csv"
     path.write_text(f"phone\n{NUMBER}\n1.4E+10\n+1415555012\n{OTHER}\n")

@@ -89,7 +89,7 @@ def _number(ledger: CallLedger, args: Namespace) -> bool:
 
 
 def _file(ledger: CallLedger, args: Namespace) -> bool:
-    found = sort_out(args.file, NumberReader(args.default_region), "--file")
+    found = sort_out(args.file, NumberReader(args.default_region, "--default-region"), "--file")
     if found.faulty:
         for fault in found.faults:
             complain(cell(fault))

@@ -61,7 +61,8 @@ def test_a_part_without_a_region_is_for_whom_no_part_names() -> None:
     [
         (
             LONDON,
-            "the number may be in GB, for which the calling window has no part; add one, or",
+            "the number may be in GB, for which the calling window has no part; add one, or one without a "
+            "region, or pass region, or fill the column region, if the person is in another one",
         ),
         ("+17875550100", "the number may be in PR, for which"),
         (MARITIMES, "the number may be in CA-NS, CA-PE, for which"),
@@ -91,7 +92,7 @@ def test_regions_that_share_no_hour_are_named() -> None:
     window = parsed("CA-NS 09:00-12:00; CA-PE 12:00-20:00")
     assert window.why_never(place_of(MARITIMES)) == (
         "the number may be in any of several regions (CA-NS, CA-PE), whose parts of the calling window share "
-        "no hour; name one in a column region"
+        "no hour; pass region, or fill the column region"
     )
     assert window.why_never(place_of(MARITIMES, Recipient(region="CA-PE"))) is None
 
@@ -108,7 +109,8 @@ def test_somebody_in_a_country_may_be_in_each_part_of_it() -> None:
 def test_a_number_without_a_zone_is_open_in_the_zone_of_the_window_only() -> None:
     place = place_of("+15555550100")
     assert parsed("09:00-17:00").why_never(place) == (
-        "the number has no time zone, so no calling hours are known; name one in a column timezone"
+        "the number has no time zone, so no calling hours are known; pass timezone, or fill the "
+        "column timezone"
     )
     assert parsed("09:00-17:00 UTC").is_open(NOON, place)
     assert parsed("09:00-17:00").is_open(NOON, place_of("+15555550100", Recipient("Europe/London")))
@@ -127,8 +129,8 @@ def test_a_number_that_may_be_anywhere_is_called_when_every_part_allows_it() -> 
 
 def test_zones_that_share_no_hour_are_counted() -> None:
     assert parsed("09:00-12:00").why_never(place_of(TOLL_FREE)) == (
-        "the number may be in any of 42 time zones, which share no hour of the calling window; name one in a "
-        "column timezone"
+        "the number may be in any of 42 time zones, which share no hour of the calling window; pass "
+        "timezone, or fill the column timezone"
     )
     assert parsed("09:00-12:00").why_never(place_of(MIAMI)) is None
 
