@@ -50,6 +50,21 @@ def test_several_spans_of_a_day() -> None:
     assert window.next_opening(utc(2026, 6, 5, 18), place) == utc(2026, 6, 8, 8)  # Friday evening
 
 
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        ("PR", "+17875550100"),
+        ("VI", "+13405550100"),
+        ("GU", "+16715550100"),
+        ("AS", "+16845550100"),
+        ("MP", "+16705550100"),
+    ],
+)
+def test_territories_are_found_by_the_code_of_a_state_as_well(code: str, number: str) -> None:
+    assert parsed(f"US-{code} 00:00-24:00").is_open(NOON, place_of(number))
+    assert not parsed(f"US 08:00-20:00; US-{code} off 2026-06-03").is_open(NOON, place_of(number))
+
+
 def test_a_part_without_a_region_is_for_whom_no_part_names() -> None:
     window = parsed("FR 10:00-20:00; 09:00-17:00")
     assert window.next_opening(utc(2026, 6, 3, 0), place_of(LONDON)) == utc(2026, 6, 3, 8)
