@@ -31,7 +31,7 @@ _OFF = re.compile(
 def error(rule: str, where: str = "") -> InvalidCallError:
     """Return an error about a calling window.
 
-    :param where: which part of it is wrong, such as ``"window 2: "``.
+    :param where: which part of it is wrong, such as ``"part 2: "``.
     """
     return InvalidCallError("calling_window", f"{where}{rule}")
 
@@ -54,7 +54,7 @@ def windows(spec: object) -> Iterator[Mapping[str, Any]]:
             yield window
         else:
             raise error(
-                f"must be a mapping such as {EXAMPLE}, not {type(window).__name__}", f"window {number}: "
+                f"must be a mapping such as {EXAMPLE}, not {type(window).__name__}", f"part {number}: "
             )
 
 
@@ -89,7 +89,7 @@ def _from_text(text: str) -> list[Mapping[str, Any]]:
     parts = [part.strip() for part in text.split(";") if part.strip()]
     found: list[Mapping[str, Any]] = []
     for number, part in enumerate(parts, 1):
-        found += _part(part, f"window {number}: " if len(parts) > 1 else "")
+        found += _part(part, f"part {number}: " if len(parts) > 1 else "")
     return found
 
 

@@ -237,7 +237,7 @@ BAD = {
     "none": (None, "NoneType"),
     "empty list": ([], "no window"),
     "empty text": ("", "no window"),
-    "list of numbers": ([5], "window 1: must be a mapping"),
+    "list of numbers": ([5], "part 1: must be a mapping"),
     "no json": ('{"from": ', "not JSON"),
     "no times": ("mon-fri", "'mon-fri' is none"),
     "am and pm": ("9am-8pm", "write it such as"),
@@ -265,7 +265,7 @@ BAD = {
     "zone path": ({"from": "09:00", "to": "20:00", "timezone": "../UTC"}, "no time zone"),
     "own zone": ({"from": "09:00", "to": "20:00", "timezone": "localtime"}, "no time zone"),
     "two zones": (["09:00-10:00 UTC", "11:00-12:00 Asia/Kolkata"], "several time zones"),
-    "second window": (["mon 09:00-10:00", {"from": "09:00"}], "window 2: 'to' is missing"),
+    "second part": (["mon 09:00-10:00", {"from": "09:00"}], "part 2: 'to' is missing"),
 }
 
 
