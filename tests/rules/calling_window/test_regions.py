@@ -317,7 +317,7 @@ BAD = {
     "calendars": ({"holidays": []}, "'holidays' has \\[\\]"),
     "half hours": ({"days": "mon", "off": "2026-01-01"}, "'from' is missing"),
     "a span twice": ("09:00-10:00,,11:00-12:00", "is none; write it such as 'mon-fri"),
-    "a day between": ("mon 09:00-10:00, tue 11:00-12:00", "is none; write it such as 'mon-fri"),
+    "a day between": ("mon 09:00-10:00, tue 11:00-12:00", "is none: a semicolon stands between parts"),
 }
 
 

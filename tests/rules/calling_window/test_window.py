@@ -240,8 +240,14 @@ BAD = {
     "list of numbers": ([5], "part 1: must be a mapping"),
     "no json": ('{"from": ', "not JSON"),
     "no times": ("mon-fri", "'mon-fri' is none"),
-    "am and pm": ("9am-8pm", "write it such as"),
-    "trailing pm": ("09:00-08:00pm", "write it such as"),
+    "am and pm": ("9am-8pm", "'9am-8pm' is none: hours go from 00:00 to 24:00, without am and pm; write it"),
+    "trailing pm": ("09:00-08:00pm", "without am and pm"),
+    "typed dash": ("mon-fri 09:00\N{EN DASH}20:00", r"a plain hyphen \(-\) stands between two ends"),
+    "to": ("09:00 to 20:00", "a hyphen stands between two ends, not 'to'"),
+    "comma": (
+        "mon-fri 09:00-20:00, sat 10:00-16:00",
+        "a semicolon stands between parts, no comma; write it such as 'mon-fri 09:00-20:00; sat 10:00-16:00'",
+    ),
     "missing to": ({"from": "09:00"}, "'to' is missing"),
     "missing from": ({"to": "09:00"}, "'from' is missing"),
     "other name": (
