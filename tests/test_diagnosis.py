@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,6 +166,27 @@ def test_rules_that_cannot_be_read_are_a_failure(connect: Connect, monkeypatch: 
     monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", "")
     connect(extra={"webhook_secret": SECRET, "call_cap": "often"})
     assert_failed(found()["connection"], "extra 'call_cap' 'often' is none; write calls and a span")
+
+
+@pytest.mark.parametrize("place", ["every connection", f"{CONN_ID!r}"])
+@pytest.mark.parametrize("is_missing", [False, True], ids=["calendar", "library"])
+def test_calendar_that_calls_would_miss_is_a_failure(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, place: str, is_missing: bool
+) -> None:
+    window, said = "09:00-20:00; US off 2026-12-25; FR holidays US-ZZ", "does not have; write the days"
+    if is_missing:
+        monkeypatch.setitem(sys.modules, "holidays", None)
+        window, said = (
+            window.replace("US-ZZ", "TV"),
+            "which the library 'holidays' knows: pip install holidays",
+        )
+    if place == "every connection":
+        monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", window)
+    else:
+        connect(extra={"webhook_secret": SECRET, "calling_window": window})
+    assert_failed(found()["rules"], f"for {place}: calling_window names the holidays of ")
+    assert said in found()["rules"].found
+    assert "wherever calls are placed" in found()["rules"].remedy
 
 
 @pytest.mark.parametrize(

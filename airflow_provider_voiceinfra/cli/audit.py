@@ -11,9 +11,11 @@ from typing import Any
 from airflow_provider_voiceinfra.audit.auditing import Audit, Wanted
 from airflow_provider_voiceinfra.audit.report import Totals, csv_file, offender
 from airflow_provider_voiceinfra.audit.verdicts import Verdict
+from airflow_provider_voiceinfra.cli.known import is_connection, is_dag, no_campaign
 from airflow_provider_voiceinfra.cli.output import print_document, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
+from airflow_provider_voiceinfra.ledger import CallLedger
 
 _TABLE = ("dialled_at", "local_times", "to_number", "call_id", "of", "code", "rule")
 
@@ -24,13 +26,17 @@ def audit(args: Namespace) -> bool:
     until = args.until or datetime.now(timezone.utc)
     if until <= args.since:
         return complain("--until is not after --since, so there is nothing to judge.")
+    ledger = open_ledger()
+    unknown = _unknown(ledger, args)
+    if unknown:
+        return complain(unknown)
     wanted = Wanted(args.since, until, args.conn_id, args.dag_id, args.campaign)
     privacy, totals = privacy_of(args), Totals(args.limit)
     lines: AbstractContextManager[Callable[[Verdict], object]]
     lines = csv_file(args.csv, privacy) if args.csv else nullcontext(lambda verdict: None)
     try:
         with lines as write:
-            for verdict in Audit(open_ledger().history, wanted).verdicts():
+            for verdict in Audit(ledger.history, wanted).verdicts():
                 totals.add(verdict)
                 write(verdict)
     except OSError as error:
@@ -41,6 +47,17 @@ def audit(args: Namespace) -> bool:
     if totals.offending:
         return complain(f"{totals.offending} of {totals.dials} dials broke a rule that was in force.")
     return True
+
+
+def _unknown(ledger: CallLedger, args: Namespace) -> str:
+    """Return what is wrong with the options that choose calls; empty if nothing is."""
+    if args.conn_id is not None and not is_connection(ledger, args.conn_id):
+        return f"--conn-id: there is no connection {args.conn_id!r}, and no call went through one."
+    if args.dag_id is not None and not is_dag(ledger, args.dag_id):
+        return f"--dag-id: the ledger has no call of a DAG {args.dag_id!r}."
+    if args.campaign is not None and ledger.campaigns.get(args.campaign) is None:
+        return f"--campaign: {no_campaign(ledger, args.campaign)}"
+    return ""
 
 
 def _show(totals: Totals, offenders: list[dict[str, Any]], output: str) -> None:

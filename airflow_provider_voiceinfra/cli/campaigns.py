@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.progress import Obstacle, WaitingFor
@@ -15,6 +14,7 @@ from airflow_provider_voiceinfra.campaigns.reporting.status import (
     CampaignStatus,
     overview,
 )
+from airflow_provider_voiceinfra.cli.known import no_campaign
 from airflow_provider_voiceinfra.cli.output import cell, moment, print_document, print_rows
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
@@ -24,9 +24,6 @@ from airflow_provider_voiceinfra.ledger.campaigns.records import CampaignEntry
 
 _TABLE = ("campaign_id", "state", "dag_id", "run_id", "contacts", "done", "outcomes", "started_at")
 _LISTED = (*_TABLE, "conn_id", "task_id", "map_index", "seen_at", "cancelled_at", "finished_at")
-# An id that was mistyped is looked for among so many, and so many that may have been meant are named.
-_SEARCHED = 1000
-_NAMED = 5
 
 
 @command
@@ -48,7 +45,7 @@ def campaign(args: Namespace) -> bool:
     ledger = open_ledger()
     entry = ledger.campaigns.get(args.campaign)
     if entry is None:
-        return complain(_unknown(ledger, args.campaign))
+        return complain(no_campaign(ledger, args.campaign))
     if args.cancel or args.resume:
         return _change(ledger, entry, args)
     # A campaign says nothing of itself before its contacts are loaded; how many there are so far is known.
@@ -82,19 +79,6 @@ def _change(ledger: CallLedger, entry: CampaignEntry, args: Namespace) -> bool:
 
 def _status(entry: CampaignEntry) -> CampaignStatus:
     return CampaignStatus(entry, utc_now())
-
-
-def _unknown(ledger: CallLedger, wanted: str) -> str:
-    """Return a complaint that names the campaigns that may have been meant."""
-    known = [entry.campaign_id for entry in ledger.lists.campaigns(limit=_SEARCHED)]
-    text = f"there is no campaign {wanted!r}"
-    if not known:
-        return f"{text}; the ledger knows none at all."
-    part = wanted.strip().lower()
-    alike = [id_ for id_ in known if part and part in id_.lower()]
-    alike = alike or get_close_matches(wanted, known, n=_NAMED)
-    named = ", ".join(repr(id_) for id_ in (alike or known)[:_NAMED])
-    return f"{text}. {'Those that are alike' if alike else 'The newest'}: {named}."
 
 
 def _in_words(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from airflow_provider_voiceinfra.deployment import ledger_of
 from airflow_provider_voiceinfra.diagnosis.findings import TYPE_A_SECRET, Finding, Verdict
 from airflow_provider_voiceinfra.exceptions import (
     ConfigurationError,
+    InvalidCallError,
     LedgerError,
     LedgerKeyError,
     VoiceInfraError,
@@ -28,6 +29,7 @@ from airflow_provider_voiceinfra.teams import read_connection
 
 if TYPE_CHECKING:
     from airflow_provider_voiceinfra.ledger import CallLedger
+    from airflow_provider_voiceinfra.rules.rule_set import Rules
 
 
 def check_connection(conn_id: str) -> tuple[Finding, VoiceInfraConnection | None]:
@@ -114,7 +116,7 @@ def check_settings() -> tuple[Finding, Settings | None]:
 
 
 def check_rules(connection: VoiceInfraConnection | None) -> Finding:
-    """Read the rules that hold for every connection, and name those that are set."""
+    """Read the rules that hold for every connection, and name those that are set there and for this one."""
     from airflow_provider_voiceinfra.deployment import deployment_rules
     from airflow_provider_voiceinfra.rules.words import rules_in_words
 
@@ -129,9 +131,29 @@ def check_rules(connection: VoiceInfraConnection | None) -> Finding:
     places = {"every connection": everywhere}
     if connection is not None:
         places[f"{connection.conn_id!r}"] = connection.rules
+    for place, of in places.items():
+        if lacking := check_calendars(place, of):
+            return lacking
     names = {place: ", ".join(rule.name for rule in rules_in_words(of)) for place, of in places.items()}
     found = "; ".join(f"for {place}: {of or 'none'}" for place, of in names.items())
     return Finding("rules", Verdict.OK, found)
+
+
+def check_calendars(place: str, rules: Rules) -> Finding | None:
+    """Load the calendars of holidays that a window names; return what is wrong with them, if anything.
+
+    :param place: what the rules hold for, for people.
+    """
+    try:
+        if rules.calling_window:
+            rules.calling_window.load_calendars()
+    except InvalidCallError as fault:
+        remedy = (
+            "Where this is so, calls fail. Correct the calling window, or install what is missing wherever "
+            "calls are placed, and here."
+        )
+        return Finding("rules", Verdict.FAILED, f"for {place}: {fault.field} {fault.rule}", remedy)
+    return None
 
 
 def check_ledger(settings: Settings) -> tuple[Finding, CallLedger | None]:

@@ -51,8 +51,10 @@ def _cap(text: str) -> CallCap:
         )
     calls, length = int(found[1][:9]), int(found[2][:9])
     span = length * _UNITS[found[3].lower()] if length <= 10_000 else LONGEST_SPAN * 2
-    if not calls or not length:
-        raise _error(f"{text[:64]!r} has a 0; use do_not_call or a suppression for whom nobody may call")
+    if not length:
+        raise _error(f"{text[:64]!r} has a span of 0; write how long it is, such as '3/24h' or '7/7d'")
+    if not calls:
+        raise _error(f"{text[:64]!r} has 0 calls; use do_not_call or a suppression for whom nobody may call")
     if span > LONGEST_SPAN:
         raise _error(f"{text[:64]!r} is longer than {LONGEST_SPAN.days} days, which is the most")
     return CallCap(calls, span)

@@ -43,6 +43,15 @@ class OptOut:
         """Return whether a record says that the person must not be called again."""
         return any(_as_text(_value(payload, path)) == value for path, value in self.fields)
 
+    def names_in(self, payload: Mapping[str, Any]) -> set[str]:
+        """Return the names of those of its fields that a record has, whatever their values."""
+        return {".".join(path) for path, _ in self.fields if _has(payload, path)}
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its fields."""
+        return {".".join(path) for path, _ in self.fields}
+
 
 def whose(record: CompletionRecord, dialled: str | None) -> tuple[str, ...]:
     """Return the numbers that somebody's opt-out is about.
@@ -69,6 +78,11 @@ def _value(payload: object, path: tuple[str, ...]) -> object:
     for name in path:
         payload = payload.get(name) if isinstance(payload, Mapping) else None
     return payload
+
+
+def _has(payload: object, path: tuple[str, ...]) -> bool:
+    holder = _value(payload, path[:-1])
+    return isinstance(holder, Mapping) and path[-1] in holder
 
 
 def _as_text(value: object) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_voiceinfra.audit.report import COLUMNS
 from airflow_provider_voiceinfra.ledger import CallLedger
+from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from tests.audit.planting import HOUR, NOON, NUMBER, Field
 from tests.cli.conftest import Run
 
@@ -26,6 +27,7 @@ def field(ledger: CallLedger) -> Field:
 @pytest.fixture
 def planted(field: Field) -> Field:
     """Return a ledger with one call that is allowed, one at night, one too many, and one that is purged."""
+    field.ledger.campaigns.take("spring", conn_id="other", origin=CallOrigin("outreach", "r", "t"))
     rules = field.rules(connection={"calling_window": "09:00-20:00"}, task={"call_cap": "1/24h"})
     field.call(NOON, rules_id=rules, call_id="call_1", dag_id="d", run_id="r", task_id="t")
     night = {"campaign_id": "spring", "dag_id": "d", "run_id": "r", "task_id": "t"}
@@ -119,6 +121,35 @@ def test_filters(run: Run, planted: Field, words: tuple[str, ...], expected: lis
     assert [one["call_id"] for one in found] == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--conn-id", "othre"), "--conn-id: there is no connection 'othre', and no call went through one."),
+        (("--dag-id", "x"), "--dag-id: the ledger has no call of a DAG 'x'."),
+        (
+            ("--campaign", "sprin"),
+            "--campaign: there is no campaign 'sprin'. Those that are alike: 'spring'.",
+        ),
+    ],
+    ids=["connection", "DAG", "campaign"],
+)
+def test_what_nobody_knows_is_no_proof(
+    run: Run, planted: Field, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr("airflow_provider_voiceinfra.cli.known.find_secrets", lambda _: None)
+    ran = run(*SINCE, *words, "--output", "json")
+    assert (ran.code, ran.out, ran.err) == (1, "", f"voiceinfra: {message}\n")
+
+
+def test_what_has_not_called_yet_is_proven_to_have_broken_nothing(
+    run: Run, planted: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_voiceinfra.cli.known.find_secrets", lambda _: ())
+    for words in (("--conn-id", "new"), ("--dag-id", "outreach")):
+        ran = run(*SINCE, *words, "--output", "json")
+        assert (ran.code, ran.json["dials"]) == (0, 0)
+
+
 def test_only_so_many_are_listed_and_all_are_counted(run: Run, planted: Field) -> None:
     ran = run(*SINCE, "--limit", "1", "--output", "json")
     assert (ran.code, len(ran.json["offenders"]), ran.json["offending"]) == (1, 1, 2)
@@ -157,6 +188,20 @@ def test_a_file_has_a_line_for_every_dial_and_what_was_looked_at(
     assert found["call_4"]["not_judged"] == "outside_calling_window: purged"
     assert NUMBER not in path.read_text()
     assert OTHER not in path.read_text()
+
+
+def test_a_file_says_which_place_exempts_the_number(run: Run, field: Field, tmp_path: Path) -> None:
+    window = "\n  mon-fri 09:00-20:00;\n  sat 10:00-16:00"
+    exempt = {"calling_window": "09:00-10:00", "exempt_numbers": [NUMBER]}
+    places = {"deployment": {"calling_window": window}, "connection": exempt, "task": {"call_cap": "1/24h"}}
+    field.call(NOON, rules_id=field.rules(**places))
+    path = tmp_path / "proof.csv"
+    assert run(*SINCE, "--csv", str(path)).code == 0
+    [line] = lines(path)
+    assert line["rules"] == (
+        "deployment: calling_window = mon-fri 09:00-20:00; sat 10:00-16:00 | "
+        "connection: exempt_numbers has the number"
+    )
 
 
 def test_a_file_shows_numbers_if_asked_for(run: Run, field: Field, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_connection_that_nobody_knows_is_refused(
         "whether there is a connection 'salse' cannot be said"
         in run("suppress", NUMBER, "--conn-id", "salse").err
     )
-    monkeypatch.setattr("airflow_provider_voiceinfra.cli.rules.suppressions.find_secrets", lambda _: None)
+    monkeypatch.setattr("airflow_provider_voiceinfra.cli.known.find_secrets", lambda _: None)
     assert "there is no connection 'salse'" in run("suppress", NUMBER, "--conn-id", "salse").err
     assert ledger.suppressions.page() == []
 
@@ -143,6 +143,13 @@ def test_file_of_any_kind_is_suppressed(
     )
     [one] = ledger.suppressions.of_number(NUMBER)
     assert (one.reason, one.source) == ("list of March", "file")
+
+
+def test_country_of_numbers_is_named_as_the_option_is(run: Run, ledger: CallLedger, tmp_path: Path) -> None:
+    path = tmp_path / "numbers.txt"
+    path.write_text("415 555 0124\n")
+    assert "or set --default-region" in run("suppress", "--file", str(path)).err
+    assert "--default-region: 'UK' is" in run("suppress", "--file", str(path), "--default-region", "UK").err
 
 
 def test_one_unreadable_number_refuses_the_whole_file(run: Run, ledger: CallLedger, tmp_path: Path) -> None:
@@ -221,6 +228,23 @@ def test_records_are_looked_through_to_the_last(
         complete(ledger, f"call_{number}", to_number=NUMBER, from_number=None, extracted_data=data)
 
     assert "250 records were looked at; 1 numbers" in run("suppress", "--from-records", "--since", "1d").out
+
+
+def test_field_that_no_record_has_is_named(
+    run: Run, ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__OPT_OUT", f"extracted.optout = true; {SAYING}; summary = stop")
+    complete(ledger, "call_1", to_number=NUMBER, extracted_data={"opt_out": None})
+    complete(ledger, "call_2", to_number=NUMBER, extracted_data={})
+
+    ran = run("suppress", "--from-records", "--since", "1d")
+
+    assert ran.code == 0
+    assert ran.out.count("WARNING") == 1
+    assert "WARNING: no record of those has the field extracted.optout, which opt_out names." in ran.out
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__OPT_OUT", "")
+    ran = run("suppress", "--from-records", "--since", "1d")
+    assert "WARNING: opt_out is not set for any of those records" in ran.out
 
 
 def test_opt_out_that_cannot_be_read_is_named(

@@ -24,20 +24,21 @@ class NumberReader:
 
     :param default_region: the country of numbers without a country code, two letters such as ``US``; if not
         set, such numbers are refused.
+    :param option: where that country is set, as errors call it.
     :raises ContactsError: if there is no such country.
     """
 
-    def __init__(self, default_region: str | None = None) -> None:
+    def __init__(self, default_region: str | None = None, option: str = "default_region") -> None:
         # Imported late: its tables are of no use to a process that only parses DAG files.
         import phonenumbers
 
         self._phonenumbers = phonenumbers
         if default_region is not None and default_region not in phonenumbers.SUPPORTED_REGIONS:
             raise ContactsError(
-                f"default_region: {default_region!r} is no country; write its two ISO 3166 letters in "
+                f"{option}: {default_region!r} is no country; write its two ISO 3166 letters in "
                 "capitals, such as US, or GB for the United Kingdom"
             )
-        self._region = default_region
+        self._region, self._option = default_region, option
         # By the first digits of a number and its length.
         self._kinds: dict[tuple[str, int], tuple[int, re.Pattern[str] | None] | None] = {}
 
@@ -101,7 +102,7 @@ class NumberReader:
             if _calls_abroad(text):
                 rule = _ABROAD
             elif exc.error_type == exc.INVALID_COUNTRY_CODE and not text.startswith(("+", "tel:+", "\uff0b")):
-                rule = f"has no country code; write it {_EXAMPLE}, or set default_region"
+                rule = f"has no country code; write it {_EXAMPLE}, or set {self._option}"
             else:
                 rule = f"cannot be a phone number; write it {_EXAMPLE}"
             raise InvalidCallError(field, f"{mask_number(text)} {rule}") from exc

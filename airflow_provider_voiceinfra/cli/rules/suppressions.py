@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_voiceinfra.campaigns.contacts.do_not_call import sort_out
 from airflow_provider_voiceinfra.campaigns.contacts.phone_numbers import NumberReader
+from airflow_provider_voiceinfra.cli.known import is_connection
 from airflow_provider_voiceinfra.cli.output import cell, moment, print_rows, privacy_of
 from airflow_provider_voiceinfra.cli.rules.opted_out import opted_out
 from airflow_provider_voiceinfra.cli.running import command, complain, say
@@ -21,7 +22,6 @@ from airflow_provider_voiceinfra.ledger.rules.suppressions import (
     SuppressionSource,
 )
 from airflow_provider_voiceinfra.masking import Privacy, mask_number
-from airflow_provider_voiceinfra.web.receiver.secrets import ConnectionsUnavailableError, find_secrets
 
 _TABLE = ("id", "number", "conn_id", "reason", "source", "added_by", "created_at", "ends_at")
 _OVER = ("in_force", "removed_at")
@@ -70,7 +70,7 @@ def suppress(args: Namespace) -> bool:
     if args.from_records != (args.since is not None):
         return complain("--from-records and --since belong together, such as --from-records --since 7d.")
     ledger = open_ledger()
-    if args.conn_id is not None and not _is_known(ledger, args.conn_id):
+    if args.conn_id is not None and not is_connection(ledger, args.conn_id):
         return complain(
             f"there is no connection {args.conn_id!r}, and no call went through one; nothing was changed. "
             "Correct its id, or leave --conn-id out for all connections."
@@ -89,7 +89,7 @@ def _number(ledger: CallLedger, args: Namespace) -> bool:
 
 
 def _file(ledger: CallLedger, args: Namespace) -> bool:
-    found = sort_out(args.file, NumberReader(args.default_region), "--file")
+    found = sort_out(args.file, NumberReader(args.default_region, "--default-region"), "--file")
     if found.faulty:
         for fault in found.faults:
             complain(cell(fault))
@@ -107,13 +107,20 @@ def _file(ledger: CallLedger, args: Namespace) -> bool:
 
 
 def _from_records(ledger: CallLedger, args: Namespace) -> bool:
-    looked_at, found = opted_out(ledger, args.since, args.conn_id)
-    added = ledger.suppressions.add(found)
+    looked = opted_out(ledger, args.since, args.conn_id)
+    added = ledger.suppressions.add(looked.found)
     say(
-        f"{looked_at} records were looked at; {len(found)} numbers are of people who opted out, {added} of "
-        "them are suppressed now, the others were already."
+        f"{looked.records} records were looked at; {len(looked.found)} numbers are of people who opted out, "
+        f"{added} of them are suppressed now, the others were already."
     )
-    return _is_settled(ledger, [str(one.number) for one in found])
+    if looked.records and looked.unset:
+        say("WARNING: opt_out is not set for any of those records, so nobody could be found in them.")
+    for name in looked.unseen:
+        say(
+            f"WARNING: no record of those has the field {cell(name)}, which opt_out names. Correct it there, "
+            "unless your agents extract it from few calls, or what was said has been purged."
+        )
+    return _is_settled(ledger, [str(one.number) for one in looked.found])
 
 
 def _wanted(numbers: Sequence[str], args: Namespace, source: SuppressionSource) -> Iterator[Suppression]:
@@ -131,18 +138,6 @@ def _who() -> str | None:
 
 def _for(args: Namespace) -> str:
     return "all connections" if args.conn_id is None else f"connection {args.conn_id!r}"
-
-
-def _is_known(ledger: CallLedger, conn_id: str) -> bool:
-    if conn_id in ledger.lists.known_connections():
-        return True
-    try:
-        return find_secrets(conn_id) is not None
-    except ConnectionsUnavailableError as error:
-        raise ConnectionsUnavailableError(
-            f"whether there is a connection {conn_id!r} cannot be said just now: {error}. Nothing was "
-            "changed; try again, or leave --conn-id out for all connections."
-        ) from error
 
 
 def _is_settled(ledger: CallLedger, numbers: Sequence[str]) -> bool:

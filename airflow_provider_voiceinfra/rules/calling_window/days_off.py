@@ -12,7 +12,6 @@ from airflow_provider_voiceinfra.rules.calling_window.text import error
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _CALENDAR = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?", re.ASCII)
-_INSTALL = "pip install 'airflow-provider-voiceinfra[holidays]', or pip install holidays"
 
 
 class DaysOff(NamedTuple):
@@ -27,6 +26,13 @@ class DaysOff(NamedTuple):
 
     def __or__(self, other: DaysOff) -> DaysOff:
         return DaysOff(self.dates | other.dates, self.calendars | other.calendars)
+
+    def load(self) -> None:
+        """Load the calendars, which is otherwise done once they are needed.
+
+        :raises InvalidCallError: naming ``calling_window`` if the holidays of one are not known here.
+        """
+        self.between(0, 0)
 
     def between(self, first: int, last: int) -> frozenset[int]:
         """Return the days off among some days since 1970, both ends included, and perhaps others.
@@ -94,7 +100,7 @@ def _holidays(calendar: str, year: int) -> frozenset[int]:
         from holidays import country_holidays
     except ImportError as exc:
         raise error(
-            f"names the holidays of {calendar}, which the library 'holidays' knows: {_INSTALL}"
+            f"names the holidays of {calendar}, which the library 'holidays' knows: pip install holidays"
         ) from exc
     country, _, part = calendar.partition("-")
     try:

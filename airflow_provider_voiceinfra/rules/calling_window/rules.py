@@ -95,7 +95,7 @@ def parse_rules(spec: object) -> WindowRules:
     off: dict[str, DaysOff] = {}
     zones = set()
     for number, window in enumerate(parts, 1):
-        where = f"window {number}: " if len(parts) > 1 else ""
+        where = f"part {number}: " if len(parts) > 1 else ""
         _check_fields(window, where)
         days_off = _days_off(window, where)
         spans = list(_spans(window, where))

@@ -26,12 +26,19 @@ _OFF = re.compile(
     rf"|(?i:holidays)\s+(?P<holidays>{_REGIONS}))",
     re.ASCII,
 )
+# What people write otherwise, and what is wrong with it.
+_SLIPS = (
+    (re.compile(r"[\u2010-\u2015\u2212]"), "a plain hyphen (-) stands between two ends"),
+    (re.compile(r"\d\s*[ap]\.?m\b", re.IGNORECASE), "hours go from 00:00 to 24:00, without am and pm"),
+    (re.compile(r"\d\s+to\s+\d", re.IGNORECASE), "a hyphen stands between two ends, not 'to'"),
+    (re.compile(r"\d\s*,\s*[A-Za-z]"), "a semicolon stands between parts, no comma"),
+)
 
 
 def error(rule: str, where: str = "") -> InvalidCallError:
     """Return an error about a calling window.
 
-    :param where: which part of it is wrong, such as ``"window 2: "``.
+    :param where: which part of it is wrong, such as ``"part 2: "``.
     """
     return InvalidCallError("calling_window", f"{where}{rule}")
 
@@ -54,7 +61,7 @@ def windows(spec: object) -> Iterator[Mapping[str, Any]]:
             yield window
         else:
             raise error(
-                f"must be a mapping such as {EXAMPLE}, not {type(window).__name__}", f"window {number}: "
+                f"must be a mapping such as {EXAMPLE}, not {type(window).__name__}", f"part {number}: "
             )
 
 
@@ -89,7 +96,7 @@ def _from_text(text: str) -> list[Mapping[str, Any]]:
     parts = [part.strip() for part in text.split(";") if part.strip()]
     found: list[Mapping[str, Any]] = []
     for number, part in enumerate(parts, 1):
-        found += _part(part, f"window {number}: " if len(parts) > 1 else "")
+        found += _part(part, f"part {number}: " if len(parts) > 1 else "")
     return found
 
 
@@ -98,9 +105,7 @@ def _part(part: str, where: str) -> Iterator[Mapping[str, Any]]:
     found = (_OFF if is_off else _HOURS).match(part)
     rest = part[found.end() :] if found else ""
     if found is None or (rest and not rest[0].isspace()):
-        hours = f"'mon-fri 09:00-20:00' or {EXAMPLE}"
-        example = "'off 2026-12-25, 2027-01-01' or 'holidays US-RI'" if is_off else hours
-        raise error(f"{part[:64]!r} is none; write it such as {example}", where)
+        raise error(f"{part[:64]!r} is none{_remedy(part, is_off=is_off is not None)}", where)
     window = {name: value for name, value in found.groupdict().items() if value}
     if rest.strip():
         window["timezone"] = rest.strip()
@@ -111,3 +116,11 @@ def _part(part: str, where: str) -> Iterator[Mapping[str, Any]]:
     for span in spans.split(","):
         opens, _, closes = span.partition("-")
         yield {**window, "from": opens.strip(), "to": closes.strip()}
+
+
+def _remedy(part: str, *, is_off: bool) -> str:
+    slip = next((f": {rule}" for form, rule in _SLIPS if form.search(part)), "")
+    example = f"'mon-fri 09:00-20:00; sat 10:00-16:00' or {EXAMPLE}"
+    if is_off:
+        example = "'off 2026-12-25, 2027-01-01' or 'holidays US-RI'"
+    return f"{slip}; write it such as {example}"

@@ -25,6 +25,9 @@ from airflow_provider_voiceinfra.rules.calling_window.zones import zone_named
 
 _MAX_CACHED = 4096
 _MOST_NAMED = 5
+# Of a single call, and of a campaign's contacts.
+_PASS_ZONE = "pass timezone, or fill the column timezone"
+_PASS_REGION = "pass region, or fill the column region"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class CallingWindow(Openings):
             return spec
         return cls(parse_rules(spec), as_text(spec))
 
+    def load_calendars(self) -> None:
+        """Load the calendars of holidays that it names, which is otherwise done once they are needed.
+
+        :raises InvalidCallError: naming ``calling_window`` if one, or the library, is not known here.
+        """
+        for _, days in self.rules.off:
+            days.load()
+
     def why_never(self, place: Place) -> str | None:
         """Return why no hour of any week is in calling hours, and the remedy; ``None`` if some hour is.
 
@@ -73,18 +84,18 @@ class CallingWindow(Openings):
         if hours.lacking:
             return _lacking(hours.lacking)
         if not names:
-            return "the number has no time zone, so no calling hours are known; name one in a column timezone"
+            return f"the number has no time zone, so no calling hours are known; {_PASS_ZONE}"
         if any(next(self._open(hours, names, second), None) for second in LOOKED_AT):
             return None
         if not hours.open:
             where = f" ({_listed(place.regions)})" if place.regions else ""
             return (
                 f"the number may be in any of several regions{where}, whose parts of the calling window "
-                "share no hour; name one in a column region"
+                f"share no hour; {_PASS_REGION}"
             )
         return (
             f"the number may be in any of {len(names)} time zones, which share no hour of the calling "
-            "window; name one in a column timezone"
+            f"window; {_PASS_ZONE}"
         )
 
     def spans(self, second: int, place: Place) -> Iterator[tuple[int, int]]:
@@ -137,11 +148,11 @@ def _lacking(regions: tuple[str, ...]) -> str:
     if not any(regions):
         return (
             "the number may be in any region, and no part of the calling window is for all regions; add one "
-            "without a region, or name the region in a column region"
+            f"without a region, or {_PASS_REGION}"
         )
     return (
         f"the number may be in {_listed(regions)}, for which the calling window has no part; add one, or one "
-        "without a region, or name another region in a column region"
+        f"without a region, or {_PASS_REGION}, if the person is in another one"
     )
 
 

@@ -113,7 +113,7 @@ DAYTIME = "09:00-11:00"
         ({"to_number": TOLL_FREE}, DAYTIME + " UTC", None),
         ({"to_number": TOLL_FREE, "timezone": "America/Denver"}, DAYTIME, None),
         ({"to_number": TOLL_FREE}, DAYTIME, "time zones, which share no hour of the calling window"),
-        ({"to_number": "+870773111632"}, DAYTIME, "has no time zone, so no calling hours are known; name"),
+        ({"to_number": "+870773111632"}, DAYTIME, "has no time zone, so no calling hours are known; pass"),
     ],
 )
 def test_a_contact_that_has_no_decent_hour_is_invalid_and_told_the_remedy(
@@ -123,7 +123,7 @@ def test_a_contact_that_has_no_decent_hour_is_invalid_and_told_the_remedy(
     assert stored(ledger)[1].skipped == (says and "invalid")
     if says:
         assert says in str(found.shown[0])
-        assert str(found.shown[0]).endswith("name one in a column timezone")
+        assert str(found.shown[0]).endswith("pass timezone, or fill the column timezone")
 
 
 def test_a_contact_in_a_region_that_the_window_does_not_name_is_invalid(ledger: CallLedger) -> None:

@@ -50,6 +50,21 @@ def test_several_spans_of_a_day() -> None:
     assert window.next_opening(utc(2026, 6, 5, 18), place) == utc(2026, 6, 8, 8)  # Friday evening
 
 
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        ("PR", "+17875550100"),
+        ("VI", "+13405550100"),
+        ("GU", "+16715550100"),
+        ("AS", "+16845550100"),
+        ("MP", "+16705550100"),
+    ],
+)
+def test_territories_are_found_by_the_code_of_a_state_as_well(code: str, number: str) -> None:
+    assert parsed(f"US-{code} 00:00-24:00").is_open(NOON, place_of(number))
+    assert not parsed(f"US 08:00-20:00; US-{code} off 2026-06-03").is_open(NOON, place_of(number))
+
+
 def test_a_part_without_a_region_is_for_whom_no_part_names() -> None:
     window = parsed("FR 10:00-20:00; 09:00-17:00")
     assert window.next_opening(utc(2026, 6, 3, 0), place_of(LONDON)) == utc(2026, 6, 3, 8)
@@ -61,7 +76,8 @@ def test_a_part_without_a_region_is_for_whom_no_part_names() -> None:
     [
         (
             LONDON,
-            "the number may be in GB, for which the calling window has no part; add one, or",
+            "the number may be in GB, for which the calling window has no part; add one, or one without a "
+            "region, or pass region, or fill the column region, if the person is in another one",
         ),
         ("+17875550100", "the number may be in PR, for which"),
         (MARITIMES, "the number may be in CA-NS, CA-PE, for which"),
@@ -91,7 +107,7 @@ def test_regions_that_share_no_hour_are_named() -> None:
     window = parsed("CA-NS 09:00-12:00; CA-PE 12:00-20:00")
     assert window.why_never(place_of(MARITIMES)) == (
         "the number may be in any of several regions (CA-NS, CA-PE), whose parts of the calling window share "
-        "no hour; name one in a column region"
+        "no hour; pass region, or fill the column region"
     )
     assert window.why_never(place_of(MARITIMES, Recipient(region="CA-PE"))) is None
 
@@ -108,7 +124,8 @@ def test_somebody_in_a_country_may_be_in_each_part_of_it() -> None:
 def test_a_number_without_a_zone_is_open_in_the_zone_of_the_window_only() -> None:
     place = place_of("+15555550100")
     assert parsed("09:00-17:00").why_never(place) == (
-        "the number has no time zone, so no calling hours are known; name one in a column timezone"
+        "the number has no time zone, so no calling hours are known; pass timezone, or fill the "
+        "column timezone"
     )
     assert parsed("09:00-17:00 UTC").is_open(NOON, place)
     assert parsed("09:00-17:00").is_open(NOON, place_of("+15555550100", Recipient("Europe/London")))
@@ -127,8 +144,8 @@ def test_a_number_that_may_be_anywhere_is_called_when_every_part_allows_it() -> 
 
 def test_zones_that_share_no_hour_are_counted() -> None:
     assert parsed("09:00-12:00").why_never(place_of(TOLL_FREE)) == (
-        "the number may be in any of 42 time zones, which share no hour of the calling window; name one in a "
-        "column timezone"
+        "the number may be in any of 42 time zones, which share no hour of the calling window; pass "
+        "timezone, or fill the column timezone"
     )
     assert parsed("09:00-12:00").why_never(place_of(MIAMI)) is None
 
@@ -201,7 +218,7 @@ def test_a_missing_library_is_named_once_a_calendar_is_needed(monkeypatch: pytes
     window = parsed("09:00-17:00; holidays IS")
     monkeypatch.setitem(sys.modules, "holidays", None)
     _holidays.cache_clear()
-    with pytest.raises(InvalidCallError, match=r"holidays of IS.*airflow-provider-voiceinfra\[holidays\]"):
+    with pytest.raises(InvalidCallError, match=r"holidays of IS.*: pip install holidays$"):
         window.is_open(NOON, zoned("UTC"))
     assert parsed("09:00-17:00; off 2026-01-01").is_open(NOON, zoned("UTC"))
 
@@ -291,6 +308,7 @@ BAD = {
     "regions": ({"regions": 5, "from": "09:00", "to": "10:00"}, "'regions' has 5; write US-FL"),
     "no regions": ({"regions": [], "from": "09:00", "to": "10:00"}, "'regions' has \\[\\]"),
     "no date": ("off 2026-02-30", "'off' has '2026-02-30'; write dates such as 2026-12-25"),
+    "no month": ("US-FL off 2026-13-01", "'off' has '2026-13-01'; write dates such as 2026-12-25"),
     "half a date": ("off 12-25", "write it such as 'off 2026-12-25, 2027-01-01'"),
     "a moment": ({"off": [datetime(2026, 1, 1, tzinfo=timezone.utc)]}, "'off' has datetime"),
     "a number": ({"off": [2026]}, "'off' has 2026"),
@@ -299,7 +317,7 @@ BAD = {
     "calendars": ({"holidays": []}, "'holidays' has \\[\\]"),
     "half hours": ({"days": "mon", "off": "2026-01-01"}, "'from' is missing"),
     "a span twice": ("09:00-10:00,,11:00-12:00", "is none; write it such as 'mon-fri"),
-    "a day between": ("mon 09:00-10:00, tue 11:00-12:00", "is none; write it such as 'mon-fri"),
+    "a day between": ("mon 09:00-10:00, tue 11:00-12:00", "is none: a semicolon stands between parts"),
 }
 
 

@@ -237,11 +237,17 @@ BAD = {
     "none": (None, "NoneType"),
     "empty list": ([], "no window"),
     "empty text": ("", "no window"),
-    "list of numbers": ([5], "window 1: must be a mapping"),
+    "list of numbers": ([5], "part 1: must be a mapping"),
     "no json": ('{"from": ', "not JSON"),
     "no times": ("mon-fri", "'mon-fri' is none"),
-    "am and pm": ("9am-8pm", "write it such as"),
-    "trailing pm": ("09:00-08:00pm", "write it such as"),
+    "am and pm": ("9am-8pm", "'9am-8pm' is none: hours go from 00:00 to 24:00, without am and pm; write it"),
+    "trailing pm": ("09:00-08:00pm", "without am and pm"),
+    "typed dash": ("mon-fri 09:00\N{EN DASH}20:00", r"a plain hyphen \(-\) stands between two ends"),
+    "to": ("09:00 to 20:00", "a hyphen stands between two ends, not 'to'"),
+    "comma": (
+        "mon-fri 09:00-20:00, sat 10:00-16:00",
+        "a semicolon stands between parts, no comma; write it such as 'mon-fri 09:00-20:00; sat 10:00-16:00'",
+    ),
     "missing to": ({"from": "09:00"}, "'to' is missing"),
     "missing from": ({"to": "09:00"}, "'from' is missing"),
     "other name": (
@@ -265,7 +271,7 @@ BAD = {
     "zone path": ({"from": "09:00", "to": "20:00", "timezone": "../UTC"}, "no time zone"),
     "own zone": ({"from": "09:00", "to": "20:00", "timezone": "localtime"}, "no time zone"),
     "two zones": (["09:00-10:00 UTC", "11:00-12:00 Asia/Kolkata"], "several time zones"),
-    "second window": (["mon 09:00-10:00", {"from": "09:00"}], "window 2: 'to' is missing"),
+    "second part": (["mon 09:00-10:00", {"from": "09:00"}], "part 2: 'to' is missing"),
 }
 
 

@@ -9,6 +9,7 @@ from airflow_provider_voiceinfra.connection import DEFAULT_CONN_ID
 from airflow_provider_voiceinfra.deployment import deployment_rules
 from airflow_provider_voiceinfra.diagnosis import Finding, Verdict
 from airflow_provider_voiceinfra.diagnosis.inside import (
+    check_calendars,
     check_connection,
     check_ledger,
     check_rules,
@@ -164,6 +165,8 @@ def _seen(
             found = Finding("connection", Verdict.SKIPPED, _NO_DEFAULT)
         return [found], None
     findings = [found, check_webhook_secret(connection, settings)] if settings else [found]
+    lacking = check_calendars(f"{conn_id!r}", connection.rules)
+    findings += [lacking] if lacking else []
     return findings, rules_in_words(connection.rules)
 
 

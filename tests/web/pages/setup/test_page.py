@@ -585,6 +585,16 @@ def test_rules_that_cannot_be_read_are_named_with_the_remedy(
     assert "Rules for every connection" not in text
 
 
+def test_calendars_that_are_not_there_are_named_where_they_are_set(
+    client: TestClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__VOICEINFRA__CALLING_WINDOW", "09:00-20:00; holidays US-YY")
+    connect(extra={"webhook_secret": SECRET, "calling_window": "09:00-20:00; holidays US-ZZ"})
+    assert "for every connection: calling_window names the holidays of US-YY" in shown(client, "setup")
+    its = card(client, "voiceinfra_default")
+    assert "for 'voiceinfra_default': calling_window names the holidays of US-ZZ" in its
+
+
 def test_replayed_opt_out_suppresses(client: TestClient, connect: Connect, ledger: CallLedger) -> None:
     connect(extra={"webhook_secret": SECRET, "opt_out": "extracted_data.opt_out = true"})
     body = completion_body("call_1", to_number="+14155550123", extracted_data={"opt_out": True})
