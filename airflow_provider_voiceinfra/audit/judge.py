@@ -77,10 +77,14 @@ def judge(call: KeptCall, at: datetime, evidence: Evidence, *, is_first: bool = 
             verdict.leave_open(code, Why.UNREADABLE)
         return verdict
     _judge_consent(verdict, evidence.rules)
-    for rules in applying(evidence.rules, evidence.number_hash):
+    applied = applying(evidence.rules, evidence.number_hash)
+    for rules in applied:
         if rules.window is not None:
-            _judge_window(verdict, at, rules.place, rules.window, place)
+            # On one line, however it was written.
+            _judge_window(verdict, at, rules.place, " ".join(rules.window.split()), place)
         _judge_caps(verdict, at, rules, evidence)
+    for exempting in evidence.rules[len(applied) :][:1]:
+        verdict.rules.append(f"{exempting.place}: exempt_numbers has the number")
     return verdict
 
 
