@@ -64,7 +64,7 @@ def forget(args: Namespace) -> bool:
         )
     found = ledger.forgetting.find(number)
     places = _places(ledger, found, number)
-    _announce(number, found)
+    _announce(number, found, dry_run=args.dry_run)
     if args.dry_run:
         _say_what_is_beyond(places, found, deleted=None)
         return True
@@ -89,13 +89,14 @@ def _places(ledger: CallLedger, found: Findings, number: str) -> _Places:
         return _Places(campaigns, runs, None, str(error))
 
 
-def _announce(number: str, found: Findings) -> None:
-    say(f"Of {mask_number(number)} the ledger has {found.rows} rows:")
+def _announce(number: str, found: Findings, *, dry_run: bool) -> None:
+    say(f"Of {mask_number(number)} the ledger has {found.rows} rows{':' if found.rows else '.'}")
     for counts, texts in ((found.theirs, _THEIRS), (found.others, _OTHERS)):
         for name, text in texts.items():
             if counts[name]:
                 say(f"- {counts[name]} {text};")
-    say("The number is suppressed for all connections, by its hash, if it is not so already.")
+    to_be = "would be" if dry_run else "will be"
+    say(f"The number {to_be} suppressed for all connections, by its hash, if it is not so already.")
     if found.awaited:
         say(
             f"NOTE: {found.awaited} calls to it have no record so far. Run this again once they are over: a "

@@ -101,6 +101,7 @@ def test_everything_goes_and_the_person_is_not_called_again(
     assert "- 1 completion records lose the number" in ran.out
     assert "- 1 kept deliveries that speak" in ran.out
     assert "- 1 contacts of campaigns" in ran.out
+    assert "The number will be suppressed for all connections" in ran.out
     assert "The number is suppressed now." in ran.out
     assert "5 rows of the ledger were changed or deleted." in ran.out
     assert "a last look found nothing of it" in ran.out
@@ -153,7 +154,8 @@ def test_dry_run_only_counts(run: Run, filled: CallLedger, ledger_file: Path) ->
     before = filled.calls()
     ran = run("forget", NUMBER, "--dry-run")
     assert ran.code == 0
-    assert "has 4 rows" in ran.out
+    assert "has 4 rows:" in ran.out
+    assert "The number would be suppressed for all connections" in ran.out
     assert "s3://bucket/spring.csv" in ran.out
     assert filled.calls() == before
     assert filled.suppressions.count() == 0
@@ -185,6 +187,11 @@ def test_run_again_finds_nothing(run: Run, filled: CallLedger) -> None:
     assert ran.code == 0
     assert "has 0 rows" in ran.out
     assert "The number was suppressed already." in ran.out
+
+
+def test_nothing_of_a_number_is_said_so(run: Run, ledger: CallLedger) -> None:
+    ran = run("forget", NUMBER, "--dry-run")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "Of +1415***0123 the ledger has 0 rows.")
 
 
 def test_number_that_nobody_called_is_suppressed_all_the_same(run: Run, ledger: CallLedger) -> None:
