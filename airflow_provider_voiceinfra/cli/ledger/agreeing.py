@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 
-def agreed() -> bool:
-    """Return whether whoever is at the terminal says yes."""
+def refusal() -> str:
+    """Ask whoever is at the terminal; return why not to go on, and nothing if they say yes."""
     try:
-        return input("This cannot be undone. Proceed? (y/n) ").strip().lower() == "y"
-    except EOFError:  # no terminal: only --yes counts as an answer
-        return False
+        agrees = input("This cannot be undone. Proceed? (y/n) ").strip().lower() == "y"
+    except EOFError:
+        return "cancelled, since nobody is there to answer; --yes goes on without asking"
+    return "" if agrees else "cancelled"

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_provider_voiceinfra.cli.ledger.agreeing import agreed
+from airflow_provider_voiceinfra.cli.ledger.agreeing import refusal
 from airflow_provider_voiceinfra.cli.ledger.xcoms import (
     HeldXCom,
     Run,
@@ -68,8 +68,8 @@ def forget(args: Namespace) -> bool:
     if args.dry_run:
         _say_what_is_beyond(places, found, deleted=None)
         return True
-    if not (args.yes or agreed()):
-        return complain("cancelled; nothing was changed.")
+    if not args.yes and (why := refusal()):
+        return complain(f"{why}; nothing was changed.")
     is_settled = _suppress(ledger, number)
     deleted, are_gone = _delete_xcoms(places) if args.delete_xcoms else (None, True)
     rows = sum(ledger.forgetting.forget(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime, timedelta, timezone
 
-from airflow_provider_voiceinfra.cli.ledger.agreeing import agreed
+from airflow_provider_voiceinfra.cli.ledger.agreeing import refusal
 from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.exceptions import ConfigurationError
@@ -28,8 +28,8 @@ def purge(args: Namespace) -> bool:
         return complain("nothing can be that old.")
     texts = None if args.transcripts_older_than is None else now - args.transcripts_older_than
     say(_announcement(before, age, args.conn_id, texts))
-    if not (args.yes or agreed()):
-        return complain("cancelled; nothing was deleted.")
+    if not args.yes and (why := refusal()):
+        return complain(f"{why}; nothing was deleted.")
     ledger = open_ledger()
     if args.conn_id is not None and args.conn_id not in ledger.lists.known_connections():
         say(f"NOTE: nothing in the ledger went through connection {args.conn_id!r}.")

@@ -170,6 +170,7 @@ def test_without_a_yes_nothing_changes(
     ran = run("forget", NUMBER)
     assert ran.code == 1
     assert "nothing was changed" in ran.err
+    assert ("--yes" in ran.err) == (answer == "")
     assert filled.suppressions.count() == 0
     assert len(filled.calls(to_number=NUMBER)) == 1
 

@@ -65,6 +65,7 @@ def test_without_a_yes_nothing_goes(
 
     assert ran.code == 1
     assert "nothing was deleted" in ran.err
+    assert ("--yes" in ran.err) == (answer == "")
     assert old_ledger.completion("call_old") is not None
     assert len(list(old_ledger.campaigns.all_contacts("old"))) == 3
 
