@@ -10,6 +10,8 @@ from airflow_provider_voiceinfra.cli.running import command, complain, say
 from airflow_provider_voiceinfra.deployment import open_ledger
 from airflow_provider_voiceinfra.ledger.rules.quarantines import Quarantine
 
+_NONE = "No quarantine is in force."
+
 
 @command
 def quarantine(args: Namespace) -> bool:
@@ -21,7 +23,8 @@ def quarantine(args: Namespace) -> bool:
     ledger = open_ledger()
     if args.release:
         ended = ledger.quarantines.release()
-        say(f"{len(ended)} quarantines were released. Clear the tasks that were refused.")
+        number = "1 quarantine was" if len(ended) == 1 else f"{len(ended)} quarantines were"
+        say(f"{number} released. Clear the tasks that were refused." if ended else _NONE)
         return True
     if args.since:
         until = args.until or datetime.now(timezone.utc)
@@ -33,7 +36,7 @@ def quarantine(args: Namespace) -> bool:
     for one in active:
         say(_in_words(one))
     if not active:
-        say("No quarantine is in force.")
+        say(_NONE)
     return True
 
 

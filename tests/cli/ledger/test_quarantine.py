@@ -19,7 +19,9 @@ def test_it_is_in_force_until_it_is_released(run: Run, ledger: CallLedger) -> No
     with pytest.raises(CallNotAllowedError):
         claim(ledger)
     ran = run("quarantine", "--release")
-    assert (ran.code, ran.out) == (0, "1 quarantines were released. Clear the tasks that were refused.\n")
+    assert (ran.code, ran.out) == (0, "1 quarantine was released. Clear the tasks that were refused.\n")
+    ran = run("quarantine", "--release")
+    assert (ran.code, ran.out) == (0, "No quarantine is in force.\n")
     claim(ledger)
 
 
