@@ -2,8 +2,10 @@
 
 What was said in calls goes first, after 14 days: transcripts, summaries, recordings and extracted data. How
 the calls ended stays for 90 days, for statistics and for people who ask. Calls through the connection
-``collections`` have to be proven for longer, so there everything stays for two years; leave that task out if
-you have no such connection. Numbers that must not be called stay as long as that holds.
+``collections`` have to be proven for longer, so there how they ended stays for two years; leave that task out
+if you have no such connection, or it fails. The last task names none, and takes what no other one does: what
+went through a connection added later, and suppressions for all connections that are over. Its age is the
+longest, since it takes what the others keep, too. Numbers that must not be called stay as long as that holds.
 
 Set the ages to what you must keep, and to what you may.
 """
@@ -36,6 +38,11 @@ def ledger_retention():
     VoiceInfraPurgeOperator(
         task_id="purge_collections",
         voiceinfra_conn_id="collections",
+        older_than="104w",
+        transcripts_older_than="180d",
+    )
+    VoiceInfraPurgeOperator(
+        task_id="purge_everything",
         older_than="104w",
         transcripts_older_than="180d",
     )

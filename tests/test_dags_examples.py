@@ -19,6 +19,7 @@ from airflow_provider_voiceinfra.operators.voiceinfra import (
 )
 from airflow_provider_voiceinfra.rules.calling_window.place import Place
 from airflow_provider_voiceinfra.rules.calling_window.window import CallingWindow
+from airflow_provider_voiceinfra.tasks.ages import parse_age
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "dags_examples").glob("*.py"))
@@ -77,6 +78,12 @@ def test_examples_call_between_eight_and_eight_where_the_person_is(path: Path) -
 def test_nobody_is_called_more_than_three_times(path: Path) -> None:
     for task in calling_tasks(load(path)):
         assert task["redial"] is None or RedialPolicy.parse(task["redial"]).attempts <= 3, task
+
+
+def test_what_belongs_to_no_connection_that_is_named_goes_last() -> None:
+    given = [vars(task) for task in load(ROOT / "dags_examples" / "ledger_retention.py").tasks]
+    ages = {task["voiceinfra_conn_id"]: parse_age(task["older_than"]) for task in given}
+    assert ages[None] == max(filter(None, ages.values()))
 
 
 def test_nine_o_clock_in_the_evening_and_a_missing_window_would_be_found(tmp_path: Path) -> None:

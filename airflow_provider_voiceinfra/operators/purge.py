@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_voiceinfra.deployment import open_ledger
-from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.deployment import airflow_connection, open_ledger
+from airflow_provider_voiceinfra.exceptions import ConfigurationError, InvalidCallError
 from airflow_provider_voiceinfra.masking import quoted
 from airflow_provider_voiceinfra.tasks.ages import parse_age
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
@@ -32,6 +32,7 @@ class VoiceInfraPurgeOperator(AuthoredArgumentsMixin, BaseOperator):
     :param transcripts_older_than: a lower age, from which records lose what was said: transcript, summary,
         recording and extracted data (templated). If not set, they keep it as long as the rest.
     :param voiceinfra_conn_id: only what went through this connection (templated); if not set, through any.
+        One that neither Airflow nor the ledger knows fails the task.
     """
 
     template_fields: Sequence[str] = (*_AGES, "voiceinfra_conn_id")
@@ -64,7 +65,7 @@ class VoiceInfraPurgeOperator(AuthoredArgumentsMixin, BaseOperator):
             now = datetime.now(timezone.utc)
             ledger, conn_id = open_ledger(), self.voiceinfra_conn_id
             if conn_id is not None and conn_id not in ledger.lists.known_connections():
-                self.log.warning("Nothing in the ledger went through connection %r.", conn_id)
+                _check_connection(conn_id)
             gone = ledger.purge(
                 now - age, conn_id=conn_id, transcripts_before=None if texts is None else now - texts
             ).to_dict()
@@ -90,3 +91,16 @@ class VoiceInfraPurgeOperator(AuthoredArgumentsMixin, BaseOperator):
             rule = "must be a timedelta, or a number and m (minutes), h, d or w, such as 90d"
             raise InvalidCallError(name, f"{rule}, not {quoted(value)}")
         return found
+
+
+def _check_connection(conn_id: str) -> None:
+    """Refuse a connection that nothing went through and that is not there: its data would stay for good."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        airflow_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"voiceinfra_conn_id: Airflow has no connection {quoted(conn_id)}, and nothing in the ledger "
+            "went through one. Correct its id, or remove the task; nothing was deleted."
+        ) from error

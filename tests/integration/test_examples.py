@@ -314,10 +314,13 @@ def test_call_each_calls_each_by_a_task_of_its_own(deployment: Deployment) -> No
     assert "+1702555" not in played.log("on_duty")
 
 
-def test_ledger_retention_runs_for_each_connection_and_leaves_what_is_young(deployment: Deployment) -> None:
+def test_ledger_retention_leaves_what_is_young_and_fails_for_a_connection_that_nobody_knows(
+    deployment: Deployment,
+) -> None:
     played = play(deployment, "ledger_retention")
 
-    assert played.state == "success"
     assert played.calls == []
-    for task_id in ("purge_default", "purge_collections"):
+    for task_id in ("purge_default", "purge_everything"):
         assert set(played.xcom(task_id).values()) == {0}
+    assert played.states()["purge_collections"] == "failed"
+    assert "Airflow has no connection 'collections'" in played.log("purge_collections")

@@ -68,11 +68,15 @@ def test_connection_and_texts_are_purged_by_themselves(aged: CallLedger) -> None
     assert "transcript" not in record.record().payload
 
 
-def test_connection_that_the_ledger_does_not_know_is_warned_of(
-    aged: CallLedger, capsys: pytest.CaptureFixture[str]
+def test_connection_that_nobody_knows_fails_the_task(
+    aged: CallLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert purge(voiceinfra_conn_id="slaes") == NOTHING_GONE
-    assert "went through connection 'slaes'" in capsys.readouterr().out
+    with pytest.raises(AirflowFailException, match="Airflow has no connection 'slaes', and nothing"):
+        purge(voiceinfra_conn_id="slaes")
+    # One through which nobody has called yet, and one that is not there any more.
+    monkeypatch.setenv("AIRFLOW_CONN_NEW", '{"conn_type": "voiceinfra"}')
+    assert purge(voiceinfra_conn_id="new") == NOTHING_GONE
+    assert purge(voiceinfra_conn_id="sales") == {**NOTHING_GONE, "calls": 1, "completions": 1}
 
 
 @pytest.mark.parametrize(
