@@ -81,8 +81,8 @@ def test_nobody_is_called_more_than_three_times(path: Path) -> None:
 
 
 def test_what_belongs_to_no_connection_that_is_named_goes_last() -> None:
-    tasks = load(ROOT / "dags_examples" / "ledger_retention.py").tasks
-    ages = {task.voiceinfra_conn_id: parse_age(task.older_than) for task in tasks}
+    given = [vars(task) for task in load(ROOT / "dags_examples" / "ledger_retention.py").tasks]
+    ages = {task["voiceinfra_conn_id"]: parse_age(task["older_than"]) for task in given}
     assert ages[None] == max(filter(None, ages.values()))
 
 

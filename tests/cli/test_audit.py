@@ -192,9 +192,9 @@ def test_a_file_has_a_line_for_every_dial_and_what_was_looked_at(
 
 def test_a_file_says_which_place_exempts_the_number(run: Run, field: Field, tmp_path: Path) -> None:
     window = "\n  mon-fri 09:00-20:00;\n  sat 10:00-16:00"
-    exempt = {"calling_window": "09:00-10:00", "exempt_numbers": [NUMBER]}
-    places = {"deployment": {"calling_window": window}, "connection": exempt, "task": {"call_cap": "1/24h"}}
-    field.call(NOON, rules_id=field.rules(**places))
+    outer, exempt = {"calling_window": window}, {"calling_window": "09:00-10:00", "exempt_numbers": [NUMBER]}
+    rules = field.rules(deployment=outer, connection=exempt, task={"call_cap": "1/24h"})
+    field.call(NOON, rules_id=rules)
     path = tmp_path / "proof.csv"
     assert run(*SINCE, "--csv", str(path)).code == 0
     [line] = lines(path)
