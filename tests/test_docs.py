@@ -23,7 +23,7 @@ from airflow_provider_voiceinfra.sensors.voiceinfra import VoiceInfraCallComplet
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY")), *DOCS]
 EXAMPLES = sorted((ROOT / "dags_examples").glob("*.py"))
 DEMO = sorted((ROOT / "scripts" / "demo_dags").glob("*.py"))
 LOGICAL_DATE = re.compile(r"\{\{\s*((?:ds|ts)(?:_\w+)?|logical_date|data_interval_\w+)\b")
