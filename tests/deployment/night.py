@@ -71,7 +71,7 @@ class Night:
 
     def stall_scheduler(self, most_deferred: int) -> None:
         """Stop the scheduler for a while, right after tasks deferred; calls end meanwhile."""
-        wait_for("tasks to defer", lambda: self._deferred() >= most_deferred, 120)
+        wait_for("tasks to defer", lambda: self._deferred() >= most_deferred, 240)
         self.machines.signal("scheduler-0", signal.SIGSTOP)
         threading.Event().wait(STALL_SECONDS)  # the stall itself, not a wait for something
         self.machines.signal("scheduler-0", signal.SIGCONT)
@@ -86,7 +86,7 @@ class Night:
             self._await_calls(1 + chance.randrange(3))
             began = datetime.now(timezone.utc)
             self._kill(victim)
-            wait_for(f"{victim} to be back", self._is_back(victim, began), 180)
+            wait_for(f"{victim} to be back", self._is_back(victim, began), 400)
             self.kills.append(victim)
 
     def campaigns_of(self, worker: str) -> int:
@@ -141,7 +141,7 @@ class Night:
     def _await_calls(self, more: int) -> None:
         before = self.deployment.dialled(self.since).total()
         if before < self.people:
-            wait_for("more calls", lambda: self.deployment.dialled(self.since).total() >= before + more, 120)
+            wait_for("more calls", lambda: self.deployment.dialled(self.since).total() >= before + more, 240)
 
     def _deferred(self) -> int:
         return sum(self._task_state(run) == "deferred" for run in self.singles.values())
