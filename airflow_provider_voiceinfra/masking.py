@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-# What looks like a number and is none: a day, even one that no calendar has and that somebody has to correct,
-# a random id, and a number that is masked already.
-_DAY = r"(?<![^\W_])(?<![+.-])(?:19|20)\d\d-\d\d-\d\d(?![\d-])"
+# What looks like a number and is none: a day, a random id, and a number that is masked already.
+_DAY = r"(?<![^\W_])(?<![+.-])(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"
 _RANDOM_ID = r"(?<![\w-])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![\w-])"
 _MASKED = r"\+?(?<!\d)\d{1,5}\*{3}\d{4}(?!\d)"
 _KEPT = f"(?P<kept>{_DAY}|{_RANDOM_ID}|{_MASKED})"

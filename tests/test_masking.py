@@ -106,3 +106,8 @@ def test_number_that_a_spreadsheet_has_turned_into_powers_of_ten_is_masked(writt
     said = mask_numbers_in(f"{written} is no number")
     assert re.sub(r"\D", "", written)[:6] not in re.sub(r"\D", "", said)
     assert "***" in said
+
+
+@pytest.mark.parametrize("text", ["2012-34-56", "2012-34-56 78 90", "call 1999-00-12 now"])
+def test_what_is_shaped_like_a_day_that_no_calendar_has_may_be_a_number_and_is_masked(text: str) -> None:
+    assert "***" in mask_numbers_in(text)

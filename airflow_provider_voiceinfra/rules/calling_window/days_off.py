@@ -8,9 +8,11 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
+from airflow_provider_voiceinfra.masking import mask_numbers_in
 from airflow_provider_voiceinfra.rules.calling_window.text import error
 
 _EPOCH = date(1970, 1, 1).toordinal()
+_DATE_SHAPE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _CALENDAR = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?", re.ASCII)
 
 
@@ -86,6 +88,11 @@ def _listed(value: object) -> Sequence[object]:
 
 
 def _dates_rule(value: object) -> str:
+    found = _DATE_SHAPE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found and mask_numbers_in(found[0]) != found[0]:
+        # In words: an error masks what looks like a phone number, as these digits together do.
+        year, month, day = found.groups()
+        return f"'off' has day {day} of month {month} of {year}: no date; write dates such as 2026-12-25"
     return f"'off' has {repr(value)[:64]}; write dates such as 2026-12-25"
 
 

@@ -308,7 +308,10 @@ BAD = {
     "regions": ({"regions": 5, "from": "09:00", "to": "10:00"}, "'regions' has 5; write US-FL"),
     "no regions": ({"regions": [], "from": "09:00", "to": "10:00"}, "'regions' has \\[\\]"),
     "no date": ("off 2026-02-30", "'off' has '2026-02-30'; write dates such as 2026-12-25"),
-    "no month": ("US-FL off 2026-13-01", "'off' has '2026-13-01'; write dates such as 2026-12-25"),
+    "no month": (
+        "US-FL off 2026-13-01",
+        "'off' has day 01 of month 13 of 2026: no date; write dates such as 2026-12-25",
+    ),
     "half a date": ("off 12-25", "write it such as 'off 2026-12-25, 2027-01-01'"),
     "a moment": ({"off": [datetime(2026, 1, 1, tzinfo=timezone.utc)]}, "'off' has datetime"),
     "a number": ({"off": [2026]}, "'off' has 2026"),
