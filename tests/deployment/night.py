@@ -23,7 +23,8 @@ STALL_SECONDS = 20.0
 CALLS_PER_SECOND = 0.8
 VICTIMS = ("worker-0", "triggerer-0", "api-server-0", "redis", "postgres", "receiver-0", "worker-1")
 WORKERS = ("worker-0", "worker-1")
-LIST, SINGLE = "split_list", "one_call"
+LIST = "split_list"
+SINGLE = ("one_call", "call_then_wait")
 
 
 def numbers(count: int, first: int = 0) -> list[str]:
@@ -37,12 +38,13 @@ class Night:
     """What was started, and what was killed.
 
     :param people: how many are on the list.
+    :param singles: the DAG and the run that calls each other number.
     """
 
     deployment: Deployment
     folder: Path
     people: int
-    singles: dict[str, str] = field(default_factory=dict)
+    singles: dict[str, tuple[str, str]] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
     run: str = ""
 
@@ -64,10 +66,10 @@ class Night:
         )
 
     def call(self, count: int = 1) -> None:
-        """Start single calls, a run for each."""
+        """Start single calls, a run for each: some wait in their task, others in a sensor."""
         for _ in range(count):
-            number = next(self._others)
-            self.singles[number] = self.deployment.run(SINGLE, to_number=number)
+            number, dag_id = next(self._others), SINGLE[len(self.singles) % len(SINGLE)]
+            self.singles[number] = dag_id, self.deployment.run(dag_id, to_number=number)
 
     def stall_scheduler(self, most_deferred: int) -> None:
         """Stop the scheduler for a while, right after tasks deferred; calls end meanwhile."""
@@ -99,21 +101,20 @@ class Night:
 
     def is_over(self) -> bool:
         """Whether each run has ended."""
-        runs = {(LIST, self.run), *((SINGLE, run) for run in self.singles.values())}
-        return all(self._state(*run) in {"success", "failed"} for run in runs)
+        return all(self._state(*run) in {"success", "failed"} for run in self._runs)
 
     def states(self) -> dict[str, str]:
         """Return the state of each run by its id."""
-        found = {run: self._state(SINGLE, run) for run in self.singles.values()}
-        return {self.run: self._state(LIST, self.run), **found}
+        return {run: self._state(dag_id, run) for dag_id, run in self._runs}
 
     def tries(self) -> int:
         """Return how many tries of tasks there were beyond the first of each."""
         api = self.machines.api
-        found = api.task_instances(LIST, self.run)
-        for run in self.singles.values():
-            found += api.task_instances(SINGLE, run)
-        return sum(one["try_number"] - 1 for one in found)
+        return sum(one["try_number"] - 1 for run in self._runs for one in api.task_instances(*run))
+
+    @property
+    def _runs(self) -> list[tuple[str, str]]:
+        return [(LIST, self.run), *self.singles.values()]
 
     def _log(self, machine: str) -> bytes:
         return (self.machines.logs / f"{machine}.log").read_bytes()
@@ -144,10 +145,8 @@ class Night:
             wait_for("more calls", lambda: self.deployment.dialled(self.since).total() >= before + more, 240)
 
     def _deferred(self) -> int:
-        return sum(self._task_state(run) == "deferred" for run in self.singles.values())
-
-    def _task_state(self, run: str) -> str:
-        return str(self.machines.api.task_instance(SINGLE, run, "call")["state"])
+        found = [one for run in self.singles.values() for one in self.machines.api.task_instances(*run)]
+        return sum(one["state"] == "deferred" for one in found)
 
     def _state(self, dag_id: str, run: str) -> str:
         try:
