@@ -131,26 +131,32 @@ class PostgresServer:
         self._serve()
 
     def _serve(self) -> None:
+        self._process = self._serve_at(self._data, self.port)
+
+    def _serve_at(self, data: str, port: int) -> subprocess.Popen[bytes]:
+        """Start a server with the files in a folder, and return it once it answers."""
         log = self._directory / "server.log"
-        server = [str(self._binaries / "postgres"), "-D", self._data, "-p", str(self.port)]
+        server = [str(self._binaries / "postgres"), "-D", data, "-p", str(port)]
         sockets = f"unix_socket_directories={self._directory}"
         for setting in (*self.settings, "listen_addresses=127.0.0.1", sockets):
             server += ["-c", setting]
         # SIGINT, which `end` doesn't send, would be its quick way down; SIGTERM waits for its clients, and
         # is followed by SIGKILL, at which its children leave too.
-        self._process = spawn([*self._prefix, *server], env=self._env, log=log, cwd=self._directory)
-        wait_for("PostgreSQL to answer", self._answers, 60, lambda: self._check_alive(log))
+        process = spawn([*self._prefix, *server], env=self._env, log=log, cwd=self._directory)
 
-    def _check_alive(self, log: Path) -> None:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended with {self._process.returncode}:\n{tail(log)}")
+        def check_alive() -> None:
+            if process.poll() is not None:
+                raise RuntimeError(f"PostgreSQL ended with {process.returncode}:\n{tail(log)}")
 
-    def _answers(self) -> bool:
+        wait_for("PostgreSQL to answer", lambda: self._answers(port), 60, check_alive)
+        return process
+
+    def _answers(self, port: int) -> bool:
         try:
-            self._connect().close()
+            self._connect(port).close()
         except psycopg2.OperationalError:
             return False
         return True
 
-    def _connect(self) -> psycopg2.extensions.connection:
-        return psycopg2.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres")
+    def _connect(self, port: int | None = None) -> psycopg2.extensions.connection:
+        return psycopg2.connect(host="127.0.0.1", port=port or self.port, user="postgres", dbname="postgres")

@@ -106,7 +106,7 @@ def lists(draw: Draw) -> dict[str, Any]:
     made = campaign(draw, contacts, lists=[contacts, kept], do_not_call=[[], forbidden],
                     max_active_calls=draw.random.randint(2, 4), **redials(draw))  # fmt: skip
     task = Task("camp", campaign=made, list_of_try={2: 1})
-    stopped = draw.one("before_claim_many", "before_claim_many", "after_settle", "before_settle")
+    stopped = draw.one("before_claim_many", "before_claim_many", "before_send", "after_settle")
     first = Point(stopped, draw.random.randint(2, 5), draw.between(1.0, 3.9), draw.one("camp.2:loaded", None))
     second = Point("before_take", seconds=6.0, until=f"camp.1:stopped:{stopped}")
     steps = [

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -94,11 +95,18 @@ def _modules() -> list[ModuleType]:
     return [module for name, module in list(sys.modules.items()) if name.startswith(PACKAGE)]
 
 
-def shift(seconds: float) -> None:
-    """Set the wall clock of the package in this process forward, or back; what is monotonic stays true."""
-    if not seconds:
+def shift(seconds: float, jumps: Sequence[tuple[float, float]] = ()) -> None:
+    """Set the wall clock of the package in this process forward, or back; what is monotonic stays true.
+
+    :param jumps: at which moments it is set once more, on the monotonic clock, and by how much.
+    """
+    if not seconds and not jumps:
         return
-    true_time, by = time.time, timedelta(seconds=seconds)
+    true_time = time.time
+
+    def off() -> float:
+        now = time.monotonic()
+        return seconds + sum(by for at, by in jumps if at <= now)
 
     class _Kind(type):
         def __instancecheck__(cls, value: object) -> bool:
@@ -107,12 +115,12 @@ def shift(seconds: float) -> None:
     class Shifted(datetime, metaclass=_Kind):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return datetime.now(tz) + by
+            return datetime.now(tz) + timedelta(seconds=off())
 
     for module in _modules():
         if getattr(module, "datetime", None) is datetime:
             module.datetime = Shifted  # type: ignore[attr-defined]
-    time.time = lambda: true_time() + seconds
+    time.time = lambda: true_time() + off()
 
 
 def shift_all(seconds: float) -> None:

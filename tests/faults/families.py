@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.faults import campaign_families, single_families
+from tests.faults import campaign_families, guard_families, single_families
 from tests.faults.plan import Draw, Plan
 
 Family = Callable[[Draw], dict[str, Any]]
@@ -27,6 +27,9 @@ FAMILIES: dict[Family, float] = {
     campaign_families.results: 2.0,
     campaign_families.lists: 1.5,
     campaign_families.rivals: 1.0,
+    single_families.forked: 1.0,
+    guard_families.opt_outs: 1.5,
+    guard_families.caps: 1.0,
 }
 
 
@@ -43,7 +46,19 @@ def plan_of(seed: int, family: str | None = None) -> Plan:
     values = chosen(draw)
     values.setdefault("script", draw.script())
     plan = Plan(seed=seed, family=name_of(chosen), accounts=draw.accounts, **values)
-    return replace(plan, receiver_clock=draw.clock() if draw.chance(0.1) else plan.receiver_clock)
+    return replace(
+        plan,
+        receiver_clock=draw.clock() if draw.chance(0.1) else plan.receiver_clock,
+        jumps=_jumps(draw) if draw.chance(0.15) else [],
+        receivers=2 if draw.chance(0.25) else 1,
+        pooled=draw.chance(0.25),
+    )
+
+
+def _jumps(draw: Draw) -> list[tuple[float, float]]:
+    """Return when the clock of the hosts jumps: forward or back, and mostly there again."""
+    at, by = draw.between(0.3, 3.0), draw.clock()
+    return [(at, by), (at + draw.between(0.3, 3.0), -by)] if draw.chance(0.7) else [(at, by)]
 
 
 def name_of(family: Family) -> str:

@@ -22,6 +22,7 @@ def job_of(plan: Plan, task: Task, try_number: int, folder: Path) -> dict[str, A
         "keys": [dataclasses.asdict(key) for key in task.keys],
         "keyless": task.keyless,
         "by_hook": task.by_hook,
+        "forked": task.forked,
         "campaign": None,
     }
     return job | (_campaign(task, try_number, folder) if task.campaign else {})

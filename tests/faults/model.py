@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from airflow_provider_voiceinfra.dialling import sending
 from airflow_provider_voiceinfra.ledger.records import CallEntry, CallState, hash_key
-from tests.faults.plan import REDIAL, Campaign, Key
+from tests.faults import guard_families, rules
+from tests.faults.plan import REDIAL, SCALE, Campaign, Key
 from tests.faults.stage import Stage
 from tests.faults.vendor import Rung
+
+# How long a request may be on its way, on a busy machine.
+ON_THE_WAY = 0.7
 
 
 def violations(stage: Stage) -> list[str]:
@@ -25,8 +30,11 @@ def violations(stage: Stage) -> list[str]:
     for campaign in stage.plan.campaigns:
         found += _attempts(stage, campaign)
         found += _forbidden(stage, campaign)
+    found += rules.after_opt_out(stage)
+    found += rules.over_the_cap(stage, guard_families.CAP) if "call_cap" in stage.plan.rules else ()
     return [
         *dict.fromkeys(found),
+        *_unseen(stage),
         *_in_ledger(stage, ledger),
         *_pushed(stage, ledger),
         *_deliveries(stage, ledger),
@@ -100,6 +108,20 @@ def _last_look(stage: Stage, event: str, mark: str, rung: Rung, default: float) 
     return float(told[-1]["looked_at"] or told[-1]["at"]) if told else default
 
 
+def _unseen(stage: Stage) -> Iterator[str]:
+    """A request begins soon after its process has seen that the claim is its own, or not at all."""
+    sent = [event for event in stage.events("sending") if event["looked_at"] is not None]
+    for request in stage.vendor.requests:
+        before = [one for one in sent if one["mark"] == request["mark"] and one["at"] <= request["arrived"]]
+        if not before:
+            continue
+        looked, worker = before[-1]["looked_at"], stage.worker(before[-1]["worker"])
+        late = request["arrived"] - looked
+        # A process that is stopped from outside between its last look at the clock and its request sends it.
+        if late > sending.BEGIN_WITHIN / SCALE + ON_THE_WAY and not any(at > looked for at in worker.stops):
+            yield f"sent unseen: {request['mark']} was requested {late:.2f} s after the last look"
+
+
 def _is_alone(stage: Stage, key: Key) -> bool:
     """Return whether no other call in this run could be taken for this one."""
     others = [one for one in stage.plan.keys if one.mark != key.mark and one.to == key.to]
@@ -142,12 +164,17 @@ def _forbidden(stage: Stage, campaign: Campaign) -> Iterator[str]:
             for row in campaign.lists[number]
             if row["to_number"] not in campaign.do_not_call[number]
         }
-        for event in stage.events("sending"):
-            rung = [one for one in stage.vendor.of_mark(event["mark"]) if one.at >= event["at"]]
-            if event["mark"] not in wanted and event["at"] > loaded[0] and event["mark"][0] == "c" and rung:
+        for request in stage.vendor.requests:
+            late = request["arrived"] - loaded[0]
+            if (
+                request["mark"] not in wanted
+                and late > 0
+                and request["mark"][0] == "c"
+                and request["call_id"]
+            ):
                 yield (
-                    f"called against the list: {event['mark']} was sent "
-                    f"{event['at'] - loaded[0]:.2f} s after the list that leaves it out was stored"
+                    f"called against the list: {request['mark']} was requested "
+                    f"{late:.2f} s after the list that leaves it out was stored"
                 )
 
 

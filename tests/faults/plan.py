@@ -79,6 +79,7 @@ class Task:
 
     :param keyless: whether the calls have no idempotency keys; a retry is then another call.
     :param by_hook: whether the hook places them, and not what the operator uses.
+    :param forked: whether the process forks once it has used the ledger, and both place the calls.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Task:
     wait: float = 0.0
     keyless: bool = False
     by_hook: bool = False
+    forked: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,9 @@ class Plan:
 
     :param rules: the deployment's, by the names of their settings.
     :param all_clocks: by how much the clocks of all processes and of the database differ from the host's.
+    :param jumps: when the clock of all workers and receivers jumps, and by how much; not the database's.
+    :param receivers: how many there are, each of which takes some of the deliveries.
+    :param pooled: whether a pooler stands before the ledger's server, if it has one.
     """
 
     seed: int
@@ -163,6 +168,9 @@ class Plan:
     receiver_clock: float = 0.0
     rules: dict[str, str] = field(default_factory=dict)
     all_clocks: float = 0.0
+    jumps: list[tuple[float, float]] = field(default_factory=list)
+    receivers: int = 1
+    pooled: bool = False
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)

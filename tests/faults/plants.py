@@ -54,7 +54,7 @@ def _answer_after_xcom(diary: Any) -> None:
 
 
 def _ack_before_commit(diary: Any) -> None:
-    """Answer a webhook before its record is committed."""
+    """Answer webhooks before the transaction that they share is committed."""
     take_in = CallLedger.take_in
 
     def later(self: CallLedger, arrivals: Sequence[Arrival]) -> list[Stored]:
@@ -62,6 +62,36 @@ def _ack_before_commit(diary: Any) -> None:
         return [Stored(Recorded.NEW) for _ in arrivals]
 
     CallLedger.take_in = later  # type: ignore[method-assign]
+
+
+def _lease_not_renewed(diary: Any) -> None:
+    """Send a claim's request without a look whether it is still its owner's, and show no life meanwhile."""
+    CallLedger.renew = lambda self, entry: None  # type: ignore[method-assign]
+
+
+def _guard_before_wait(diary: Any) -> None:
+    """Ask whether a call is allowed, and whether the claim is its owner's, before a wait, not after it."""
+    from airflow_provider_voiceinfra.dialling.sending import Request
+    from airflow_provider_voiceinfra.exceptions import CallNotPlacedError
+
+    send, renew = Request.send, CallLedger.renew
+
+    def early(self: Any) -> Any:
+        try:
+            return send(self)
+        except CallNotPlacedError:  # it waits now, and is sent again
+            renew(self.ledger, self.entry)
+            raise
+
+    CallLedger.renew = lambda self, entry: None  # type: ignore[method-assign]
+    Request.send = early  # type: ignore[method-assign]
+
+
+def _taken_over_at_once(diary: Any) -> None:
+    """Take a campaign over without waiting for what the former process has claimed."""
+    from airflow_provider_voiceinfra.campaigns.campaign import CampaignExecution
+
+    CampaignExecution._await_former = lambda self, campaign: None  # type: ignore[method-assign]
 
 
 def _redial_ignores_answer(diary: Any) -> None:
@@ -122,6 +152,9 @@ PLANTS: dict[str, tuple[Callable[[Any], None], tuple[str, ...]]] = {
     "claim_after_post": (_claim_after_post, (WORKER,)),
     "answer_after_xcom": (_answer_after_xcom, (WORKER,)),
     "ack_before_commit": (_ack_before_commit, (RECEIVER,)),
+    "lease_not_renewed": (_lease_not_renewed, (WORKER,)),
+    "guard_before_wait": (_guard_before_wait, (WORKER,)),
+    "taken_over_at_once": (_taken_over_at_once, (WORKER,)),
     # These take a fix back.
     "redial_ignores_answer": (_redial_ignores_answer, (WORKER,)),
     "redial_rival_forgotten": (_redial_rival_forgotten, (WORKER,)),

@@ -20,6 +20,8 @@ RUN_SECONDS = 120.0
 ROUND_SECONDS = 120.0
 QUIET_SECONDS = 60.0
 MOST_ROUNDS = 5
+# Errors after which a retry comes to nothing else.
+SETTLED = ("CallOutcomeUnknownError", "CallNotAllowedError")
 
 
 @dataclass
@@ -71,13 +73,13 @@ def run_seed(
 
 
 def _run(plan: Plan, stage: Stage) -> list[str]:
-    stage.start_receiver()
-    stage.wait_for_receiver()
+    stage.start_receivers()
+    stage.wait_for_receivers()
     found = []
     if not stage.run(plan.steps, RUN_SECONDS):
         return [f"hangs: after {RUN_SECONDS:g} s {_alive(stage)} still run"]
     stage.calm()
-    stage.wait_for_receiver()
+    stage.wait_for_receivers()
     for task in plan.tasks:
         if not _finish(stage, task):
             found.append(f"does not end: {task.name}, {_last_error(stage, task)}")
@@ -120,7 +122,7 @@ def _is_done(stage: Stage, task: Task) -> bool:
         event["mark"]
         for worker in tries
         for event in worker.diary.events
-        if event["event"] == "pushed" or event.get("error") == "CallOutcomeUnknownError"
+        if event["event"] == "pushed" or event.get("error") in SETTLED
     }
     return {key.mark for key in task.keys} <= settled
 

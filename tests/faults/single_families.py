@@ -10,6 +10,9 @@ POINTS = ("before_claim", "after_claim", "before_send", "after_answer", "before_
           "after_push", "before_refuse", "before_redial", "after_redial")  # fmt: skip
 # Where a try dies that gets that far; the last two leave most behind.
 CRASHES = ("after_claim", "before_send", "before_store", "after_store", *2 * ("after_answer", "after_push"))
+# What happens to the ledger, the API and the receiver.
+ENVIRONMENT = (*2 * ("lock", "end_backends"), "restart", "crash", "read_only", "disk_full", "fail_over",
+               "storm", "kill", "stop")  # fmt: skip
 # What leaves a call unknown: with somebody called, and without.
 RANG = ("lost", "500", "html", "html_200", "late_answer", "hang")
 NOT_RANG = ("lost_before", "500_before", "html_before", "cut_before", "hang_before")
@@ -19,9 +22,7 @@ def environment(draw: Draw, most: int = 3) -> list[Step]:
     """Return what happens to everything but the workers."""
     steps = []
     for _ in range(draw.random.randint(0, most)):
-        do = draw.one(
-            "lock", "lock", "restart", "crash", "end_backends", "end_backends", "storm", "kill", "stop"
-        )
+        do = draw.one(*ENVIRONMENT)
         who = "receiver" if do in ("kill", "stop") else ""
         steps.append(Step(do, draw.between(0.5, 4.0), who=who, seconds=draw.between(0.3, 3.0)))
     return steps
@@ -193,3 +194,14 @@ def clocks(draw: Draw) -> dict[str, Any]:
             Step("start", draw.between(0.0, 0.3), f"{task.name}.1:ended", task.name, try_number=2),
         ]
     return {"tasks": tasks, "steps": steps + environment(draw, 1), "script": script}
+
+
+def forked(draw: Draw) -> dict[str, Any]:
+    """Processes that fork once they have used the ledger, as tasks do in a worker that is used again."""
+    tasks, steps = [], []
+    for index in range(2):
+        keys = [draw.key(on_unknown=draw.one(FAIL, REDIAL), unknown_timeout=1.0) for _ in range(3)]
+        task = Task(f"call{index}", keys, forked=True)
+        tasks.append(task)
+        steps += tries(draw, task, begin=draw.between(0.0, 0.5))
+    return {"tasks": tasks, "steps": steps + environment(draw, 2)}

@@ -1,14 +1,13 @@
-"""Runs a plan: starts the vendor, the receiver and the workers, and has happen to them what was drawn.
+"""Runs a plan: starts the vendor, the receivers and the workers, and has happen to them what was drawn.
 
-Steps do one of: ``start`` a task's try, ``kill`` or ``stop`` a process, ``lock`` the ledger, ``restart`` or
-``crash`` the database, ``end_backends``, ``storm`` (the vendor says 429), ``purge``.
+Steps do one of: ``start`` a task's try, ``kill`` or ``stop`` a process, ``storm`` (the vendor says 429),
+``purge``, or what ``ledger_faults`` does to the ledger.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import signal
-import threading
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -19,7 +18,7 @@ import requests
 from harness.processes import free_port
 
 from airflow_provider_voiceinfra.ledger import CallLedger
-from tests.faults import databases
+from tests.faults import databases, ledger_faults
 from tests.faults.board import Board, Diary
 from tests.faults.jobs import environment_of, job_of
 from tests.faults.plan import Plan, Point, Step, Task
@@ -43,6 +42,8 @@ class Worker:
     stopped_until: float | None = None
     go_on_label: str | None = None
     is_over: bool = False
+    stops: list[float] = dataclasses.field(default_factory=list)
+    """When it was stopped from outside, at no point of its own."""
 
 
 class Stage:
@@ -63,14 +64,16 @@ class Stage:
         self.board = Board()
         self.workers: list[Worker] = []
         self.purged_at: list[float] = []
-        self._port = free_port()
-        self._threads: list[threading.Thread] = []
         self._calm = False
-        self._receiver: Worker | None = None
+        names = [RECEIVER, f"{RECEIVER}-2"][: plan.receivers]
+        self._ports = {name: free_port() for name in names}
+        self._receivers: dict[str, Worker] = {}
         self.ledger = CallLedger(url)
         self.ledger.upgrade()
-        receiver = f"http://127.0.0.1:{self._port}"
-        self.vendor = Vendor(plan, receiver, self.board.tell, folder / "vendor.jsonl")
+        self._breaker = ledger_faults.breaker(url, server, lambda: self._calm)
+        self._used_url = server.pooled(url) if server is not None and plan.pooled else url
+        addresses = [f"http://127.0.0.1:{port}" for port in self._ports.values()]
+        self.vendor = Vendor(plan, addresses, self.board.tell, folder / "vendor.jsonl")
 
     @property
     def results(self) -> Path:
@@ -81,6 +84,9 @@ class Stage:
         found = [one for worker in self.workers for one in worker.diary.events]
         found.sort(key=lambda one: one["at"])
         return [one for one in found if event in (None, one["event"])]
+
+    def worker(self, name: str) -> Worker:
+        return next(worker for worker in self.workers if worker.name == name)
 
     def tries(self, task: Task) -> list[Worker]:
         return [worker for worker in self.workers if worker.task.name == task.name]
@@ -103,40 +109,47 @@ class Stage:
             time.sleep(TICK)
         return False
 
-    def start_receiver(self) -> None:
-        process = self._zygote.start(
-            RECEIVER, self.folder / "receiver.log", self._environment,
-            port=self._port, clock=self.plan.receiver_clock, all_clocks=self.plan.all_clocks,
-            plant=self.plant,
-        )  # fmt: skip
-        diary = Diary(RECEIVER, self.folder / "none")
-        self._receiver = Worker(RECEIVER, Task(RECEIVER), 1, process, diary)
+    def start_receivers(self) -> None:
+        for name in self._ports:
+            self._start_receiver(name)
 
-    def wait_for_receiver(self) -> None:
-        def answers() -> bool:
+    def _start_receiver(self, name: str) -> None:
+        process = self._zygote.start(
+            RECEIVER, self.folder / f"{name}.log", self._environment,
+            port=self._ports[name], plant=self.plant, ledger=self.url,
+            **self._clocks_of(self.plan.receiver_clock),
+        )  # fmt: skip
+        diary = Diary(name, self.folder / "none")
+        self._receivers[name] = Worker(name, Task(name), 1, process, diary)
+
+    def wait_for_receivers(self) -> None:
+        def answer() -> bool:
             self._look()
             with suppress(requests.RequestException):
-                return requests.get(f"http://127.0.0.1:{self._port}/health", timeout=2).ok
+                ports = self._ports.values()
+                return all(requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok for port in ports)
             return False
 
-        until(answers)
+        until(answer)
+
+    def _clocks_of(self, clock: float) -> dict[str, Any]:
+        jumps = [(self.board.began + at, by) for at, by in self.plan.jumps]
+        return {"clock": clock, "jumps": jumps, "all_clocks": self.plan.all_clocks}
 
     def calm(self) -> None:
         """Have no more faults happen."""
         self._calm = True
         self.vendor.calm = True
-        for thread in self._threads:
-            thread.join()
+        self._breaker.join()
 
     def start(self, task: Task, try_number: int, points: list[Point] = [], clock: float = 0.0) -> Worker:  # noqa: B006
         """Start a try of a task."""
         name = f"{task.name}.{try_number}"
         diary = Diary(name, self.folder / f"{name}.diary")
         job = job_of(self.plan, task, try_number, self.folder) | {
-            "ledger": self.url,
+            **self._clocks_of(clock),
+            "ledger": self._used_url,
             "vendor": self.vendor.url,
-            "clock": clock,
-            "all_clocks": self.plan.all_clocks,
             "plant": self.plant,
             "diary": str(diary.path),
             "points": [dataclasses.asdict(point) for point in points],
@@ -153,18 +166,17 @@ class Stage:
         for worker in self._everybody:
             worker.process.kill()
             worker.process.wait()
-        for thread in self._threads:
-            thread.join()
+        self._breaker.join()
         self.vendor.stop()
         self.ledger._database.engine.dispose()
 
     @property
     def _environment(self) -> dict[str, str]:
-        return environment_of(self.plan, self.url, self.vendor.url)
+        return environment_of(self.plan, self._used_url, self.vendor.url)
 
     @property
     def _everybody(self) -> list[Worker]:
-        return self.workers + ([self._receiver] if self._receiver else [])
+        return [*self.workers, *self._receivers.values()]
 
     def _may_come(self, step: Step) -> bool:
         # What waits for something that cannot happen any more is left out.
@@ -190,8 +202,9 @@ class Stage:
             if ended:
                 worker.is_over = True
                 self.board.tell(f"{worker.name}:ended")
-        if self._receiver is not None and self._receiver.process.poll() is not None:
-            self.start_receiver()  # as whatever supervises it would
+        for name, receiver in list(self._receivers.items()):
+            if receiver.process.poll() is not None:
+                self._start_receiver(name)  # as whatever supervises it would
 
     def _continue(self, worker: Worker) -> None:
         if worker.stopped_until is None:
@@ -204,7 +217,10 @@ class Stage:
             worker.process.send_signal(signal.SIGCONT)
 
     def _do(self, step: Step) -> None:
-        getattr(self, f"_do_{step.do}")(step)
+        if step.do in ledger_faults.FAULTS:
+            self._breaker.begin(step.do, step.seconds)
+        else:
+            getattr(self, f"_do_{step.do}")(step)
         self.board.tell(f"did:{step.do}")
 
     def _do_start(self, step: Step) -> None:
@@ -218,6 +234,7 @@ class Stage:
     def _do_stop(self, step: Step) -> None:
         for worker in self._everybody:
             if worker.name == step.who and worker.process.poll() is None and worker.stopped_until is None:
+                worker.stops.append(time.monotonic())
                 worker.process.send_signal(signal.SIGSTOP)
                 worker.stopped_until = time.monotonic() + step.seconds
                 self.board.tell(f"{worker.name}:stopped")
@@ -225,38 +242,7 @@ class Stage:
     def _do_storm(self, step: Step) -> None:
         self.vendor.storm_until = time.monotonic() + step.seconds
 
-    def _do_lock(self, step: Step) -> None:
-        if self.server is None:
-            path = Path(self.url.removeprefix("sqlite:///"))
-            self._in_thread(databases.lock_sqlite, path, step.seconds, lambda: self._calm)
-        else:
-            self._in_thread(self.server.lock, self._database, step.seconds, lambda: self._calm)
-
-    def _do_restart(self, step: Step, *, crash: bool = False) -> None:
-        if self.server is None:  # a file has no server; it is locked instead
-            return self._do_lock(dataclasses.replace(step, seconds=1.0))
-        server = self.server
-        self._in_thread(lambda: server.restart(crash=crash))
-
-    def _do_crash(self, step: Step) -> None:
-        self._do_restart(step, crash=True)
-
-    def _do_end_backends(self, step: Step) -> None:
-        if self.server is None:
-            return self._do_lock(dataclasses.replace(step, seconds=0.5))
-        with suppress(Exception):  # it may be restarting
-            self.server.end_backends(self._database)
-
     def _do_purge(self, step: Step) -> None:
         self.purged_at.append(time.monotonic())
         with suppress(Exception):  # the ledger may be locked, or away
             self.ledger.purge(datetime.now(timezone.utc) - timedelta(seconds=step.seconds))
-
-    def _in_thread(self, work: Any, *args: Any) -> None:
-        thread = threading.Thread(target=work, args=args)
-        thread.start()
-        self._threads.append(thread)
-
-    @property
-    def _database(self) -> str:
-        return self.url.rpartition("/")[2]

@@ -9,8 +9,9 @@ from tests.faults.families import FAMILIES, name_of, plan_of
 from tests.faults.seeds import run_seed
 from tests.faults.zygote import Zygote
 
-# One of each kind of trouble: a paused redial, rivals, accounts, a takeover, a result file, a new list.
-SEEDS = (14, 3, 19, 22, 35, 25)
+# A paused redial, rivals, accounts, a takeover, a result file, a new list, an opt-out, a bit of all, a fork;
+# among them jumping clocks, a pooler, two receivers, and a ledger that is read-only, full, or fails over.
+SEEDS = (14, 18, 3, 6, 27, 22, 9, 33, 77)
 
 
 @pytest.mark.integration

@@ -56,7 +56,7 @@ class Vendor:
     :param log: file that each request and accepted call is appended to.
     """
 
-    def __init__(self, plan: Plan, receiver: str, tell: Callable[[str], None], log: Path) -> None:
+    def __init__(self, plan: Plan, receivers: list[str], tell: Callable[[str], None], log: Path) -> None:
         self.seed = plan.seed
         self.script = plan.script
         self.accounts = {account.api_key: account for account in plan.accounts}
@@ -69,7 +69,7 @@ class Vendor:
         self._seen: Counter[str] = Counter()
         self._of_number: Counter[str] = Counter()
         self._log = log.open("a")
-        self.deliveries = Deliveries(receiver, plan.accounts, tell)
+        self.deliveries = Deliveries(receivers, plan.accounts, tell)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.vendor = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"

@@ -57,11 +57,11 @@ class _Delivery:
 class Deliveries:
     """Sends webhooks from a few threads."""
 
-    def __init__(self, receiver: str, accounts: list[Account], tell: Callable[[str], None]) -> None:
+    def __init__(self, receivers: list[str], accounts: list[Account], tell: Callable[[str], None]) -> None:
         self.acks: list[Ack] = []
         self.wrongly_taken: list[str] = []
         """Calls of which a delivery with a bad signature was answered 200."""
-        self._receiver = receiver
+        self._receivers = receivers
         self._accounts = {account.conn_id: account for account in accounts}
         self._tell = tell
         self._queue: list[tuple[float, int, _Delivery]] = []
@@ -155,7 +155,9 @@ class Deliveries:
         rung, status = delivery.rung, 0
         headers = {"Content-Type": "application/json", "X-VoiceInfra-Event": "call.completed",
                    "X-VoiceInfra-Signature": delivery.signature}  # fmt: skip
-        url = f"{self._receiver}/webhooks/{delivery.account.conn_id}"
+        # As a proxy would pick one.
+        receiver = random.Random(f"{rung.call_id}/{delivery.tries}/to").choice(self._receivers)
+        url = f"{receiver}/webhooks/{delivery.account.conn_id}"
         if delivery.genuine and rung.told_at is None:
             rung.told_at = time.monotonic()
         with suppress(requests.RequestException):

@@ -6,9 +6,13 @@ What a task pushes to XCom, this writes into its diary once the package has retu
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
+import os
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,10 +33,12 @@ from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.ledger.records import CallOrigin
 from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 from airflow_provider_voiceinfra.waiting.watcher import CompletionWatcher
-from tests.faults import clocks
+from tests.faults import clocks, ledger_faults
 from tests.faults.plan import AGENT, FROM_NUMBER, LEASE, PATIENCE, TIMEOUT
 from tests.faults.plants import WORKER, plant
 from tests.faults.points import Diary, install
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main(request: dict[str, Any]) -> None:
@@ -42,13 +48,17 @@ def main(request: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format=form, force=True)
     diary = Diary(job["diary"], job["points"])
     clocks.shift_all(job["all_clocks"])
-    clocks.shift(job["clock"])
+    clocks.shift(job["clock"], job["jumps"])
+    ledger_faults.obey(job["ledger"])
     if job["by_hook"] or not job["keyless"]:
         _silence_metrics()
     install(diary)
     plant(job["plant"], WORKER, diary)
     diary.note("started")
-    if job["campaign"]:
+    if job["forked"]:
+        with _forked(job, diary):
+            _place(job, diary)
+    elif job["campaign"]:
         _run_campaign(job, diary)
     elif job["keyless"] or job["by_hook"]:
         _place_by_hook(job, diary)
@@ -60,6 +70,34 @@ def _silence_metrics() -> None:
     # They would load Airflow's, which takes longer than everything else in a worker.
     metrics.count = lambda *args, **kwargs: None  # type: ignore[assignment]
     metrics.time = lambda *args, **kwargs: None  # type: ignore[assignment]
+
+
+@contextmanager
+def _forked(job: dict[str, Any], diary: Diary) -> Iterator[None]:
+    """Fork while a thread is using the ledger; both processes then do the same."""
+    ledger = CallLedger(job["ledger"])
+    is_used, is_over = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with suppress(VoiceInfraError), ledger._database.reading():
+            is_used.set()
+            is_over.wait()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    while thread.is_alive() and not is_used.wait(0.05):
+        pass
+    child = os.fork()
+    is_over.set()
+    if child == 0:
+        # It dies with its parent, as what runs a task does; and whatever happens at a point is the parent's.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        diary.forget_points()
+    yield
+    if child:
+        _, status = os.waitpid(child, 0)
+        if status:
+            raise RuntimeError(f"the forked process ended with {os.waitstatus_to_exitcode(status)}")
 
 
 def _connection(job: dict[str, Any]) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_voiceinfra.ledger.records import CallState
-from tests.faults import model
+from tests.faults import model, rules
 from tests.faults.night.drawing import CAP, ZONES, Night
 from tests.faults.plan import REDIAL
 from tests.faults.stage import Stage
@@ -20,20 +20,11 @@ ON_THE_WAY = 0.5
 
 def violations(stage: Stage, night: Night) -> Iterator[str]:
     """Yield what the vendor's log shows that must not be; nothing that the ledger says is taken for true."""
-    yield from _too_often(stage, night)
+    yield from rules.over_the_cap(stage, CAP, night.exempt)
     yield from _outside(stage, night)
-    yield from _after_opt_out(stage)
+    yield from rules.after_opt_out(stage)
     yield from _dialled_again(stage)
     yield from model.failures(stage)
-
-
-def _too_often(stage: Stage, night: Night) -> Iterator[str]:
-    marks: dict[str, list[str]] = defaultdict(list)
-    for rung in stage.vendor.rung.values():
-        marks[rung.request["to_number"]].append(rung.mark)
-    for number, called in marks.items():
-        if len(called) > CAP and number not in night.exempt:
-            yield f"over the cap: a number rang {len(called)} times, for {', '.join(called)}"
 
 
 def _outside(stage: Stage, night: Night) -> Iterator[str]:
@@ -66,27 +57,6 @@ def _may_ring(night: Night, zone: str, at: float) -> bool:
     return is_open(night, zone, at) or is_open(night, zone, at - ON_THE_WAY)
 
 
-def opted_out(stage: Stage) -> dict[str, float]:
-    """Return since when the vendor knows that an opt-out has been taken, by number."""
-    found: dict[str, float] = {}
-    for ack in sorted(stage.vendor.deliveries.acks, key=lambda one: one.at):
-        rung = stage.vendor.rung[ack.call_id]
-        if rung.opts_out:
-            found.setdefault(rung.request["to_number"], ack.at)
-    return found
-
-
-def _after_opt_out(stage: Stage) -> Iterator[str]:
-    since = opted_out(stage)
-    for request in stage.vendor.requests:
-        at = since.get(request["to"])
-        if at is not None and request["arrived"] > at:
-            yield (
-                f"after the opt-out: a request for {request['mark']} came {request['arrived'] - at:.3f} s "
-                f"after the 200, and was answered {request['answer']}"
-            )
-
-
 def _dialled_again(stage: Stage) -> Iterator[str]:
     rang = Counter(rung.mark for rung in stage.vendor.rung.values())
     most = {
@@ -107,7 +77,7 @@ def figures(stage: Stage, night: Night) -> dict[str, Any]:
     rows = stage.ledger.calls(limit=1_000_000)
     refused = Counter(one.error_code for one in rows if one.state is CallState.REFUSED)
     failed = Counter(one["code"] for one in stage.events("failed") if one["error"] == "CallNotAllowedError")
-    since = opted_out(stage)
+    since = rules.opted_out(stage)
     suppressed = {one.to_number for one in rows if one.error_code == "suppressed"}
     answers = Counter(one["answer"] for one in stage.vendor.requests)
     rang = Counter(rung.request["to_number"] for rung in stage.vendor.rung.values())

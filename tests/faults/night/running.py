@@ -80,15 +80,15 @@ def run_night(
 
 
 def _run(stage: Stage, night: Night, size: Size, outcome: Outcome) -> None:
-    stage.start_receiver()
-    stage.wait_for_receiver()
+    stage.start_receivers()
+    stage.wait_for_receivers()
     stage.board.began += LEAD
     if not stage.run(night.plan.steps, 3 * size.seconds + 60):
         alive = [worker.name for worker in stage.workers if worker.process.poll() is None]
         outcome.violations.append(f"hangs: {', '.join(alive)} still run")
         return
     stage.calm()
-    stage.wait_for_receiver()
+    stage.wait_for_receivers()
     quieten(stage)
     audit, lines = audit_of(stage)
     outcome.violations += judge.violations(stage, night)
