@@ -125,6 +125,7 @@ def test_a_campaign_sleeps_without_a_worker_while_its_window_is_closed(
     assert deployment.accepted(sleeper.to_number) == []
 
 
+@pytest.mark.every_airflow
 def test_from_a_file_to_a_result_file(deployment: Deployment, tmp_path: Path) -> None:
     deployment.sandbox.configure(fault_numbers=False, call_seconds=1)
     since = deployment.sandbox.audit()["last_seq"]
@@ -162,6 +163,7 @@ def test_from_a_file_to_a_result_file(deployment: Deployment, tmp_path: Path) ->
     assert (told["contacts"], told["duplicates"], told["attempts"]) == (33, 1, len(calls))
 
 
+@pytest.mark.every_airflow
 def test_cancelling_stops_dialling_at_once_and_leaves_the_summary(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -189,6 +191,7 @@ def test_cancelling_stops_dialling_at_once_and_leaves_the_summary(
     assert Counter(line["outcome"] for line in read_results(path))["cancelled"] == told["cancelled"]
 
 
+@pytest.mark.every_airflow
 def test_killed_again_and_again_nobody_is_called_twice_and_nobody_is_lost(
     deployment: Deployment, tmp_path: Path
 ) -> None:

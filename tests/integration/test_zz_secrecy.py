@@ -20,7 +20,7 @@ from tests.integration.conftest import (
     assert_nothing_secret_was_logged,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.every_airflow]
 
 
 @pytest.fixture(scope="module")
