@@ -191,7 +191,6 @@ def test_cancelling_stops_dialling_at_once_and_leaves_the_summary(
     assert Counter(line["outcome"] for line in read_results(path))["cancelled"] == told["cancelled"]
 
 
-@pytest.mark.every_airflow
 def test_killed_again_and_again_nobody_is_called_twice_and_nobody_is_lost(
     deployment: Deployment, tmp_path: Path
 ) -> None:

@@ -34,9 +34,12 @@ def _payload(call_id: str, to_number: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.every_airflow
 @pytest.mark.parametrize(
-    "early", [True, False], ids=["webhook before the sensors", "webhook after they wait"]
+    "early",
+    [
+        pytest.param(True, id="webhook before the sensors"),
+        pytest.param(False, id="webhook after they wait", marks=pytest.mark.every_airflow),
+    ],
 )
 def test_every_mode_returns_the_same_record(deployment: Deployment, early: bool) -> None:
     api, dag_id = deployment.airflow.api, "it_sensors"
@@ -90,6 +93,7 @@ def test_time_out_fails_or_skips_and_says_that_the_call_goes_on(deployment: Depl
     assert "airflow voiceinfra doctor" in log
 
 
+@pytest.mark.every_airflow
 def test_waiting_task_marked_failed_by_a_user_says_that_the_call_goes_on(deployment: Deployment) -> None:
     api, dag_id = deployment.airflow.api, "it_waiting"
     deployment.sandbox.configure(webhook_hold=True)
