@@ -163,7 +163,6 @@ def test_from_a_file_to_a_result_file(deployment: Deployment, tmp_path: Path) ->
     assert (told["contacts"], told["duplicates"], told["attempts"]) == (33, 1, len(calls))
 
 
-@pytest.mark.every_airflow
 def test_cancelling_stops_dialling_at_once_and_leaves_the_summary(
     deployment: Deployment, tmp_path: Path
 ) -> None:
