@@ -11,7 +11,7 @@ VENV_PYTHON = $(VENV)/bin/python
 STAMP = $(VENV)/.installed
 SETUP = scripts/setup_venv.sh scripts/find_python.sh pyproject.toml
 
-# The combinations of `make test-matrix`, as Python-Airflow; Pythons that this machine lacks are left out.
+# The combinations of `make test-matrix` and `make test-server`, as Python-Airflow; Pythons that this machine lacks are left out.
 # Python 3.13 is what `make test` prefers, so it is tested there.
 MATRIX ?= 3.10-3.2 3.11-3.3 3.12-3.3 3.14-3.3
 # Twice as many processes as processors, since most tests wait for something: a webhook, a time-out, a server.
@@ -40,7 +40,7 @@ BENCH_SETUP = $(VENV_PYTHON) -m pip install -q -c constraints/airflow-3.3.txt -e
 	$(VENV_PYTHON) -m pip install -q --no-deps 'botocore>=1.36' jmespath
 
 .PHONY: help demo demo-stop test unit test-kills deployment instructions faults faults-long night flood fuzz check format \
-	test-matrix test-lowest dist test-dist test-sdist audit bench bench-long constraints clean
+	test-matrix test-server test-lowest dist test-dist test-sdist audit bench bench-long constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -110,7 +110,11 @@ format: $(STAMP) ## fix what ruff can fix by itself
 	$(VENV)/bin/ruff format .
 
 test-matrix: ## run the quick tests on every supported Python found, with the oldest and the newest Airflow
-	@scripts/test_matrix.sh $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
+	@scripts/test_matrix.sh "not integration" $(MATRIX) -- $(PARALLEL) $(PYTEST_ARGS)
+
+# In one process, so that one Airflow is started for all of them.
+test-server: ## run the tests with a real Airflow that each version has to pass, on MATRIX=3.10-3.2 or all of test-matrix
+	@VOICEINFRA_TEST_ONE_AIRFLOW=1 scripts/test_matrix.sh every_airflow $(MATRIX) -- --durations=5 $(PYTEST_ARGS)
 
 test-lowest: $(STAMP) ## run the quick tests with the oldest packages that pyproject.toml allows, on Python 3.10
 	@scripts/test_lowest.sh $(VENV) $(PARALLEL) $(PYTEST_ARGS)

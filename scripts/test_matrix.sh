@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Runs the quick tests once for each combination of Python and Airflow.
+# Runs some of the tests once for each combination of Python and Airflow.
 #
-# usage: scripts/test_matrix.sh PYTHON-AIRFLOW ... [-- PYTEST_ARGUMENT ...]
+# usage: scripts/test_matrix.sh MARKERS PYTHON-AIRFLOW ... [-- PYTEST_ARGUMENT ...]
 #
-# For example 3.10-3.2: Python 3.10 with constraints/airflow-3.2.txt, in .venv-3.10-3.2. A Python that
-# this machine lacks is left out; having none of them is an error.
+# MARKERS say which tests, as pytest's -m takes them. 3.10-3.2, for example, is Python 3.10 with
+# constraints/airflow-3.2.txt, in .venv-3.10-3.2. A Python that this machine lacks is left out; having none of
+# them is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset PYTHON
 
+markers=$1
+shift
 combinations=()
 while [ $# -gt 0 ] && [ "$1" != "--" ]; do
     combinations+=("$1")
@@ -29,7 +32,7 @@ for combination in "${combinations[@]}"; do
     echo "== $("$venv/bin/python" --version), Airflow $("$venv/bin/python" -c \
         'from importlib.metadata import version; print(version("apache-airflow"))')"
     # An older Airflow brings older packages, which warn of each other: only the newest makes errors of warnings.
-    "$venv/bin/python" -m pytest -m "not integration" -W default "$@"
+    "$venv/bin/python" -m pytest -m "$markers" -W default "$@"
     tested+=("$combination ($((SECONDS - started)) s)")
 done
 

@@ -46,7 +46,20 @@ def test_each_target_that_they_make_is_there() -> None:
     made = {word for run in steps("run") for word in re.findall(r"\bmake ([a-z-]+)", run)}
 
     assert made - TARGETS == set()
-    assert {"test-matrix", "test-lowest", "dist", "test-dist", "test-sdist", "audit", "faults-long"} <= made
+    expected = {"test-matrix", "test-server", "test-lowest", "dist", "test-dist", "test-sdist", "audit"}
+    assert {*expected, "faults-long"} <= made
+
+
+def test_oldest_and_newest_airflow_are_both_tested_with_a_real_server() -> None:
+    ran = (ROOT / ".ci" / "run").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    [oldest] = re.findall(r"^oldest=(\S+)$", ran, re.MULTILINE)
+    pinned = sorted(path.stem for path in (ROOT / "constraints").glob("airflow-*.txt"))
+
+    assert f"airflow-{oldest.partition('-')[2]}" == pinned[0]
+    assert 'make test-server MATRIX="$oldest"' in ran
+    assert f"constraints/{pinned[-1]}.txt test," in makefile
+    assert ran.splitlines()[-1] == "make test"
 
 
 def test_combinations_are_those_of_the_makefile() -> None:

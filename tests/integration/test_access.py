@@ -15,7 +15,7 @@ from tests.support.completions import keep_delivery
 from tests.web.pages.access import NOBODY, ROLES, TABLE, Access
 from tests.web.pages.conftest import OWN, Calls
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.every_airflow]
 
 CAMPAIGN = "campaign-of-the-access-tests"
 NUMBER, SUPPRESSED = "+14155550177", "+14155550176"

@@ -125,6 +125,7 @@ def test_a_campaign_sleeps_without_a_worker_while_its_window_is_closed(
     assert deployment.accepted(sleeper.to_number) == []
 
 
+@pytest.mark.every_airflow
 def test_from_a_file_to_a_result_file(deployment: Deployment, tmp_path: Path) -> None:
     deployment.sandbox.configure(fault_numbers=False, call_seconds=1)
     since = deployment.sandbox.audit()["last_seq"]

@@ -8,12 +8,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk import DAG
+from harness.processes import wait_for
 
 from airflow_provider_voiceinfra.campaigns.plan import RedialPolicy
 from airflow_provider_voiceinfra.rules.calling_window.place import Place
@@ -123,6 +125,14 @@ def test_every_example_has_a_test_that_is_named_after_it(name: str) -> None:
     assert any(test.startswith(f"test_{name}_") for test in globals()), f"write a test for {name}.py"
 
 
+@pytest.mark.every_airflow
+def test_airflow_loads_every_example(deployment: Deployment) -> None:
+    api = deployment.airflow.api
+    for dag_id in (f"voiceinfra_{name}" for name in NAMES):
+        wait_for(dag_id, partial(api.dag_is_known, dag_id), 60)
+    assert api.import_errors() == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults_are_what_production_wants(name: str) -> None:
     dag = load(name)
@@ -137,6 +147,7 @@ def test_defaults_are_what_production_wants(name: str) -> None:
         assert key not in dag.params or Path(dag.params[key].removeprefix("file://")).is_file()
 
 
+@pytest.mark.every_airflow
 def test_outbound_call_reports_what_was_said(deployment: Deployment) -> None:
     played = play(deployment, "outbound_call", to_number="+17025550100", calling_window=ANY_HOUR)
 

@@ -86,6 +86,7 @@ def test_killed_before_the_request_reached_the_api_redials_if_told_so(deployment
     assert api.xcom("it_redialling", run, "call", "call_id") == call_id
 
 
+@pytest.mark.every_airflow
 @pytest.mark.parametrize("dag_id", ["it_bare", "it_deferred"])
 def test_killed_between_request_and_answer_finds_its_call_by_the_webhook(
     deployment: Deployment, dag_id: str
@@ -122,6 +123,7 @@ def test_killed_between_answer_and_ledger_finds_its_call_by_the_webhook(deployme
     assert api.xcom("it_bare", run, "call", "call_id") == call_id
 
 
+@pytest.mark.every_airflow
 def test_killed_between_ledger_and_xcom_takes_up_its_call(deployment: Deployment) -> None:
     api, to_number = deployment.airflow.api, "+14155550135"
     deployment.gate.arm(Hold.ANSWER)

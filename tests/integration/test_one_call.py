@@ -10,6 +10,7 @@ from tests.integration.conftest import Deployment
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.every_airflow
 def test_call_is_placed_and_its_record_reaches_xcom(deployment: Deployment) -> None:
     api = deployment.airflow.api
     run = deployment.run("it_call_then_wait", to_number="+14155550120")
@@ -26,6 +27,7 @@ def test_call_is_placed_and_its_record_reaches_xcom(deployment: Deployment) -> N
     assert api.xcom("it_call_then_wait", run, "wait", "recording_url") == record["recording_url"]
 
 
+@pytest.mark.every_airflow
 @pytest.mark.parametrize("dag_id", ["it_waiting", "it_holding"])
 def test_operator_waits_for_the_record_itself(deployment: Deployment, dag_id: str) -> None:
     to_number = {"it_waiting": "+14155550121", "it_holding": "+14155550122"}[dag_id]
@@ -39,6 +41,7 @@ def test_operator_waits_for_the_record_itself(deployment: Deployment, dag_id: st
     assert api.xcom(dag_id, run, "call")["call_id"] == call_id
 
 
+@pytest.mark.every_airflow
 def test_failed_call_fails_the_task_at_once_but_leaves_its_record(deployment: Deployment) -> None:
     api = deployment.airflow.api
     run = deployment.run("it_waiting", to_number="+14155550128")
@@ -52,6 +55,7 @@ def test_failed_call_fails_the_task_at_once_but_leaves_its_record(deployment: De
     assert len(deployment.accepted("+14155550128")) == 1
 
 
+@pytest.mark.every_airflow
 def test_mapped_tasks_place_one_call_each(deployment: Deployment) -> None:
     numbers = ("+14155550110", "+14155550111")
     # Campaigns of other tests call numbers of the same range.
@@ -64,6 +68,7 @@ def test_mapped_tasks_place_one_call_each(deployment: Deployment) -> None:
         assert len(deployment.accepted(number)) == len(before[number]) + 1
 
 
+@pytest.mark.every_airflow
 def test_cleared_task_takes_up_its_call_instead_of_dialling_again(deployment: Deployment) -> None:
     api = deployment.airflow.api
     run = deployment.run("it_bare", to_number="+14155550123")

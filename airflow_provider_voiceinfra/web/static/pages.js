@@ -90,13 +90,14 @@
     }
   }
 
-  // --- Links out of the frame, which the frame itself may not follow -------------------------------------------
+  // --- Links that the frame itself may not follow: out of it, and to a file, which Airflow allows from 3.3 on ---
 
   function leave(link, event) {
     if (!outer || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const twin = outer.createElement("a");
     twin.href = link.href;
+    if (link.hasAttribute("download")) twin.download = link.download;
     if (link.dataset.out === "new") {
       twin.target = "_blank";
       twin.rel = "noopener noreferrer";

@@ -23,6 +23,7 @@ When a test fails, its pages are saved as pictures in its ``tmp_path``, which th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.integration.browser.visits import Logins, Watch
 from tests.integration.conftest import Deployment, running
+from tests.support.airflow_versions import OWN_COMPLAINTS
 
 OpenPage = Callable[..., Page]
 WATCH = pytest.StashKey[tuple[Watch, Path]]()
@@ -42,13 +44,18 @@ FAILED = pytest.StashKey[bool]()
 PATH = "/af"
 # The machine may be busy with other tests; what is there sooner is seen sooner.
 PATIENCE = 30_000  # milliseconds
+# Set where every test of a run shares one Airflow, which then is at the root of its address.
+ONE_AIRFLOW = os.environ.get("VOICEINFRA_TEST_ONE_AIRFLOW") == "1"
 
 
 @pytest.fixture(scope="session")
 def deployment(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """Start everything once for all tests in this directory, with an Airflow that is served under a path."""
+    if ONE_AIRFLOW:
+        yield request.getfixturevalue("deployment_at_the_root")
+        return
     with running(postgres_server, tmp_path_factory.mktemp("below"), PATH) as deployment:
         yield deployment
 
@@ -85,6 +92,8 @@ def kept_pages() -> dict[str, Page]:
 def watch(request: pytest.FixtureRequest, tmp_path: Path, kept_pages: dict[str, Page]) -> Iterator[Watch]:
     """Watch the pages of a test, and fail it for what they complained of."""
     watch = Watch()
+    for complaint in OWN_COMPLAINTS:
+        watch.allow(complaint)
     request.node.stash[WATCH] = watch, tmp_path
     yield watch
     unexpected = watch.unexpected()

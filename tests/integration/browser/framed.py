@@ -8,10 +8,18 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Frame, Locator, Page, expect
 
+from tests.support.airflow_versions import FOLLOWS_FRAMES
+
 CALLS = ("Browse", "VoiceInfra Calls")
 CAMPAIGNS = ("Browse", "VoiceInfra Campaigns")
 SUPPRESSIONS = ("Browse", "VoiceInfra Suppressions")
 SETUP = ("Admin", "VoiceInfra Setup")
+# Before 3.3, Airflow takes the frame that is there for the next page of ours: first it shows the one before.
+SHOWS_ITS_START = """(title) => {
+    const frame = document.querySelector(`iframe[title="${title}"]`);
+    const shown = frame?.contentDocument;
+    return shown?.readyState === "complete" && shown.location.pathname === new URL(frame.src).pathname;
+}"""
 
 
 def open_from_menu(page: Page, menu: str, entry: str) -> Frame:
@@ -26,18 +34,26 @@ def open_from_menu(page: Page, menu: str, entry: str) -> Frame:
         open_from_menu(page, *(CAMPAIGNS if entry != CAMPAIGNS[1] else CALLS))
     page.get_by_role("button", name=menu, exact=True).click()
     page.get_by_role("menuitem", name=entry, exact=True).click()
+    page.wait_for_function(SHOWS_ITS_START, arg=entry)
     frame = frame_of(page, entry)
     settle(page, frame)
     return frame
 
 
 def settle(page: Page, frame: Frame) -> None:
-    """Wait until Airflow has written a frame's address into its own.
+    """Wait until Airflow has written a frame's address into its own, if this Airflow does.
 
     A page that changes its address just before that, as by a filter, is loaded anew by Airflow as it was.
     """
+    if not FOLLOWS_FRAMES:
+        return
     address = urlsplit(frame.url)
     page.wait_for_url(lambda url: urlsplit(url).path.endswith(address.path))
+
+
+def go_back_in_frame(page: Page) -> None:
+    """Go back as by the browser's button; Playwright itself waits for Airflow's address, which may stay."""
+    page.evaluate("history.back()")
 
 
 def frame_of(page: Page, title: str) -> Frame:

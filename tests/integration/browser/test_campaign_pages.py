@@ -14,6 +14,7 @@ from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import CAMPAIGNS, figure, frame_of, open_from_menu, same_document
 from tests.integration.browser.nights import DAG_ID, NEVER, begin, calm
 from tests.integration.conftest import Deployment
+from tests.support.airflow_versions import FOLLOWS_FRAMES
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +51,7 @@ def is_focused(frame: Frame, element_id: str) -> bool:
     return bool(frame.evaluate("(id) => document.activeElement.id === id", element_id))
 
 
+@pytest.mark.every_airflow
 def test_campaign_is_watched_from_the_menu_to_its_end_without_reloading(
     open_page: OpenPage, deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_keyboard_alone_cancels_a_campaign_and_takes_it_back(
     assert len(night.placed()) == 2
 
 
+@pytest.mark.every_airflow
 def test_links_to_the_run_and_the_task_lead_out_of_the_frame_and_back_leads_in(
     open_page: OpenPage, deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -188,4 +191,7 @@ def test_links_to_the_run_and_the_task_lead_out_of_the_frame_and_back_leads_in(
         expect(page.get_by_role("heading", name=DAG_ID).or_(page.get_by_text(DAG_ID).first)).to_be_visible()
         page.go_back()
         frame = frame_of(page, CAMPAIGNS[1])
+        if not FOLLOWS_FRAMES:
+            expect(frame.get_by_role("heading", level=1)).to_have_text("Campaigns")
+            open_campaign(frame, night.campaign_id)
         expect(frame.get_by_role("heading", level=1)).to_have_text(night.campaign_id)

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import CALLS, CAMPAIGNS, SETUP, SUPPRESSIONS, frame_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.every_airflow]
 
 
 def test_menu_has_its_icons_and_leads_to_each_page(open_page: OpenPage) -> None:

@@ -9,7 +9,7 @@ from tests.integration.browser.conftest import OpenPage
 from tests.integration.browser.framed import figure, frame_of, rows
 from tests.integration.conftest import Deployment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.every_airflow]
 
 DAG = "it_mapped"
 NUMBERS = ("+14155550110", "+14155550111")  # which each of its runs calls

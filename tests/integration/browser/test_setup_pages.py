@@ -84,6 +84,7 @@ def test_connection_is_added_by_hand_and_its_copied_address_takes_the_vendors_we
     expect(frame.get_by_text("They said hello.")).to_be_visible()
 
 
+@pytest.mark.every_airflow
 def test_checks_and_the_test_delivery_give_their_verdicts_without_reloading(open_page: OpenPage) -> None:
     frame = open_from_menu(open_page("op"), *SETUP)
     shown = card(frame, "voiceinfra_default")

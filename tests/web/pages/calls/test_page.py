@@ -71,7 +71,8 @@ def test_links_into_airflow_are_marked_as_such_and_all_others_stay_at_one_depth(
     calls.place(NUMBER, campaign_id="night")
     for one in elements_of(client.get("calls?dag_id=outreach").text, "a"):
         address = one["href"] or ""
-        assert ("data-out" in one) == address.startswith("../../dags/")
+        # A file is no page, but Airflow 3.2 lets no frame load one.
+        assert ("data-out" in one) == (address.startswith("../../dags/") or "download" in one)
         assert "data-out" in one or address == "#content" or "/" not in urlsplit(address).path
 
 
