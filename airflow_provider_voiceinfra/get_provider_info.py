@@ -186,6 +186,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [_CONNECTION_FORM],
         **{kind: [_modules(kind)] for kind in ("hooks", "operators", "sensors", "triggers")},
+        "task-decorators": [
+            {"name": f"voiceinfra_{kind}", "class-name": f"{_PACKAGE}.decorators.voiceinfra.{kind}_task"}
+            for kind in ("call", "campaign")
+        ],
         "extra-links": [f"{_PACKAGE}.links.voiceinfra.VoiceInfraRecordingLink"],
         "cli": [f"{_PACKAGE}.cli.definition.get_commands"],
         "config": {

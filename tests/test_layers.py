@@ -33,7 +33,7 @@ LAYERS = {
         settings connection metrics api ledger dialling.retrying dialling.rate campaigns.contacts
     """,
     2: "deployment teams webhooks waiting dialling campaigns campaigns.contacts.loading",
-    3: "hooks triggers sensors operators links tasks",
+    3: "hooks triggers sensors operators decorators links tasks",
     4: "web plugin cli diagnosis audit",
 }
 LAYER_OF = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}

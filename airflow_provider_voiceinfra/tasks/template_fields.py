@@ -99,9 +99,14 @@ class MaskedNumbersMixin:
             is_rows = isinstance(value, Collection) and not isinstance(value, (str, Hidden))
             if is_rows or _is_written_out(value):
                 setattr(self, name, Hidden(value))
-        for name in self.template_fields:
-            for number in set(_numbers_in(getattr(self, name, None), name)):
-                mask_secret(number)
+        mask_numbers_of({name: getattr(self, name, None) for name in self.template_fields})
+
+
+def mask_numbers_of(values: Mapping[str, Any]) -> None:
+    """Have Airflow mask each phone number in some values, by their names."""
+    for name, value in values.items():
+        for number in set(_numbers_in(value, name)):
+            mask_secret(number)
 
 
 def _numbers_in(value: Any, name: object = None) -> Iterator[str]:

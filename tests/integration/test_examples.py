@@ -316,6 +316,17 @@ def test_call_and_branch_goes_one_way(deployment: Deployment, to_number: str, br
     assert {task for task in ("ring_back", "thank", "send_letter") if states[task] == "success"} == {branch}
 
 
+def test_taskflow_calls_the_others_if_the_first_is_not_reached(deployment: Deployment) -> None:
+    played = play(deployment, "taskflow", calling_window=ANY_HOUR)
+
+    assert played.state == "success"
+    assert played.called == {f"+170255501{line}": 1 for line in ("07", "01", "02")}
+    assert {call["variables"]["item"] for call in played.calls} == {"paper"}
+    assert played.xcom("call_the_first")["call_outcome"] != "answered"
+    summary = played.xcom("call_the_others")
+    assert (summary["contacts"], summary["answered"]) == (2, 2)
+
+
 def test_call_each_calls_each_by_a_task_of_its_own(deployment: Deployment) -> None:
     played = play(deployment, "call_each", calling_window=ANY_HOUR)
 

@@ -1,0 +1,1 @@
+"""The decorators ``@task.voiceinfra_call`` and ``@task.voiceinfra_campaign``; never dial by themselves."""
