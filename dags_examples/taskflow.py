@@ -1,7 +1,7 @@
 """Calls whom a function names: first one person, then, if that one was not reached, all the others.
 
-Shows ``@task.voiceinfra_call`` and ``@task.voiceinfra_campaign``: a function returns a number, the fields of a
-call, or the contacts of a campaign, and the task does the rest, as the operators do.
+Shows ``@task.voiceinfra_call`` and ``@task.voiceinfra_campaign``: a function returns a number, the fields of
+a call, or the contacts of a campaign, and the task does the rest, as the operators do.
 
 Needs the connection ``voiceinfra_default`` with an agent and a caller ID.
 """

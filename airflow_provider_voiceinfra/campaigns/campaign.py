@@ -11,7 +11,6 @@ from typing import Any
 
 from airflow_provider_voiceinfra import metrics
 from airflow_provider_voiceinfra.api.client import VoiceInfraClient
-from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
 from airflow_provider_voiceinfra.campaigns.contacts.text_files import shown, without_login
 from airflow_provider_voiceinfra.campaigns.engine.openings import MOST_MISSED, SHORT_OPENING
 from airflow_provider_voiceinfra.campaigns.engine.runner import ALIVE, CampaignRunner, End, Pause
@@ -152,13 +151,7 @@ class CampaignExecution:
 
     def _load(self) -> None:
         setup = self._setup
-        loader = ContactLoader(
-            setup.contacts,
-            setup.reader(self._connection),
-            self._guard.hours,
-            self._clocks.now,
-            require_consent=self._guard.rules.require_consent,
-        )
+        loader = setup.contact_loader(self._connection, self._guard, self._clocks.now)
         if setup.refuse_invalid:
             loader.refuse_invalid()
         loader.load(self._ledger, self._owner, loaded_by=setup.loader)

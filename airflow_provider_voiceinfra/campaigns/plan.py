@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from airflow_provider_voiceinfra.rules.rule_set import Rules
 from airflow_provider_voiceinfra.tasks.arguments import nearest
 
 if TYPE_CHECKING:
+    from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
     from airflow_provider_voiceinfra.campaigns.contacts.reader import ContactReader
     from airflow_provider_voiceinfra.connection import VoiceInfraConnection
+    from airflow_provider_voiceinfra.dialling.guard import Guard
     from airflow_provider_voiceinfra.ledger.records import CallOrigin
 
 MAX_ATTEMPTS = 20
@@ -158,6 +160,19 @@ class CampaignSetup:
     @property
     def _task(self) -> str:
         return hashlib.sha256(json.dumps(self.origin.task).encode()).hexdigest()[:48]
+
+    def contact_loader(
+        self, connection: VoiceInfraConnection, guard: Guard, now: Callable[[], datetime]
+    ) -> ContactLoader:
+        """Return what reads and checks the contacts.
+
+        :param guard: knows when each may be called, and whether a consent is needed.
+        """
+        from airflow_provider_voiceinfra.campaigns.contacts.loading import ContactLoader
+
+        needs_consent = guard.rules.require_consent
+        reader = self.reader(connection)
+        return ContactLoader(self.contacts, reader, guard.hours, now, require_consent=needs_consent)
 
     def reader(self, connection: VoiceInfraConnection) -> ContactReader:
         """Return what reads the contacts, with the connection's agent and caller ID where none are given."""

@@ -20,6 +20,7 @@ from airflow_provider_voiceinfra.hooks.voiceinfra import VoiceInfraHook
 from airflow_provider_voiceinfra.links.voiceinfra import VoiceInfraRecordingLink
 from airflow_provider_voiceinfra.operators.awaiting import AwaitsCompletionMixin
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
+from airflow_provider_voiceinfra.operators.preview import VoiceInfraCampaignPreviewOperator
 from airflow_provider_voiceinfra.operators.purge import VoiceInfraPurgeOperator
 from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.authored import AuthoredArgumentsMixin
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
 
 UTC = timezone.utc  # the operator has an argument of that name
 
-__all__ = ["VoiceInfraCampaignOperator", "VoiceInfraOutboundCallOperator", "VoiceInfraPurgeOperator"]
+__all__ = [
+    "VoiceInfraCampaignOperator",
+    "VoiceInfraCampaignPreviewOperator",
+    "VoiceInfraOutboundCallOperator",
+    "VoiceInfraPurgeOperator",
+]
 
 
 class VoiceInfraOutboundCallOperator(

@@ -152,7 +152,11 @@ def test_contacts_that_a_function_returns_are_called_once(sandbox: SandboxProces
     contacts: Callable[[str], Any] = lambda ds: [  # noqa: E731
         {"to_number": NUMBER, "name": ds}, {"to_number": "+14155550102", "name": ds}
     ]  # fmt: skip
-    options = {"first_message": "Hello {name}.", "completion_timeout": 0.2, "deferrable": False}
+    options: dict[str, Any] = {
+        "first_message": "Hello {name}.",
+        "completion_timeout": 0.2,
+        "deferrable": False,
+    }
 
     summary = run(contacts, "campaign", **options)
     run(contacts, "campaign", ti=TaskInstance(try_number=2), **options)

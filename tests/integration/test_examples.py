@@ -316,6 +316,27 @@ def test_call_and_branch_goes_one_way(deployment: Deployment, to_number: str, br
     assert {task for task in ("ring_back", "thank", "send_letter") if states[task] == "success"} == {branch}
 
 
+@pytest.mark.every_airflow
+@pytest.mark.parametrize("answer", ["Reject", "Approve"])
+def test_approved_campaign_calls_only_when_a_person_has_approved(deployment: Deployment, answer: str) -> None:
+    api, dag_id = deployment.airflow.api, "voiceinfra_approved_campaign"
+    since = deployment.sandbox.audit()["last_seq"]
+    run = deployment.run(dag_id, calling_window=ANY_HOUR)
+    asked = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
+    wait_for("the question", lambda: "subject" in (api.json_or_none(asked) or {}), 120)
+
+    question = api.request("GET", asked)
+    assert question["subject"] == f"Call {len(to_be_called())} people?"
+    assert "> Hello, this is a reminder of your eye test on Tuesday at 9:30." in question["body"]
+    assert "Left out: 1 invalid, 1 duplicates, 1 do_not_call." in question["body"]
+    api.request("PATCH", asked, {"chosen_options": [answer]})
+
+    assert api.wait_for_run(dag_id, run, 180) == "success"
+    audit = deployment.sandbox.control("GET", "audit", since=since, kinds="calls")
+    called = Counter(call["to_number"] for call in audit["calls"])
+    assert called == (Counter(to_be_called().keys()) if answer == "Approve" else Counter())
+
+
 def test_taskflow_calls_the_others_if_the_first_is_not_reached(deployment: Deployment) -> None:
     played = play(deployment, "taskflow", calling_window=ANY_HOUR)
 

@@ -58,7 +58,7 @@ class ContactLoader:
         """Read all contacts without storing any; if some are invalid, a ``ContactsError`` names them."""
         if isinstance(self._contacts, Iterator):
             self._contacts = list(self._contacts)  # it is read once more to be stored
-        invalid = [row for row in self._rows() if row.skipped == _INVALID]
+        invalid = [row for row in self.rows() if row.skipped == _INVALID]
         if invalid:
             listed = "; ".join(map(str, invalid[:_MOST_SHOWN]))
             more = f"; and {len(invalid) - _MOST_SHOWN} more" if len(invalid) > _MOST_SHOWN else ""
@@ -77,14 +77,18 @@ class ContactLoader:
         )
 
     def _entries(self) -> Iterator[ContactEntry]:
-        yield from self._rows()
+        yield from self.rows()
         if self.counts.keys() == {_INVALID}:
             raise ContactsError(
                 f"none of the {self.counts[_INVALID]} contacts can be called: "
                 + "; ".join(map(str, self.shown[:3]))
             )
 
-    def _rows(self) -> Iterator[ContactEntry]:
+    def rows(self) -> Iterator[ContactEntry]:
+        """Yield all rows, checked, those that are skipped as ``SkippedRow``; stores none.
+
+        :raises ContactsError: if the contacts as a whole cannot be used.
+        """
         self.counts, self.shown = Counter(), []
         for found in self._reader.read(self._contacts):
             row = found if found.skipped else self._complete(found)

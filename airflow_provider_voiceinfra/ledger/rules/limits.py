@@ -104,6 +104,22 @@ def suppressed(
     return {by_hash[digest]: _why_suppressed(row) for digest, row in found.items()}
 
 
+def capped(
+    connection: Connection, rules: RuleSet, numbers: Sequence[str], now: datetime
+) -> dict[str | None, CallNotAllowedError]:
+    """Return why some of these numbers must not be called now, for having been called often enough."""
+    caps = {number: rules.caps(number) for number in numbers}
+    spans = [cap.span for found in caps.values() for cap in found]
+    if not spans:
+        return {}
+    dials = _dials(connection, numbers, now - max(spans) - _CLAIM_TO_REQUEST)
+    reached = {
+        number: [_reached(cap, now, dials[hash_of(connection, number)]) for cap in found]
+        for number, found in caps.items()
+    }
+    return {number: why[0] for number, found in reached.items() if (why := list(filter(None, found)))}
+
+
 def _later(end: datetime | None, other: datetime | None) -> bool:
     return other is not None and (end is None or end > other)
 
@@ -119,7 +135,10 @@ def _capped(
     connection: Connection, rules: RuleSet, claimed: Sequence[CallEntry]
 ) -> Iterator[tuple[str, CallNotAllowedError]]:
     """Yield why some claims, by their tokens, are too many."""
-    dials = _dials(connection, rules, claimed)
+    spans = [cap.span for one in claimed for cap in rules.caps(one.to_number)]
+    since = min(one.dialled_at or one.renewed_at for one in claimed) - max(spans) - _CLAIM_TO_REQUEST
+    tokens = {one.token for one in claimed}
+    dials = _dials(connection, [one.to_number for one in claimed], since, tokens)
     for one in claimed:
         moment = one.dialled_at or one.renewed_at
         # Its own row is no call before it, but for the dial that a redial repeats.
@@ -134,18 +153,18 @@ def _capped(
 
 
 def _dials(
-    connection: Connection, rules: RuleSet, claimed: Sequence[CallEntry]
+    connection: Connection, numbers: Sequence[str | None], since: datetime, own: Collection[str] = ()
 ) -> Mapping[str, list[datetime]]:
-    """Return when calls were dialled that may have rung, by the hashes of their numbers."""
-    spans = [cap.span for one in claimed for cap in rules.caps(one.to_number)]
-    since = min(one.dialled_at or one.renewed_at for one in claimed) - max(spans) - _CLAIM_TO_REQUEST
+    """Return when calls were dialled that may have rung, by the hashes of their numbers.
+
+    :param own: the tokens of calls that are left out.
+    """
 
     def execute(query: Any, wanted: dict[str, Any]) -> Any:
         return connection.execute(query, {**wanted, "since": since})
 
-    own = {one.token for one in claimed}
     dials: dict[str, list[datetime]] = defaultdict(list)
-    for row in rows_of(execute, _DIALS, list({one.to_number for one in claimed})):
+    for row in rows_of(execute, _DIALS, list(set(numbers))):
         if row.token not in own:
             dials[row.to_number_hash] += filter(None, (row.dialled_at, row.unsettled_since))
     return dials

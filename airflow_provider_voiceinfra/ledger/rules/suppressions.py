@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, text, update
 
 from airflow_provider_voiceinfra.calls import storable_text
+from airflow_provider_voiceinfra.exceptions import CallNotAllowedError
 from airflow_provider_voiceinfra.ledger.database.chunks import VALUES_AT_ONCE, having, rows_of
 from airflow_provider_voiceinfra.ledger.database.locks import lock, of_numbers
 from airflow_provider_voiceinfra.ledger.database.personal import hash_of
@@ -24,7 +25,8 @@ from airflow_provider_voiceinfra.ledger.database.schema import (
 )
 from airflow_provider_voiceinfra.ledger.part import LedgerPart
 from airflow_provider_voiceinfra.ledger.records import CallState
-from airflow_provider_voiceinfra.ledger.rules.limits import in_force
+from airflow_provider_voiceinfra.ledger.rules.limits import capped, in_force, suppressed
+from airflow_provider_voiceinfra.rules.rule_set import RuleSet
 
 _c = suppressions.c
 # A request leaves within 10 s of the last look at its claim, or not at all; the rest is for a slow answer of
@@ -119,6 +121,18 @@ class SuppressionsLedger(LedgerPart):
         """
         query = _SELECT.where(_c.number_hash == number, *([in_force()] if only_in_force else []))
         return self._found(query.order_by(_c.id.desc()))
+
+    def against(
+        self, numbers: Sequence[str], *, conn_id: str, rules: RuleSet, now: datetime
+    ) -> dict[str | None, CallNotAllowedError]:
+        """Return what there is against calls to some numbers now: suppressions and caps. Claims nothing.
+
+        :param rules: those that are in force.
+        :param now: aware.
+        """
+        with self._database.reading() as connection:
+            refused = capped(connection, rules, numbers, now) | suppressed(connection, conn_id, numbers)
+        return refused
 
     def page(
         self,
