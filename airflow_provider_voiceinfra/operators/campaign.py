@@ -53,7 +53,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         index.
     :param agent_id: the AI agent that talks (templated); a contact's own goes before, the connection's comes
         last.
-    :param from_number: the caller ID (templated), likewise.
+    :param from_number: the caller ID, or a list, of which a contact sees that of their area (templated).
     :param first_message: the opening line (templated), which may hold ``{column}`` placeholders; likewise.
     :param call_context: text added to the agent's system prompt (templated), which may hold ``{column}``
         placeholders. It is the API's ``context``, and so is the contact's own column.
@@ -124,7 +124,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         contacts: Any,
         campaign_id: str | None = None,
         agent_id: str | None = None,
-        from_number: str | None = None,
+        from_number: str | Sequence[str] | None = None,
         first_message: str | None = None,
         call_context: str | None = None,
         variables: Mapping[str, Any] | None = None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_voiceinfra.calls import OutboundCall, storable_text
+from airflow_provider_voiceinfra.campaigns.contacts.caller_ids import CallerIds
 from airflow_provider_voiceinfra.campaigns.contacts.cells import (
     agent,
     check_text,
@@ -73,7 +74,7 @@ class ContactReader:
         self,
         *,
         agent_id: str | None = None,
-        from_number: str | None = None,
+        from_number: str | Sequence[str] | None = None,
         first_message: str | None = None,
         context: str | None = None,
         variables: Mapping[str, Any] | None = None,
@@ -89,7 +90,7 @@ class ContactReader:
         self._renaming = Renaming(columns)
         try:
             self._agent_id = agent(agent_id)
-            self._from_number = self._number("from_number", from_number)
+            self._caller_ids = self._read_caller_ids(from_number)
             self._variables = variables_of(variables, frozenset())
         except InvalidCallError as exc:
             # One of the variables is called by its own name.
@@ -193,11 +194,18 @@ class ContactReader:
         return OutboundCall(
             to_number=to_number,
             agent_id=agent(row.get("agent_id")) or self._agent_id,
-            from_number=self._number("from_number", row.get("from_number")) or self._from_number,
+            from_number=self._number("from_number", row.get("from_number")) or self._caller_ids.of(to_number),
             first_message=self._text("first_message", row),
             context=self._text("context", row),
             variables={**self._variables, **variables_of(row, FIELDS)} or None,
         )
+
+    def _read_caller_ids(self, written: object) -> CallerIds:
+        several = written if isinstance(written, (list, tuple, set, frozenset)) else [written]
+        numbers = [self._number("from_number", one) for one in several]
+        if None in numbers and len(numbers) > 1:
+            raise InvalidCallError("from_number", "is a list with an empty value in it")
+        return CallerIds([number for number in numbers if number is not None])
 
     def _number(self, name: str, value: object) -> str | None:
         written = filled(value)
