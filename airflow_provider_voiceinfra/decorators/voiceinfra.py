@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
@@ -60,6 +61,8 @@ class _DecoratedMixin(DecoratedOperator):
     ) -> None:
         if self.from_function in kwargs:
             raise TypeError(f"{self.from_function}: comes from the function; leave it out of the decorator")
+        if iscoroutinefunction(python_callable):
+            raise TypeError(f"{python_callable.__name__}: must be a plain function, not an async one")
         kwargs |= {self.from_function: SET_DURING_EXECUTION}
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
@@ -136,9 +139,7 @@ def call_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) 
     :param python_callable: see ``DecoratedCallOperator``.
     :param kwargs: the operator's other arguments.
     """
-    return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=DecoratedCallOperator, **kwargs
-    )
+    return _task(python_callable, DecoratedCallOperator, kwargs)
 
 
 def campaign_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
@@ -147,8 +148,13 @@ def campaign_task(python_callable: Callable[..., Any] | None = None, **kwargs: A
     :param python_callable: see ``DecoratedCampaignOperator``.
     :param kwargs: the operator's other arguments.
     """
+    return _task(python_callable, DecoratedCampaignOperator, kwargs)
+
+
+def _task(function: Callable[..., Any] | None, operator: type, kwargs: dict[str, Any]) -> TaskDecorator:
+    # What the task returns is not what the function returns, whatever the function says of that.
     return task_decorator_factory(
-        python_callable=python_callable, decorated_operator_class=DecoratedCampaignOperator, **kwargs
+        python_callable=function, multiple_outputs=False, decorated_operator_class=operator, **kwargs
     )
 
 

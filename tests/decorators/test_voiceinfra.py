@@ -171,3 +171,42 @@ def test_contacts_that_a_function_returns_are_called_once(sandbox: SandboxProces
 def test_what_the_function_returns_cannot_be_said_twice(kind: str, name: str) -> None:
     with pytest.raises(TypeError, match=f"{name}: comes from the function"):
         made(NUMBER, kind, **{name: NUMBER})
+
+
+def test_call_id_is_returned_whatever_the_function_says_that_it_returns(sandbox: SandboxProcess) -> None:
+    with DAG("outreach", schedule=None):
+
+        @task.voiceinfra_call
+        def call() -> dict[str, str]:
+            return {"to_number": NUMBER}
+
+        called: Any = call()
+
+    ti = TaskInstance()
+    assert called.operator.execute(task_context(ti)) == ti.xcoms["call_id"]
+    assert ti.xcoms.keys() == {"call_id"}
+
+
+def test_each_of_a_number_of_mapped_tasks_calls_whom_its_argument_names(sandbox: SandboxProcess) -> None:
+    numbers = [NUMBER, "+14155550102"]
+    with DAG("outreach", schedule=None):
+
+        @task.voiceinfra_call(first_message="Hello.")
+        def call(number: str) -> str:
+            return number
+
+        mapped: Any = call.expand(number=numbers)
+
+    for index, number in enumerate(numbers):
+        operator = mapped.operator.unmap({"op_kwargs": {"number": number}})
+        operator.execute(task_context(TaskInstance(map_index=index)))
+
+    assert [call["to_number"] for call in sandbox.audit()["calls"]] == numbers
+
+
+def test_async_function_is_refused_when_the_dag_is_read() -> None:
+    async def whom() -> str:
+        return NUMBER
+
+    with DAG("outreach", schedule=None), pytest.raises(TypeError, match="must be a plain function"):
+        task.voiceinfra_call(task_id="call")(whom)()
