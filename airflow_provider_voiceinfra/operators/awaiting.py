@@ -25,6 +25,7 @@ class AwaitsCompletionMixin(RecordingMixin):
     fail_on_outcomes: Collection[str]
     include_transcript: bool
     deferrable: bool
+    do_xcom_push: bool
     log: Any
     _call_id: str | None = None
 
@@ -72,5 +73,5 @@ class AwaitsCompletionMixin(RecordingMixin):
         record = record_dicts(entries, [call_id], include_transcript=self.include_transcript)[0]
         self.log.info("Call %s is over: %s.", call_id, record.get("call_outcome"))
         self.push_recording(context["ti"], record.get("recording_url"))
-        check_outcomes(context["ti"], record, fail_on=self.fail_on_outcomes)
+        check_outcomes(context["ti"], record, fail_on=self.fail_on_outcomes, keep=self.do_xcom_push)
         return record

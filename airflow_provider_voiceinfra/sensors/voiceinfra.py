@@ -148,7 +148,13 @@ class VoiceInfraCallCompletedSensor(
         entries = open_ledger().completions(call_ids)
         records = record_dicts(entries, call_ids, include_transcript=self.include_transcript)
         result = records if self._wants_list() else records[0]
-        check_outcomes(context["ti"], result, fail_on=self.fail_on_outcomes, only=self.outcomes)
+        check_outcomes(
+            context["ti"],
+            result,
+            fail_on=self.fail_on_outcomes,
+            only=self.outcomes,
+            keep=self.do_xcom_push,
+        )
         for record in records:
             self.log.info("Call %s is over: %s.", record["call_id"], record.get("call_outcome"))
         if not self._wants_list():

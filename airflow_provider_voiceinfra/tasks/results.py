@@ -53,6 +53,7 @@ def check_outcomes(
     *,
     fail_on: Collection[str],
     only: Collection[str] | None = None,
+    keep: bool = True,
 ) -> None:
     """Refuse outcomes that the task does not accept, and leave the result in XCom all the same.
 
@@ -60,6 +61,7 @@ def check_outcomes(
     :param result: the record, or list of records, that the task would return.
     :param fail_on: outcomes that fail the task.
     :param only: the only outcomes that are accepted; if not set, any but those of ``fail_on``.
+    :param keep: whether the task wants its result in XCom.
     :raises UnwantedOutcomeError: naming the calls and their outcomes.
     """
     unwanted = {
@@ -70,5 +72,6 @@ def check_outcomes(
     }
     if unwanted:
         # A failed task returns nothing, but whoever looks into it wants to know how the calls went.
-        ti.xcom_push(key="return_value", value=result)
+        if keep:
+            ti.xcom_push(key="return_value", value=result)
         raise exceptions.UnwantedOutcomeError(unwanted)

@@ -186,6 +186,10 @@ def test_outcome_that_fails_the_task_leaves_the_record_in_xcom(ledger: CallLedge
     with pytest.raises(AirflowFailException, match=f"{call_id} ended as 'failed'"):
         operator(wait_for_completion=True).execute(task_context(ti))
     assert ti.xcoms["return_value"]["call_outcome"] == "failed"
+    without = TaskInstance()
+    with pytest.raises(AirflowFailException, match="ended as 'failed'"):
+        operator(wait_for_completion=True, do_xcom_push=False).execute(task_context(without))
+    assert "return_value" not in without.xcoms
     for none in ((), None):
         assert operator(wait_for_completion=True, fail_on_outcomes=none).execute(task_context())
 
