@@ -128,6 +128,7 @@ class CampaignPlan:
 class CampaignSetup:
     """All that one run of a campaign is given: whom it calls, how, and in which task.
 
+    :param contacts: what ``ContactReader`` reads, or a function that returns it.
     :param reading: the arguments of ``ContactReader``.
     :param refuse_invalid: whether one invalid contact stops the campaign before anybody is called.
     :param max_calls_per_second: ``None`` for the connection's limit.
@@ -172,7 +173,8 @@ class CampaignSetup:
 
         needs_consent = guard.rules.require_consent
         reader = self.reader(connection)
-        return ContactLoader(self.contacts, reader, guard.hours, now, require_consent=needs_consent)
+        contacts = self.contacts() if callable(self.contacts) else self.contacts
+        return ContactLoader(contacts, reader, guard.hours, now, require_consent=needs_consent)
 
     def reader(self, connection: VoiceInfraConnection) -> ContactReader:
         """Return what reads the contacts, with the connection's agent and caller ID where none are given."""
@@ -181,7 +183,8 @@ class CampaignSetup:
 
         values = dict(self.reading)
         values["agent_id"] = values.get("agent_id") or connection.agent_id
-        values["from_number"] = values.get("from_number") or connection.from_number
+        if values.get("from_number") in (None, ""):  # an empty list is none, and is refused
+            values["from_number"] = connection.from_number
         try:
             return ContactReader(**values)
         except ContactsError as error:

@@ -1,27 +1,34 @@
 """``@task.voiceinfra_call`` and ``@task.voiceinfra_campaign``: a function says who is called, and with what.
 
-The function runs before anybody is called, and again whenever the task goes on: in a retry, and after it has
-waited in the triggerer. What it has returned is not kept, since it is personal.
+The function runs before anybody is called: that of a call in each try, and whenever the task goes on with an
+unknown call; that of a campaign whenever the contacts are to be read. What it has returned is not kept, since
+it is personal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import fields
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
 from airflow.sdk.definitions._internal.types import SET_DURING_EXECUTION
-from airflow.sdk.definitions.context import context_merge
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_voiceinfra.calls import OutboundCall
-from airflow_provider_voiceinfra.exceptions import InvalidCallError
+from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
 from airflow_provider_voiceinfra.masking import quoted
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
+from airflow_provider_voiceinfra.tasks import arguments
 from airflow_provider_voiceinfra.tasks.results import final_errors_fail_the_task
-from airflow_provider_voiceinfra.tasks.template_fields import mask_numbers_of
+from airflow_provider_voiceinfra.tasks.template_fields import (
+    check_list_or_location,
+    hidden,
+    mask_numbers_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,18 +41,21 @@ CALL_FIELDS = (
     "first_message",
     "call_context",
     "variables",
-    "idempotency_key",
     "timezone",
     "region",
     "consent",
 )
-"""What the function of a call may return, under the names of the operator's arguments."""
+"""What the function of a call may return, under the names of the operator's arguments.
+
+Neither a limit nor the key: what they are must be the same in each try, and be seen in the DAG file.
+"""
+_NOT_EMPTY = ("timezone", "region", "consent")
 
 
 class _DecoratedMixin(DecoratedOperator):
-    """Asks a function for one argument of an operator, whenever the operator's task begins or goes on.
+    """Asks a function for one argument of an operator; comes before the operator in its bases.
 
-    It comes before the operator in the order of inheritance.
+    What the function is given is hidden from Airflow's page of rendered templates, since it may be personal.
     """
 
     from_function: str
@@ -66,19 +76,17 @@ class _DecoratedMixin(DecoratedOperator):
         kwargs |= {self.from_function: SET_DURING_EXECUTION}
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, **kwargs)
 
-    def _run(self, context: Context, **options: Any) -> Any:
-        returned = self._returned(context)
-        with final_errors_fail_the_task():
-            self._take(returned)
-        return super()._run(context, **options)  # type: ignore[misc]  # the operator's
+    def _hide_rows(self) -> None:
+        super()._hide_rows()  # type: ignore[misc]  # the operator's
+        self._passed_on = list(self.op_args), dict(self.op_kwargs)
+        self.op_args = [hidden(value) for value in self.op_args]
+        self.op_kwargs = {name: hidden(value) for name, value in self.op_kwargs.items()}
 
     def _returned(self, context: Context) -> Any:
-        context_merge(context, self.op_kwargs)
-        kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        return self.python_callable(*self.op_args, **kwargs)
-
-    def _take(self, returned: Any) -> None:
-        raise NotImplementedError
+        """Return what the function returns."""
+        args, kwargs = getattr(self, "_passed_on", (self.op_args, self.op_kwargs))
+        given: Any = {**context, **kwargs}
+        return self.python_callable(*args, **determine_kwargs(self.python_callable, args, given))
 
 
 class DecoratedCallOperator(_DecoratedMixin, VoiceInfraOutboundCallOperator):
@@ -102,18 +110,29 @@ class DecoratedCallOperator(_DecoratedMixin, VoiceInfraOutboundCallOperator):
     custom_operator_name = "@task.voiceinfra_call"
     from_function = "to_number"
 
-    def _take(self, returned: Any) -> None:
-        values = _call_fields(returned)
-        mask_numbers_of(values)
-        for name, value in values.items():
-            setattr(self, name, value)
+    def _run(self, context: Context, *, seen: bool = False, **options: Any) -> Any:
+        try:
+            returned = self._returned(context)
+        except AirflowSkipException as error:
+            if not seen:
+                raise
+            raise AirflowFailException(
+                "The function skips the task, but the outcome of its call is unknown: somebody may have been "
+                "called. Clear the task to look again."
+            ) from error
+        with final_errors_fail_the_task():
+            values = _call_fields(returned)
+            mask_numbers_of(values)
+            for name, value in values.items():
+                setattr(self, name, value)
+        return super()._run(context, seen=seen, **options)
 
 
 class DecoratedCampaignOperator(_DecoratedMixin, VoiceInfraCampaignOperator):
     """Calls the contacts that a function returns; all else is that of ``VoiceInfraCampaignOperator``.
 
     :param python_callable: returns what the operator takes as ``contacts``: a list of mappings, or the path
-        or URL of a file. For a long list return the path of a file: the function runs again after each pause.
+        or URL of a file. It runs in each try, but not again after a pause.
     :param op_args: the function's positional arguments (templated).
     :param op_kwargs: its keyword arguments (templated).
     """
@@ -129,8 +148,19 @@ class DecoratedCampaignOperator(_DecoratedMixin, VoiceInfraCampaignOperator):
     custom_operator_name = "@task.voiceinfra_campaign"
     from_function = "contacts"
 
-    def _take(self, returned: Any) -> None:
-        self.contacts = returned
+    def _run(self, context: Context, *, resumed: bool) -> Any:
+        # A campaign that has its contacts reads none: whatever the function would say, it goes on.
+        self.contacts = partial(self._contacts, context)
+        return super()._run(context, resumed=resumed)
+
+    def _contacts(self, context: Context) -> Any:
+        returned = self._returned(context)
+        if arguments.is_nothing(returned) and not isinstance(returned, Sized):
+            raise ContactsError(
+                "contacts: the function returned nothing. Return a list, or the path of a file"
+            )
+        check_list_or_location("contacts", returned)
+        return returned
 
 
 def call_task(python_callable: Callable[..., Any] | None = None, **kwargs: Any) -> TaskDecorator:
@@ -151,7 +181,13 @@ def campaign_task(python_callable: Callable[..., Any] | None = None, **kwargs: A
     return _task(python_callable, DecoratedCampaignOperator, kwargs)
 
 
+def _checked(kwargs: Mapping[str, Any]) -> None:
+    if "multiple_outputs" in kwargs:
+        raise TypeError("multiple_outputs: the task returns one value; a task after it can take it apart")
+
+
 def _task(function: Callable[..., Any] | None, operator: type, kwargs: dict[str, Any]) -> TaskDecorator:
+    _checked(kwargs)
     # What the task returns is not what the function returns, whatever the function says of that.
     return task_decorator_factory(
         python_callable=function, multiple_outputs=False, decorated_operator_class=operator, **kwargs
@@ -184,4 +220,8 @@ def _call_fields(returned: Any) -> dict[str, Any]:
             )
     if "to_number" not in returned:
         raise InvalidCallError("to_number", "is missing in what the function returned. Nobody was called")
-    return dict(returned)
+    for name in _NOT_EMPTY:
+        if name in returned and arguments.is_nothing(returned[name]):
+            rule = "is empty in what the function returned. Leave it out there if there is none"
+            raise InvalidCallError(name, f"{rule}. Nobody was called")
+    return {name: value for name, value in returned.items() if value is not None or name == "to_number"}

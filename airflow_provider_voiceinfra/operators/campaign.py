@@ -49,10 +49,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
 
     :param contacts: a list of mappings, or the path or URL of a ``.csv`` or ``.jsonl`` file, optionally with
         ``.gz``, that Airflow's ``ObjectStoragePath`` can read (templated).
-    :param campaign_id: what names the campaign (templated); if not set, DAG id, run id, task id and map
-        index.
-    :param agent_id: the AI agent that talks (templated); a contact's own goes before, the connection's comes
-        last.
+    :param campaign_id: what names the campaign (templated); if not set, the task instance does.
+    :param agent_id: the AI agent that talks (templated): a contact's own, else this, else the connection's.
     :param from_number: the caller ID, or a list, of which a contact sees that of their area (templated).
     :param first_message: the opening line (templated), which may hold ``{column}`` placeholders; likewise.
     :param call_context: text added to the agent's system prompt (templated), which may hold ``{column}``
@@ -80,8 +78,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         optionally with ``.gz`` (templated). If not set, none is.
     :param invalid_contacts: ``"skip"`` leaves invalid rows out and reports them; ``"fail"`` calls nobody
         then.
-    :param default_region: the country of numbers without a country code, such as ``US`` (templated); if not
-        set, such numbers are invalid.
+    :param default_region: the country of numbers without a country code, such as ``US`` (templated).
     :param deferrable: whether to wait in the triggerer, without a worker, while nothing is to be dialled
         for a minute or longer. If not set, ``[operators] default_deferrable``.
     """
@@ -174,7 +171,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
         for name in filter(self._is_literal, LIMITS):
             read_limit(name, getattr(self, name))
         self._execution: CampaignExecution | None = None
-        self._told_at = 0.0
+        self._told_at, self._killed = 0.0, False
 
     def execute(self, context: Context) -> Any:
         """Run the campaign, or go on with it."""
@@ -189,6 +186,7 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
     def on_kill(self) -> None:
         """Dial nobody else; say that the calls under way go on."""
         self.log.warning("Nobody else is dialled; calls under way go on: the API cannot cancel a call.")
+        self._killed = True
         if self._execution is not None:
             self._execution.stop()
 
@@ -211,6 +209,8 @@ class VoiceInfraCampaignOperator(AuthoredArgumentsMixin, MaskedNumbersMixin, Bas
             deployment=deployment_rules(),
         )
         hook.warn_of_missing_secret(self.log)
+        if self._killed:  # before there was anything to stop
+            self._execution.stop()
         result = self._execution.run()
         if isinstance(result, Pause):
             self._sleep(setup.plan.campaign_id, result)

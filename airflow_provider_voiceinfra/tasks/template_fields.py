@@ -94,12 +94,18 @@ class MaskedNumbersMixin:
         # Airflow calls this for mapped and plain tasks alike, before it stores the rendered fields; the
         # public render_template_fields is passed by for mapped ones.
         super()._do_render_template_fields(*args, **kwargs)  # type: ignore[misc]  # the operator's
-        for name in self.hidden_fields:
-            value: Any = getattr(self, name, None)
-            is_rows = isinstance(value, Collection) and not isinstance(value, (str, Hidden))
-            if is_rows or _is_written_out(value):
-                setattr(self, name, Hidden(value))
+        self._hide_rows()
         mask_numbers_of({name: getattr(self, name, None) for name in self.template_fields})
+
+    def _hide_rows(self) -> None:
+        for name in self.hidden_fields:
+            setattr(self, name, hidden(getattr(self, name, None)))
+
+
+def hidden(value: Any) -> Any:
+    """Return a value as Airflow may show it: of what may hold many people, only how many."""
+    is_rows = isinstance(value, Collection) and not isinstance(value, (str, Hidden))
+    return Hidden(value) if is_rows or _is_written_out(value) else value
 
 
 def mask_numbers_of(values: Mapping[str, Any]) -> None:
@@ -111,13 +117,14 @@ def mask_numbers_of(values: Mapping[str, Any]) -> None:
 
 def _numbers_in(value: Any, name: object = None) -> Iterator[str]:
     if isinstance(value, str):
-        if name in _NUMBER_FIELDS and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
+        is_one = name in _NUMBER_FIELDS or is_phone_number(value)
+        if is_one and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
             yield value
         yield from re.findall(_E164, value)
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _numbers_in(key)
             yield from _numbers_in(item, key)
-    elif isinstance(value, (list, tuple, set)):
+    elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
             yield from _numbers_in(item, name)

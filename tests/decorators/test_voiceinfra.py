@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, T
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.decorators.voiceinfra import CALL_FIELDS
+from airflow_provider_voiceinfra.exceptions import VoiceInfraError
 from airflow_provider_voiceinfra.ledger import CallLedger
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
 from airflow_provider_voiceinfra.tasks import template_fields
@@ -86,6 +88,7 @@ def test_fields_are_arguments_of_the_operator() -> None:
         ({"first_message": "Hello."}, "to_number: is missing in what the function returned"),
         ({"to_number": NUMBER, "number": 1}, "number.*is nothing that the function can return"),
         ({"to_number": NUMBER, "calling_window": None}, "calling_window.*is nothing that the function"),
+        ({"to_number": NUMBER, "idempotency_key": "a"}, "idempotency_key.*is nothing that the function"),
         ("4155550100", "to_number"),
         ("", "to_number"),
     ],
@@ -99,10 +102,56 @@ def test_what_names_no_call_is_refused_before_anybody_is_called(
     assert sandbox.counts()["requests"] == 0
 
 
-def test_key_of_the_decorator_must_not_vanish(sandbox: SandboxProcess) -> None:
-    with pytest.raises(AirflowFailException, match="the DAG file sets idempotency_key"):
-        run({"to_number": NUMBER, "idempotency_key": None}, idempotency_key="order-1")
+@pytest.mark.parametrize("name", ["timezone", "region", "consent"])
+def test_what_says_where_a_person_is_must_not_come_to_nothing(sandbox: SandboxProcess, name: str) -> None:
+    with pytest.raises(AirflowFailException, match=f"{name}: is empty in what the function returned"):
+        run({"to_number": NUMBER, name: ""})
     assert sandbox.counts()["requests"] == 0
+
+
+def test_text_that_is_none_leaves_that_of_the_decorator(sandbox: SandboxProcess) -> None:
+    run({"to_number": NUMBER, "first_message": None}, first_message="Hello.")
+    assert sandbox.audit()["calls"][0]["first_message"] == "Hello."
+
+
+def test_function_that_skips_while_its_call_is_unknown_fails_the_task(sandbox: SandboxProcess) -> None:
+    def nobody(ds: str) -> Any:
+        raise AirflowSkipException("nobody is on duty")
+
+    with pytest.raises(AirflowFailException, match="the outcome of its call is unknown"):
+        made(nobody).resume_placing(task_context(), {"status": COMPLETED, "call_ids": []})
+
+
+def test_rows_that_a_function_is_given_are_not_shown_in_rendered_templates(sandbox: SandboxProcess) -> None:
+    rows = [{"Phone": "(415) 555-0199", "name": "Ann"}]
+    with DAG("outreach", schedule=None):
+
+        @task.voiceinfra_call
+        def call(found: list[dict[str, str]], number: str) -> str:
+            assert found == rows
+            return number
+
+        called: Any = call(rows, number=NUMBER)
+
+    operator = called.operator
+    operator.render_template_fields({})
+    assert "555" not in str(operator.op_args)
+    assert str(operator.op_args) == "[1 rows, not shown]"
+    operator.execute(task_context())
+    assert sandbox.audit()["calls"][0]["to_number"] == NUMBER
+
+
+def test_argument_with_the_name_of_a_part_of_the_context_leaves_that_alone(sandbox: SandboxProcess) -> None:
+    with DAG("outreach", schedule=None):
+
+        @task.voiceinfra_call
+        def call(dag_run: str | None = None) -> str:
+            return NUMBER if dag_run == "north" else ""
+
+        called: Any = call(dag_run="north")
+
+    called.operator.execute(task_context())
+    assert sandbox.counts()["accepted"] == 1
 
 
 def test_function_may_skip_its_task(sandbox: SandboxProcess) -> None:
@@ -165,6 +214,52 @@ def test_contacts_that_a_function_returns_are_called_once(sandbox: SandboxProces
     calls = sandbox.audit()["calls"]
     assert sorted(call["to_number"] for call in calls) == [NUMBER, "+14155550102"]
     assert {call["first_message"] for call in calls} == {"Hello 2026-03-01."}
+
+
+def test_campaign_that_goes_on_after_a_pause_does_not_ask_the_function_again(sandbox: SandboxProcess) -> None:
+    asked: list[str] = []
+
+    def contacts(ds: str) -> list[dict[str, str]]:
+        asked.append(ds)
+        return [{"to_number": NUMBER}]
+
+    options: dict[str, Any] = {"deferrable": True, "redial": {"waits": [60]}, "completion_timeout": 0.2}
+    sandbox.configure(call_seconds=0.0)
+    with pytest.raises(TaskDeferred):
+        run(contacts, "campaign", calling_window=_closed_now(), **options)
+
+    with pytest.raises(TaskDeferred):
+        made(contacts, "campaign", calling_window=_closed_now(), **options).resume(
+            {**task_context(), "ds": "2026-03-01"}
+        )
+    assert asked == ["2026-03-01"]
+
+
+def _closed_now() -> str:
+    """Return a calling window that opens some hours from now, everywhere."""
+    opens = datetime.now(timezone.utc) + timedelta(hours=6)
+    closes = opens + timedelta(hours=2)
+    day, next_day = f"{opens:%H:00}", f"{closes:%H:00}"
+    window = f"{day}-{next_day}" if day < next_day else f"{day}-24:00"
+    return f"{window} UTC"
+
+
+def test_campaign_that_is_killed_while_its_function_runs_calls_nobody(sandbox: SandboxProcess) -> None:
+    operator: Any = made(lambda ds: [operator.on_kill(), {"to_number": NUMBER}][1:], "campaign")
+
+    with pytest.raises(VoiceInfraError, match="The task was killed"):
+        operator.execute({**task_context(), "ds": "2026-03-01"})
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_function_of_a_campaign_that_returns_nothing_is_named(sandbox: SandboxProcess) -> None:
+    with pytest.raises(AirflowFailException, match="contacts: the function returned nothing"):
+        run(None, "campaign")
+
+
+def test_result_cannot_be_parted_into_several_xcoms() -> None:
+    with pytest.raises(TypeError, match="multiple_outputs: the task returns one value"):
+        made(NUMBER, multiple_outputs=True)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("call", "to_number"), ("campaign", "contacts")])

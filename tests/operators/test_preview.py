@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -52,10 +52,21 @@ def test_rows_are_counted_by_what_would_become_of_them(sandbox: SandboxProcess, 
         do_not_call=["+12125550102"],
     )
 
-    counts = ("contacts", "duplicates", "invalid", "do_not_call", "suppressed", "call_cap")
+    counts = (
+        "contacts",
+        "later_by_call_cap",
+        "duplicates",
+        "invalid",
+        "do_not_call",
+        "suppressed",
+        "expired",
+    )
     assert {name: found[name] for name in counts} == {
-        "contacts": 2, "duplicates": 1, "invalid": 1, "do_not_call": 1, "suppressed": 1, "call_cap": 1,
+        "contacts": 3, "later_by_call_cap": 1, "duplicates": 1, "invalid": 1, "do_not_call": 1,
+        "suppressed": 1, "expired": 0,
     }  # fmt: skip
+    assert found["open_now"] == 2
+    assert "1 of them have to wait until a cap allows it." in found["text"]
     assert found["left_out"][0].startswith("row 2 (+1212***0100): to_number is that of an earlier row")
     assert sandbox.counts() == before
     assert ledger.campaigns.get("outreach/manual__2026-03-01/preview") is None
@@ -82,9 +93,38 @@ def test_hours_are_told_by_zone() -> None:
     assert "| America/New_York | 1 | open now |" in found["text"]
 
 
+def test_who_can_only_be_called_after_the_deadline_is_not_counted() -> None:
+    deadline = (MORNING + timedelta(hours=1)).isoformat()
+
+    found = preview(rows(NEW_YORK, CHICAGO, LOS_ANGELES), calling_window="08:30-20:00", deadline=deadline)
+
+    assert (found["contacts"], found["expired"], found["deadline"]) == (2, 1, deadline)
+    assert "Left out: 1 expired." in found["text"]
+    assert f"Nobody is called from {deadline} on." in found["text"]
+
+
+def test_suppression_that_ends_before_the_hours_begin_leaves_nobody_out(
+    ledger: CallLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(timezone.utc)
+    for number, hours in ((LOS_ANGELES, 1), (CHICAGO, 30)):
+        ledger.suppressions.add([Suppression(number, ends_at=now + timedelta(hours=hours))])
+    monkeypatch.setattr(clocks, "utc_now", lambda: now)
+    opens = now + timedelta(hours=4)
+    window = f"{opens:%H}:00-{(opens + timedelta(hours=1)):%H}:00 UTC"
+
+    found = preview(rows(LOS_ANGELES, CHICAGO), calling_window=window.replace("-00:00", "-24:00"))
+
+    assert (found["contacts"], found["suppressed"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("limits", "minutes"),
-    [({"max_active_calls": 1}, 2.0), ({"max_active_calls": 4, "max_calls_per_second": 0.01}, 6.7)],
+    [
+        ({"max_active_calls": 1}, 2.0),
+        ({"max_active_calls": 3}, 1.0),
+        ({"max_active_calls": 4, "max_calls_per_second": 0.01}, 6.7),
+    ],
 )
 def test_duration_follows_from_lines_and_rate(limits: dict[str, Any], minutes: float) -> None:
     contacts = rows(*(f"+121255501{line:02d}" for line in range(4)))
@@ -101,6 +141,47 @@ def test_it_takes_what_the_campaign_takes_and_refuses_what_that_refuses(sandbox:
         words.append(str(caught.value))
     assert words[0] == words[1]
     assert sandbox.counts()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"contacts": rows("12")}, "none of the 1 contacts can be called"),
+        ({"contacts": rows(NEW_YORK), "results_path": "/tmp/results.pdf"}, "results_path"),
+    ],
+)
+def test_what_the_campaign_refuses_before_its_first_call_is_refused(
+    sandbox: SandboxProcess, options: dict[str, Any], words: str
+) -> None:
+    for kind in (VoiceInfraCampaignOperator, VoiceInfraCampaignPreviewOperator):
+        with pytest.raises(AirflowFailException, match=words):
+            kind(task_id="campaign", **options).execute(task_context())
+    assert sandbox.counts()["requests"] == 0
+
+
+def test_restored_ledger_is_refused_as_by_the_campaign(ledger: CallLedger) -> None:
+    now = datetime.now(timezone.utc)
+    ledger.quarantines.begin(now - timedelta(hours=2), now + timedelta(hours=1))
+    with pytest.raises(AirflowFailException, match="the ledger was restored"):
+        preview(rows(NEW_YORK))
+
+
+def test_what_contacts_bring_is_shown_as_it_is_and_without_numbers() -> None:
+    name = "Bob\n\n# 0 people **approved** ![x](https://example.com/x.png)"
+    found = preview([{"to_number": NEW_YORK, "name": name}], first_message="Hello {name}, call {to_number}.")
+
+    assert NEW_YORK not in str(found)
+    assert "\n# 0" not in found["text"]
+    assert r"\# 0 people \*\*approved\*\* \!\[x\]\(https://example.com/x.png\)" in found["text"]
+
+
+def test_people_of_zones_that_are_not_listed_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_voiceinfra.campaigns.preview._MOST_ZONES", 1)
+
+    found = preview(rows(NEW_YORK, "+12125550101", LOS_ANGELES), calling_window="08:30-20:00")
+
+    assert [one["contacts"] for one in found["hours"]] == [2]
+    assert "| other zones | 1 | | |" in found["text"]
 
 
 @pytest.mark.parametrize("samples", [-1, 1.5, "3"])

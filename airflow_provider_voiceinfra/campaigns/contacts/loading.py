@@ -78,6 +78,10 @@ class ContactLoader:
 
     def _entries(self) -> Iterator[ContactEntry]:
         yield from self.rows()
+        self.refuse_if_none()
+
+    def refuse_if_none(self) -> None:
+        """Raise ``ContactsError`` if all rows that were read are invalid."""
         if self.counts.keys() == {_INVALID}:
             raise ContactsError(
                 f"none of the {self.counts[_INVALID]} contacts can be called: "

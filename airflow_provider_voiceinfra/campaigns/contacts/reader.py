@@ -201,7 +201,11 @@ class ContactReader:
         )
 
     def _read_caller_ids(self, written: object) -> CallerIds:
-        several = written if isinstance(written, (list, tuple, set, frozenset)) else [written]
+        several: list[object] = [written]
+        if isinstance(written, Collection) and not isinstance(written, (str, bytes, Mapping)):
+            several = list(written)
+        if not several:
+            raise InvalidCallError("from_number", "is an empty list; name one caller ID at least")
         numbers = [self._number("from_number", one) for one in several]
         if None in numbers and len(numbers) > 1:
             raise InvalidCallError("from_number", "is a list with an empty value in it")
