@@ -28,5 +28,6 @@ OWN_COMPLAINTS = (
         r"^console: Monaco initialization: error: Event ",
         r"^uncaught error: Event$",
         r"^console: TI summaries stream error: ",  # a page that is left while it still loads
+        r"^uncaught error: signal is aborted without reason$",  # the same
     )
 )
