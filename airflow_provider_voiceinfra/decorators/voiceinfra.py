@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_voiceinfra.calls import OutboundCall
 from airflow_provider_voiceinfra.exceptions import ContactsError, InvalidCallError
-from airflow_provider_voiceinfra.masking import quoted
+from airflow_provider_voiceinfra.masking import is_phone_number, quoted
 from airflow_provider_voiceinfra.operators.campaign import VoiceInfraCampaignOperator
 from airflow_provider_voiceinfra.operators.voiceinfra import VoiceInfraOutboundCallOperator
 from airflow_provider_voiceinfra.tasks import arguments
@@ -81,6 +81,11 @@ class _DecoratedMixin(DecoratedOperator):
         self._passed_on = list(self.op_args), dict(self.op_kwargs)
         self.op_args = [hidden(value) for value in self.op_args]
         self.op_kwargs = {name: hidden(value) for name, value in self.op_kwargs.items()}
+        given = [*self.op_args, *self.op_kwargs.values()]
+        # In whatever form: of a function's own arguments nobody knows which is a number.
+        mask_numbers_of(
+            {"to_number": [one for one in given if isinstance(one, str) and is_phone_number(one)]}
+        )
 
     def _returned(self, context: Context) -> Any:
         """Return what the function returns."""

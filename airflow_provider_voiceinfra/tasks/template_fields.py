@@ -117,8 +117,7 @@ def mask_numbers_of(values: Mapping[str, Any]) -> None:
 
 def _numbers_in(value: Any, name: object = None) -> Iterator[str]:
     if isinstance(value, str):
-        is_one = name in _NUMBER_FIELDS or is_phone_number(value)
-        if is_one and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
+        if name in _NUMBER_FIELDS and sum(map(str.isdigit, value)) >= _LEAST_DIGITS:
             yield value
         yield from re.findall(_E164, value)
     elif isinstance(value, Mapping):

@@ -172,6 +172,21 @@ def test_number_is_masked_in_logs(sandbox: SandboxProcess, monkeypatch: pytest.M
     assert {NUMBER, "+14155550102"} <= masked
 
 
+def test_number_that_a_function_is_given_is_masked_in_any_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked: set[str] = set()
+    monkeypatch.setattr(template_fields, "mask_secret", masked.add)
+    with DAG("outreach", schedule=None):
+
+        @task.voiceinfra_call(variables={"order": "4155550142"})
+        def call(whom: str) -> str:
+            return whom
+
+        called: Any = call(whom="415-555-0199")
+
+    called.operator.render_template_fields({})
+    assert masked == {"415-555-0199"}
+
+
 def test_another_number_in_a_retry_is_refused(sandbox: SandboxProcess) -> None:
     run(NUMBER)
     with pytest.raises(AirflowFailException, match="to_number"):
