@@ -16,6 +16,7 @@ from airflow_provider_voiceinfra.operators.voiceinfra import (
     VoiceInfraCampaignPreviewOperator,
     VoiceInfraOutboundCallOperator,
 )
+from airflow_provider_voiceinfra.rules.rule_set import Rules, RuleSet
 from tests.airflow_task import TaskInstance, task_context
 from tests.sandbox_process import SandboxProcess
 
@@ -182,6 +183,19 @@ def test_people_of_zones_that_are_not_listed_are_told_together(monkeypatch: pyte
 
     assert [one["contacts"] for one in found["hours"]] == [2]
     assert "| other zones | 1 | | |" in found["text"]
+
+
+def test_of_several_caps_the_one_that_is_free_last_says_when(ledger: CallLedger) -> None:
+    VoiceInfraOutboundCallOperator(task_id="call", to_number=NEW_YORK).execute(task_context())
+    now = datetime.now(timezone.utc)
+    rules = RuleSet(Rules.parse({"call_cap": "1/1h, 1/7d"}))
+
+    against = ledger.suppressions.against([NEW_YORK], conn_id="voiceinfra_default", rules=rules, now=now)
+
+    why = against[NEW_YORK]
+    assert why.code == "call_cap"
+    assert why.allowed_from is not None
+    assert why.allowed_from > now + timedelta(days=6)
 
 
 @pytest.mark.parametrize("samples", [-1, 1.5, "3"])

@@ -113,11 +113,8 @@ def capped(
     if not spans:
         return {}
     dials = _dials(connection, numbers, now - max(spans) - _CLAIM_TO_REQUEST)
-    reached = {
-        number: [_reached(cap, now, dials[hash_of(connection, number)]) for cap in found]
-        for number, found in caps.items()
-    }
-    return {number: why[0] for number, found in reached.items() if (why := list(filter(None, found)))}
+    worst = {number: _worst(found, now, dials[hash_of(connection, number)]) for number, found in caps.items()}
+    return {number: why for number, why in worst.items() if why is not None}
 
 
 def _later(end: datetime | None, other: datetime | None) -> bool:
@@ -144,8 +141,7 @@ def _capped(
         # Its own row is no call before it, but for the dial that a redial repeats.
         own = [one.unsettled_since] if one.unsettled_since else []
         others = dials[hash_of(connection, str(one.to_number))]
-        reached = [_reached(cap, moment, own + others) for cap in rules.caps(one.to_number)]
-        worst = max(filter(None, reached), key=lambda why: why.allowed_from or moment, default=None)
+        worst = _worst(rules.caps(one.to_number), moment, own + others)
         if worst is None:
             others.append(moment)
         else:
@@ -168,6 +164,14 @@ def _dials(
         if row.token not in own:
             dials[row.to_number_hash] += filter(None, (row.dialled_at, row.unsettled_since))
     return dials
+
+
+def _worst(
+    caps: Sequence[CallCap], moment: datetime, dials: Sequence[datetime]
+) -> CallNotAllowedError | None:
+    """Return why no call is allowed at a moment by the cap that is free last, if any is reached."""
+    reached = [_reached(cap, moment, dials) for cap in caps]
+    return max(filter(None, reached), key=lambda why: why.allowed_from or moment, default=None)
 
 
 def _reached(cap: CallCap, moment: datetime, dials: Sequence[datetime]) -> CallNotAllowedError | None:
